@@ -1,0 +1,3 @@
+"""Portrait completion and extrapolation: networks, data, training, pipeline."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,286 @@
+"""One typed schema for `configs/*.yaml`.
+
+Every key has a default, so a file names only what it changes. A key that does not
+exist, or a value of the wrong type, is an error that names the key and the nearest
+valid one.
+"""
+
+import difflib
+import pathlib
+from typing import Annotated, Literal
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from portrait_tf.errors import PortraitError
+from portrait_tf.files import write_atomically
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Range = tuple[float, float]
+Side = Literal["top", "bottom", "left", "right"]
+
+
+class Section(pydantic.BaseModel):
+    """Base of all sections: strict about names, checked on assignment."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class AugmentationConfig(Section):
+    """Random changes of a training sample, the same for photo, labels and joints."""
+
+    mirror: Fraction = Field(0.5, description="Probability of a mirrored sample.")
+    scale: Range = Field((0.85, 1.2), description="Zoom about the photo's centre.")
+    shift: Fraction = Field(0.06, description="Largest shift, as a part of the size.")
+    brightness: Fraction = Field(0.1, description="Largest change, of the full range.")
+    contrast: Fraction = Field(0.15, description="Largest relative change.")
+    saturation: Fraction = Field(0.2, description="Largest relative change.")
+
+
+class MaskConfig(Section):
+    """Holes for training: how often each kind is drawn and how large it is."""
+
+    rectangle: float = Field(1.0, ge=0, description="Weight of rectangles.")
+    strokes: float = Field(1.0, ge=0, description="Weight of free-form strokes.")
+    body_part: float = Field(1.0, ge=0, description="Weight of dilated label regions.")
+    border: float = Field(1.0, ge=0, description="Weight of extrapolation borders.")
+    rectangle_size: Range = Field((0.2, 0.6), description="Side, of the photo's side.")
+    stroke_count: tuple[int, int] = (1, 6)
+    stroke_width: Range = Field((0.05, 0.2), description="Of the photo's shorter side.")
+    stroke_length: Range = Field((0.2, 0.8), description="Of the photo's longer side.")
+    body_part_dilation: Range = Field((0.01, 0.06), description="Of the longer side.")
+    border_size: Range = Field((0.08, 0.4), description="Of the photo's side.")
+    border_sides: dict[Side, float] = Field(
+        {"bottom": 3.0, "top": 1.0, "left": 1.0, "right": 1.0},
+        description="Weights: which side is cut off first.",
+    )
+    second_border: Fraction = Field(0.2, description="Probability of a second side.")
+
+    @pydantic.model_validator(mode="after")
+    def _some_kind(self) -> "MaskConfig":
+        kinds = (self.rectangle, self.strokes, self.body_part, self.border)
+        if not sum(kinds):
+            raise ValueError("at least one kind of hole needs a weight above 0")
+        return self
+
+
+class OptimizerConfig(Section):
+    """Adam, its learning rate decayed to zero along a half cosine."""
+
+    learning_rate: float = Field(1e-3, gt=0)
+    beta_1: float = Field(0.9, ge=0, lt=1)
+    beta_2: float = Field(0.999, ge=0, lt=1)
+    warmup_steps: int = Field(100, ge=0)
+    final_fraction: Fraction = Field(0.02, description="Of the learning rate.")
+    clip_norm: float | None = Field(None, gt=0)
+
+
+class TrainingConfig(Section):
+    """What both trainers need."""
+
+    steps: int = Field(1000, ge=1, description="Optimizer steps of the whole run.")
+    batch_size: int = Field(8, ge=1)
+    steps_per_epoch: int = Field(100, ge=1, description="Validation follows each.")
+    validation_photos: int = Field(104, ge=0, description="0: no validation.")
+    checkpoint_minutes: float = Field(4, gt=0)
+    optimizer: OptimizerConfig = OptimizerConfig()
+
+
+class ParsingNetworkConfig(Section):
+    """Size of the stage-1 network."""
+
+    widths: tuple[int, int, int, int] = Field(
+        (24, 48, 96, 160), description="Channels at strides 2, 4, 8 and 16."
+    )
+    blocks: tuple[int, int] = Field(
+        (3, 3), description="Residual blocks at strides 8 and 16."
+    )
+    feature_width: int = Field(64, ge=1, description="Channels of each task's feature.")
+    rounds: int = Field(2, ge=0, description="Refinement rounds.")
+
+
+class ParsingLossConfig(Section):
+    """Loss weights of stage 1. JPPNet has 1 everywhere; the rest is our choice."""
+
+    parsing: float = 1.0
+    pose: float = 1.0
+    hole: float = Field(2.0, ge=0, description="Extra weight of pixels in the hole.")
+    deep_supervision: float = Field(0.4, ge=0, description="Weight of early rounds.")
+    heatmap_sigma: float = Field(
+        0.021, gt=0, description="Of the height; JPPNet has 8 px at 384."
+    )
+
+
+class ParsingConfig(Section):
+    network: ParsingNetworkConfig = ParsingNetworkConfig()
+    loss: ParsingLossConfig = ParsingLossConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+class CompletionNetworkConfig(Section):
+    """Size of the stage-2 network."""
+
+    widths: tuple[int, int, int] = Field(
+        (32, 64, 128), description="Channels at strides 2, 4 and 8."
+    )
+    dilations: tuple[int, ...] = Field(
+        (1, 2, 4, 8, 2, 1), description="One residual block of the middle each."
+    )
+    prefill: bool = Field(
+        True, description="Fill the hole by push-pull, predict the difference."
+    )
+
+
+class DiscriminatorConfig(Section):
+    """Both critics: spectral normalisation, conditioned on the parsing map."""
+
+    widths: tuple[int, ...] = (32, 64, 96, 128)
+    local_size: tuple[int, int] = Field(
+        (64, 64), description="Height and width of the local critic's crop."
+    )
+
+
+class PerceptualConfig(Section):
+    """The network whose features the perceptual loss compares."""
+
+    network: Literal["vgg19", "vgg16"] = "vgg19"
+    weights: str = Field(
+        "imagenet",
+        description="`imagenet` (downloaded by Keras), `random`, or a file's path.",
+    )
+    layers: dict[str, float] = Field(
+        {"block1_conv2": 1.0, "block2_conv2": 1.0, "block3_conv3": 1.0},
+        description="Weight of each layer's mean absolute difference.",
+    )
+    scale: Literal[1, 2, 4] = Field(
+        1, description="Photos are shrunk by this before they enter the network."
+    )
+
+
+class CompletionLossConfig(Section):
+    """Loss weights of stage 2: the paper's are not known to us, ours are these."""
+
+    hole: float = Field(6.0, ge=0, description="L1 inside the hole.")
+    known: float = Field(1.0, ge=0, description="L1 outside the hole.")
+    perceptual: float = Field(0.1, ge=0)
+    adversarial: float = Field(0.02, ge=0, description="Global critic.")
+    adversarial_local: float = Field(0.02, ge=0)
+
+
+class CompletionScheduleConfig(Section):
+    """Reconstruction only, then critics only, then both (after GLC)."""
+
+    reconstruction_steps: int = Field(700, ge=0)
+    critic_steps: int = Field(50, ge=0, description="Then the critics alone.")
+
+
+class CompletionConfig(Section):
+    network: CompletionNetworkConfig = CompletionNetworkConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    perceptual: PerceptualConfig = PerceptualConfig()
+    loss: CompletionLossConfig = CompletionLossConfig()
+    schedule: CompletionScheduleConfig = CompletionScheduleConfig()
+    training: TrainingConfig = TrainingConfig()
+    discriminator_optimizer: OptimizerConfig = OptimizerConfig(
+        learning_rate=4e-4, beta_1=0.5, warmup_steps=0
+    )
+    predicted_parsing: Fraction = Field(
+        0.5, description="Part of the samples fed with stage 1's map, not the truth."
+    )
+
+
+class Config(Section):
+    """One experiment: both stages, their data and their holes."""
+
+    name: str = "unnamed"
+    seed: int = Field(0, ge=0)
+    size: tuple[int, int] = Field(
+        (192, 128), description="Working height and width; multiples of 16."
+    )
+    augmentation: AugmentationConfig = AugmentationConfig()
+    masks: MaskConfig = MaskConfig()
+    parsing: ParsingConfig = ParsingConfig()
+    completion: CompletionConfig = CompletionConfig()
+
+    @pydantic.field_validator("size")
+    @classmethod
+    def _multiples(cls, size: tuple[int, int]) -> tuple[int, int]:
+        if any(side < 16 or side % 16 for side in size):
+            raise ValueError(f"height and width must be multiples of 16, got {size}")
+        return size
+
+
+def _valid_keys(location: tuple) -> list[str]:
+    model = Config
+    for part in location[:-1]:
+        field = getattr(model, "model_fields", {}).get(part)
+        model = field.annotation if field else None
+    return list(getattr(model, "model_fields", {}))
+
+
+def _explain(error: dict) -> str:
+    location = error["loc"]
+    key = ".".join(map(str, location))
+    if error["type"] == "extra_forbidden":
+        valid = _valid_keys(location)
+        near = difflib.get_close_matches(str(location[-1]), valid, n=1, cutoff=0.4)
+        hint = (
+            f"did you mean '{near[0]}'?"
+            if near
+            else f"valid here: {', '.join(valid) or 'nothing'}"
+        )
+        return f"unknown key '{key}'; {hint}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"'{key}': {message} (received {error['input']!r})"
+
+
+def parse_config(values: dict, source: str = "config") -> Config:
+    """Checks plain values against the schema.
+
+    Args:
+        values: What a YAML file holds.
+        source: Name of the file, for the message.
+
+    Raises:
+        PortraitError: A key is unknown or a value is of the wrong type or range.
+    """
+    if not isinstance(values, dict):
+        raise PortraitError(
+            f"{source}: expected keys and values, received {type(values).__name__}"
+        )
+    try:
+        return Config.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise PortraitError(
+            f"{source}: " + "; ".join(_explain(one) for one in error.errors())
+        ) from None
+
+
+def load_config(path: str | pathlib.Path) -> Config:
+    """Reads a YAML file.
+
+    Args:
+        path: A file, or the name of a bundled config without extension (`demo`).
+
+    Raises:
+        PortraitError: The file is missing, is no YAML, or does not fit the schema.
+    """
+    path = pathlib.Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise PortraitError(f"{path}: cannot read the config: {reason}") from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise PortraitError(f"{path}: not a YAML file: {reason}") from None
+    return parse_config({} if values is None else values, str(path))
+
+
+def save_config(config: Config, path: str | pathlib.Path) -> None:
+    """Writes every key, defaults too: the exact config of a run."""
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    write_atomically(path, text.encode())

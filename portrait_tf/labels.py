@@ -1,0 +1,120 @@
+"""LIP's labels and joints: their order, colours, and what a mirror swaps.
+
+Source: the *Look into Person* data set (arXiv 1703.05446) as JPPNet reads it
+(arXiv 1804.01984): 20 labels, 0 is the background; 16 joints.
+"""
+
+import numpy as np
+
+LABELS = (
+    "Background",
+    "Hat",
+    "Hair",
+    "Glove",
+    "Sunglasses",
+    "UpperClothes",
+    "Dress",
+    "Coat",
+    "Socks",
+    "Pants",
+    "Jumpsuits",
+    "Scarf",
+    "Skirt",
+    "Face",
+    "LeftArm",
+    "RightArm",
+    "LeftLeg",
+    "RightLeg",
+    "LeftShoe",
+    "RightShoe",
+)
+NUM_LABELS = len(LABELS)
+
+VOID_LABEL = 255
+"""Pixels of this value have no label: they count in no loss and in no score."""
+
+JOINTS = (
+    "R_Ankle",
+    "R_Knee",
+    "R_Hip",
+    "L_Hip",
+    "L_Knee",
+    "L_Ankle",
+    "Pelvis",
+    "Spine",
+    "Neck",
+    "Head",
+    "R_Wrist",
+    "R_Elbow",
+    "R_Shoulder",
+    "L_Shoulder",
+    "L_Elbow",
+    "L_Wrist",
+)
+NUM_JOINTS = len(JOINTS)
+
+BONES = (
+    (0, 1), (1, 2), (2, 6), (6, 3), (3, 4), (4, 5), (6, 7), (7, 8), (8, 9),
+    (10, 11), (11, 12), (12, 8), (8, 13), (13, 14), (14, 15),
+)  # fmt: skip
+"""Pairs of joints that a drawing joins by a line."""
+
+HEAD_SEGMENT = (9, 8)
+"""Head top and neck: their distance is the head size of PCKh."""
+
+PCKH_JOINTS = tuple(range(6)) + tuple(range(8, 16))
+"""LIP's PCKh leaves out pelvis and spine."""
+
+FLIPPED_LABELS = np.arange(NUM_LABELS)
+FLIPPED_LABELS[[14, 15, 16, 17, 18, 19]] = [15, 14, 17, 16, 19, 18]
+"""`FLIPPED_LABELS[label]` is the label in the mirrored photo."""
+
+FLIPPED_JOINTS = np.arange(NUM_JOINTS)
+FLIPPED_JOINTS[[0, 5, 1, 4, 2, 3, 10, 15, 11, 14, 12, 13]] = [
+    5, 0, 4, 1, 3, 2, 15, 10, 14, 11, 13, 12,
+]  # fmt: skip
+"""`joints[FLIPPED_JOINTS]` are the joints of the mirrored photo, in order."""
+
+# The colours of LIP's own drawings, which people recognise.
+PALETTE = np.array(
+    [
+        (0, 0, 0),
+        (128, 0, 0),
+        (255, 0, 0),
+        (0, 85, 0),
+        (170, 0, 51),
+        (255, 85, 0),
+        (0, 0, 85),
+        (0, 119, 221),
+        (85, 85, 0),
+        (0, 85, 85),
+        (85, 51, 0),
+        (52, 86, 128),
+        (0, 128, 0),
+        (0, 0, 255),
+        (51, 170, 221),
+        (0, 255, 255),
+        (85, 255, 170),
+        (170, 255, 85),
+        (255, 255, 0),
+        (255, 170, 0),
+    ],
+    np.uint8,
+)
+
+
+def colour_parsing(parsing: np.ndarray) -> np.ndarray:
+    """Draws a label map in LIP's colours.
+
+    Args:
+        parsing: Integers `[..., H, W]` or `[..., H, W, 1]`; values above 19 are void.
+
+    Returns:
+        `uint8` RGB of shape `[..., H, W, 3]`; void is mid-grey.
+    """
+    parsing = np.asarray(parsing)
+    if parsing.ndim >= 3 and parsing.shape[-1] == 1:
+        parsing = parsing[..., 0]
+    table = np.full((256, 3), 128, np.uint8)
+    table[:NUM_LABELS] = PALETTE
+    return table[parsing]

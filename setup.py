@@ -1,0 +1,42 @@
+from setuptools import find_packages, setup
+
+setup(
+    name="portrait-tf",
+    version="0.1.0",
+    description="Portrait completion and extrapolation in two stages, from training"
+    " with Keras to TensorFlow Serving",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["portrait_tf*", "export*", "serving*"]),
+    package_data={
+        "portrait_tf": ["weights/*.npz", "weights/*.yaml"],
+        "serving": ["deploy/*"],
+    },
+    install_requires=[
+        "tensorflow>=2.21,<2.22",
+        "keras>=3.15,<3.16",
+        "tensorflow-serving-api>=2.21,<2.22",
+        "numpy>=2,<3",
+        # The major version is pinned: OpenCV changes results between them.
+        "opencv-python-headless>=5,<6",
+        "pydantic>=2.7,<3",
+        "pyyaml>=6,<7",
+        "typer>=0.12,<1",
+        "rich>=13,<16",
+        "grpcio>=1.62,<2",
+        "grpcio-health-checking>=1.62,<2",
+    ],
+    extras_require={
+        "demo": ["matplotlib>=3.8,<4", "scikit-image>=0.24,<1"],
+        "dev": [
+            "pytest>=8,<10",
+            "pytest-timeout>=2.3,<3",
+            "ruff>=0.8,<1",
+            "matplotlib>=3.8,<4",
+            "scikit-image>=0.24,<1",
+        ],
+    },
+    entry_points={"console_scripts": ["portrait-tf=portrait_tf.cli:main"]},
+)
