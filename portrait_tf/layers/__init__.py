@@ -1,0 +1,14 @@
+"""The few layers that Keras lacks."""
+
+from portrait_tf.layers.boxes import crop_and_resize, hole_boxes
+from portrait_tf.layers.prefill import PushPull
+from portrait_tf.layers.upsampling import PixelShuffle, Upsample, resize_bilinear
+
+__all__ = [
+    "PixelShuffle",
+    "PushPull",
+    "Upsample",
+    "crop_and_resize",
+    "hole_boxes",
+    "resize_bilinear",
+]

@@ -1,0 +1,52 @@
+"""The small pretrained weights that come in the package; see MODEL_CARD.md."""
+
+import functools
+import pathlib
+
+import keras
+
+from portrait_tf.errors import PortraitError
+from portrait_tf.models import CompletionNetwork, ParsingNetwork
+from portrait_tf.storage import assign_arrays, read_arrays, save_arrays
+
+FOLDER = pathlib.Path(__file__).parent
+_CLASSES = {"ParsingNetwork": ParsingNetwork, "CompletionNetwork": CompletionNetwork}
+
+
+def save_weights(network: keras.Model, path: str | pathlib.Path, recipe: dict) -> None:
+    """Writes a network in compact form: float16, no optimizer, no code.
+
+    Args:
+        network: Stage 1 or stage 2.
+        path: The `.npz` file.
+        recipe: How it was made (config, steps, data), kept in the file.
+    """
+    meta = {
+        "class": type(network).__name__,
+        "config": network.get_config(),
+        "recipe": recipe,
+    }
+    save_arrays(path, {"network": network.weights}, meta, dtype="float16")
+
+
+def load_weights(path: str | pathlib.Path) -> keras.Model:
+    """Builds the network that a file of `save_weights` holds.
+
+    Raises:
+        PortraitError: The file is missing, damaged, or fits no network of ours.
+    """
+    arrays, meta = read_arrays(path)
+    if meta.get("class") not in _CLASSES:
+        raise PortraitError(
+            f"{path} holds {meta.get('class', 'no network')!r}; expected one of "
+            + ", ".join(_CLASSES)
+        )
+    network = _CLASSES[meta["class"]].from_config(meta["config"])
+    assign_arrays(network.weights, arrays, "network", path)
+    return network
+
+
+@functools.cache
+def load_bundled(stage: str) -> keras.Model:
+    """The bundled network of `parsing` or `completion`; loaded once, when first asked."""
+    return load_weights(FOLDER / f"{stage}_demo.npz")

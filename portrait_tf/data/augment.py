@@ -1,0 +1,246 @@
+"""From a sample of any size to the networks' working size, with random changes.
+
+Sizes are (height, width). A coordinate is a pixel's centre: column x of a photo W
+pixels wide is at `(x + 0.5) * w / W - 0.5` when it is scaled to w pixels. Nothing here
+needs TensorFlow.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from portrait_tf.config import AugmentationConfig
+from portrait_tf.data.sample import Sample
+from portrait_tf.errors import PortraitError
+from portrait_tf.labels import (
+    FLIPPED_JOINTS,
+    FLIPPED_LABELS,
+    NUM_JOINTS,
+    NUM_LABELS,
+    VOID_LABEL,
+)
+
+_MIRRORED_LABEL = np.arange(256, dtype=np.uint8)
+_MIRRORED_LABEL[:NUM_LABELS] = FLIPPED_LABELS
+
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+
+class Placement(NamedTuple):
+    """Where a scaled photo lies in the working frame, in whole working pixels.
+
+    Whole pixels keep photo and labels aligned, and let the photo be resampled once.
+    """
+
+    height: int
+    width: int
+    top: int
+    left: int
+    mirror: bool = False
+
+
+def fit_placement(photo_size: tuple[int, int], size: tuple[int, int]) -> Placement:
+    """Fits a photo into the frame: aspect kept, centred, at the top.
+
+    Args:
+        photo_size: Height and width of the photo.
+        size: Height and width of the frame.
+    """
+    scale = min(size[0] / photo_size[0], size[1] / photo_size[1])
+    height, width = (max(1, round(side * scale)) for side in photo_size)
+    return Placement(height, width, 0, (size[1] - width) // 2)
+
+
+def random_placement(
+    rng: np.random.Generator,
+    photo_size: tuple[int, int],
+    size: tuple[int, int],
+    augmentation: AugmentationConfig,
+) -> Placement:
+    """Changes the fit at random: mirrored, zoomed about the photo's centre, shifted.
+
+    Args:
+        rng: Source of randomness.
+        photo_size: Height and width of the photo.
+        size: Height and width of the frame.
+        augmentation: Uses `mirror`, `scale` and `shift`.
+    """
+    fit = fit_placement(photo_size, size)
+    mirror = bool(rng.random() < augmentation.mirror)
+    zoom = rng.uniform(*augmentation.scale)
+    shift = rng.uniform(-augmentation.shift, augmentation.shift, 2) * size
+    height, width = max(1, round(fit.height * zoom)), max(1, round(fit.width * zoom))
+    return Placement(
+        height,
+        width,
+        round(fit.top + (fit.height - height) / 2 + shift[0]),
+        round(fit.left + (fit.width - width) / 2 + shift[1]),
+        mirror,
+    )
+
+
+def placement_matrix(
+    photo_size: tuple[int, int], size: tuple[int, int], placement: Placement
+) -> np.ndarray:
+    """The affine map from the photo's pixels (x, y) to the frame's.
+
+    Args:
+        photo_size: Height and width of the photo.
+        size: Height and width of the frame.
+        placement: Where the photo lies.
+
+    Returns:
+        `float64` `[2, 3]`, to multiply with `[x, y, 1]`.
+    """
+    scale_x = placement.width / photo_size[1]
+    scale_y = placement.height / photo_size[0]
+    matrix = np.array(
+        [
+            [scale_x, 0, placement.left + 0.5 * scale_x - 0.5],
+            [0, scale_y, placement.top + 0.5 * scale_y - 0.5],
+        ]
+    )
+    if placement.mirror:
+        matrix[0] *= -1
+        matrix[0, 2] += size[1] - 1
+    return matrix
+
+
+def _warp_photo(
+    photo: np.ndarray, size: tuple[int, int], placement: Placement, border: int
+) -> np.ndarray:
+    if placement.width < photo.shape[1] or placement.height < photo.shape[0]:
+        # Averages over each new pixel's area: bilinear sampling alone would skip
+        # pixels. What is left for the warp is then a move by whole pixels.
+        photo = cv2.resize(
+            photo, (placement.width, placement.height), interpolation=cv2.INTER_AREA
+        )
+    matrix = placement_matrix(photo.shape[:2], size, placement)
+    return cv2.warpAffine(
+        photo, matrix, size[::-1], flags=cv2.INTER_LINEAR, borderMode=border
+    )
+
+
+def _warp_parsing(
+    parsing: np.ndarray, size: tuple[int, int], placement: Placement
+) -> np.ndarray:
+    warped = cv2.warpAffine(
+        parsing,
+        placement_matrix(parsing.shape, size, placement),
+        size[::-1],
+        flags=cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=VOID_LABEL,
+    )
+    return _MIRRORED_LABEL[warped] if placement.mirror else warped
+
+
+def _move_joints(
+    joints: np.ndarray | None,
+    photo_size: tuple[int, int],
+    size: tuple[int, int],
+    placement: Placement,
+) -> np.ndarray:
+    moved = np.zeros((NUM_JOINTS, 3), np.float32)
+    if joints is None:
+        return moved
+    matrix = placement_matrix(photo_size, size, placement)
+    points = joints[:, :2].astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    # NaN, a joint that is not annotated, compares as outside.
+    inside = (points >= -0.5) & (points < np.array(size[::-1]) - 0.5)
+    inside = inside.all(axis=1)
+    moved[inside, :2] = points[inside]
+    moved[inside, 2] = 1
+    return moved[FLIPPED_JOINTS] if placement.mirror else moved
+
+
+def _jitter_colours(
+    rng: np.random.Generator, image: np.ndarray, augmentation: AugmentationConfig
+) -> np.ndarray:
+    brightness, contrast, saturation = (
+        rng.uniform(-largest, largest)
+        for largest in (
+            augmentation.brightness,
+            augmentation.contrast,
+            augmentation.saturation,
+        )
+    )
+    # Saturation scales the distance to grey, contrast that to the mean grey: one
+    # 3x4 matrix does all.
+    mean_luma = float(_LUMA @ cv2.mean(image)[:3])
+    colour = (1 + saturation) * np.eye(3) - saturation * _LUMA
+    offset = np.full((3, 1), -contrast * mean_luma + 255 * brightness)
+    return cv2.transform(image, np.hstack([(1 + contrast) * colour, offset]))
+
+
+def _check(sample: Sample) -> None:
+    photo, parsing, joints = sample.photo, sample.parsing, sample.joints
+    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+        raise PortraitError(
+            f"{sample.name}: expected a photo of type uint8 and shape "
+            f"[height, width, 3], received {photo.dtype} {list(photo.shape)}"
+        )
+    if parsing is not None and (
+        parsing.dtype != np.uint8 or parsing.shape != photo.shape[:2]
+    ):
+        raise PortraitError(
+            f"{sample.name}: expected a label map of type uint8 and the photo's shape "
+            f"{list(photo.shape[:2])}, received {parsing.dtype} {list(parsing.shape)}"
+        )
+    if joints is not None and joints.shape != (NUM_JOINTS, 3):
+        raise PortraitError(
+            f"{sample.name}: expected joints of shape [{NUM_JOINTS}, 3], received "
+            f"{list(joints.shape)}"
+        )
+
+
+def prepare(
+    sample: Sample,
+    size: tuple[int, int],
+    rng: np.random.Generator | None = None,
+    augmentation: AugmentationConfig | None = None,
+) -> dict[str, np.ndarray]:
+    """Brings a sample to the working size.
+
+    Without `rng` the whole photo is fitted into the frame (aspect kept, centred
+    horizontally, at the top) and its edge pixels fill what is left. With `rng` it is
+    also mirrored, zoomed, shifted and its colours changed, and what is left shows the
+    photo's reflection. Either way labels outside the photo are void.
+
+    Args:
+        sample: What a reader gives.
+        size: Height and width of the frame.
+        rng: Source of randomness, or None for the plain fit.
+        augmentation: How strong the random changes are; None for the defaults. Not
+            used without `rng`.
+
+    Returns:
+        `image`: RGB `uint8` `[h, w, 3]`. `parsing`: `uint8` `[h, w]`, 255 (void)
+        where there is no annotation. `joints`: `float32` `[16, 3]` of x and y in
+        working pixels and the weight 1; a joint that is not annotated or not inside
+        the frame is three times 0.
+
+    Raises:
+        PortraitError: An array of the sample has another type or shape than `Sample`
+            promises.
+    """
+    _check(sample)
+    photo_size = sample.photo.shape[:2]
+    if rng is None:
+        placement = fit_placement(photo_size, size)
+        image = _warp_photo(sample.photo, size, placement, cv2.BORDER_REPLICATE)
+    else:
+        augmentation = augmentation or AugmentationConfig()
+        placement = random_placement(rng, photo_size, size, augmentation)
+        image = _warp_photo(sample.photo, size, placement, cv2.BORDER_REFLECT_101)
+        image = _jitter_colours(rng, image, augmentation)
+    if sample.parsing is None:
+        parsing = np.full(size, VOID_LABEL, np.uint8)
+    else:
+        parsing = _warp_parsing(sample.parsing, size, placement)
+    return {
+        "image": image,
+        "parsing": parsing,
+        "joints": _move_joints(sample.joints, photo_size, size, placement),
+    }

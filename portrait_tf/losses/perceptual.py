@@ -1,0 +1,164 @@
+"""Distance of VGG features (Johnson et al., arXiv 1603.08155)."""
+
+import logging
+import pathlib
+
+import h5py
+import keras
+
+from portrait_tf.compat import ops
+from portrait_tf.errors import PortraitError
+
+logger = logging.getLogger(__name__)
+
+# What Keras' VGG networks subtract from BGR in 0..255: ImageNet's means.
+_MEANS = (103.939, 116.779, 123.68)
+
+
+class PerceptualLoss:
+    """Weighted mean absolute difference of VGG features.
+
+    The paper takes VGG-19; VGG-16 is there for weights that exist for it alone.
+
+    Args:
+        network: `vgg19` or `vgg16`.
+        weights: `imagenet` (Keras downloads it), `random`, or the path of a weights
+            file that holds at least the convolutions up to the deepest layer.
+        layers: Weight of each layer, by Keras' layer names.
+        scale: Photos are averaged over squares of this side first.
+        seed: Of the random weights.
+
+    Call with `truth, painted`: `[B, H, W, 3]` in [-1, 1].
+
+    Raises:
+        PortraitError: An unknown layer, or weights that cannot be had.
+    """
+
+    def __init__(
+        self,
+        network: str = "vgg19",
+        weights: str = "imagenet",
+        layers: dict[str, float] | None = None,
+        scale: int = 1,
+        seed: int = 0,
+    ) -> None:
+        self.layer_weights = layers or {"block3_conv3": 1.0}
+        self.scale = scale
+        self.features = build_vgg(network, weights, list(self.layer_weights), seed)
+
+    def _preprocess(self, x: object) -> object:
+        if self.scale > 1:
+            x = ops.average_pool(x, self.scale, self.scale)
+        x = ops.flip((x + 1.0) * 127.5, axis=-1)
+        return x - ops.convert_to_tensor(_MEANS)
+
+    def __call__(self, truth: object, painted: object) -> object:
+        real = self.features(self._preprocess(truth))
+        fake = self.features(self._preprocess(painted))
+        total = 0.0
+        for name, weight in self.layer_weights.items():
+            difference = ops.mean(ops.abs(ops.stop_gradient(real[name]) - fake[name]))
+            # Features reach hundreds and grow with depth: relative to the truth's own
+            # mean, layers and weights files can be compared.
+            typical = ops.mean(ops.abs(ops.stop_gradient(real[name])))
+            total = total + weight * difference / ops.maximum(typical, 1e-6)
+        return total
+
+
+def build_vgg(
+    network: str, weights: str, layers: list[str], seed: int = 0
+) -> keras.Model:
+    """A frozen VGG that returns a dict of the named layers' outputs.
+
+    Args:
+        network: `vgg19` or `vgg16`.
+        weights: `imagenet`, `random`, or a file's path.
+        layers: Keras' layer names; the network ends at the deepest.
+        seed: Of the random weights.
+
+    Raises:
+        PortraitError: An unknown layer, or weights that cannot be had.
+    """
+    build = {"vgg19": keras.applications.VGG19, "vgg16": keras.applications.VGG16}
+    arguments = {"include_top": False, "input_shape": (None, None, 3)}
+    if weights == "imagenet":
+        try:
+            vgg = build[network](weights="imagenet", **arguments)
+        except Exception as error:
+            # Keras wraps every download error in a bare Exception.
+            raise PortraitError(
+                f"perceptual.weights: the ImageNet weights of {network} could not be "
+                f"downloaded ({error}); give the path of a weights file, or 'random'"
+            ) from None
+    else:
+        keras.utils.set_random_seed(seed)
+        vgg = build[network](weights=None, **arguments)
+    names = [layer.name for layer in vgg.layers]
+    unknown = [name for name in layers if name not in names]
+    if unknown:
+        raise PortraitError(
+            f"perceptual.layers: {network} has no layer {unknown[0]!r}; it has "
+            + ", ".join(name for name in names if "conv" in name)
+        )
+    features = keras.Model(
+        vgg.input, {name: vgg.get_layer(name).output for name in layers}
+    )
+    features.trainable = False
+    if weights not in ("imagenet", "random"):
+        load_vgg_file(features, weights)
+    if weights == "random":
+        logger.warning(
+            "perceptual loss: %s has RANDOM weights; results will be weaker than with "
+            "trained ones (completion.perceptual.weights)",
+            network,
+        )
+    else:
+        logger.info("perceptual loss: %s with weights %s", network, weights)
+    return features
+
+
+def load_vgg_file(vgg: keras.Model, path: str) -> None:
+    """Loads the convolutions of a VGG from an HDF5 file, by block and position.
+
+    Reads Keras' own files (`block1_conv2/...`) and files of networks that hold VGG
+    blocks as sublayers (`block1/layers/conv2d_1/vars/0`). What the file has beyond the
+    network's convolutions is left unread.
+
+    Raises:
+        PortraitError: The file is missing, is no HDF5, or lacks a convolution.
+    """
+    if not pathlib.Path(path).is_file():
+        raise PortraitError(f"perceptual.weights: no such file: {path}")
+    arrays = {}
+    try:
+        with h5py.File(path) as file:
+
+            def keep(name: str, item: object) -> None:
+                if isinstance(item, h5py.Dataset):
+                    arrays[name] = item
+
+            file.visititems(keep)
+            for layer in vgg.layers:
+                if not isinstance(layer, keras.layers.Conv2D):
+                    continue
+                layer.set_weights(_find_convolution(arrays, layer, path))
+    except OSError as error:
+        raise PortraitError(
+            f"perceptual.weights: {path} is not an HDF5 weights file: {error}"
+        ) from None
+
+
+def _find_convolution(arrays: dict, layer: keras.layers.Conv2D, path: str) -> list:
+    block, conv = layer.name.split("_")
+    index = int(conv.removeprefix("conv")) - 1
+    nested = f"{block}/layers/conv2d{f'_{index}' if index else ''}/"
+    for prefix in (f"{layer.name}/", f"layers/{layer.name}/", nested):
+        found = [array[...] for name, array in arrays.items() if prefix in f"/{name}"]
+        # The kernel is the one of rank 4, whatever the file calls it.
+        found.sort(key=lambda array: -array.ndim)
+        if [array.shape for array in found] == [w.shape for w in layer.get_weights()]:
+            return found
+    raise PortraitError(
+        f"perceptual.weights: {path} has no weights that fit {layer.name} "
+        f"(kernel {tuple(layer.kernel.shape)})"
+    )

@@ -1,0 +1,81 @@
+"""PCKh@0.5 by LIP's definition."""
+
+import keras
+import numpy as np
+
+from portrait_tf.compat import ops
+from portrait_tf.labels import HEAD_SEGMENT, PCKH_JOINTS
+
+
+def heatmap_peaks(heatmaps: object) -> object:
+    """Where each heatmap is highest, refined to parts of a cell.
+
+    The peak moves towards the centre of mass of its 3x3 surroundings.
+
+    Args:
+        heatmaps: `[B, H, W, J]`, static height and width.
+
+    Returns:
+        `[B, J, 3]`: x and y as parts of width and height, and the peak's value.
+    """
+    height, width, joints = heatmaps.shape[1:]
+    flat = ops.reshape(heatmaps, (-1, height * width, joints))
+    best = ops.argmax(flat, axis=1)
+    value = ops.max(flat, axis=1)
+    row = ops.cast(best // width, "float32")
+    column = ops.cast(best % width, "float32")
+    rows = ops.arange(height, dtype="float32")
+    columns = ops.arange(width, dtype="float32")
+    near_row = ops.abs(rows[None, :, None] - row[:, None, :]) <= 1
+    near_column = ops.abs(columns[None, :, None] - column[:, None, :]) <= 1
+    near = near_row[:, :, None, :] & near_column[:, None, :, :]
+    mass = ops.where(near, ops.maximum(heatmaps, 0.0), 0.0)
+    total = ops.maximum(ops.sum(mass, axis=(1, 2)), 1e-6)
+    y = ops.sum(mass * rows[None, :, None, None], axis=(1, 2)) / total
+    x = ops.sum(mass * columns[None, None, :, None], axis=(1, 2)) / total
+    positive = value > 0
+    x = ops.where(positive, x, column)
+    y = ops.where(positive, y, row)
+    return ops.stack([(x + 0.5) / width, (y + 0.5) / height, value], axis=-1)
+
+
+class PCKh(keras.metrics.Metric):
+    """Part of the joints found within half a head's size.
+
+    Head size is the distance of head top to neck; a photo without both, and a joint
+    that is not annotated, is skipped. The mean over LIP's 14 scored joints of each
+    joint's own rate.
+
+    Update with joints `[B, 16, 3]` (x, y, annotated) and predictions `[B, 16, 2 or
+    more]` (x, y), both in pixels.
+    """
+
+    def __init__(self, name: str = "pckh", **kwargs: object) -> None:
+        super().__init__(name=name, **kwargs)
+        count = len(PCKH_JOINTS)
+        self.found = self.add_weight(name="found", shape=(count,), initializer="zeros")
+        self.seen = self.add_weight(name="seen", shape=(count,), initializer="zeros")
+
+    def update_state(
+        self, joints: object, predicted: object, sample_weight: object = None
+    ) -> None:
+        head, neck = (joints[:, index] for index in HEAD_SEGMENT)
+        size = ops.sqrt(ops.sum((head[:, :2] - neck[:, :2]) ** 2, axis=-1))
+        present = joints[:, :, 2] * (head[:, 2] * neck[:, 2])[:, None]
+        present = present * ops.cast(size > 0, "float32")[:, None]
+        distance = ops.sqrt(
+            ops.sum((joints[:, :, :2] - predicted[:, :, :2]) ** 2, axis=-1)
+        )
+        hit = ops.cast(distance <= 0.5 * size[:, None], "float32") * present
+        scored = np.array(PCKH_JOINTS)
+        self.found.assign(self.found + ops.take(ops.sum(hit, axis=0), scored))
+        self.seen.assign(self.seen + ops.take(ops.sum(present, axis=0), scored))
+
+    def result(self) -> object:
+        rates = self.found / ops.maximum(self.seen, 1.0)
+        scored = ops.cast(self.seen > 0, "float32")
+        return ops.sum(rates * scored) / ops.maximum(ops.sum(scored), 1.0)
+
+    def reset_state(self) -> None:
+        for variable in (self.found, self.seen):
+            variable.assign(ops.zeros_like(variable))

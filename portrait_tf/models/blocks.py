@@ -1,0 +1,81 @@
+"""What the networks are built of. Every layer is named, so that weights load by name."""
+
+from keras import layers
+
+
+def normalised_conv(
+    x: object,
+    filters: int,
+    name: str,
+    kernel_size: int = 3,
+    strides: int = 1,
+    dilation: int = 1,
+    activation: str | None = "relu",
+) -> object:
+    """Convolution, group normalisation, activation.
+
+    Group normalisation (arXiv 1803.08494) does not depend on the batch: a photo
+    gives the same result alone, in a batch and on every worker.
+    """
+    x = layers.Conv2D(
+        filters,
+        kernel_size,
+        strides=strides,
+        dilation_rate=dilation,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
+    x = layers.GroupNormalization(groups=group_count(filters), name=f"{name}_norm")(x)
+    if activation:
+        x = layers.Activation(activation, name=f"{name}_{activation}")(x)
+    return x
+
+
+def group_count(filters: int) -> int:
+    """The largest number of groups up to 8 that divides the channels."""
+    return next(groups for groups in range(8, 0, -1) if filters % groups == 0)
+
+
+def residual_block(x: object, name: str, dilation: int = 1) -> object:
+    """Two convolutions beside an identity (arXiv 1512.03385), the first one dilated.
+
+    The second normalisation starts at zero, so that a deep stack starts as identity.
+    """
+    filters = x.shape[-1]
+    y = normalised_conv(x, filters, f"{name}_1", dilation=dilation)
+    y = layers.Conv2D(
+        filters,
+        3,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_2_conv",
+    )(y)
+    y = layers.GroupNormalization(
+        groups=group_count(filters), gamma_initializer="zeros", name=f"{name}_2_norm"
+    )(y)
+    y = layers.Add(name=f"{name}_add")([x, y])
+    return layers.Activation("relu", name=f"{name}_relu")(y)
+
+
+def global_context(x: object, name: str) -> object:
+    """Adds to every position what the whole map averages to (arXiv 1506.04579)."""
+    filters = x.shape[-1]
+    pooled = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(x)
+    pooled = layers.Conv2D(filters, 1, activation="relu", name=f"{name}_squeeze")(
+        pooled
+    )
+    pooled = layers.Conv2D(
+        filters, 1, kernel_initializer="zeros", name=f"{name}_expand"
+    )(pooled)
+    return layers.Add(name=f"{name}_add")([x, pooled])
+
+
+def check_size(size: tuple[int, int], multiple: int) -> None:
+    """Raises ValueError where height or width is no multiple of the total stride."""
+    if any(side % multiple for side in size):
+        raise ValueError(
+            f"height and width must be multiples of {multiple}, received {size}"
+        )

@@ -1,0 +1,109 @@
+"""Stage 2: paints the hole, guided by the parsing map.
+
+Photos are RGB in [-1, 1], their hole set to 0; masks are 1.0 in the hole; the parsing
+map comes as 20 probabilities.
+"""
+
+import keras
+from keras import layers
+
+from portrait_tf.labels import NUM_LABELS
+from portrait_tf.layers import PixelShuffle, PushPull
+from portrait_tf.models.blocks import (
+    check_size,
+    global_context,
+    normalised_conv,
+    residual_block,
+)
+
+
+@keras.saving.register_keras_serializable("portrait_tf")
+class CompletionNetwork(keras.Model):
+    """Encoder, dilated residual middle, decoder with skips.
+
+    Inputs and shape follow *Deep Portrait Image Completion and Extrapolation* (arXiv
+    1808.07757, stage 2), the dilated middle Iizuka et al. (*Globally and Locally
+    Consistent Image Completion*, SIGGRAPH 2017). The paper's layer table is not known
+    to us: widths, skips and pixel-shuffle ends are our choice, made so that no
+    convolution runs at full resolution. So is `prefill`: the network adds to a smooth
+    guess, so that it starts without a seam.
+
+    Args:
+        size: Height and width; multiples of 8.
+        widths: Channels at strides 2, 4 and 8.
+        dilations: One residual block of the middle, at stride 8, each.
+        prefill: Whether the output is a difference to a push-pull filling.
+
+    Call with `{"image": [B, H, W, 3], "parsing": [B, H, W, 20], "mask": [B, H, W, 1]}`.
+    Returns `{"painted": [B, H, W, 3]}`, the whole photo repainted, not clipped.
+
+    Example:
+
+    ```python
+    network = CompletionNetwork(size=(192, 128))
+    painted = network({"image": photos * (1 - masks), "parsing": p, "mask": masks})
+    ```
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int] = (192, 128),
+        widths: tuple[int, int, int] = (32, 64, 128),
+        dilations: tuple[int, ...] = (1, 2, 4, 8, 2, 1),
+        prefill: bool = True,
+        **kwargs: object,
+    ) -> None:
+        check_size(size, 8)
+        # === Layers and Functional Model ===
+        image = keras.Input((*size, 3), name="image")
+        parsing = keras.Input((*size, NUM_LABELS), name="parsing")
+        mask = keras.Input((*size, 1), name="mask")
+        start = PushPull(name="prefill")([image, mask]) if prefill else image
+        x = layers.Concatenate(name="inputs")([start, parsing, mask])
+        x = normalised_conv(x, widths[0], "stride2", kernel_size=5, strides=2)
+        stride2 = x
+        x = normalised_conv(x, widths[1], "stride4_down", strides=2)
+        x = normalised_conv(x, widths[1], "stride4")
+        stride4 = x
+        x = normalised_conv(x, widths[2], "stride8", strides=2)
+        for index, dilation in enumerate(dilations):
+            x = residual_block(x, f"middle_block{index + 1}", dilation)
+        x = global_context(x, "context")
+        x = layers.Conv2D(4 * widths[1], 1, name="decode4_enlarge")(x)
+        x = PixelShuffle(2, name="decode4_shuffle")(x)
+        x = layers.Concatenate(name="decode4_skip")([x, stride4])
+        x = normalised_conv(x, widths[1], "decode4")
+        x = layers.Conv2D(4 * widths[0], 1, name="decode2_enlarge")(x)
+        x = PixelShuffle(2, name="decode2_shuffle")(x)
+        x = layers.Concatenate(name="decode2_skip")([x, stride2])
+        x = normalised_conv(x, widths[0], "decode2")
+        x = layers.Conv2D(
+            12, 3, padding="same", kernel_initializer="zeros", name="painted_conv"
+        )(x)
+        x = PixelShuffle(2, name="painted_shuffle")(x)
+        painted = layers.Add(name="painted")([x, start])
+        super().__init__(
+            inputs={"image": image, "parsing": parsing, "mask": mask},
+            outputs={"painted": painted},
+            **kwargs,
+        )
+        # === Config ===
+        self.size = tuple(size)
+        self.widths = tuple(widths)
+        self.dilations = tuple(dilations)
+        self.prefill = prefill
+
+    def get_config(self) -> dict:
+        return {
+            "size": self.size,
+            "widths": self.widths,
+            "dilations": self.dilations,
+            "prefill": self.prefill,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict, custom_objects: dict | None = None
+    ) -> "CompletionNetwork":
+        return cls(**config)

@@ -1,0 +1,166 @@
+"""Stage 1: the complete body structure from an incomplete photo.
+
+Photos are RGB in [-1, 1], their hole set to 0 (mid-grey); masks are 1.0 in the hole.
+Parsing outputs are logits of LIP's 20 labels, pose outputs are heatmaps of its 16
+joints, peak 1.
+"""
+
+import keras
+from keras import layers
+
+from portrait_tf.compat import ops
+from portrait_tf.labels import NUM_JOINTS, NUM_LABELS
+from portrait_tf.layers import PixelShuffle, Upsample, resize_bilinear
+from portrait_tf.models.blocks import (
+    check_size,
+    global_context,
+    normalised_conv,
+    residual_block,
+)
+
+
+@keras.saving.register_keras_serializable("portrait_tf")
+class ParsingNetwork(keras.Model):
+    """Parsing and pose that refine each other, after JPPNet, small enough for a CPU.
+
+    The idea, two branches and rounds of refinement in which each task sees the other's
+    last prediction, is JPPNet's (arXiv 1804.01984, section 3). The encoder (residual,
+    output stride 16, decoded to stride 8), group normalisation, the mask as a fourth
+    input channel and the decoded last map at stride 2 are our choice: JPPNet's
+    ResNet-101 does not fit a CPU, and it does not know about holes.
+
+    Args:
+        size: Height and width; multiples of 16.
+        widths: Channels at strides 2, 4, 8 and 16.
+        blocks: Residual blocks at strides 8 and 16.
+        feature_width: Channels of each task's feature.
+        rounds: Refinement rounds.
+
+    Call with `{"image": [B, H, W, 3], "mask": [B, H, W, 1]}`. Returns a dict:
+
+    * `parsing_0` ... `parsing_<rounds>`: logits `[B, H/4, W/4, 20]`,
+    * `pose_0` ... `pose_<rounds>`: heatmaps `[B, H/4, W/4, 16]`,
+    * `parsing`: logits `[B, H/2, W/2, 20]`, the answer.
+
+    Example:
+
+    ```python
+    network = ParsingNetwork(size=(192, 128))
+    outputs = network({"image": photos * (1 - masks), "mask": masks})
+    ```
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int] = (192, 128),
+        widths: tuple[int, int, int, int] = (24, 48, 96, 160),
+        blocks: tuple[int, int] = (3, 3),
+        feature_width: int = 64,
+        rounds: int = 2,
+        **kwargs: object,
+    ) -> None:
+        check_size(size, 16)
+        # === Layers and Functional Model ===
+        image = keras.Input((*size, 3), name="image")
+        mask = keras.Input((*size, 1), name="mask")
+        x = layers.Concatenate(name="image_and_mask")([image, mask])
+        x = normalised_conv(x, widths[0], "stride2", kernel_size=5, strides=2)
+        x = normalised_conv(x, widths[1], "stride4", strides=2)
+        stride4 = x
+        x = normalised_conv(x, widths[2], "stride8", strides=2)
+        for block in range(blocks[0]):
+            x = residual_block(x, f"stride8_block{block + 1}")
+        stride8 = x
+        x = normalised_conv(x, widths[3], "stride16", strides=2)
+        for block in range(blocks[1]):
+            x = residual_block(x, f"stride16_block{block + 1}", 2 if block % 2 else 1)
+        x = global_context(x, "context")
+        x = layers.Conv2D(4 * widths[2], 1, name="decode8_enlarge")(x)
+        x = PixelShuffle(2, name="decode8_shuffle")(x)
+        x = layers.Concatenate(name="decode8_skip")([x, stride8])
+        x = normalised_conv(x, widths[2], "decode8")
+        x = residual_block(x, "decode8_block")
+
+        features = {
+            task: normalised_conv(x, feature_width, f"{task}_0_feature")
+            for task in ("parsing", "pose")
+        }
+        outputs = {}
+        coarse = {}
+        for step in range(rounds + 1):
+            if step:
+                features = {
+                    task: _refine(task, step, features, coarse, feature_width)
+                    for task in ("pose", "parsing")
+                }
+            for task, channels in (("parsing", NUM_LABELS), ("pose", NUM_JOINTS)):
+                name = f"{task}_{step}"
+                # Small first answers: a heatmap is empty but for a few cells.
+                coarse[task] = layers.Conv2D(
+                    4 * channels,
+                    1,
+                    kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+                    name=f"{name}_head",
+                )(features[task])
+                outputs[name] = PixelShuffle(2, name=name)(coarse[task])
+
+        x = layers.Conv2D(4 * widths[1], 1, name="decode4_enlarge")(features["parsing"])
+        x = PixelShuffle(2, name="decode4_shuffle")(x)
+        x = layers.Concatenate(name="decode4_skip")(
+            [x, stride4, outputs[f"parsing_{rounds}"]]
+        )
+        x = normalised_conv(x, widths[1], "decode4")
+        x = layers.Conv2D(4 * NUM_LABELS, 1, name="parsing_difference")(x)
+        x = PixelShuffle(2, name="parsing_shuffle")(x)
+        enlarged = Upsample(2, name="parsing_enlarged")(outputs[f"parsing_{rounds}"])
+        outputs["parsing"] = layers.Add(name="parsing")([x, enlarged])
+        super().__init__(
+            inputs={"image": image, "mask": mask}, outputs=outputs, **kwargs
+        )
+        # === Config ===
+        self.size = tuple(size)
+        self.widths = tuple(widths)
+        self.blocks = tuple(blocks)
+        self.feature_width = feature_width
+        self.rounds = rounds
+
+    def get_config(self) -> dict:
+        return {
+            "size": self.size,
+            "widths": self.widths,
+            "blocks": self.blocks,
+            "feature_width": self.feature_width,
+            "rounds": self.rounds,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict, custom_objects: dict | None = None
+    ) -> "ParsingNetwork":
+        return cls(**config)
+
+
+def _refine(task: str, step: int, features: dict, coarse: dict, width: int) -> object:
+    """One task's next feature from its last one and both tasks' last predictions."""
+    name = f"{task}_{step}"
+    remapped = [
+        layers.Conv2D(width // 2, 1, activation="relu", name=f"{name}_remap_{source}")(
+            coarse[source]
+        )
+        for source in ("pose", "parsing")
+    ]
+    x = layers.Concatenate(name=f"{name}_inputs")([features[task], *remapped])
+    x = normalised_conv(x, width, f"{name}_mix")
+    # A 5x5 kernel stands for JPPNet's 5, 7 and 9: at 24x16 positions it reaches far.
+    return normalised_conv(x, width, f"{name}_feature", kernel_size=5)
+
+
+def full_size_logits(outputs: dict, size: tuple[int, int]) -> object:
+    """The answer at the photo's size: `[B, H, W, 20]`, enlarged bilinearly."""
+    return resize_bilinear(outputs["parsing"], size)
+
+
+def parsing_probabilities(outputs: dict, size: tuple[int, int]) -> object:
+    """What stage 2 is given: probabilities `[B, H, W, 20]`."""
+    return ops.softmax(full_size_logits(outputs, size), axis=-1)

@@ -1,0 +1,188 @@
+"""Both stages and the compositing as one callable.
+
+Training previews, evaluation, the command line and the export all go through here.
+
+At the border: photos are RGB `uint8`, masks `uint8`, non-zero = hole. Any height, width
+and batch. Inside, everything happens in the graph, at the networks' working size: the
+photo is shrunk so that it fits, and what is left of the frame counts as hole, which is
+what the networks learned from photos that the border cuts off. The hole alone is
+pasted back: known pixels leave bit for bit as they came in.
+"""
+
+import pathlib
+
+import keras
+import tensorflow as tf
+
+from portrait_tf.errors import PortraitError
+from portrait_tf.models.parsing import full_size_logits, parsing_probabilities
+
+
+class Pipeline:
+    """The chain of stage 1 and stage 2.
+
+    Args:
+        parsing_network: Stage 1.
+        completion_network: Stage 2, of the same size.
+
+    Raises:
+        PortraitError: The networks have different working sizes.
+
+    Example:
+
+    ```python
+    pipeline = Pipeline.bundled()
+    result = pipeline(photos, masks)  # uint8 [B, H, W, 3] and [B, H, W, 1]
+    result["completed"], result["parsing"]
+    ```
+    """
+
+    def __init__(
+        self, parsing_network: keras.Model, completion_network: keras.Model
+    ) -> None:
+        if parsing_network.size != completion_network.size:
+            raise PortraitError(
+                f"the parsing network works at {parsing_network.size}, the completion "
+                f"network at {completion_network.size}: expected one size"
+            )
+        self.parsing_network = parsing_network
+        self.completion_network = completion_network
+        self.size = tuple(completion_network.size)
+
+    @classmethod
+    def bundled(cls) -> "Pipeline":
+        """With the weights that come in the package."""
+        from portrait_tf.weights import load_bundled
+
+        return cls(load_bundled("parsing"), load_bundled("completion"))
+
+    @classmethod
+    def from_run(cls, run: str | pathlib.Path) -> "Pipeline":
+        """With the last checkpoints of a trained run.
+
+        Raises:
+            PortraitError: A stage is not trained yet, or its file does not fit.
+        """
+        from portrait_tf.training.run import load_run_network
+
+        return cls(
+            load_run_network(run, "parsing"), load_run_network(run, "completion")
+        )
+
+    def networks(
+        self, image: tf.Tensor, mask: tf.Tensor, parsing: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Both stages at the working size.
+
+        Args:
+            image: `float32` `[B, h, w, 3]` in [-1, 1]; what is in the hole is not read.
+            mask: `float32` `[B, h, w, 1]`, 1.0 = hole.
+            parsing: `[B, h, w, 20]`, used in place of stage 1's map (the true one, say).
+
+        Returns:
+            `completed` `[B, h, w, 3]` in [-1, 1], known pixels as they were;
+            `parsing` `[B, h, w, 20]` probabilities;
+            `logits` `[B, h, w, 20]`; `pose` `[B, h/4, w/4, 16]` heatmaps.
+        """
+        masked = image * (1.0 - mask)
+        structure = self.parsing_network({"image": masked, "mask": mask}, training=False)
+        if parsing is None:
+            parsing = parsing_probabilities(structure, self.size)
+        painted = self.completion_network(
+            {"image": masked, "parsing": parsing, "mask": mask}, training=False
+        )["painted"]
+        completed = masked + tf.clip_by_value(painted, -1.0, 1.0) * mask
+        return {
+            "completed": completed,
+            "parsing": parsing,
+            "logits": full_size_logits(structure, self.size),
+            "pose": structure[f"pose_{self.parsing_network.rounds}"],
+        }
+
+    def shrink(self, image: tf.Tensor, mask: tf.Tensor) -> tuple:
+        """Fits photos into the working frame.
+
+        Args:
+            image: `uint8` `[B, H, W, 3]`.
+            mask: `uint8` `[B, H, W, 1]`, non-zero = hole.
+
+        Returns:
+            Photo `[B, h, w, 3]` in [-1, 1], mask `[B, h, w, 1]`, and the (top, left,
+            height, width) that the photo takes in the frame: at the top, centred;
+            the space below is where a portrait most often goes on.
+        """
+        height, width = self.size
+        full = tf.cast(tf.shape(image)[1:3], tf.float32)
+        scale = tf.reduce_min(tf.constant([height, width], tf.float32) / full)
+        fitted = tf.cast(tf.maximum(tf.round(full * scale), 1.0), tf.int32)
+        fitted = tf.minimum(fitted, [height, width])
+        known = tf.cast(mask == 0, tf.float32)
+        # Hole pixels have no weight in the mean, so nothing of them leaks out.
+        values = (tf.cast(image, tf.float32) / 127.5 - 1.0) * known
+        small = tf.image.resize(
+            tf.concat([values, known], axis=-1), fitted, antialias=True
+        )
+        weight = tf.clip_by_value(small[..., 3:], 0.0, 1.0)
+        small_mask = tf.cast(weight < 0.999, tf.float32)
+        small_image = small[..., :3] / tf.maximum(weight, 1e-3) * (1.0 - small_mask)
+        left = (width - fitted[1]) // 2
+        padding = [
+            [0, 0],
+            [0, height - fitted[0]],
+            [left, width - fitted[1] - left],
+            [0, 0],
+        ]
+        small_image = tf.pad(small_image, padding)
+        small_mask = tf.pad(small_mask, padding, constant_values=1.0)
+        small_image = tf.ensure_shape(small_image, [None, height, width, 3])
+        small_mask = tf.ensure_shape(small_mask, [None, height, width, 1])
+        return small_image, small_mask, (0, left, fitted[0], fitted[1])
+
+    def paste(
+        self, image: tf.Tensor, mask: tf.Tensor, result: dict, place: tuple
+    ) -> dict[str, tf.Tensor]:
+        """Brings the networks' answer to the photo's size and fills the hole with it.
+
+        Args:
+            image: `uint8` `[B, H, W, 3]`.
+            mask: `uint8` `[B, H, W, 1]`.
+            result: Of `networks`.
+            place: Of `shrink`.
+
+        Returns:
+            `completed` `uint8` `[B, H, W, 3]`, `parsing` `uint8` `[B, H, W, 1]`.
+        """
+        full = tf.shape(image)[1:3]
+        painted = tf.image.crop_to_bounding_box(result["completed"], *place)
+        painted = tf.image.resize(painted, full, method="bicubic")
+        painted = tf.cast(
+            tf.clip_by_value(tf.round((painted + 1.0) * 127.5), 0.0, 255.0), tf.uint8
+        )
+        completed = tf.where(mask != 0, painted, image)
+        probabilities = tf.image.crop_to_bounding_box(result["parsing"], *place)
+        # Twice the working size gives smooth borders; the photo's own size would take
+        # 20 floats a pixel.
+        fine = tf.minimum(full, tf.stack(place[2:]) * 2)
+        labels = tf.argmax(
+            tf.image.resize(probabilities, fine), axis=-1, output_type=tf.int32
+        )
+        labels = tf.image.resize(labels[..., None], full, method="nearest")
+        return {"completed": completed, "parsing": tf.cast(labels, tf.uint8)}
+
+    def __call__(self, image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Completes a batch of photos of one size.
+
+        Args:
+            image: `uint8` `[B, H, W, 3]`.
+            mask: `uint8` `[B, H, W, 1]`, non-zero = hole.
+
+        Returns:
+            `completed` `uint8` `[B, H, W, 3]`; `parsing` `uint8` `[B, H, W, 1]`, LIP's
+            labels.
+        """
+        # First of all: a convolution that meets another rank aborts the process.
+        image = tf.ensure_shape(image, [None, None, None, 3])
+        mask = tf.ensure_shape(mask, [None, None, None, 1])
+        small_image, small_mask, place = self.shrink(image, mask)
+        result = self.networks(small_image, small_mask)
+        return self.paste(image, mask, result, place)

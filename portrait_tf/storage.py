@@ -1,0 +1,122 @@
+"""Arrays on disk: one file format for checkpoints and for bundled weights.
+
+A file is a NumPy `.npz`: an array a variable, under `group/variable path`, and a JSON
+text with what it takes to build the networks again. It holds no code, and any backend
+of Keras reads it.
+"""
+
+import io
+import json
+import pathlib
+import zipfile
+
+import keras
+import numpy as np
+
+from portrait_tf.errors import PortraitError
+from portrait_tf.files import write_atomically
+
+_META = "meta.json"
+
+
+def save_arrays(
+    path: str | pathlib.Path,
+    groups: dict[str, list],
+    meta: dict,
+    dtype: str | None = None,
+) -> None:
+    """Writes groups of variables, whole or not at all.
+
+    Args:
+        path: The file; its folder is made.
+        groups: Keras variables, by the name of their group.
+        meta: Anything JSON can hold.
+        dtype: Floating-point arrays are stored so (`float16` for weights that are to
+            be small); None keeps theirs.
+    """
+    arrays = {
+        f"{group}/{name}": _to_numpy(variable, dtype)
+        for group, variables in groups.items()
+        for name, variable in _named(variables).items()
+    }
+    text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    buffer = io.BytesIO()
+    save = np.savez_compressed if dtype else np.savez
+    save(buffer, **{_META: text}, **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def _to_numpy(variable: object, dtype: str | None) -> np.ndarray:
+    array = keras.ops.convert_to_numpy(variable)
+    return array.astype(dtype) if dtype and array.dtype.kind == "f" else array
+
+
+def _named(variables: list) -> dict[str, object]:
+    """Variables by path; the optimizer's, whose paths can repeat, are numbered."""
+    named = {}
+    for variable in variables:
+        name = getattr(variable, "path", variable.name)
+        # Optimizers and trainers put counters into their names ("adam_1").
+        while name in named:
+            name += "'"
+        named[name] = variable
+    return named
+
+
+def read_arrays(path: str | pathlib.Path) -> tuple[dict[str, np.ndarray], dict]:
+    """Reads a file of `save_arrays`.
+
+    Returns:
+        Arrays by `group/variable path`, and the JSON value.
+
+    Raises:
+        PortraitError: The file is missing, damaged, or of another kind.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise PortraitError(f"no such weights file: {path}")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        meta = json.loads(arrays.pop(_META).tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        raise PortraitError(
+            f"{path} is damaged or is no weights file of portrait-tf (a .npz with "
+            f"{_META} in it was expected)"
+        ) from None
+    return arrays, meta
+
+
+def assign_arrays(
+    variables: list, arrays: dict[str, np.ndarray], group: str, source: object
+) -> None:
+    """Sets variables from one group; nothing is set unless all of it fits.
+
+    Raises:
+        PortraitError: An array is missing, left over, or of another shape: the file
+            belongs to another architecture.
+    """
+    named = _named(variables)
+    prefix = f"{group}/"
+    found = {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+    problem = None
+    if missing := [name for name in named if name not in found]:
+        problem = f"it has no {missing[0]!r}"
+    elif extra := [name for name in found if name not in named]:
+        problem = f"it holds {extra[0]!r}, which this network has not"
+    else:
+        for name, variable in named.items():
+            if tuple(variable.shape) != found[name].shape:
+                problem = (
+                    f"{name!r} is {found[name].shape} in the file and "
+                    f"{tuple(variable.shape)} in this network"
+                )
+                break
+    if problem:
+        raise PortraitError(f"{source} fits another architecture ({group}): {problem}")
+    for name, variable in named.items():
+        variable.assign(found[name])

@@ -1,0 +1,200 @@
+"""A run: a folder with the exact config, checkpoints, curves and pictures.
+
+```
+RUN/config.yaml               every key, defaults too
+RUN/parsing/checkpoint.npz    stage 1: network, optimizer, step
+RUN/parsing/log.csv           a row an epoch
+RUN/completion/...            stage 2, the same
+RUN/completion/preview.png    input, mask, parsing, output, truth after the last epoch
+```
+"""
+
+import logging
+import pathlib
+from collections.abc import Callable
+
+import keras
+
+from portrait_tf.config import Config, load_config, save_config
+from portrait_tf.data.dataset import (
+    reraise_data_error,
+    training_dataset,
+    validation_dataset,
+)
+from portrait_tf.errors import PortraitError
+from portrait_tf.models import CompletionNetwork, ParsingNetwork
+from portrait_tf.storage import assign_arrays, read_arrays
+from portrait_tf.training.base import Trainer
+from portrait_tf.training.checkpoint import (
+    CHECKPOINT_NAME,
+    Checkpoints,
+    restore_checkpoint,
+)
+
+logger = logging.getLogger(__name__)
+
+NETWORKS = {"parsing": ParsingNetwork, "completion": CompletionNetwork}
+
+
+def build_network(stage: str, config: Config) -> keras.Model:
+    """A fresh network of `parsing` or `completion`."""
+    arguments = getattr(config, stage).network.model_dump()
+    return NETWORKS[stage](size=config.size, name=f"{stage}_network", **arguments)
+
+
+def load_run_network(run: str | pathlib.Path, stage: str) -> keras.Model:
+    """The network of a stage as the last checkpoint of a run has it.
+
+    Raises:
+        PortraitError: The run has no such stage, or its file does not fit its config.
+    """
+    run = pathlib.Path(run)
+    checkpoint = run / stage / CHECKPOINT_NAME
+    if not checkpoint.is_file():
+        raise PortraitError(
+            f"{run} has no trained {stage} stage: expected {checkpoint}; "
+            f"`portrait-tf train {stage} --run {run}` makes it"
+        )
+    network = build_network(stage, load_config(run / "config.yaml"))
+    arrays, _ = read_arrays(checkpoint)
+    assign_arrays(network.weights, arrays, "network", checkpoint)
+    return network
+
+
+def open_run(run: str | pathlib.Path, config: Config) -> pathlib.Path:
+    """Makes the folder and saves the config, or checks that it is the same network.
+
+    Steps, rates and data settings may change when a run is resumed; what a checkpoint
+    depends on may not.
+
+    Raises:
+        PortraitError: The folder holds a run of another architecture or seed.
+    """
+    run = pathlib.Path(run)
+    path = run / "config.yaml"
+    if path.is_file():
+        before = load_config(path)
+        for key in ("seed", "size", "parsing.network", "completion.network"):
+            old, new = before, config
+            for part in key.split("."):
+                old, new = getattr(old, part), getattr(new, part)
+            if old != new:
+                raise PortraitError(
+                    f"{run} was begun with another '{key}' ({old} there, {new} now); "
+                    "give another --run folder"
+                )
+    save_config(config, path)
+    return run
+
+
+def train(
+    trainer: Trainer,
+    stage: str,
+    config: Config,
+    reader: object,
+    folder: pathlib.Path,
+    validation_reader: object | None = None,
+    callbacks: list | None = None,
+    verbose: int | str = "auto",
+    on_resume: Callable[[int], None] | None = None,
+) -> list[dict]:
+    """Runs `model.fit` from the last checkpoint, if there is one, to the last step.
+
+    Args:
+        trainer: Its networks are trained.
+        stage: `parsing` or `completion`; chooses the section of the config.
+        config: The experiment.
+        reader: Anything with a length and samples; what is trained on.
+        folder: Of this stage, within the run.
+        validation_reader: What is validated on after each epoch.
+        callbacks: More callbacks of Keras.
+        verbose: As `model.fit` has it.
+        on_resume: Called with the step that training goes on from.
+
+    Returns:
+        What was logged, a dict an epoch.
+
+    Raises:
+        PortraitError: A broken photo or label file; a checkpoint that does not fit.
+    """
+    training = getattr(config, stage).training
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / CHECKPOINT_NAME
+    if checkpoint.is_file():
+        restore_checkpoint(trainer, checkpoint)
+        if on_resume:
+            on_resume(trainer.step)
+    validation = None
+    if validation_reader is not None and training.validation_photos:
+        validation = validation_dataset(
+            validation_reader,
+            config,
+            training.batch_size,
+            min(training.validation_photos, len(validation_reader)),
+            config.seed,
+        )
+    trainer.compile(jit_compile=False)
+    saver = Checkpoints(checkpoint, training.checkpoint_minutes)
+    history = []
+    try:
+        for start, stop in segments(
+            trainer.step, training.steps, training.steps_per_epoch, trainer
+        ):
+            trainer.enter_phase(start)
+            epoch = start // training.steps_per_epoch
+            data = training_dataset(
+                reader, config, training.batch_size, start, stop, config.seed
+            )
+            # Keras counts whole epochs; a segment is a part of one, or several.
+            length = min(training.steps_per_epoch, stop - start)
+            fitted = trainer.fit(
+                data,
+                initial_epoch=epoch,
+                epochs=epoch + (stop - start) // length,
+                steps_per_epoch=length,
+                validation_data=validation,
+                callbacks=[
+                    saver,
+                    keras.callbacks.CSVLogger(str(folder / "log.csv"), append=True),
+                    *(callbacks or []),
+                ],
+                shuffle=False,
+                verbose=verbose,
+            )
+            history += [
+                {key: values[index] for key, values in fitted.history.items()}
+                for index in range(len(fitted.epoch))
+            ]
+    except KeyboardInterrupt:
+        saver.set_model(trainer)
+        saver.save()
+        logger.warning(
+            "stopped at step %d; the same command goes on from there", trainer.step
+        )
+        raise
+    except Exception as error:
+        reraise_data_error(error)
+        raise
+    return history
+
+
+def segments(
+    step: int, steps: int, steps_per_epoch: int, trainer: Trainer
+) -> list[tuple[int, int]]:
+    """Cuts what is left of a run into parts that one `fit` can do.
+
+    A cut is made where a phase begins, and around an epoch that is not whole: one that
+    a kill or a phase has broken.
+
+    Returns:
+        First step and one past the last, in order.
+    """
+    cuts = {step, steps}
+    cuts |= {start for start in trainer.phase_starts() if step < start < steps}
+    for cut in sorted(cuts):
+        whole = -(-cut // steps_per_epoch) * steps_per_epoch
+        cuts |= {whole} if step < whole < steps else set()
+        before = cut // steps_per_epoch * steps_per_epoch
+        cuts |= {before} if step < before < steps else set()
+    ordered = sorted(cut for cut in cuts if step <= cut <= steps)
+    return list(zip(ordered, ordered[1:], strict=False))

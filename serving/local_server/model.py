@@ -1,0 +1,278 @@
+"""One loaded version of a model, and the folder its versions lie in.
+
+Conventions: `MODELS_DIR/N/` is a SavedModel, N its version; folders with other names
+are ignored, so that a publisher can write to one and rename it. The model is loaded
+into a `tf.compat.v1.Session` because TensorFlow Serving does so: a SavedModel can load
+eagerly and still be broken there.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from portrait_tf.errors import PortraitError
+from serving.local_server.request_error import from_tensorflow, invalid_argument
+
+DEFAULT_SIGNATURE = "serving_default"
+
+_LOAD_ERRORS = (tf.errors.OpError, OSError, RuntimeError, ValueError, KeyError)
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorSpec:
+    """What a signature says of one tensor.
+
+    Attributes:
+        tensor_name: Its name in the graph, such as `serving_default_image:0`.
+        dtype: Its dtype.
+        shape: Its sizes, None where any is allowed; None for any rank.
+    """
+
+    tensor_name: str
+    dtype: tf.DType
+    shape: tuple[int | None, ...] | None
+
+    def accepts(self, shape: Sequence[int]) -> bool:
+        if self.shape is None:
+            return True
+        return len(shape) == len(self.shape) and all(
+            allowed is None or allowed == size
+            for allowed, size in zip(self.shape, shape, strict=True)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """A named entry point: inputs and outputs by their public names."""
+
+    name: str
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Checks that exactly the inputs are given.
+
+        Raises:
+            RequestError: INVALID_ARGUMENT, naming what is extra and what is missing.
+        """
+        sent, expected = set(names), set(self.inputs)
+        if sent == expected:
+            return
+        raise invalid_argument(
+            f"input size does not match signature: {len(sent)}!={len(expected)}"
+            f" len({_braces(sent)}) != len({_braces(expected)})."
+            f" Sent extra: {_braces(sent - expected)}."
+            f" Missing but required: {_braces(expected - sent)}."
+            if len(sent) != len(expected)
+            else "Inputs contains invalid name. Used request inputs: "
+            f"{','.join(sorted(sent & expected))}, request input: "
+            f"{','.join(sorted(sent))}, expected: {','.join(sorted(expected))}"
+        )
+
+    def check_input(
+        self, name: str, dtype: tf.DType | None, shape: Sequence[int]
+    ) -> None:
+        """Checks one input before its content is read.
+
+        Raises:
+            RequestError: INVALID_ARGUMENT, with what was received and expected.
+        """
+        spec = self.inputs[name]
+        if dtype != spec.dtype:
+            received = dtype.name if dtype is not None else "an unknown dtype"
+            raise invalid_argument(
+                f"input {name!r} expects to be {spec.dtype.name} but {received} is"
+                " provided"
+            )
+        if not spec.accepts(shape):
+            expected = ",".join(
+                "?" if size is None else str(size) for size in spec.shape
+            )
+            raise invalid_argument(
+                f"input {name!r} has shape [{','.join(map(str, shape))}], expected"
+                f" [{expected}]"
+            )
+
+    def select_outputs(self, names: Sequence[str]) -> list[str]:
+        """The outputs to compute: those named, or all of them.
+
+        Raises:
+            RequestError: INVALID_ARGUMENT, for an unknown or a repeated name.
+        """
+        for name in names:
+            if name not in self.outputs:
+                raise invalid_argument(
+                    f"output tensor alias not found in signature: {name} Outputs"
+                    f" expected to be in the set {_braces(self.outputs)}."
+                )
+        if len(set(names)) != len(names):
+            raise invalid_argument(
+                f"duplicate output tensor alias: {','.join(sorted(names))}"
+            )
+        return list(names) or list(self.outputs)
+
+
+class LoadedModel:
+    """A SavedModel in a Session, ready to run from any thread.
+
+    Args:
+        path: The version folder, `MODELS_DIR/N`.
+
+    Attributes:
+        path: That folder.
+        version: N.
+        signature_defs: The signatures as the file has them, for metadata.
+
+    Raises:
+        PortraitError: When the folder is not a SavedModel that loads.
+    """
+
+    def __init__(self, path: str | pathlib.Path):
+        self.path = pathlib.Path(path)
+        self.version = int(self.path.name)
+        self._graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=self._graph)
+        try:
+            with self._graph.as_default(), _no_deprecation_notice():
+                meta_graph = tf.compat.v1.saved_model.load(
+                    self._session, [tf.saved_model.SERVING], str(self.path)
+                )
+        except _LOAD_ERRORS as error:
+            self._session.close()
+            raise PortraitError(
+                f"{self.path} cannot be loaded; expected a SavedModel with the tag"
+                f" 'serve': {_first_line(error)}"
+            ) from error
+        self.signature_defs = dict(meta_graph.signature_def)
+        self._signatures = {
+            name: _read_signature(name, definition)
+            for name, definition in self.signature_defs.items()
+            # What initialises the model is listed among the signatures too.
+            if definition.inputs
+        }
+
+    def signature(self, name: str) -> Signature | None:
+        """The signature of that name, the default one for ""; None if there is none."""
+        return self._signatures.get(name or DEFAULT_SIGNATURE)
+
+    def run(
+        self,
+        signature: Signature,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str],
+        timeout: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Runs checked inputs.
+
+        Args:
+            signature: One of this model's.
+            inputs: Arrays of the dtypes and shapes that the signature accepts.
+            outputs: Names of the outputs to compute.
+            timeout: Seconds after which the run is abandoned; None for never.
+
+        Raises:
+            RequestError: With the Session's own status, when the run fails.
+        """
+        options = None
+        if timeout is not None:
+            # 0 would mean "no limit" to the Session.
+            milliseconds = min(max(1, int(timeout * 1000)), 2**31)
+            options = tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
+        fetches = {name: signature.outputs[name].tensor_name for name in outputs}
+        feeds = {
+            signature.inputs[name].tensor_name: array for name, array in inputs.items()
+        }
+        try:
+            return self._session.run(fetches, feeds, options=options)
+        except tf.errors.OpError as error:
+            raise from_tensorflow(error) from error
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def find_versions(models_dir: str | pathlib.Path) -> dict[int, pathlib.Path]:
+    """The version folders of a model, by number.
+
+    Raises:
+        PortraitError: When the folder is missing or holds no version.
+    """
+    models_dir = pathlib.Path(models_dir)
+    expected = (
+        "expected a folder of numbered versions, such as"
+        f" {models_dir / '1' / 'saved_model.pb'}"
+    )
+    if not models_dir.is_dir():
+        raise PortraitError(
+            f"the models folder {models_dir} does not exist; {expected}"
+        )
+    if (models_dir / "saved_model.pb").exists():
+        raise PortraitError(
+            f"{models_dir} is one version of a model; expected the folder above it"
+        )
+    versions = {
+        int(path.name): path
+        for path in models_dir.iterdir()
+        if path.name.isascii() and path.name.isdigit() and path.is_dir()
+    }
+    if not versions:
+        raise PortraitError(f"the models folder {models_dir} is empty; {expected}")
+    return versions
+
+
+def load_latest(models_dir: str | pathlib.Path) -> LoadedModel:
+    """Loads the version with the highest number.
+
+    Raises:
+        PortraitError: When there is none, or when it does not load.
+    """
+    versions = find_versions(models_dir)
+    return LoadedModel(versions[max(versions)])
+
+
+def _read_signature(name: str, definition) -> Signature:  # noqa: ANN001
+    return Signature(
+        name,
+        {
+            alias: _read_tensor(info)
+            for alias, info in sorted(definition.inputs.items())
+        },
+        {
+            alias: _read_tensor(info)
+            for alias, info in sorted(definition.outputs.items())
+        },
+    )
+
+
+def _read_tensor(info) -> TensorSpec:  # noqa: ANN001
+    shape = None
+    if not info.tensor_shape.unknown_rank:
+        shape = tuple(
+            None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim
+        )
+    return TensorSpec(info.name, tf.as_dtype(info.dtype), shape)
+
+
+@contextlib.contextmanager
+def _no_deprecation_notice() -> Iterator[None]:
+    """Hides the advice to load eagerly, which is what must not be done here."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _braces(names) -> str:  # noqa: ANN001
+    return "{" + ",".join(sorted(names)) + "}"

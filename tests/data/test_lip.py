@@ -1,0 +1,421 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from portrait_tf.data.lip import LipDataset, describe, read_parsing, read_photo
+from portrait_tf.errors import PortraitError
+
+HEIGHT, WIDTH = 24, 16
+
+
+def pose_row(name: str, joints: np.ndarray | None = None) -> str:
+    if joints is None:
+        joints = np.arange(48).reshape(16, 3) % 10
+    return ",".join([name, *(f"{value:g}" for value in joints.ravel())])
+
+
+def label_map() -> np.ndarray:
+    parsing = np.zeros((HEIGHT, WIDTH), np.uint8)
+    parsing[4:10, 4:12] = 13
+    parsing[10:20, 4:12] = 5
+    parsing[0] = 255
+    return parsing
+
+
+def photo_of(index: int) -> np.ndarray:
+    photo = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    photo[..., 0] = 200
+    photo[..., 1] = 10 * index
+    return photo
+
+
+def write_photo(path, photo):
+    cv2.imwrite(str(path), cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))
+
+
+class Folder:
+    """A tiny split of LIP: photos 1_a, 2_b and 3.c; the last has no annotation."""
+
+    names = ("1_a", "2_b", "3.c")
+
+    def __init__(self, root, doubled=(False, False, False), split="train"):
+        self.root, self.split = root, split
+        names = ("images", "parsing_annotations", "pose_annotations")
+        parents = []
+        for name, twice in zip(names, doubled, strict=True):
+            parent = root / f"TrainVal_{name}"
+            parents.append(parent / parent.name if twice else parent)
+        self.images = parents[0] / f"{split}_images"
+        self.maps = parents[1] / f"{split}_segmentations"
+        self.csv = parents[2] / f"lip_{split}_set.csv"
+        self.ids = parents[0] / f"{split}_id.txt"
+        for folder in (self.images, self.maps, parents[2]):
+            folder.mkdir(parents=True, exist_ok=True)
+        for index, name in enumerate(self.names):
+            write_photo(self.photo(name), photo_of(index))
+        for name in self.names[:2]:
+            cv2.imwrite(str(self.map(name)), label_map())
+        self.csv.write_text("\n".join(pose_row(f"{n}.jpg") for n in self.names[:2]))
+        self.ids.write_text("\n".join(self.names) + "\n")
+
+    def photo(self, name):
+        return self.images / f"{name}.jpg"
+
+    def map(self, name):
+        return self.maps / f"{name}.png"
+
+    def read(self, **arguments):
+        return LipDataset(self.root, self.split, **arguments)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Folder(tmp_path)
+
+
+def test_reads_a_sample(folder):
+    dataset = folder.read()
+    assert len(dataset) == 3
+    assert dataset.names == folder.names
+    sample = dataset[1]
+    assert sample.name == "2_b"
+    assert sample.photo.dtype == np.uint8
+    assert sample.photo.shape == (HEIGHT, WIDTH, 3)
+    assert np.abs(sample.photo.astype(int) - photo_of(1)).max() <= 3  # RGB, by JPEG
+    np.testing.assert_array_equal(sample.parsing, label_map())
+    assert sample.parsing.dtype == np.uint8
+    np.testing.assert_array_equal(sample.joints, np.arange(48).reshape(16, 3) % 10)
+    assert sample.joints.dtype == np.float32
+
+
+def test_samples_without_annotation(folder):
+    sample = folder.read()[2]
+    assert sample.name == "3.c"
+    assert sample.parsing is None
+    assert sample.joints is None
+
+
+def test_index_out_of_range_ends_an_iteration(folder):
+    dataset = folder.read()
+    with pytest.raises(IndexError):
+        dataset[3]
+    assert [sample.name for sample in dataset] == list(folder.names)
+
+
+@pytest.mark.parametrize(
+    "doubled",
+    [(True, True, True), (True, False, False), (False, True, False)],
+)
+def test_doubled_folders(tmp_path, doubled):
+    sample = Folder(tmp_path, doubled).read()[0]
+    assert sample.parsing is not None
+    assert sample.joints is not None
+
+
+def test_split_folders_directly_inside(folder):
+    for path in (folder.images, folder.maps, folder.csv, folder.ids):
+        path.rename(folder.root / path.name)
+    sample = folder.read()[1]
+    assert sample.name == "2_b"
+    assert sample.parsing is not None
+    assert sample.joints is not None
+
+
+def test_the_other_split(tmp_path):
+    folder = Folder(tmp_path, split="val")
+    assert len(folder.read()) == 3
+    with pytest.raises(PortraitError, match="no folder train_images"):
+        LipDataset(tmp_path, "train")
+    with pytest.raises(PortraitError, match="train or val, received 'test'"):
+        LipDataset(tmp_path, "test")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2_b\n1_a\n",
+        "2_b.jpg\n1_a.jpg",
+        "\ufeff\n2_b\r\n\r\n  1_a.JPG \n\n",
+        "train_images/2_b.png\ntrain_images/1_a\n",
+    ],
+)
+def test_id_files(folder, text):
+    folder.ids.write_text(text, encoding="utf-8")
+    assert folder.read().names == ("2_b", "1_a")
+
+
+def test_without_id_file_all_photos_in_order(folder):
+    folder.ids.unlink()
+    (folder.images / "notes.txt").write_text("no photo")
+    assert folder.read().names == folder.names
+
+
+@pytest.mark.parametrize("extension", [".jpeg", ".png", ".JPG"])
+def test_photo_extensions(folder, extension):
+    folder.photo("1_a").unlink()
+    write_photo(folder.images / f"1_a{extension}", photo_of(0))
+    folder.ids.unlink()
+    dataset = folder.read()
+    assert dataset.names == folder.names
+    assert dataset[0].photo.shape == (HEIGHT, WIDTH, 3)
+    assert dataset[0].joints is not None
+
+
+def test_without_parsing_or_pose_folder(folder):
+    for path in folder.maps.iterdir():
+        path.unlink()
+    folder.maps.rmdir()
+    folder.csv.unlink()
+    sample = folder.read()[0]
+    assert sample.parsing is None
+    assert sample.joints is None
+
+
+def test_joints_nan_and_outside(folder):
+    joints = np.arange(48, dtype=float).reshape(16, 3)
+    joints[3] = np.nan
+    joints[4] = np.nan, 5, 0
+    joints[5] = -7, 1000, 1
+    folder.csv.write_text(pose_row("1_a.jpg", joints) + "\n\n")
+    read = folder.read()[0].joints
+    assert np.isnan(read[3:5]).all()
+    np.testing.assert_array_equal(read[5], [-7, 1000, 1])
+    assert np.isnan(read).sum() == 6
+
+
+def test_exif_orientation_is_not_applied(folder):
+    data = folder.photo("1_a").read_bytes()
+    # Orientation 6: a viewer turns the photo by 90 degrees.
+    tiff = b"MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01"
+    exif = b"Exif\x00\x00" + tiff + b"\x00\x06\x00\x00\x00\x00\x00\x00"
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    folder.photo("1_a").write_bytes(data[:2] + segment + data[2:])
+    assert cv2.imread(str(folder.photo("1_a"))).shape == (WIDTH, HEIGHT, 3)
+    assert folder.read()[0].photo.shape == (HEIGHT, WIDTH, 3)
+
+
+def test_label_map_with_three_equal_channels(folder):
+    cv2.imwrite(str(folder.map("1_a")), np.repeat(label_map()[..., None], 3, 2))
+    np.testing.assert_array_equal(folder.read()[0].parsing, label_map())
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    import zlib
+
+    checksum = zlib.crc32(kind + data).to_bytes(4, "big")
+    return len(data).to_bytes(4, "big") + kind + data + checksum
+
+
+def palette_png(indices: np.ndarray, palette: np.ndarray) -> bytes:
+    import zlib
+
+    height, width = indices.shape
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x03\0\0\0"
+    rows = b"".join(b"\0" + row.tobytes() for row in indices)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        png_chunk(*one)
+        for one in (
+            (b"IHDR", header),
+            (b"PLTE", palette.astype(np.uint8).tobytes()),
+            (b"IDAT", zlib.compress(rows)),
+            (b"IEND", b""),
+        )
+    )
+
+
+def test_coloured_label_map_gives_its_indices(tmp_path):
+    palette = np.zeros((256, 3), np.uint8)
+    palette[:20] = np.random.default_rng(0).integers(1, 256, (20, 3))
+    palette[0], palette[255] = 0, (255, 255, 254)
+    path = tmp_path / "map.png"
+    path.write_bytes(palette_png(label_map(), palette))
+    np.testing.assert_array_equal(read_parsing(path), label_map())
+
+
+def test_coloured_label_map_with_a_repeated_colour(tmp_path):
+    path = tmp_path / "map.png"
+    path.write_bytes(palette_png(label_map(), np.zeros((20, 3))))
+    with pytest.raises(PortraitError, match=r"map\.png: expected a colour of its own"):
+        read_parsing(path)
+
+
+def test_directory_without_the_files_prints_the_layout(tmp_path):
+    with pytest.raises(PortraitError, match="no folder train_images") as error:
+        LipDataset(tmp_path)
+    assert "TrainVal_parsing_annotations/" in str(error.value)
+    assert str(tmp_path) in str(error.value)
+    with pytest.raises(PortraitError, match="neither train_images nor val_images"):
+        describe(tmp_path)
+
+
+def test_folder_without_photos(folder):
+    for path in folder.images.iterdir():
+        path.unlink()
+    folder.ids.unlink()
+    with pytest.raises(PortraitError, match=r"train_images: expected photos .* none"):
+        folder.read()
+
+
+def broken_sample(folder, match):
+    dataset = folder.read()
+    with pytest.raises(PortraitError, match=match) as error:
+        dataset[0]
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("part", [0.3, 0.5, 0.9])
+def test_truncated_jpeg(folder, part):
+    path = folder.photo("1_a")
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    write_photo(path, noise)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * part)])
+    broken_sample(folder, r"1_a\.jpg: expected a whole photo")
+
+
+def test_truncated_jpeg_with_a_whole_thumbnail(folder):
+    path = folder.photo("1_a")
+    data = path.read_bytes()
+    segment = b"\xff\xe1" + (len(data) + 2).to_bytes(2, "big") + data
+    with_thumbnail = data[:2] + segment + data[2:]
+    path.write_bytes(with_thumbnail)
+    assert folder.read()[0].photo.shape == (HEIGHT, WIDTH, 3)
+    path.write_bytes(with_thumbnail[:-10])
+    broken_sample(folder, r"1_a\.jpg: expected a whole photo")
+
+
+@pytest.mark.parametrize("trailer", [b"\0" * 100, b"MPF and the like"])
+def test_bytes_after_the_jpeg_do_no_harm(folder, trailer):
+    path = folder.photo("1_a")
+    path.write_bytes(path.read_bytes() + trailer)
+    assert folder.read()[0].photo.shape == (HEIGHT, WIDTH, 3)
+
+
+def test_truncated_png_photo(folder):
+    folder.photo("1_a").unlink()
+    path = folder.images / "1_a.png"
+    write_photo(path, photo_of(0))
+    path.write_bytes(path.read_bytes()[:-20])
+    broken_sample(folder, r"1_a\.png: expected a whole photo")
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF89a or a web page", b"\xff\xd8\xff"])
+def test_photo_that_is_none(folder, data):
+    folder.photo("1_a").write_bytes(data)
+    broken_sample(folder, r"1_a\.jpg: expected a")
+
+
+def test_photo_that_is_missing(folder, tmp_path):
+    folder.photo("1_a").unlink()
+    broken_sample(folder, r"1_a: no photo of this name .*train_id\.txt")
+    with pytest.raises(PortraitError, match=r"none\.jpg: cannot read the photo: No su"):
+        read_photo(tmp_path / "none.jpg")
+
+
+def test_label_map_of_another_size(folder):
+    cv2.imwrite(str(folder.map("1_a")), label_map()[:, :-1])
+    broken_sample(folder, r"1_a\.png: expected the photo's size of 24x16 .* 24x15$")
+
+
+@pytest.mark.parametrize("value", [20, 59, 254])
+def test_label_out_of_range(folder, value):
+    parsing = label_map()
+    parsing[5, 5] = value
+    cv2.imwrite(str(folder.map("1_a")), parsing)
+    broken_sample(folder, rf"1_a\.png: expected labels 0 to 19.* received {value}$")
+
+
+def test_label_map_of_16_bits(folder):
+    cv2.imwrite(str(folder.map("1_a")), label_map().astype(np.uint16))
+    np.testing.assert_array_equal(folder.read()[0].parsing, label_map())
+    cv2.imwrite(str(folder.map("1_a")), label_map().astype(np.uint16) * 256)
+    broken_sample(folder, r"1_a\.png: expected labels 0 to 19")
+
+
+def test_label_map_with_unequal_channels(folder):
+    parsing = np.repeat(label_map()[..., None], 3, 2)
+    parsing[5, 5, 1] = 7
+    cv2.imwrite(str(folder.map("1_a")), parsing)
+    broken_sample(folder, r"1_a\.png: expected labels in one channel")
+
+
+@pytest.mark.parametrize("keep", [0, 30])
+def test_label_map_that_is_none(folder, keep):
+    path = folder.map("1_a")
+    path.write_bytes(path.read_bytes()[:keep])
+    broken_sample(folder, r"1_a\.png: expected a")
+
+
+def test_pose_row_with_missing_columns(folder):
+    row = pose_row("1_a.jpg").rsplit(",", 1)[0]
+    folder.csv.write_text(pose_row("2_b.jpg") + "\n" + row)
+    broken_sample(folder, r"lip_train_set\.csv, line 2: expected 49 .* received 48$")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("left", "'left'"), ("", "''"), ("inf", "inf")],
+)
+def test_pose_row_with_no_number(folder, text, message):
+    row = pose_row("1_a.jpg").rsplit(",", 1)[0] + "," + text
+    folder.csv.write_text(row)
+    broken_sample(folder, rf"lip_train_set\.csv, line 1: expected .*received {message}")
+
+
+def test_pose_file_with_other_separators(folder):
+    folder.csv.write_text(pose_row("1_a.jpg").replace(",", ";"))
+    with pytest.raises(PortraitError, match=r"set\.csv, line 1: expected 49 columns"):
+        folder.read()
+
+
+def test_pose_file_that_is_no_text(folder):
+    folder.csv.write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(PortraitError, match=r"set\.csv: cannot read .* not UTF-8"):
+        folder.read()
+
+
+def test_scan_and_usable(folder):
+    folder.photo("2_b").write_bytes(b"no photo")
+    dataset = folder.read(skip_broken=True)
+    calls = []
+    scan = dataset.scan(lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 3), (2, 3), (3, 3)]
+    assert scan.ok == ("1_a", "3.c")
+    assert list(scan.broken) == ["2_b"]
+    assert "2_b.jpg: expected a JPEG or PNG photo" in scan.broken["2_b"]
+    usable = dataset.usable()
+    assert usable.names == ("1_a", "3.c")
+    assert usable.broken == scan.broken
+    assert [sample.name for sample in usable] == ["1_a", "3.c"]
+    assert len(dataset) == 3
+    assert usable.scan().broken == {}
+
+
+def test_describe(folder):
+    Folder(folder.root, split="val").photo("2_b").write_bytes(b"")
+    description = describe(folder.root)
+    json.dumps(description)
+    train, val = description["train"], description["val"]
+    assert train["photos"] == 3
+    assert train["height"] == {"min": 24, "median": 24.0, "max": 24}
+    assert train["width"]["median"] == 16
+    assert train["missing_poses"] == train["missing_parsing"] == 1
+    assert train["broken"] == {}
+    assert train["labels"]["Face"]["photos"] == 2
+    assert train["labels"]["Face"]["pixels"] == pytest.approx(100 * 48 / (23 * 16))
+    assert train["labels"]["Hat"] == {"pixels": 0, "photos": 0}
+    assert sum(one["pixels"] for one in train["labels"].values()) == pytest.approx(100)
+    assert train["void_pixels"] == pytest.approx(100 / 24)
+    assert val["photos"] == 2
+    assert "2_b.jpg" in val["broken"]["2_b"]
+
+
+def test_describe_where_every_photo_is_broken(folder):
+    for name in folder.names:
+        folder.photo(name).write_bytes(b"")
+    train = describe(folder.root)["train"]
+    assert train["photos"] == 0
+    assert train["height"] is None
+    assert len(train["broken"]) == 3
