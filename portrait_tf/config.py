@@ -280,6 +280,34 @@ def load_config(path: str | pathlib.Path) -> Config:
     return parse_config({} if values is None else values, str(path))
 
 
+def with_changes(config: Config, changes: list[str]) -> Config:
+    """A config with some keys changed.
+
+    Args:
+        config: Stays as it is.
+        changes: `section.key=value`; values are read as YAML.
+
+    Raises:
+        PortraitError: No `=`, or a key or value that does not fit the schema.
+    """
+    values = config.model_dump(mode="json")
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise PortraitError(f"--set: expected KEY=VALUE, received {change!r}")
+        section = values
+        *sections, last = key.split(".")
+        for part in sections:
+            section = section.setdefault(part, {})
+            if not isinstance(section, dict):
+                raise PortraitError(f"--set: '{key}': '{part}' holds no keys")
+        try:
+            section[last] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise PortraitError(f"--set: {change!r}: not a YAML value") from None
+    return parse_config(values, "--set" if changes else "config")
+
+
 def save_config(config: Config, path: str | pathlib.Path) -> None:
     """Writes every key, defaults too: the exact config of a run."""
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)

@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from portrait_tf.errors import PortraitError
+from portrait_tf.metrics import heatmap_peaks
 from portrait_tf.models.parsing import full_size_logits, parsing_probabilities
 
 
@@ -75,9 +76,9 @@ class Pipeline:
         """Both stages at the working size.
 
         Args:
-            image: `float32` `[B, h, w, 3]` in [-1, 1]; what is in the hole is not read.
+            image: `float32` `[B, h, w, 3]` in [-1, 1]; the hole is not read.
             mask: `float32` `[B, h, w, 1]`, 1.0 = hole.
-            parsing: `[B, h, w, 20]`, used in place of stage 1's map (the true one, say).
+            parsing: `[B, h, w, 20]`, in place of stage 1's map (the true one).
 
         Returns:
             `completed` `[B, h, w, 3]` in [-1, 1], known pixels as they were;
@@ -85,7 +86,9 @@ class Pipeline:
             `logits` `[B, h, w, 20]`; `pose` `[B, h/4, w/4, 16]` heatmaps.
         """
         masked = image * (1.0 - mask)
-        structure = self.parsing_network({"image": masked, "mask": mask}, training=False)
+        structure = self.parsing_network(
+            {"image": masked, "mask": mask}, training=False
+        )
         if parsing is None:
             parsing = parsing_probabilities(structure, self.size)
         painted = self.completion_network(
@@ -99,6 +102,24 @@ class Pipeline:
             "pose": structure[f"pose_{self.parsing_network.rounds}"],
         }
 
+    def place(self, image: tf.Tensor) -> tuple:
+        """Where photos go in the working frame: at the top, centred.
+
+        The space below is where a portrait most often goes on.
+
+        Args:
+            image: `[B, H, W, 3]`.
+
+        Returns:
+            Top, left, height and width, in pixels of the frame.
+        """
+        height, width = self.size
+        full = tf.cast(tf.shape(image)[1:3], tf.float32)
+        scale = tf.reduce_min(tf.constant([height, width], tf.float32) / full)
+        fitted = tf.cast(tf.maximum(tf.round(full * scale), 1.0), tf.int32)
+        fitted = tf.minimum(fitted, [height, width])
+        return 0, (width - fitted[1]) // 2, fitted[0], fitted[1]
+
     def shrink(self, image: tf.Tensor, mask: tf.Tensor) -> tuple:
         """Fits photos into the working frame.
 
@@ -107,15 +128,11 @@ class Pipeline:
             mask: `uint8` `[B, H, W, 1]`, non-zero = hole.
 
         Returns:
-            Photo `[B, h, w, 3]` in [-1, 1], mask `[B, h, w, 1]`, and the (top, left,
-            height, width) that the photo takes in the frame: at the top, centred;
-            the space below is where a portrait most often goes on.
+            Photo `[B, h, w, 3]` in [-1, 1], mask `[B, h, w, 1]`, and `place(image)`.
         """
         height, width = self.size
-        full = tf.cast(tf.shape(image)[1:3], tf.float32)
-        scale = tf.reduce_min(tf.constant([height, width], tf.float32) / full)
-        fitted = tf.cast(tf.maximum(tf.round(full * scale), 1.0), tf.int32)
-        fitted = tf.minimum(fitted, [height, width])
+        place = self.place(image)
+        fitted = tf.stack(place[2:])
         known = tf.cast(mask == 0, tf.float32)
         # Hole pixels have no weight in the mean, so nothing of them leaks out.
         values = (tf.cast(image, tf.float32) / 127.5 - 1.0) * known
@@ -125,7 +142,7 @@ class Pipeline:
         weight = tf.clip_by_value(small[..., 3:], 0.0, 1.0)
         small_mask = tf.cast(weight < 0.999, tf.float32)
         small_image = small[..., :3] / tf.maximum(weight, 1e-3) * (1.0 - small_mask)
-        left = (width - fitted[1]) // 2
+        left = place[1]
         padding = [
             [0, 0],
             [0, height - fitted[0]],
@@ -136,7 +153,7 @@ class Pipeline:
         small_mask = tf.pad(small_mask, padding, constant_values=1.0)
         small_image = tf.ensure_shape(small_image, [None, height, width, 3])
         small_mask = tf.ensure_shape(small_mask, [None, height, width, 1])
-        return small_image, small_mask, (0, left, fitted[0], fitted[1])
+        return small_image, small_mask, place
 
     def paste(
         self, image: tf.Tensor, mask: tf.Tensor, result: dict, place: tuple
@@ -186,3 +203,24 @@ class Pipeline:
         small_image, small_mask, place = self.shrink(image, mask)
         result = self.networks(small_image, small_mask)
         return self.paste(image, mask, result, place)
+
+    def joints(self, image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """Stage 1's pose alone.
+
+        Args:
+            image: `uint8` `[B, H, W, 3]`.
+            mask: `uint8` `[B, H, W, 1]`, non-zero = hole.
+
+        Returns:
+            `[B, 16, 3]`: x and y in pixels of the photo, and the heatmap's peak.
+        """
+        small_image, small_mask, place = self.shrink(image, mask)
+        structure = self.parsing_network(
+            {"image": small_image, "mask": small_mask}, training=False
+        )
+        peaks = heatmap_peaks(structure[f"pose_{self.parsing_network.rounds}"])
+        top, left, height, width = (tf.cast(edge, tf.float32) for edge in place)
+        full = tf.cast(tf.shape(image)[1:3], tf.float32)
+        x = (peaks[..., 0] * self.size[1] - left) * full[1] / width
+        y = (peaks[..., 1] * self.size[0] - top) * full[0] / height
+        return tf.stack([x, y, peaks[..., 2]], axis=-1)

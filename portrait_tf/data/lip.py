@@ -20,6 +20,7 @@ import numpy as np
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import LABELS, NUM_JOINTS, NUM_LABELS, VOID_LABEL
+from portrait_tf.photos import decode_image, read_image_bytes, read_photo
 
 Split = Literal["train", "val"]
 SPLITS = ("train", "val")
@@ -99,71 +100,6 @@ def _files(folder: pathlib.Path, extensions: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _jpeg_is_whole(data: bytes) -> bool:
-    """Whether the first scan is followed by an end-of-image marker.
-
-    The segments before the scan are skipped, as an embedded thumbnail has such a
-    marker too; in the scan itself 0xFF is never followed by 0xD9.
-    """
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:
-            position += 1
-        elif marker == 0xDA:
-            return data.find(b"\xff\xd9", position) >= 0
-        else:
-            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return False
-
-
-def _read_bytes(path: pathlib.Path, kind: str) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise PortraitError(
-            f"{path}: cannot read the {kind}: {error.strerror}"
-        ) from None
-    # OpenCV decodes what there is of a file that was cut off, with a warning only.
-    if (data.startswith(b"\xff\xd8") and not _jpeg_is_whole(data)) or (
-        data.startswith(b"\x89PNG") and b"IEND" not in data
-    ):
-        raise PortraitError(
-            f"{path}: expected a whole {kind}, received a file that is cut off"
-        )
-    return data
-
-
-def _decode(data: bytes, flags: int) -> np.ndarray | None:
-    if not data:
-        return None
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        return None
-
-
-def read_photo(path: str | pathlib.Path) -> np.ndarray:
-    """Reads a photo as it is stored, without turning it by its EXIF orientation.
-
-    Args:
-        path: A JPEG or PNG file.
-
-    Returns:
-        RGB `uint8` `[H, W, 3]`.
-
-    Raises:
-        PortraitError: The file is missing, cut off, or no picture.
-    """
-    path = pathlib.Path(path)
-    photo = _decode(
-        _read_bytes(path, "photo"), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    )
-    if photo is None:
-        raise PortraitError(f"{path}: expected a JPEG or PNG photo, cannot decode it")
-    return cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
-
-
 def _png_palette(data: bytes) -> np.ndarray | None:
     """The colours `[N, 3]` (RGB) of a PNG whose pixels are indices, else None."""
     if not data.startswith(b"\x89PNG") or data[25:26] != b"\x03":
@@ -180,7 +116,7 @@ def _png_palette(data: bytes) -> np.ndarray | None:
 
 def _indices(path: pathlib.Path, data: bytes, palette: np.ndarray) -> np.ndarray:
     """Recovers the labels of a coloured PNG, which OpenCV gives as colours only."""
-    picture = _decode(data, cv2.IMREAD_COLOR)
+    picture = decode_image(data, cv2.IMREAD_COLOR)
     if picture is None:
         raise PortraitError(f"{path}: expected a PNG label map, cannot decode it")
     weights = np.array([1 << 16, 1 << 8, 1])
@@ -209,12 +145,12 @@ def read_parsing(path: str | pathlib.Path) -> np.ndarray:
             differ, or it has a value of 20 to 254.
     """
     path = pathlib.Path(path)
-    data = _read_bytes(path, "label map")
+    data = read_image_bytes(path, "label map")
     palette = _png_palette(data)
     if palette is not None:
         parsing = _indices(path, data, palette)
     else:
-        parsing = _decode(data, cv2.IMREAD_UNCHANGED)
+        parsing = decode_image(data, cv2.IMREAD_UNCHANGED)
         if parsing is None:
             raise PortraitError(f"{path}: expected a PNG label map, cannot decode it")
         if parsing.ndim == 3:
@@ -375,7 +311,7 @@ class LipDataset:
                 f"{self._images / name}: no photo of this name "
                 f"({', '.join(_PHOTO_EXTENSIONS)}), though {self.split}_id.txt has it"
             )
-        photo = read_photo(self._images / self._photos[name])
+        photo = read_photo(self._images / self._photos[name], oriented=False)
         parsing = joints = None
         if name in self._maps:
             path = self._segmentations / self._maps[name]

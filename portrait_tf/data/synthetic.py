@@ -18,6 +18,7 @@ Source: our own; nothing here is taken from a photo or from another generator.
 """
 
 import csv
+import functools
 import pathlib
 import shutil
 from collections.abc import Callable, Sequence
@@ -101,22 +102,31 @@ def _smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
     return ratio * ratio * (3 - 2 * ratio)
 
 
-def _profile(at: np.ndarray, *anchors: tuple[float, float]) -> np.ndarray:
-    """Interpolates (position, value) anchors with a curve that is smooth at them."""
+@functools.lru_cache(maxsize=256)
+def _profile_table(
+    anchors: tuple[tuple[float, float], ...],
+) -> tuple[np.ndarray, np.ndarray]:
+    """A cubic through the anchors, sampled eight times between two of them."""
     positions, values = np.array(anchors, np.float64).T
     slopes = np.gradient(values, positions)
     # Flat at a local extreme, so that the curve never overshoots its anchors.
     steps = np.diff(values)
     slopes[1:-1][steps[:-1] * steps[1:] <= 0] = 0
-    index = np.clip(np.searchsorted(positions, at) - 1, 0, len(positions) - 2)
-    width = positions[index + 1] - positions[index]
-    s = np.clip((at - positions[index]) / width, 0, 1)
-    return (
-        (2 * s**3 - 3 * s**2 + 1) * values[index]
-        + (s**3 - 2 * s**2 + s) * width * slopes[index]
-        + (3 * s**2 - 2 * s**3) * values[index + 1]
-        + (s**3 - s**2) * width * slopes[index + 1]
+    s = np.arange(8) / 8
+    width = np.diff(positions)[:, None]
+    curve = (
+        (2 * s**3 - 3 * s**2 + 1) * values[:-1, None]
+        + (s**3 - 2 * s**2 + s) * width * slopes[:-1, None]
+        + (3 * s**2 - 2 * s**3) * values[1:, None]
+        + (s**3 - s**2) * width * slopes[1:, None]
     )
+    at = positions[:-1, None] + s * width
+    return np.append(at, positions[-1]), np.append(curve, values[-1])
+
+
+def _profile(at: np.ndarray, *anchors: tuple[float, float]) -> np.ndarray:
+    """Interpolates (position, value) anchors with a curve that is smooth at them."""
+    return np.interp(at, *_profile_table(anchors))
 
 
 def _smooth_closed(points: np.ndarray, samples: int = 6) -> np.ndarray:
@@ -229,11 +239,11 @@ class _Material:
     folds: float = 0.0
     gloss: float = 0.0
 
-    @property
+    @functools.cached_property
     def colour(self) -> np.ndarray:
         return self.tile.reshape(-1, 3).mean(0)
 
-    @property
+    @functools.cached_property
     def is_plain(self) -> bool:
         return bool((self.tile == self.tile[0, 0]).all())
 
@@ -327,7 +337,10 @@ def _random_cloth(
     other = _random_colour(rng, 0.6)
     if np.abs(base - other).sum() < 130:
         other = _tint(base, 0.65 if base.mean() < 130 else -0.55)
-    tile = _weave(rng, _pattern(rng, kind, base, other), weave)
+    if kind == "plain" and weave == "cotton":
+        tile = _plain_tile(base)
+    else:
+        tile = _weave(rng, _pattern(rng, kind, base, other), weave)
     return _Material(
         tile,
         repeat=rng.uniform(0.7, 1.2),
@@ -377,7 +390,7 @@ class _Painter:
         self.label = np.zeros((self.height, self.width), np.uint8)
         self.owner = np.zeros((self.height, self.width), np.uint8)
         # Shading is smooth, so a coarse grid of it is enough.
-        self.step = int(np.clip(round(self.unit / 28), 1, 8))
+        self.step = int(np.clip(round(self.unit / 20), 1, 8))
 
     def _window(self, low: np.ndarray, high: np.ndarray) -> tuple | None:
         x0, y0 = (int(max(0, np.floor(each) - 2)) for each in low)
@@ -535,21 +548,25 @@ class _Painter:
             return
         corner = np.array(window[:2])
         mask = np.zeros((window[3] - window[1], window[2] - window[0]), np.uint8)
-        for quad in np.stack([one[:-1], one[1:], two[1:], two[:-1]], 1):
-            cv2.fillConvexPoly(mask, _fixed(quad - corner), 255, shift=4)
+        quads = np.stack([one[:-1], one[1:], two[1:], two[:-1]], 1) - corner
+        for quad in np.round(quads * 16).astype(np.int32):
+            cv2.fillConvexPoly(mask, quad, 255, shift=4)
         length = np.concatenate(
             [[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))]
         )
         middle = (one + two) / 2
         radius = (plus + minus) / 2
-        ends = np.minimum(
-            length if not caps[0] else np.inf,
-            length[-1] - length if not caps[1] else np.inf,
-        )
-        for centre, size, room in zip(middle, radius, ends, strict=True):
-            if room >= size:
-                where = _fixed(centre - corner)[0, 0].tolist()
-                cv2.circle(mask, where, round(size * 0.995 * 16), 255, -1, shift=4)
+        # A circle must not reach over an end that is flat.
+        ends = np.full(len(points), np.inf)
+        if not caps[0]:
+            ends = np.minimum(ends, length)
+        if not caps[1]:
+            ends = np.minimum(ends, length[-1] - length)
+        wheres = np.round((middle - corner) * 16).astype(int).tolist()
+        sizes = np.round(radius * 0.995 * 16).astype(int).tolist()
+        for where, size, fits in zip(wheres, sizes, ends >= radius, strict=True):
+            if fits:
+                cv2.circle(mask, where, size, 255, -1, shift=4)
         if hem:
             self._ellipse(mask, middle[-1] - corner, radius[-1], hem, tangent[-1])
         if opening is not None:
@@ -824,9 +841,7 @@ def _random_stance(
 ) -> dict[int, tuple[float, float, float]]:
     """Each ankle's place to the left and ahead, and its foot's pitch."""
     spread = rng.uniform(0.2, 0.36)
-    places = {
-        s: (s * spread, rng.uniform(-0.1, 0.1), heel) for s in (_RIGHT, _LEFT)
-    }
+    places = {s: (s * spread, rng.uniform(-0.1, 0.1), heel) for s in (_RIGHT, _LEFT)}
     other = -int(side)
     if stance == "contrapposto":
         places[other] = (other * rng.uniform(0.4, 0.65), rng.uniform(0.1, 0.4), heel)
@@ -867,7 +882,7 @@ def _random_wrist(
         where = neck + [side * uniform(0.0, 0.3), -uniform(0.7, 1.0), 0.72]
         return where, np.array([side * 0.8, -1.0, -0.2])
     if pose == "hair":
-        where = neck + [side * uniform(0.42, 0.6), uniform(0.55, 0.85), 0.1]
+        where = neck + [side * uniform(0.56, 0.7), uniform(0.7, 1.0), 0.0]
         return where, np.array([side, 0.4, 0.2])
     if pose == "behind":
         where = pelvis + [side * uniform(0.0, 0.25), uniform(0.1, 0.4), -0.55]
@@ -951,12 +966,12 @@ def _random_body(rng: np.random.Generator) -> _Body:
         s: neck
         + [
             s * half_shoulder * np.cos(twist),
-            -0.2 - s * side * slope,
+            -0.17 - s * side * slope,
             s * half_shoulder * np.sin(twist),
         ]
         for s in (_RIGHT, _LEFT)
     }
-    head_local = neck + [rng.normal(0, 0.03), 0.87, 0.1 + rng.normal(0, 0.03)]
+    head_local = neck + [rng.normal(0, 0.03), 0.79, 0.1 + rng.normal(0, 0.03)]
 
     names = list(_ARM_POSES)
     weights = np.array(list(_ARM_POSES.values()))
@@ -971,9 +986,7 @@ def _random_body(rng: np.random.Generator) -> _Body:
     arm, fore = 1.32 * scale, 1.1 * scale
     elbows, wrists, hands = {}, {}, {}
     for s in (_RIGHT, _LEFT):
-        target, pole = _random_wrist(
-            rng, poses[s], s, shoulders_local[s], pelvis, neck
-        )
+        target, pole = _random_wrist(rng, poses[s], s, shoulders_local[s], pelvis, neck)
         elbow, wrist = _reach(shoulders_local[s], target, arm, fore, pole)
         elbows[s], wrists[s] = world(elbow), world(wrist)
         heading = _unit(wrist - elbow) + _HAND_TURNS.get(poses[s], np.zeros(3)) * [
@@ -1076,16 +1089,14 @@ class _Outfit:
     sunglasses: np.ndarray | None
 
 
-def _hair_tile(
-    rng: np.random.Generator, colour: np.ndarray, curly: bool
-) -> np.ndarray:
+def _hair_tile(rng: np.random.Generator, colour: np.ndarray, curly: bool) -> np.ndarray:
     noise = rng.normal(0, 1, (_TILE, _TILE)).astype(np.float32)
     sigma = (2.2, 2.2) if curly else (0.7, 11)
     wrapped = np.tile(noise, (3, 3))
     noise = cv2.GaussianBlur(wrapped, (0, 0), sigmaX=sigma[0], sigmaY=sigma[1])
     noise = noise[_TILE : 2 * _TILE, _TILE : 2 * _TILE]
     noise /= noise.std()
-    strands = colour * (1 + 0.16 * noise[..., None]) + 4 * noise[..., None]
+    strands = colour * (1 + 0.1 * noise[..., None]) + 2 * noise[..., None]
     return np.clip(strands, 0, 255).astype(np.uint8)
 
 
@@ -1167,11 +1178,17 @@ def _random_outfit(rng: np.random.Generator, body: _Body) -> _Outfit:
     if winter:
         sleeve = float(rng.choice([1.93, 1.9, 1.5]))
     else:
-        sleeve = float(rng.choice([1.92, 1.3, 0.62, 0.5, 0.0], p=[0.3, 0.1, 0.25, 0.2, 0.15]))
+        sleeve = float(
+            rng.choice([1.92, 1.3, 0.62, 0.5, 0.0], p=[0.3, 0.1, 0.25, 0.2, 0.15])
+        )
     if sleeve == 0.0 and not feminine and rng.random() < 0.7:
         sleeve = 0.6
 
-    fit = str(rng.choice(["skinny", "straight", "wide", "tapered"], p=[0.35, 0.35, 0.12, 0.18]))
+    fit = str(
+        rng.choice(
+            ["skinny", "straight", "wide", "tapered"], p=[0.35, 0.35, 0.12, 0.18]
+        )
+    )
     leg_ease = {
         "skinny": (0.02, 0.03, 0.03),
         "straight": (0.05, 0.09, 0.12),
@@ -1191,16 +1208,21 @@ def _random_outfit(rng: np.random.Generator, body: _Body) -> _Outfit:
     bare = bottom_kind == "skirt" or leg_end < 1.85
     socks = None
     if rng.random() < (0.4 if bare else 0.6):
-        socks = _random_cloth(rng, {"plain": 3, "rings": 2}, _random_colour(rng), folds=0.3)
-    heel = any(pitch > 0.3 for pitch in body.pitch.values()) and min(
-        body.pitch.values()
-    ) > 0.3
+        socks = _random_cloth(
+            rng, {"plain": 3, "rings": 2}, _random_colour(rng), folds=0.3
+        )
+    heel = (
+        any(pitch > 0.3 for pitch in body.pitch.values())
+        and min(body.pitch.values()) > 0.3
+    )
     badge = None
-    if kind == "top" and top.is_plain is False and rng.random() < 0.25:
+    if kind == "top" and top.is_plain and rng.random() < 0.25:
         badge = _tint(top.colour, 0.75 if top.colour.mean() < 130 else -0.6)
     sunglasses = None
     if rng.random() < 0.2:
-        sunglasses = np.array([(24, 22, 24), (66, 44, 30), (30, 42, 56)][rng.integers(3)])
+        sunglasses = np.array(
+            [(24, 22, 24), (66, 44, 30), (30, 42, 56)][rng.integers(3)]
+        )
     return _Outfit(
         skin=_solid(skin, 0.05),
         hair=_Material(_hair_tile(rng, hair, style == "curly"), 0.9, gloss=0.1),
@@ -1351,7 +1373,7 @@ class _Figure:
         girth = body.build
         shoulder = body.half_shoulder
         return _profile(
-            at, (-0.04, 0.2), (0.02, 0.3), (0.07, 0.8 * shoulder), (0.13, shoulder),
+            at, (-0.04, 0.2), (0.0, 0.27), (0.022, 0.55 * shoulder), (0.05, 0.88 * shoulder), (0.1, shoulder),
             (0.33, chest * girth), (0.64, waist * girth), (0.97, hip * girth),
             (1.2, hip * girth * 0.98),
         )  # fmt: skip
@@ -1373,9 +1395,17 @@ class _Figure:
         points = points + (crotch - body.pelvis) * (np.maximum(at - 1, 0) * 4)[:, None]
         radius = np.hypot(self._half_width(at) * self.cos, self._depth(at) * self.sin)
         bust = 0.13 if body.feminine else 0.05
-        front = _profile(at, (-0.04, 0), (0.15, 0.02), (0.36, bust), (0.6, 0.03), (1.2, 0))
+        front = _profile(
+            at, (-0.04, 0), (0.15, 0.02), (0.36, bust), (0.6, 0.03), (1.2, 0)
+        )
         back = _profile(
-            at, (-0.04, 0), (0.2, 0.06), (0.6, -0.03), (0.8, 0.04), (1.0, 0.14), (1.2, 0.08)
+            at,
+            (-0.04, 0),
+            (0.2, 0.06),
+            (0.6, -0.03),
+            (0.8, 0.04),
+            (1.0, 0.14),
+            (1.2, 0.08),
         )
         ahead, behind = max(self.sin, 0), max(-self.sin, 0)
         unit = self.camera.unit
@@ -1404,7 +1434,7 @@ class _Figure:
     def _leg_radius(self, at: np.ndarray) -> np.ndarray:
         girth = self.body.build * self.camera.unit
         return girth * _profile(
-            at, (0, 0.36), (0.4, 0.34), (0.95, 0.215), (1.1, 0.2), (1.35, 0.235),
+            at, (0, 0.26), (0.25, 0.315), (0.45, 0.32), (0.95, 0.215), (1.1, 0.2), (1.35, 0.235),
             (1.8, 0.125), (2.0, 0.12),
         )  # fmt: skip
 
@@ -1418,13 +1448,9 @@ class _Figure:
         calf = 0.14 * np.exp(-np.square((at - 1.35) / 0.25)) * radius
         outer = side * np.sign(self.cos)
         plus, minus = radius + calf * (outer > 0), radius + calf * (outer < 0)
-        painter.tube(
-            line, plus, minus, outfit.skin, f"{prefix}Leg", owner, shadow=0.45
-        )
+        painter.tube(line, plus, minus, outfit.skin, f"{prefix}Leg", owner, shadow=0.45)
         if np.cos(body.yaw) > 0.3:
-            painter.tone(
-                line[13], (0.11, 0.1), -0.07 * np.array(outfit.skin.colour)
-            )
+            painter.tone(line[13], (0.11, 0.1), -0.07 * np.array(outfit.skin.colour))
         if outfit.socks is not None:
             part = at >= outfit.sock_height
             painter.tube(
@@ -1444,21 +1470,21 @@ class _Figure:
 
     def _trouser(self, side: int, label: str) -> None:
         outfit = self.outfit
-        at = np.linspace(-0.05, outfit.leg_end, 26)
+        at = np.linspace(0.0, outfit.leg_end, 26)
         line, radius = self._leg_line(side, at), self._leg_radius(at)
         thigh, knee, hem = outfit.leg_ease
-        ease = _profile(at, (-0.05, 0.03), (0.5, thigh), (1.0, knee), (1.95, hem))
+        ease = _profile(at, (0.0, 0.02), (0.5, thigh), (1.0, knee), (1.95, hem))
         radius = radius + ease * self.camera.unit
         bends = [1.0 / outfit.leg_end] if outfit.leg_end > 1.1 else []
         if outfit.leg_end > 1.8:
             bends.append(0.97)
         self.painter.tube(
             line, radius, radius, outfit.bottom, label, _OWNER_LEG[side], hem=0.16,
-            caps=(True, False), bends=bends, shadow=0.4,
+            caps=(False, False), bends=bends, shadow=0.4,
         )  # fmt: skip
         colour = _tint(outfit.bottom.colour, -0.3)
-        if outfit.kind == "top" and self.rng.random() < 2:
-            edge = line[-2] + [radius[-2] * 0, 0]
+        if outfit.kind == "top":
+            edge = line[-2]
             across = np.array([radius[-2] * 0.92, 0])
             self.painter.line(np.stack([edge - across, edge + across]), colour, 0.012)
 
@@ -1533,9 +1559,7 @@ class _Figure:
             )  # fmt: skip
         painter.shape(hull(soles), shoes.sole, label, owner, puff=0.03)
         outline = hull(uppers)
-        painter.shape(
-            _smooth_closed(outline, 3), shoes.upper, label, owner, puff=0.09
-        )
+        painter.shape(_smooth_closed(outline, 3), shoes.upper, label, owner, puff=0.09)
         self._shoe_details(side, place, low)
 
     def _shoe_details(self, side: int, place: Callable, low: bool) -> None:
@@ -1583,7 +1607,6 @@ class _Figure:
     # Trunk.
 
     def _hips(self, material: _Material, label: str) -> None:
-        outfit = self.outfit
         at = np.linspace(0.72, 1.24, 16)
         line, plus, minus = self._trunk(at, 0.03)
         # The block narrows to the crotch, where the two legs part.
@@ -1596,7 +1619,9 @@ class _Figure:
             dark = _tint(material.colour, -0.35)
             self.painter.line(self._front([0.8, 0.95, 1.1], [0, 0, 0]), dark, 0.014)
             for sign in (-1, 1):
-                pocket = self._front([0.79, 0.87, 0.93], [sign * 0.3, sign * 0.38, sign * 0.5])
+                pocket = self._front(
+                    [0.79, 0.87, 0.93], [sign * 0.3, sign * 0.38, sign * 0.5]
+                )
                 self.painter.line(pocket, dark, 0.014)
         elif label == "Pants":
             dark = _tint(material.colour, -0.3)
@@ -1606,7 +1631,6 @@ class _Figure:
                     [sign * 0.14, sign * 0.42, sign * 0.42, sign * 0.28, sign * 0.14],
                 )
                 self.painter.line(corners, dark, 0.014, closed=True)
-        del outfit
 
     def _top(self, label: str, hem: float, fade: float = 0.0) -> None:
         outfit = self.outfit
@@ -1634,7 +1658,9 @@ class _Figure:
         if outfit.buttons and outfit.kind != "dress":
             end = 0.95 if outfit.tucked else outfit.hem - 0.03
             painter.line(self._front([0.1, 0.5, end], [0.03] * 3), dark, 0.014)
-            light = _tint(outfit.top.colour, 0.6 if outfit.top.colour.mean() < 140 else -0.5)
+            light = _tint(
+                outfit.top.colour, 0.6 if outfit.top.colour.mean() < 140 else -0.5
+            )
             for at in np.linspace(0.16, end - 0.06, 6):
                 painter.dot(self._front([at], [0.0])[0], 0.02, light)
         elif outfit.badge is not None and self.cos > 0.5:
@@ -1651,13 +1677,15 @@ class _Figure:
             painter.fill(inner, outfit.top.colour)
         elif kind == 1:
             size = np.where(np.arange(10) % 2, 0.1, 0.24)
-            turn = angles[::1][:10] * 24 / 10 - np.pi / 2
             turn = np.arange(10) * np.pi / 5 - np.pi / 2
             star = self._front(0.38 + 0.44 * size * np.sin(turn), size * np.cos(turn))
             painter.fill(star, outfit.badge)
         else:
             for at, half in ((0.31, 0.3), (0.39, 0.22), (0.47, 0.27)):
-                bar = self._front([at - 0.02, at - 0.02, at + 0.02, at + 0.02], [-half, half, half, -half])
+                bar = self._front(
+                    [at - 0.02, at - 0.02, at + 0.02, at + 0.02],
+                    [-half, half, half, -half],
+                )
                 painter.fill(bar, outfit.badge)
 
     def _skirt(self, material: _Material, label: str, from_neck: bool) -> None:
@@ -1690,7 +1718,9 @@ class _Figure:
         hip_left, hip_right = line[-1, 0] - minus[-1], line[-1, 0] + plus[-1]
         taper = np.exp(-down / 1.1) * 0.85
         left = np.minimum(left, left * (1 - taper) + (hip_left - 0.02 * unit) * taper)
-        right = np.maximum(right, right * (1 - taper) + (hip_right + 0.02 * unit) * taper)
+        right = np.maximum(
+            right, right * (1 - taper) + (hip_right + 0.02 * unit) * taper
+        )
         middle, half = (left + right) / 2, (right - left) / 2
         points = np.concatenate([line, np.column_stack([middle, rows])])
         kernel = np.array([1, 2, 3, 2, 1]) / 9
@@ -1773,9 +1803,7 @@ class _Figure:
             at = [min(each, 0.015) for each in at]
         outline = self._front(at, [w * (1 + size) for w in width])
         dense = outline if kind in ("v", "collar") else _smooth_closed(outline, 4)
-        painter.shape(
-            dense, outfit.skin, "Face", _OWNER_TRUNK, puff=0.25, darker=0.03
-        )
+        painter.shape(dense, outfit.skin, "Face", _OWNER_TRUNK, puff=0.25, darker=0.03)
         if kind in ("crew", "scoop", "boat"):
             edge = dense[4 : 4 * 6] if front else dense[4:24]
             painter.line(edge, _tint(outfit.top.colour, -0.25), 0.03)
@@ -1827,9 +1855,7 @@ class _Figure:
         centre[:, 1] = np.maximum(centre[:, 1], line[-1, 1] + below * 0.3 * unit)
         spread = np.abs(legs[0][:, 0] - legs[1][:, 0]) / 2
         legs_half = spread + self._leg_radius(below) + 0.06 * unit
-        half = np.maximum(
-            legs_half, 0.5 * (plus[-1] + minus[-1]) * (1 + 0.12 * below)
-        )
+        half = np.maximum(legs_half, 0.5 * (plus[-1] + minus[-1]) * (1 + 0.12 * below))
         share = len(line) / (len(line) + len(centre))
         points = np.concatenate([line, centre])
         for column in (0, 1):
@@ -1859,11 +1885,14 @@ class _Figure:
             rows = np.linspace(0, 1, len(points))
             at = np.linspace(0.0, 1.2, len(points))
             middle = self.sin * 0.8 * np.where(rows < 0.6, self._depth(at), 0.4) * unit
-            half = unit * outfit.coat_opening * abs(self.cos) * _profile(
-                rows, (0, 0.75), (0.3, 0.85), (0.6, 1.0), (1.0, 1.5)
+            half = (
+                unit
+                * outfit.coat_opening
+                * abs(self.cos)
+                * _profile(rows, (0, 0.75), (0.3, 0.85), (0.6, 1.0), (1.0, 1.5))
             )
             edges = [points + normal * (middle + s * half)[:, None] for s in (-1, 1)]
-            tail = normal[-1] * 0 + tangent[-1] * unit
+            tail = tangent[-1] * unit
             opening = np.concatenate(
                 [[edges[0][0] - tail * 0.4], edges[0], [edges[0][-1] + tail],
                  [edges[1][-1] + tail], edges[1][::-1], [edges[1][0] - tail * 0.4]]
@@ -1893,7 +1922,9 @@ class _Figure:
                 )
                 painter.line(lapel[3:6], dark, 0.012)
                 where = int(count * 0.56)
-                pocket = np.stack([edge[where] + out * 0.14, edge[where + 1] + out * 0.4])
+                pocket = np.stack(
+                    [edge[where] + out * 0.14, edge[where + 1] + out * 0.4]
+                )
                 painter.line(pocket, dark, 0.022)
                 for at in (0.34, 0.43, 0.52):
                     centre = edge[int(count * at)] + out * 0.06
@@ -1940,8 +1971,14 @@ class _Figure:
         unit = self._scale(body.elbows[side])
         project = self.camera.project
         shoulder, elbow, wrist = (
-            project(joints[side]) for joints in (body.shoulders, body.elbows, body.wrists)
+            project(joints[side])
+            for joints in (body.shoulders, body.elbows, body.wrists)
         )
+
+        # The upper arm hangs inside the shoulder's curve, not on top of it.
+        trunk = project((body.neck + body.pelvis) / 2)
+        inwards = np.clip((trunk[0] - shoulder[0]) / unit, -0.09, 0.09)
+        shoulder = shoulder + unit * np.array([inwards, 0.1])
 
         def line(at: np.ndarray) -> np.ndarray:
             return _bend(shoulder, elbow, wrist, at)
@@ -1949,7 +1986,7 @@ class _Figure:
         def radius(at: np.ndarray) -> np.ndarray:
             size = (0.93 if body.feminine else 1.08) * body.build * unit
             return size * _profile(
-                at, (0, 0.175), (0.25, 0.175), (0.5, 0.165), (0.95, 0.125),
+                at, (0, 0.14), (0.12, 0.17), (0.3, 0.178), (0.55, 0.163), (0.95, 0.125),
                 (1.25, 0.135), (1.9, 0.08), (2.05, 0.08),
             )  # fmt: skip
 
@@ -1971,7 +2008,7 @@ class _Figure:
         for material, name, end, ease in sleeves:
             part = np.linspace(0, end, 24)
             wide = radius(part) + unit * ease * _profile(
-                part / end, (0, 0.35), (0.4, 1.0), (1.0, 0.8)
+                part / end, (0, 0.15), (0.4, 0.9), (1.0, 0.8)
             )
             bends = [1.0 / end] if end > 1.2 else []
             painter.tube(
@@ -2050,7 +2087,8 @@ class _Head:
         self.right = np.array([np.cos(roll), np.sin(roll)])
         self.jaw = 0.94 if body.feminine else 1.06
         self.volume = {
-            "curly": 0.1, "wavy": 0.045, "buzz": -0.025, "bun": 0.0, "ponytail": 0.0,
+            "curly": 0.08, "wavy": 0.04, "buzz": -0.045, "bun": -0.02, "ponytail": -0.02,
+            "short": -0.015, "quiff": -0.03,
         }.get(self.outfit.hair_style, 0.025)  # fmt: skip
 
     def at(self, points: Sequence) -> np.ndarray:
@@ -2204,7 +2242,7 @@ class _Head:
                 (x + 0.1 * wide, -0.105 + (0.02 if sign > 0 else 0)),
             ]  # fmt: skip
             painter.line(
-                self._curve(line), brow, 0.026 if self.body.feminine else 0.036
+                self._curve(line), brow, 0.022 if self.body.feminine else 0.032
             )
         self._nose(dark, light)
         self._mouth()
@@ -2218,22 +2256,26 @@ class _Head:
 
     def _eye(self, x: float, sign: int, wide: float) -> None:
         painter, outfit = self.painter, self.outfit
-        size, tall, y = 0.075 * wide, 0.034, 0.005
+        size, tall, y = 0.084 * wide, 0.04, 0.01
         up = np.linspace(np.pi, 2 * np.pi, 7)
         lid = np.column_stack([x + size * np.cos(up), y + tall * np.sin(up)])
         low = np.linspace(0, np.pi, 7)[1:-1]
         rest = np.column_stack([x + size * np.cos(low), y + 0.75 * tall * np.sin(low)])
-        white = np.clip(0.72 * np.array([236, 232, 228]) + 0.25 * self.skin.colour, 0, 240)
+        white = np.clip(
+            0.72 * np.array([236, 232, 228]) + 0.25 * self.skin.colour, 0, 240
+        )
         painter.fill(self.at(np.concatenate([lid, rest])), white)
         look = x + 0.02 * self.sin
-        painter.dot(self.at([look, y - 0.003]), 0.034, outfit.iris)
+        painter.dot(self.at([look, y - 0.003]), 0.038, outfit.iris)
         painter.dot(self.at([look, y - 0.003]), 0.016, (16, 14, 14))
         painter.dot(self.at([look - 0.012, y - 0.015]), 0.008, (244, 244, 244))
         lash = (30, 22, 20) if self.body.feminine else self.skin.colour * 0.4
         painter.line(self.at(lid), lash, 0.024 if self.body.feminine else 0.016)
         painter.line(self.at(lid - [0, 0.028]), self.skin.colour * 0.74, 0.01)
         if self.body.feminine:
-            corner = np.array([(x + sign * size, y), (x + sign * (size + 0.025), y - 0.02)])
+            corner = np.array(
+                [(x + sign * size, y), (x + sign * (size + 0.025), y - 0.02)]
+            )
             painter.line(self.at(corner), lash, 0.018)
         painter.line(self.at(rest), self.skin.colour * 0.72, 0.008)
 
@@ -2257,7 +2299,11 @@ class _Head:
                 painter.line(self._curve(points), dark * 0.62, 0.018)
             wing, facing = self.facing(sign * 0.072, 0.32)
             if facing > 0.1:
-                points = [(wing - sign * 0.01, 0.105), (wing + sign * 0.004, 0.13), (wing - sign * 0.012, 0.158)]
+                points = [
+                    (wing - sign * 0.01, 0.105),
+                    (wing + sign * 0.004, 0.13),
+                    (wing - sign * 0.012, 0.158),
+                ]
                 painter.line(self._curve(points), skin * 0.78, 0.012)
 
     def _mouth(self) -> None:
@@ -2280,15 +2326,15 @@ class _Head:
             ((right + middle) / 2, y + 0.036 * full), (middle, y + 0.05 * full),
             ((left + middle) / 2, y + 0.036 * full),
         ]  # fmt: skip
-        painter.tone(self.at([middle, y + 0.085]), (0.08, 0.025), -0.13 * self.skin.colour)
+        painter.tone(
+            self.at([middle, y + 0.085]), (0.08, 0.025), -0.13 * self.skin.colour
+        )
         painter.fill(self.at(bow), lips * 0.9)
         painter.fill(self.at(low), np.minimum(lips * 1.06, 255))
-        smile = self.at([(left - 0.008, y - 0.012), (middle, y + 0.006), (right + 0.008, y - 0.012)])
         painter.line(
             self._curve([(left - 0.01, y - 0.012), (middle, y + 0.006), (right + 0.01, y - 0.012)]),
             lips * 0.5, 0.013,
         )  # fmt: skip
-        del smile
 
     def _beard(self) -> None:
         outline = self._outline()
@@ -2300,7 +2346,9 @@ class _Head:
         ]  # fmt: skip
         material = self._hair
         colour = 0.6 * material.tile + 0.4 * self.skin.colour
-        beard = replace(material, tile=np.clip(colour, 0, 255).astype(np.uint8), gloss=0)
+        beard = replace(
+            material, tile=np.clip(colour, 0, 255).astype(np.uint8), gloss=0
+        )
         self._blob(low + upper, beard, "Face", smooth=1, only_on="Face")
 
     def _hairline(self) -> None:
@@ -2333,8 +2381,15 @@ class _Head:
         outline = np.concatenate([top, dense])
         self._blob(outline, self._hair, "Hair", smooth=1, shadow=0.3)
         self._sides(style, line)
-        if self.outfit.hat is None and style in ("long", "wavy", "bob", "short") and self.cos > 0.3:
-            start, end = self.turned([part], [-0.37])[0], self.turned([part * 0.8], [-0.5])[0]
+        if (
+            self.outfit.hat is None
+            and style in ("long", "wavy", "bob", "short")
+            and self.cos > 0.3
+        ):
+            start, end = (
+                self.turned([part], [-0.37])[0],
+                self.turned([part * 0.8], [-0.5])[0],
+            )
             self.painter.line(self.at([start, end]), self._hair.colour * 0.62, 0.014)
 
     def _sides(self, style: str, line: np.ndarray) -> None:
@@ -2382,7 +2437,9 @@ class _Head:
             start, end = self.at([x, -0.2]), self.at([x * 1.3, 0.35 + 0.5 * long])
             at = np.linspace(0, 1, 12)
             points = start + (end - start) * at[:, None]
-            points = points + self.right * (np.sin(at * 3) * x * 0.4 * self.unit)[:, None]
+            points = (
+                points + self.right * (np.sin(at * 3) * x * 0.4 * self.unit)[:, None]
+            )
             radius = _profile(at, (0, 0.06), (0.3, 0.15), (1, 0.05)) * self.unit
             self.painter.tube(
                 points, radius, radius, self._hair, "Hair", _OWNER_HEAD, pleats=0.2,
@@ -2390,10 +2447,14 @@ class _Head:
             )  # fmt: skip
             return
         at = np.linspace(0, 1, 16)
-        points = self.at(np.column_stack([np.full(16, shift), -0.1 + (0.4 + long) * at]))
+        points = self.at(
+            np.column_stack([np.full(16, shift), -0.1 + (0.4 + long) * at])
+        )
         wave = 0.035 * np.sin(at * 17) if style == "wavy" else 0 * at
         wide = 0.38 + self.volume
-        radius = _profile(at, (0, wide), (0.3, wide + 0.03), (0.75, wide + 0.05), (1, 0.3))
+        radius = _profile(
+            at, (0, wide), (0.3, wide + 0.03), (0.75, wide + 0.05), (1, 0.3)
+        )
         self.painter.tube(
             points, (radius + wave) * self.unit, (radius - wave) * self.unit,
             self._hair, "Hair", _OWNER_HEAD, pleats=0.22, pleat_count=6, hem=0.2,
@@ -2415,10 +2476,14 @@ class _Head:
                 (x + 0.12 * wide, 0.03), (x + 0.03 * wide, 0.085),
                 (x - 0.03 * wide, 0.085), (x - 0.12 * wide, 0.03),
             ]  # fmt: skip
-            self._blob(
-                outline, lens, "Sunglasses", centre=None, radii=None, puff=0.05
+            self._blob(outline, lens, "Sunglasses", centre=None, radii=None, puff=0.05)
+            glare = self.at(
+                [
+                    (x - 0.05 * wide, -0.045),
+                    (x + 0.03 * wide, -0.05),
+                    (x - 0.05 * wide, 0.02),
+                ]
             )
-            glare = self.at([(x - 0.05 * wide, -0.045), (x + 0.03 * wide, -0.05), (x - 0.05 * wide, 0.02)])
             painter.fill(glare, _tint(colour, 0.25))
             places.append((x, wide))
             temple, _ = self.facing(sign * 0.335, -0.02)
@@ -2501,9 +2566,7 @@ class _Head:
 # -------------------------------------------------------------------------- backdrop
 
 
-def _cloud(
-    rng: np.random.Generator, height: int, width: int, cells: int
-) -> np.ndarray:
+def _cloud(rng: np.random.Generator, height: int, width: int, cells: int) -> np.ndarray:
     """Smooth noise of unit variance; `cells` of them down the photo."""
     columns = max(2, round(cells * width / height))
     coarse = rng.standard_normal((max(2, cells), columns), dtype=np.float32)
@@ -2573,7 +2636,7 @@ class _Backdrop:
             noise = _cloud(self.rng, *top.shape[:2], 7) + 0.6 * _cloud(
                 self.rng, *top.shape[:2], 40
             )
-            top += variation * noise[..., None]
+            top += 0.6 * variation * noise[..., None]
 
     def _box(
         self, x0: float, y0: float, x1: float, y1: float, colour: Sequence[float]
@@ -2613,7 +2676,10 @@ class _Backdrop:
 
     def _windows(self, wall: np.ndarray) -> None:
         rng = self.rng
-        width, tall = self._size(rng.uniform(1.6, 3.0)), self._size(rng.uniform(2.5, 4.5))
+        width, tall = (
+            self._size(rng.uniform(1.6, 3.0)),
+            self._size(rng.uniform(2.5, 4.5)),
+        )
         gap = width * rng.uniform(1.5, 2.2)
         glass, frame = self._colour(40, 110, 10), _tint(wall, rng.uniform(-0.4, 0.6))
         x = rng.uniform(-gap, 0)
@@ -2625,12 +2691,35 @@ class _Backdrop:
                 top = bottom - tall
                 if bottom < 0:
                     break
-                self._box(x - border, top - border, x + width + border, bottom + border, frame)
+                self._box(
+                    x - border, top - border, x + width + border, bottom + border, frame
+                )
                 self._box(x, top, x + width, bottom, glass)
-                shine = np.array([(x, top + tall * 0.7), (x + width * 0.8, top), (x + width, top), (x, bottom)])
-                cv2.fillPoly(self.picture, [np.int32(shine)], _tint(glass, 0.2).tolist())
-                self._box(x + width / 2 - border / 3, top, x + width / 2 + border / 3, bottom, frame)
-                self._box(x, top + tall / 2 - border / 3, x + width, top + tall / 2 + border / 3, frame)
+                shine = np.array(
+                    [
+                        (x, top + tall * 0.7),
+                        (x + width * 0.8, top),
+                        (x + width, top),
+                        (x, bottom),
+                    ]
+                )
+                cv2.fillPoly(
+                    self.picture, [np.int32(shine)], _tint(glass, 0.2).tolist()
+                )
+                self._box(
+                    x + width / 2 - border / 3,
+                    top,
+                    x + width / 2 + border / 3,
+                    bottom,
+                    frame,
+                )
+                self._box(
+                    x,
+                    top + tall / 2 - border / 3,
+                    x + width,
+                    top + tall / 2 + border / 3,
+                    frame,
+                )
             x += gap
 
     def _street(self) -> None:
@@ -2641,7 +2730,13 @@ class _Backdrop:
             width, tall = self._size(2.6), self._size(rng.uniform(6, 8))
             x = rng.uniform(0, self.width - width)
             door = self._colour(40, 120, 30)
-            self._box(x - width * 0.08, self.wall - tall * 1.04, x + width * 1.08, self.wall, _tint(wall, 0.4))
+            self._box(
+                x - width * 0.08,
+                self.wall - tall * 1.04,
+                x + width * 1.08,
+                self.wall,
+                _tint(wall, 0.4),
+            )
             self._box(x, self.wall - tall, x + width, self.wall, door)
             for column in (0.12, 0.56):
                 for row in (0.1, 0.55):
@@ -2656,7 +2751,9 @@ class _Backdrop:
 
     def _brick(self) -> None:
         rng = self.rng
-        base = np.array([rng.uniform(120, 190), rng.uniform(70, 120), rng.uniform(55, 100)])
+        base = np.array(
+            [rng.uniform(120, 190), rng.uniform(70, 120), rng.uniform(55, 100)]
+        )
         if rng.random() < 0.3:
             base = self._colour(150, 225, 6)
         self._upper(base, 5)
@@ -2675,11 +2772,15 @@ class _Backdrop:
 
     def _park(self) -> None:
         rng = self.rng
-        sky = np.array([rng.uniform(170, 225), rng.uniform(195, 230), rng.uniform(215, 250)])
+        sky = np.array(
+            [rng.uniform(170, 225), rng.uniform(195, 230), rng.uniform(215, 250)]
+        )
         self._upper(sky, 3)
         horizon = int(np.clip(self.wall, 4, self.height))
         for depth in (0.55, 0.8, 1.0):
-            green = np.array([rng.uniform(50, 120), rng.uniform(90, 150), rng.uniform(35, 80)])
+            green = np.array(
+                [rng.uniform(50, 120), rng.uniform(90, 150), rng.uniform(35, 80)]
+            )
             green = green * (0.55 + 0.45 * depth) + (1 - depth) * 0.4 * sky
             level = horizon * rng.uniform(0.25, 0.55) + (depth - 0.55) * 0.5 * horizon
             count = 46
@@ -2693,14 +2794,25 @@ class _Backdrop:
                     self.picture, (round(x), round(y)), max(1, round(size)),
                     colour.tolist(), -1, cv2.LINE_AA,
                 )  # fmt: skip
-            cv2.rectangle(self.picture, (0, horizon - max(2, round(0.03 * self.height))), (self.width, horizon), (green * 0.7).tolist(), -1)
+            cv2.rectangle(
+                self.picture,
+                (0, horizon - max(2, round(0.03 * self.height))),
+                (self.width, horizon),
+                (green * 0.7).tolist(),
+                -1,
+            )
         for _ in range(rng.integers(0, 4)):
-            x, size = rng.uniform(0, self.width), rng.uniform(0.012, 0.035) * self.height
+            x, size = (
+                rng.uniform(0, self.width),
+                rng.uniform(0.012, 0.035) * self.height,
+            )
             self._box(x, 0, x + size, horizon, (74, 58, 46))
         top = self.picture[:horizon]
         top += (9 * _cloud(rng, *top.shape[:2], 45))[..., None]
         if rng.random() < 0.6:
-            grass = np.array([rng.uniform(90, 140), rng.uniform(125, 165), rng.uniform(60, 90)])
+            grass = np.array(
+                [rng.uniform(90, 140), rng.uniform(125, 165), rng.uniform(60, 90)]
+            )
             self._floor(grass, "plain", 1.0)
         else:
             self._floor(self._colour(150, 200, 8), "plain", 1.0)
@@ -2712,7 +2824,11 @@ class _Backdrop:
         sky = self._colour(195, 240, 8)
         self.wall = horizon + 1
         self._upper(sky, 3)
-        self._floor(self._colour(95, 160, 5), str(rng.choice(["slabs", "plain"])), rng.uniform(2, 4))
+        self._floor(
+            self._colour(95, 160, 5),
+            str(rng.choice(["slabs", "plain"])),
+            rng.uniform(2, 4),
+        )
         vanish = self.width * rng.uniform(0.25, 0.75)
         for sign in (-1, 1):
             side = rng.uniform(3.2, 6.5)
@@ -2725,18 +2841,39 @@ class _Backdrop:
                 haze = min(0.6, -far / 160)
                 colour = colour * (1 - haze) + sky * haze
                 tall = rng.uniform(10, 22)
-                box = np.array([(sign * side, 0, near), (sign * side, tall, near), (sign * side, tall, far), (sign * side, 0, far)])
+                box = np.array(
+                    [
+                        (sign * side, 0, near),
+                        (sign * side, tall, near),
+                        (sign * side, tall, far),
+                        (sign * side, 0, far),
+                    ]
+                )
                 corners = camera.project(box)
                 corners[:, 0] += vanish - camera.x
-                cv2.fillPoly(self.picture, [_fixed(corners)], colour.tolist(), cv2.LINE_AA, 4)
+                cv2.fillPoly(
+                    self.picture, [_fixed(corners)], colour.tolist(), cv2.LINE_AA, 4
+                )
                 glass = _tint(colour, -0.35)
                 for a in np.arange(0.12, 0.9, 0.26):
                     for low in np.arange(2.5, tall - 2, 4.2):
-                        z0, z1 = near + (far - near) * a, near + (far - near) * (a + 0.14)
-                        pane = np.array([(sign * side, low, z0), (sign * side, low + 2.4, z0), (sign * side, low + 2.4, z1), (sign * side, low, z1)])
+                        z0, z1 = (
+                            near + (far - near) * a,
+                            near + (far - near) * (a + 0.14),
+                        )
+                        pane = np.array(
+                            [
+                                (sign * side, low, z0),
+                                (sign * side, low + 2.4, z0),
+                                (sign * side, low + 2.4, z1),
+                                (sign * side, low, z1),
+                            ]
+                        )
                         pane = camera.project(pane)
                         pane[:, 0] += vanish - camera.x
-                        cv2.fillPoly(self.picture, [_fixed(pane)], glass.tolist(), cv2.LINE_AA, 4)
+                        cv2.fillPoly(
+                            self.picture, [_fixed(pane)], glass.tolist(), cv2.LINE_AA, 4
+                        )
         for _ in range(rng.integers(0, 3)):
             self._car(vanish)
         self.wall = horizon
@@ -2751,12 +2888,34 @@ class _Backdrop:
         cx, y = base[0] + vanish - self.camera.x, base[1]
         half = 3.2 * size
         for wheel in (-0.6, 0.6):
-            cv2.circle(self.picture, (round(cx + wheel * half), round(y)), max(1, round(0.55 * size)), (24, 24, 26), -1, cv2.LINE_AA)
-        shell = [(-1, -0.1), (-1, -1.0), (-0.62, -1.2), (-0.4, -2.1), (0.4, -2.1), (0.66, -1.2), (1, -1.0), (1, -0.1)]
+            cv2.circle(
+                self.picture,
+                (round(cx + wheel * half), round(y)),
+                max(1, round(0.55 * size)),
+                (24, 24, 26),
+                -1,
+                cv2.LINE_AA,
+            )
+        shell = [
+            (-1, -0.1),
+            (-1, -1.0),
+            (-0.62, -1.2),
+            (-0.4, -2.1),
+            (0.4, -2.1),
+            (0.66, -1.2),
+            (1, -1.0),
+            (1, -0.1),
+        ]
         glass = [(-0.54, -1.25), (-0.36, -1.95), (0.36, -1.95), (0.56, -1.25)]
         for outline, paint in ((shell, colour), (glass, (60, 70, 82))):
             points = np.array([(cx + a * half, y + b * size) for a, b in outline])
-            cv2.fillPoly(self.picture, [_fixed(points)], [float(c) for c in paint], cv2.LINE_AA, 4)
+            cv2.fillPoly(
+                self.picture,
+                [_fixed(points)],
+                [float(c) for c in paint],
+                cv2.LINE_AA,
+                4,
+            )
 
     def _sweep(self, colour: np.ndarray, strength: float) -> None:
         rows = np.linspace(-1, 1, self.height, dtype=np.float32)[:, None]
@@ -2778,13 +2937,21 @@ class _Backdrop:
         rng, wall = self.rng, self._colour(150, 230, 14)
         self._upper(wall, 3)
         skirting = self._size(0.5)
-        floor = np.array([rng.uniform(120, 185), rng.uniform(90, 140), rng.uniform(65, 105)])
+        floor = np.array(
+            [rng.uniform(120, 185), rng.uniform(90, 140), rng.uniform(65, 105)]
+        )
         for _ in range(rng.integers(1, 3)):
             x, y = rng.uniform(0, self.width), rng.uniform(0, 0.4) * self.wall
             w, h = self._size(rng.uniform(1.5, 3)), self._size(rng.uniform(2, 3.5))
             self._box(x - 4, y - 4, x + w + 4, y + h + 4, self._colour(30, 90))
             self._box(x, y, x + w, y + h, self._colour(200, 245))
-            self._box(x + w * 0.2, y + h * 0.2, x + w * 0.8, y + h * 0.8, self._colour(70, 200, 40))
+            self._box(
+                x + w * 0.2,
+                y + h * 0.2,
+                x + w * 0.8,
+                y + h * 0.8,
+                self._colour(70, 200, 40),
+            )
         self._box(0, self.wall - skirting, self.width, self.wall, _tint(wall, 0.5))
         self._floor(floor, "boards", rng.uniform(1.0, 1.8))
         for _ in range(rng.integers(1, 3)):
@@ -2794,27 +2961,70 @@ class _Backdrop:
             colour = self._colour(50, 190, 30)
             base = self.wall + self._size(0.5)
             if piece == 0:
-                self._box(x - w / 2, base - self._size(3), x + w / 2, base, _tint(colour, -0.15))
-                self._box(x - w * 0.42, base - self._size(1.5), x + w * 0.42, base - self._size(0.3), colour)
+                self._box(
+                    x - w / 2,
+                    base - self._size(3),
+                    x + w / 2,
+                    base,
+                    _tint(colour, -0.15),
+                )
+                self._box(
+                    x - w * 0.42,
+                    base - self._size(1.5),
+                    x + w * 0.42,
+                    base - self._size(0.3),
+                    colour,
+                )
                 for arm in (-1, 1):
-                    self._box(x + arm * w * 0.5 - w * 0.07, base - self._size(2), x + arm * w * 0.5 + w * 0.07, base, _tint(colour, 0.12))
+                    self._box(
+                        x + arm * w * 0.5 - w * 0.07,
+                        base - self._size(2),
+                        x + arm * w * 0.5 + w * 0.07,
+                        base,
+                        _tint(colour, 0.12),
+                    )
             elif piece == 1:
                 self._box(x - w * 0.3, base - self._size(7), x + w * 0.3, base, colour)
                 for level in range(5):
                     y = base - self._size(0.4 + 1.35 * level)
-                    self._box(x - w * 0.27, y - self._size(1.1), x + w * 0.27, y, _tint(colour, -0.45))
+                    self._box(
+                        x - w * 0.27,
+                        y - self._size(1.1),
+                        x + w * 0.27,
+                        y,
+                        _tint(colour, -0.45),
+                    )
                     for book in range(7):
                         if rng.random() < 0.75:
                             left = x - w * 0.26 + book * w * 0.073
-                            self._box(left, y - self._size(rng.uniform(0.6, 1.0)), left + w * 0.06, y, self._colour(60, 200, 45))
+                            self._box(
+                                left,
+                                y - self._size(rng.uniform(0.6, 1.0)),
+                                left + w * 0.06,
+                                y,
+                                self._colour(60, 200, 45),
+                            )
             else:
-                self._box(x - w * 0.12, base - self._size(1.1), x + w * 0.12, base, colour)
+                self._box(
+                    x - w * 0.12, base - self._size(1.1), x + w * 0.12, base, colour
+                )
                 for _ in range(16):
-                    tip = np.array([x + rng.normal(0, w * 0.17), base - self._size(rng.uniform(1.6, 4.5))])
+                    tip = np.array(
+                        [
+                            x + rng.normal(0, w * 0.17),
+                            base - self._size(rng.uniform(1.6, 4.5)),
+                        ]
+                    )
                     stem = np.array([x, base - self._size(1.1)])
                     bow = (tip + stem) / 2 + [self._size(0.25), 0]
-                    leaf = np.stack([stem, bow, tip, (tip + stem) / 2 - [self._size(0.1), 0]])
-                    green = (rng.uniform(40, 90), rng.uniform(95, 150), rng.uniform(45, 80))
+                    leaf = np.stack(
+                        [stem, bow, tip, (tip + stem) / 2 - [self._size(0.1), 0]]
+                    )
+                    green = (
+                        rng.uniform(40, 90),
+                        rng.uniform(95, 150),
+                        rng.uniform(45, 80),
+                    )
                     cv2.fillPoly(self.picture, [_fixed(leaf)], green, cv2.LINE_AA, 4)
 
     def _bokeh(self) -> None:
@@ -2893,9 +3103,9 @@ def _develop(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     columns = np.linspace(-1, 1, width, dtype=np.float32)[None]
     fall = 1 - rng.uniform(0, 0.14) * (rows**2 + columns**2) / 2
     picture = picture * fall[..., None]
-    picture += rng.uniform(1.0, 3.5) * rng.standard_normal(
-        picture.shape, dtype=np.float32
-    )
+    # Noise of the brightness: chroma noise would not survive a camera's JPEG.
+    noise = rng.standard_normal((height, width), dtype=np.float32)
+    picture += rng.uniform(1.0, 3.0) * noise[..., None]
     ramp = (np.arange(256) / 255)[:, None] ** gamma * gain * balance * 255
     table = np.clip(ramp, 0, 255).round().astype(np.uint8)[None]
     quantised = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
@@ -2962,7 +3172,9 @@ def _joints(
             joints[index] = np.nan
             continue
         column, row = (int(each) for each in flat[index].round())
-        above = int(owner[min(row, owner.shape[0] - 1), min(column, owner.shape[1] - 1)])
+        above = int(
+            owner[min(row, owner.shape[0] - 1), min(column, owner.shape[1] - 1)]
+        )
         side = {"R": _RIGHT, "L": _LEFT}.get(name[0] if name[1] == "_" else "")
         if side is None:
             joints[index, 2] = above in arms
@@ -3009,8 +3221,8 @@ def synthetic_portrait(seed: int, size: tuple[int, int] = (480, 320)) -> Sample:
     layer_size = height * _SUPERSAMPLING, width * _SUPERSAMPLING
     camera = _random_camera(scene, *layer_size, body)
     noise = scene.standard_normal((128, 128), dtype=np.float32)
-    noise = cv2.GaussianBlur(np.tile(noise, (3, 3)), (0, 0), sigmaX=4, sigmaY=9)
-    noise = noise[128:256, 128:256]
+    noise = cv2.GaussianBlur(np.pad(noise, 36, "wrap"), (0, 0), sigmaX=4, sigmaY=9)
+    noise = noise[36:-36, 36:-36]
     painter = _Painter(*layer_size, camera.unit, light, noise / noise.std())
     _Figure(painter, camera, body, outfit, person).paint()
 
@@ -3075,7 +3287,9 @@ def _write_split(
         tick()
     listing = folder / "TrainVal_images" / f"{split}_id.txt"
     listing.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    with open(poses / f"lip_{split}_set.csv", "w", newline="", encoding="utf-8") as file:
+    with open(
+        poses / f"lip_{split}_set.csv", "w", newline="", encoding="utf-8"
+    ) as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 

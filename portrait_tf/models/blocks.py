@@ -1,4 +1,4 @@
-"""What the networks are built of. Every layer is named, so that weights load by name."""
+"""Building blocks of the networks. Layers are named, so that weights load by name."""
 
 from keras import layers
 

@@ -251,9 +251,7 @@ class CompletionTrainer(Trainer):
     def _update(self, batch: dict, completed: tf.Tensor, terms: dict) -> dict:
         for name, value in terms.items():
             self.tracked[name].update_state(value)
-        self.psnr_hole.update_state(
-            hole_psnr(batch["image"], completed, batch["mask"])
-        )
+        self.psnr_hole.update_state(hole_psnr(batch["image"], completed, batch["mask"]))
         return {metric.name: metric.result() for metric in self.metrics}
 
 

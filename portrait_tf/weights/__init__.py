@@ -48,5 +48,5 @@ def load_weights(path: str | pathlib.Path) -> keras.Model:
 
 @functools.cache
 def load_bundled(stage: str) -> keras.Model:
-    """The bundled network of `parsing` or `completion`; loaded once, when first asked."""
+    """The bundled network of `parsing` or `completion`; loaded once, when asked."""
     return load_weights(FOLDER / f"{stage}_demo.npz")

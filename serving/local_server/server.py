@@ -10,6 +10,7 @@ import logging
 import os
 import pathlib
 import signal
+import socket
 import threading
 from types import FrameType, TracebackType
 
@@ -74,6 +75,7 @@ class LocalServer:
         self._rest: RestFrontEnd | None = None
         self._model: LoadedModel | None = None
         self._stop_asked = False
+        self._stopping = threading.Lock()
 
     @property
     def version(self) -> int | None:
@@ -130,20 +132,22 @@ class LocalServer:
             grace: Seconds to wait for requests in flight; later they are cut off.
         """
         self._stop_asked = True
-        front_ends = [end for end in (self._grpc, self._rest) if end is not None]
-        if self._grpc is not None:
-            self._grpc.announce_stop()
-        # Together, because each waits for its own requests.
-        threads = [
-            threading.Thread(target=end.stop, args=(grace,)) for end in front_ends
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if self._model is not None:
-            self._model.close()
-        self._grpc = self._rest = self._model = None
+        with self._stopping:
+            if self._grpc is not None:
+                self._grpc.announce_stop()
+            # Together, because each waits for its own requests.
+            threads = [
+                threading.Thread(target=front_end.stop, args=(grace,))
+                for front_end in (self._grpc, self._rest)
+                if front_end is not None
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            if self._model is not None:
+                self._model.close()
+            self._grpc = self._rest = self._model = None
 
     def wait(self) -> None:
         """Blocks until SIGINT, SIGTERM or another thread's `stop`, then stops.
@@ -189,12 +193,27 @@ class LocalServer:
         try:
             if protocol == "REST":
                 return RestFrontEnd(self.host, port)
+            _refuse_port_in_use(self.host, port)
             host = f"[{self.host}]" if ":" in self.host else self.host
             return GrpcFrontEnd(f"{host}:{port}", _WORKERS)
         except OSError as error:
-            # gRPC hides the reason in its message.
-            in_use = error.errno == errno.EADDRINUSE or "already in use" in str(error)
+            in_use = error.errno == errno.EADDRINUSE
             reason = "is already in use" if in_use else f"cannot be taken ({error})"
             raise PortraitError(
                 f"{protocol} port {port} on {self.host} {reason}; expected a free port"
             ) from error
+
+
+def _refuse_port_in_use(host: str, port: int) -> None:
+    """Raises EADDRINUSE early, because gRPC's own error does not give the reason."""
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(address)
+            except OSError as error:
+                # Anything else is left to gRPC, which may do with fewer addresses.
+                if error.errno == errno.EADDRINUSE:
+                    raise

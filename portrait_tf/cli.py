@@ -1,0 +1,494 @@
+"""The command line, `portrait-tf`.
+
+TensorFlow takes seconds to import, so it is imported in the commands that need it,
+after their arguments were checked.
+"""
+
+import contextlib
+import enum
+import json
+import logging
+import pathlib
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Optional
+
+import typer
+
+import portrait_tf
+from portrait_tf.errors import PortraitError
+
+app = typer.Typer(
+    name="portrait-tf",
+    help="Completes photos of people: fills holes, extends past the border.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
+app.add_typer(data_app, name="data")
+
+
+class Stage(enum.StrEnum):
+    parsing = "parsing"
+    completion = "completion"
+
+
+class Split(enum.StrEnum):
+    train = "train"
+    val = "val"
+
+
+Photo = Annotated[pathlib.Path, typer.Argument(help="A photo, or a folder of photos.")]
+Out = Annotated[
+    pathlib.Path, typer.Option("-o", "--out", help="The PNG file, or the folder.")
+]
+Server = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="HOST:PORT", help="Complete on a server, over gRPC."),
+]
+Model = Annotated[
+    Optional[pathlib.Path],  # noqa: UP045
+    typer.Option(metavar="DIR", help="Complete with an exported model, in process."),
+]
+ParsingOut = Annotated[
+    Optional[pathlib.Path],  # noqa: UP045
+    typer.Option(help="Also write the coloured parsing map: a file, or a folder."),
+]
+Data = Annotated[
+    pathlib.Path, typer.Option("--data", help="A data set in LIP's layout.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Everything random follows from it.")]
+SkipBroken = Annotated[
+    bool, typer.Option("--skip-broken", help="Leave out broken files, and count them.")
+]
+
+
+@contextlib.contextmanager
+def _progress(label: str) -> Iterator:
+    """A bar on stderr; gives a function of (done, total)."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _load_tensorflow() -> None:
+    from portrait_tf.startup import load_tensorflow
+
+    load_tensorflow()
+    logging.basicConfig(
+        level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True
+    )
+    logging.getLogger("absl").setLevel(logging.WARNING)
+
+
+@app.command()
+def complete(
+    photo: Photo,
+    mask: Annotated[
+        pathlib.Path,
+        typer.Option(help="White = hole; for a folder, a folder with equal names."),
+    ],
+    out: Out,
+    server: Server = None,
+    model: Model = None,
+    parsing_out: ParsingOut = None,
+) -> None:
+    """Fill the hole of a photo, or of every photo of a folder."""
+    from portrait_tf import photos
+
+    if photo.is_dir():
+        pairs = _pair(photo, mask)
+
+        def load(path: pathlib.Path) -> tuple:
+            picture = photos.read_photo(path)
+            if path not in pairs:
+                raise PortraitError(f"{path}: no mask of this name in {mask}")
+            return picture, photos.read_mask(pairs[path], picture.shape[:2])
+
+        _complete_folder(photo, load, out, server, model, parsing_out)
+        return
+    picture = photos.read_photo(photo)
+    hole = photos.read_mask(mask, picture.shape[:2])
+    _complete_one(picture, hole, out, server, model, parsing_out)
+
+
+@app.command()
+def extrapolate(
+    photo: Photo,
+    out: Out,
+    top: Annotated[float, typer.Option(help="Part of the height to add.")] = 0.0,
+    bottom: Annotated[float, typer.Option(help="Part of the height to add.")] = 0.0,
+    left: Annotated[float, typer.Option(help="Part of the width to add.")] = 0.0,
+    right: Annotated[float, typer.Option(help="Part of the width to add.")] = 0.0,
+    server: Server = None,
+    model: Model = None,
+    parsing_out: ParsingOut = None,
+) -> None:
+    """Extend a photo, or every photo of a folder, past its border."""
+    from portrait_tf import photos
+
+    margins = {"top": top, "bottom": bottom, "left": left, "right": right}
+    photos.check_margins(margins)
+
+    def load(path: pathlib.Path) -> tuple:
+        return photos.extend_photo(photos.read_photo(path), **margins)
+
+    if photo.is_dir():
+        _complete_folder(photo, load, out, server, model, parsing_out)
+        return
+    _complete_one(*load(photo), out, server, model, parsing_out)
+
+
+def _photos_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    from portrait_tf.photos import PHOTO_EXTENSIONS
+
+    found = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in PHOTO_EXTENSIONS
+    )
+    if not found:
+        raise PortraitError(
+            f"{folder}: expected photos ({', '.join(PHOTO_EXTENSIONS)}), found none"
+        )
+    return found
+
+
+def _pair(folder: pathlib.Path, masks: pathlib.Path) -> dict:
+    if not masks.is_dir():
+        raise PortraitError(
+            f"{masks}: {folder} is a folder, so a folder of masks is expected"
+        )
+    by_stem = {path.stem: path for path in _photos_in(masks)}
+    return {
+        path: by_stem[path.stem] for path in _photos_in(folder) if path.stem in by_stem
+    }
+
+
+def _complete_one(
+    picture, hole, out: pathlib.Path, server, model, parsing_out  # noqa: ANN001
+) -> None:  # fmt: skip
+    from portrait_tf import engines, photos
+    from portrait_tf.labels import colour_parsing
+
+    if out.is_dir():
+        raise PortraitError(f"{out} is a folder; a PNG file is expected for one photo")
+    _load_tensorflow()
+    completed, parsing = engines.open_engine(server, model).complete(picture, hole)
+    photos.write_png(out, completed)
+    if parsing_out:
+        photos.write_png(parsing_out, colour_parsing(parsing))
+
+
+def _complete_folder(
+    folder: pathlib.Path, load, out: pathlib.Path, server, model, parsing_out  # noqa: ANN001
+) -> None:  # fmt: skip
+    """Goes on past a bad file; ends with a summary, and with 1 if any failed."""
+    from portrait_tf import engines, photos
+    from portrait_tf.labels import colour_parsing
+
+    for target in (out, parsing_out):
+        if target and target.exists() and not target.is_dir():
+            raise PortraitError(f"{target} is a file; a folder is expected")
+    paths = _photos_in(folder)
+    stems = [path.stem for path in paths]
+    if twice := [stem for stem in stems if stems.count(stem) > 1]:
+        raise PortraitError(
+            f"{folder}: two photos are called {twice[0]!r}, and both would be written "
+            f"as {twice[0]}.png; expected one of each name"
+        )
+    _load_tensorflow()
+    engine = engines.open_engine(server, model)
+    failed = {}
+    with _progress("completing") as advance:
+        for index, path in enumerate(paths):
+            try:
+                completed, parsing = engine.complete(*load(path))
+                photos.write_png(out / f"{path.stem}.png", completed)
+                if parsing_out:
+                    photos.write_png(
+                        parsing_out / f"{path.stem}.png", colour_parsing(parsing)
+                    )
+            except PortraitError as error:
+                message = str(error)
+                name = "" if str(path) in message else f"{path}: "
+                failed[path] = f"{name}{message}"
+            advance(index + 1, len(paths))
+    typer.echo(f"{len(paths) - len(failed)} photos completed, {len(failed)} failed")
+    for message in failed.values():
+        typer.echo(f"  {message}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    stage: Annotated[
+        Stage, typer.Argument(help="Stage 1 is `parsing`, trained first.")
+    ],
+    config: Annotated[pathlib.Path, typer.Option(help="A YAML file of configs/.")],
+    data: Data,
+    run: Annotated[pathlib.Path, typer.Option(help="The run's folder; resumed.")],
+    steps: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="In place of the config's."),
+    ] = None,
+    set_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config."),
+    ] = None,
+    parsing: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Stage 1 of another run, or `bundled`, for stage 2."),
+    ] = None,
+    skip_broken: SkipBroken = False,
+) -> None:
+    """Train a stage; the same command goes on after a stop."""
+    from portrait_tf.config import load_config, with_changes
+    from portrait_tf.data.lip import LipDataset
+
+    changes = list(set_ or [])
+    if steps:
+        changes.append(f"{stage.value}.training.steps={steps}")
+    settings = with_changes(load_config(config), changes)
+    training = LipDataset(data, "train", skip_broken=skip_broken)
+    try:
+        validation = LipDataset(data, "val", skip_broken=skip_broken)
+    except PortraitError as error:
+        typer.echo(f"no validation: {str(error).splitlines()[0]}", err=True)
+        validation = None
+    _load_tensorflow()
+    from portrait_tf.training.commands import train_stage
+
+    verbose = "auto" if sys.stderr.isatty() else 2
+    try:
+        train_stage(stage.value, settings, training, run, validation, parsing, verbose)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def evaluate(
+    data: Data,
+    split: Annotated[Split, typer.Option(help="Which photos.")] = Split.val,
+    model: Model = None,
+    server: Server = None,
+    run: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(help="A trained run, in place of the bundled weights."),
+    ] = None,
+    json_out: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option("--json", help="Write the numbers to a file, too."),
+    ] = None,
+    height: Annotated[
+        int, typer.Option(min=16, help="Photos are brought to it.")
+    ] = 192,
+    width: Annotated[int, typer.Option(min=16, help="Photos are brought to it.")] = 128,
+    count: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="The first photos only."),
+    ] = None,
+    seed: Seed = 0,
+    skip_broken: SkipBroken = False,
+) -> None:
+    """Score a chain on fixed holes, beside classical methods."""
+    from portrait_tf.data.lip import LipDataset
+    from portrait_tf.files import write_atomically
+
+    if sum(map(bool, (run, model, server))) > 1:
+        raise PortraitError("expected one of --run, --model and --server")
+    reader = LipDataset(data, split.value, skip_broken=skip_broken)
+    _load_tensorflow()
+    from portrait_tf import engines
+    from portrait_tf.data.dataset import usable_reader
+    from portrait_tf.evaluation import evaluate as evaluation
+
+    reader = usable_reader(reader)
+    if run:
+        from portrait_tf.pipeline import Pipeline
+
+        engine = engines.PipelineEngine(Pipeline.from_run(run))
+    else:
+        engine = engines.open_engine(server, model)
+    with _progress("evaluating") as advance:
+        scores = evaluation.evaluate(
+            engine, reader, (height, width), seed, count, advance
+        )
+    _print_scores(scores)
+    if json_out:
+        write_atomically(json_out, json.dumps(scores, indent=2).encode())
+
+
+def _print_scores(scores: dict) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    def show(value: float | None, digits: int) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
+
+    # A pipe has no width; a table that is cut there helps nobody.
+    console = Console() if sys.stdout.isatty() else Console(width=100)
+    table = Table("task", "method", "hole PSNR (dB)", "SSIM", "hole L1 (0-255)")
+    for task, ours in scores["completion"].items():
+        rows = {"ours": ours, **{n: s[task] for n, s in scores["peers"].items()}}
+        for name, one in rows.items():
+            table.add_row(
+                task if name == "ours" else "",
+                name,
+                show(one["psnr_hole"], 2),
+                show(one["ssim"], 4),
+                show(one["l1"], 2),
+                end_section=name == list(rows)[-1],
+            )
+    console.print(table)
+    table = Table("mean IoU", "mean IoU in the hole", "pixel accuracy", "PCKh@0.5")
+    keys = ("miou", "miou_hole", "pixel_accuracy", "pckh")
+    table.add_row(*(show(scores["parsing"][key], 4) for key in keys))
+    console.print(table)
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="A trained run, or `bundled`.")],
+    out_dir: Annotated[pathlib.Path, typer.Argument(help="The folder of versions.")],
+) -> None:
+    """Write the next version of the SavedModel that a server runs."""
+    if run != "bundled" and not pathlib.Path(run).is_dir():
+        raise PortraitError(
+            f"{run}: expected the folder of a trained run, or 'bundled'"
+        )
+    _load_tensorflow()
+    from export.saved_model import export_pipeline
+    from portrait_tf.pipeline import Pipeline
+
+    pipeline = Pipeline.bundled() if run == "bundled" else Pipeline.from_run(run)
+    typer.echo(f"exported to {export_pipeline(pipeline, out_dir)}")
+
+
+@app.command()
+def serve(
+    models_dir: Annotated[pathlib.Path, typer.Argument(help="What `export` wrote.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC.")] = 8500,
+    rest_api_port: Annotated[
+        int,
+        typer.Option("--rest_api_port", "--rest-api-port", min=0, max=65535),
+    ] = 8501,
+    model_name: Annotated[
+        str, typer.Option("--model_name", "--model-name", help="In requests.")
+    ] = "portrait",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Serve an export over TensorFlow Serving's protocol, for development."""
+    _load_tensorflow()
+    from serving.local_server.server import LocalServer
+
+    server = LocalServer(
+        models_dir,
+        model_name=model_name,
+        host=host,
+        grpc_port=port,
+        rest_port=rest_api_port,
+    )
+    server.start()
+    typer.echo(
+        f"serving {model_name} from {models_dir}: gRPC {host}:{server.grpc_port}, "
+        f"REST http://{host}:{server.rest_port}/v1/models/{model_name}"
+    )
+    server.wait()
+
+
+@data_app.command()
+def synth(
+    directory: Annotated[pathlib.Path, typer.Argument(help="A new folder.")],
+    train: Annotated[int, typer.Option(min=0, help="Training portraits.")] = 1000,
+    val: Annotated[int, typer.Option(min=0, help="Validation portraits.")] = 100,
+    seed: Seed = 0,
+    height: Annotated[int, typer.Option(min=32)] = 480,
+    width: Annotated[int, typer.Option(min=32)] = 320,
+) -> None:
+    """Write synthetic portraits, with label maps and joints, in LIP's layout."""
+    from portrait_tf.data.synthetic import write_synthetic
+
+    with _progress("drawing") as advance:
+        write_synthetic(directory, train, val, seed, (height, width), advance)
+
+
+@data_app.command()
+def check(
+    directory: Annotated[pathlib.Path, typer.Argument(help="In LIP's layout.")],
+) -> None:
+    """Read a whole data set and say what is in it; 1 if anything is broken."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from portrait_tf.data.lip import describe
+
+    with _progress("reading") as advance:
+        description = describe(directory, advance)
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    broken = 0
+    for split, found in description.items():
+        sizes = "; ".join(
+            f"{side} {found[side]['min']} to {found[side]['max']} px, "
+            f"median {found[side]['median']:g}"
+            for side in ("height", "width")
+            if found[side]
+        )
+        console.print(f"[bold]{split}[/]: {found['photos']} photos; {sizes}")
+        console.print(
+            f"  without a parsing map {found['missing_parsing']}, without a pose "
+            f"{found['missing_poses']}, void pixels {found['void_pixels']:.2f} %"
+        )
+        table = Table("label", "pixels (%)", "photos")
+        for label, one in found["labels"].items():
+            table.add_row(label, f"{one['pixels']:.3f}", str(one["photos"]))
+        console.print(table)
+        for name, message in found["broken"].items():
+            console.print(f"  [red]broken[/] {name}: {message}")
+        broken += len(found["broken"])
+    if broken:
+        console.print(f"{broken} broken")
+        raise typer.Exit(1)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"portrait-tf {portrait_tf.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Runs a command; a user's mistake is one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except PortraitError as error:
+        typer.echo(f"portrait-tf: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

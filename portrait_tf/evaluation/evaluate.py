@@ -1,0 +1,154 @@
+"""Scores of a whole chain, with fixed holes, beside classical methods.
+
+Photos are brought to the networks' working size first, so that every method is asked
+the same question: what was in the hole at that size. Holes are drawn from the seed and
+the photo's place in the split alone.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from portrait_tf.data.augment import prepare
+from portrait_tf.data.dataset import Reader
+from portrait_tf.engines import Engine
+from portrait_tf.labels import NUM_LABELS
+from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask
+
+PEERS = {
+    "telea": lambda photo, mask: _inpaint(photo, mask, cv2.INPAINT_TELEA),
+    "navier_stokes": lambda photo, mask: _inpaint(photo, mask, cv2.INPAINT_NS),
+}
+SCORES = ("psnr_hole", "ssim", "l1")
+_RADIUS = 3
+
+
+def _inpaint(photo: np.ndarray, mask: np.ndarray, method: int) -> np.ndarray:
+    return cv2.inpaint(photo, mask, _RADIUS, method)
+
+
+def score_photo(
+    truth: np.ndarray, completed: np.ndarray, mask: np.ndarray
+) -> dict[str, float]:
+    """Scores of one photo.
+
+    Args:
+        truth: RGB `uint8` `[H, W, 3]`.
+        completed: The same.
+        mask: `uint8` `[H, W]`, non-zero = hole.
+
+    Returns:
+        `psnr_hole` in dB over the hole alone, `ssim` of the whole photo
+        (`tf.image.ssim`, 11x11 Gaussian window), `l1` mean absolute difference over
+        the hole in grey levels (0 to 255).
+    """
+    import tensorflow as tf
+
+    difference = truth[mask > 0].astype(float) - completed[mask > 0]
+    squared = max(float(np.mean(difference**2)), 1e-4)
+    return {
+        "psnr_hole": 10 * float(np.log10(255**2 / squared)),
+        "ssim": float(tf.image.ssim(truth, completed, max_val=255)),
+        "l1": float(np.mean(np.abs(difference))),
+    }
+
+
+class ParsingScores:
+    """Confusion matrices over the whole map and inside the hole."""
+
+    def __init__(self) -> None:
+        self.whole = np.zeros((NUM_LABELS, NUM_LABELS), np.int64)
+        self.hole = np.zeros_like(self.whole)
+
+    def add(self, truth: np.ndarray, parsing: np.ndarray, mask: np.ndarray) -> None:
+        """Counts one photo: label maps `[H, W]`; void in `truth` is left out."""
+        self.whole += _confusion(truth, parsing)
+        self.hole += _confusion(truth[mask > 0], parsing[mask > 0])
+
+    def result(self) -> dict[str, float]:
+        """`miou` and `miou_hole` over the labels that occur, `pixel_accuracy`."""
+        return {
+            "miou": mean_iou(self.whole),
+            "miou_hole": mean_iou(self.hole),
+            "pixel_accuracy": float(
+                np.trace(self.whole) / max(int(self.whole.sum()), 1)
+            ),
+        }
+
+
+def _confusion(truth: np.ndarray, parsing: np.ndarray) -> np.ndarray:
+    known = truth < NUM_LABELS
+    index = truth[known].astype(np.int64) * NUM_LABELS + parsing[known]
+    return np.bincount(index, minlength=NUM_LABELS**2).reshape(NUM_LABELS, NUM_LABELS)
+
+
+def mean_iou(confusion: np.ndarray) -> float:
+    """Mean over the labels that occur in truth or prediction."""
+    union = confusion.sum(axis=0) + confusion.sum(axis=1) - np.diag(confusion)
+    occurs = union > 0
+    return float(np.mean(np.diag(confusion)[occurs] / union[occurs]))
+
+
+def evaluate(
+    engine: Engine,
+    reader: Reader,
+    size: tuple[int, int],
+    seed: int = 0,
+    count: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, dict]:
+    """Scores an engine and the classical peers on all four tasks.
+
+    Args:
+        engine: What completes. Joints are scored if it has a `pipeline`.
+        reader: Photos with label maps and joints.
+        size: Height and width that photos are brought to.
+        seed: Of the holes.
+        count: The first photos only.
+        progress: Called with photos done and photos in all.
+
+    Returns:
+        `{"completion": {TASK: SCORES}, "parsing": SCORES, "peers": {PEER: {TASK:
+        SCORES}}}`; a score that the data or the engine does not allow is None.
+    """
+    from portrait_tf.metrics import PCKh
+
+    total = len(reader) if count is None else min(count, len(reader))
+    methods = ("ours", *PEERS)
+    scores = {name: {task: [] for task in EVALUATION_TASKS} for name in methods}
+    parsing_scores, pckh = ParsingScores(), PCKh()
+    has_maps = has_joints = False
+    for index in range(total):
+        sample = prepare(reader[index], size)
+        photo, truth, joints = (sample[k] for k in ("image", "parsing", "joints"))
+        for task in EVALUATION_TASKS:
+            mask = evaluation_mask(task, [seed, index], size, joints, truth)
+            completed, parsing = engine.complete(photo, mask)
+            scores["ours"][task].append(score_photo(photo, completed, mask))
+            for name, method in PEERS.items():
+                scores[name][task].append(score_photo(photo, method(photo, mask), mask))
+            if (truth < NUM_LABELS).any():
+                has_maps = True
+                parsing_scores.add(truth, parsing, mask)
+            if hasattr(engine, "joints") and joints[:, 2].any():
+                has_joints = True
+                pckh.update_state(joints[None], engine.joints(photo, mask)[None])
+        if progress:
+            progress(index + 1, total)
+    means = {
+        name: {
+            task: {key: float(np.mean([one[key] for one in rows])) for key in SCORES}
+            for task, rows in tasks.items()
+        }
+        for name, tasks in scores.items()
+    }
+    nothing = dict.fromkeys(("miou", "miou_hole", "pixel_accuracy"))
+    return {
+        "completion": means.pop("ours"),
+        "parsing": {
+            **(parsing_scores.result() if has_maps else nothing),
+            "pckh": float(pckh.result()) if has_joints else None,
+        },
+        "peers": means,
+    }

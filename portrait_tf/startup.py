@@ -1,0 +1,41 @@
+"""TensorFlow without its chatter.
+
+TensorFlow's C++ parts write to the process's stderr while they load, whatever Python's
+logging is set to. Users see it only if loading fails.
+"""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def _held_stderr() -> Iterator[None]:
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow and wakes its devices, quietly."""
+    if "tensorflow" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _held_stderr():
+        import tensorflow as tf
+
+        # The first operation looks for GPUs, and says so.
+        tf.constant(0)

@@ -1,0 +1,102 @@
+"""Training of either stage from files to files; what the command line runs."""
+
+import itertools
+import logging
+import pathlib
+
+import keras
+
+from portrait_tf.config import Config
+from portrait_tf.data.dataset import Reader, usable_reader, validation_dataset
+from portrait_tf.errors import PortraitError
+from portrait_tf.training.completion import CompletionTrainer
+from portrait_tf.training.parsing import ParsingTrainer
+from portrait_tf.training.previews import Preview
+from portrait_tf.training.run import (
+    build_network,
+    load_run_network,
+    open_run,
+    train,
+)
+
+logger = logging.getLogger(__name__)
+
+STAGES = ("parsing", "completion")
+_PREVIEW_PHOTOS = 8
+
+
+def train_stage(
+    stage: str,
+    config: Config,
+    reader: Reader,
+    run: str | pathlib.Path,
+    validation_reader: Reader | None = None,
+    parsing_run: str | pathlib.Path | None = None,
+    verbose: int | str = "auto",
+) -> list[dict]:
+    """Trains a stage into a run's folder, or goes on where it was stopped.
+
+    Args:
+        stage: `parsing` or `completion`.
+        config: The experiment; saved with the run.
+        reader: Training samples.
+        run: The run's folder.
+        validation_reader: Samples to validate on, and to draw.
+        parsing_run: Where stage 2 takes stage 1 from: a run, or `bundled`; None: its
+            own run.
+        verbose: As `model.fit` has it.
+
+    Returns:
+        What was logged, a dict an epoch.
+
+    Raises:
+        PortraitError: Broken data; a run of another architecture; no stage 1.
+    """
+    run = pathlib.Path(run)
+    reader = usable_reader(reader)
+    if validation_reader is not None:
+        validation_reader = usable_reader(validation_reader)
+    parsing_network = None
+    if stage == "completion":
+        parsing_network = _stage_1(parsing_run or run)
+        if tuple(parsing_network.size) != tuple(config.size):
+            raise PortraitError(
+                f"stage 1 works at {tuple(parsing_network.size)}, the config says "
+                f"{tuple(config.size)}: expected one size"
+            )
+    run = open_run(run, config)
+    # After stage 1 is loaded, so that both fresh and resumed runs start alike.
+    keras.utils.set_random_seed(config.seed)
+    network = build_network(stage, config)
+    if stage == "parsing":
+        trainer = ParsingTrainer(network, config)
+        previewed = (network, None)
+    else:
+        trainer = CompletionTrainer(network, parsing_network, config)
+        previewed = (parsing_network, network)
+    callbacks = []
+    if validation_reader is not None and len(validation_reader):
+        batches = validation_dataset(
+            validation_reader, config, _PREVIEW_PHOTOS, _PREVIEW_PHOTOS, config.seed
+        )
+        batch = next(itertools.islice(batches.as_numpy_iterator(), 0, 1))
+        callbacks.append(Preview(run / stage / "preview.png", *previewed, batch))
+    return train(
+        trainer,
+        stage,
+        config,
+        reader,
+        run / stage,
+        validation_reader,
+        callbacks,
+        verbose,
+        on_resume=lambda step: logger.info("resuming %s at step %d", stage, step),
+    )
+
+
+def _stage_1(source: str | pathlib.Path) -> keras.Model:
+    if str(source) == "bundled":
+        from portrait_tf.weights import load_bundled
+
+        return load_bundled("parsing")
+    return load_run_network(source, "parsing")

@@ -1,0 +1,83 @@
+"""A picture after each epoch, for a falling loss proves little."""
+
+import pathlib
+
+import keras
+import numpy as np
+
+from portrait_tf.drawing import contact_sheet, draw_joints, show_hole
+from portrait_tf.labels import colour_parsing
+from portrait_tf.metrics import heatmap_peaks
+from portrait_tf.photos import write_png
+from portrait_tf.pipeline import Pipeline
+
+
+class Preview(keras.callbacks.Callback):
+    """Writes a contact sheet: input, mask, parsing, pose, output, truth.
+
+    Args:
+        path: Of the PNG file; the last epoch's replaces it.
+        parsing_network: Stage 1.
+        completion_network: Stage 2; None while stage 1 is trained.
+        batch: One batch of the validation stream.
+    """
+
+    def __init__(
+        self,
+        path: pathlib.Path,
+        parsing_network: keras.Model,
+        completion_network: keras.Model | None,
+        batch: dict,
+    ) -> None:
+        super().__init__()
+        self.path = path
+        self.parsing_network = parsing_network
+        self.completion_network = completion_network
+        self.batch = {key: np.asarray(value) for key, value in batch.items()}
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        write_png(self.path, self.draw())
+
+    def draw(self) -> np.ndarray:
+        """The sheet as RGB `uint8`."""
+        image, mask = self.batch["image"], self.batch["mask"]
+        titles = ["input", "mask", "parsing", "pose"]
+        if self.completion_network is not None:
+            result = Pipeline(self.parsing_network, self.completion_network).networks(
+                image, mask
+            )
+            logits, pose = result["logits"], result["pose"]
+            outputs = _to_photo(np.asarray(result["completed"]))
+            titles.append("output")
+        else:
+            structure = self.parsing_network(
+                {"image": image * (1 - mask), "mask": mask}, training=False
+            )
+            logits = structure["parsing"]
+            pose = structure[f"pose_{self.parsing_network.rounds}"]
+            outputs = None
+        titles += ["truth", "true parsing"]
+        peaks = np.array(heatmap_peaks(pose))
+        peaks[..., :2] *= (image.shape[2], image.shape[1])
+        # A weak peak is a joint that the network takes to be missing.
+        peaks[..., 2] = peaks[..., 2] > 0.15
+        parsing = np.argmax(logits, axis=-1).astype(np.uint8)
+        photos = _to_photo(image)
+        rows = []
+        for index, photo in enumerate(photos):
+            hole = mask[index, ..., 0]
+            row = [
+                show_hole(photo, hole),
+                (hole * 255).astype(np.uint8),
+                colour_parsing(parsing[index]),
+                draw_joints(show_hole(photo, hole), peaks[index]),
+            ]
+            if outputs is not None:
+                row.append(outputs[index])
+            truth = np.minimum(self.batch["parsing"][index], 255).astype(np.uint8)
+            rows.append([*row, photo, colour_parsing(truth)])
+        return contact_sheet(rows, titles)
+
+
+def _to_photo(image: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint((image + 1) * 127.5), 0, 255).astype(np.uint8)

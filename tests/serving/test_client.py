@@ -1,0 +1,228 @@
+"""The client against a real server."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import cv2
+import grpc
+import pytest
+import tensorflow as tf
+from serving_photos import check_completed, make_photo
+
+from portrait_tf.errors import PortraitError
+from serving.client import PortraitClient, ServerError
+from serving.local_server import LocalServer
+
+
+@pytest.fixture(scope="module")
+def client(target):
+    with PortraitClient(target) as client:
+        yield client
+
+
+@pytest.fixture
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+def png(array):
+    return cv2.imencode(".png", array)[1].tobytes()
+
+
+@pytest.mark.parametrize("batch", [None, 1, 3])
+@pytest.mark.parametrize("has_channel", [True, False])
+def test_complete_arrays(client, batch, has_channel):
+    image, mask = make_photo(31, 20, batch)
+    result = client.complete(image, mask if has_channel else mask[..., 0])
+    check_completed(image, mask, result.completed, result.parsing)
+
+
+def test_complete_arrays_that_are_not_contiguous(client):
+    image, mask = make_photo(30, 40)
+    image, mask = image[::2, ::-1], mask[::2, ::-1]
+    result = client.complete(image, mask)
+    check_completed(image, mask, result.completed, result.parsing)
+
+
+def test_complete_large_photo(client):
+    image, mask = make_photo(1500, 1400)
+    result = client.complete(image, mask)
+    check_completed(image, mask, result.completed, result.parsing)
+
+
+def test_complete_files(client):
+    image, mask = make_photo(31, 20)
+    files = png(image[..., ::-1]), png(mask)
+    result = client.complete(*files)
+    check_completed(image, mask, result.completed, result.parsing)
+    completed, parsing = client.complete_encoded(*files)
+    assert completed.startswith(b"\x89PNG") and parsing.startswith(b"\x89PNG")
+
+
+def test_complete_reads_typed_values(serve):
+    server = serve(response_tensors_as_content=False)
+    image, mask = make_photo(31, 20)
+    with PortraitClient(f"localhost:{server.grpc_port}") as client:
+        result = client.complete(image, mask)
+    check_completed(image, mask, result.completed, result.parsing)
+
+
+def test_status_and_metadata(client):
+    (status,) = client.status()
+    assert (status.version, status.state, status.error) == (10, "AVAILABLE", "")
+    metadata = client.metadata()
+    assert (metadata.name, metadata.version) == ("portrait", 10)
+    assert set(metadata.signatures) == {"serving_default", "encoded"}
+    default = metadata.signatures["serving_default"]
+    assert default.inputs["image"].dtype == "uint8"
+    assert default.inputs["image"].shape == (None, None, None, 3)
+    assert set(default.outputs) == {"completed", "parsing"}
+
+
+IMAGE, MASK = make_photo()
+BATCH, MASKS = make_photo(batch=2)
+ONE_WITHOUT = MASKS.copy()
+ONE_WITHOUT[1] = 0
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "message"),
+    [
+        (IMAGE / 255, MASK, r"image is an array of float64 .* expected .* uint8"),
+        (IMAGE, MASK > 0, r"mask is an array of bool .* expected .* uint8"),
+        (IMAGE.tolist(), MASK, "image is a list; expected a numpy array"),
+        (IMAGE[..., 0], MASK, r"image has shape \[9, 11\]; expected RGB \[H, W, 3\]"),
+        (IMAGE[..., :2], MASK, r"shape \[9, 11, 2\]; expected"),
+        (IMAGE[:0], MASK[:0], r"shape \[0, 11, 3\]; expected"),
+        (IMAGE, MASK[:5], r"mask has shape \[5, 11, 1\]; expected \[9, 11, 1\]"),
+        (IMAGE, IMAGE, r"mask has shape \[9, 11, 3\]"),
+        (BATCH, MASK, r"mask has shape \[9, 11, 1\]; expected \[2, 9, 11, 1\]"),
+        (IMAGE, MASK * 0, "the mask has no hole"),
+        (BATCH, ONE_WITHOUT, "mask 1 of the batch has no hole"),
+        (IMAGE, b"x", "image is an array of uint8 .* expected the bytes"),
+        (b"x", "mask.png", "mask is a str; expected the bytes"),
+        (b"", b"x", "the image has 0 bytes"),
+    ],
+)
+def test_checked_before_sending(image, mask, message):
+    # No server is there: what is sent would end in a ServerError.
+    with (
+        PortraitClient("localhost:1") as client,
+        pytest.raises(PortraitError, match=message) as caught,
+    ):
+        client.complete(image, mask)
+    assert not isinstance(caught.value, ServerError)
+
+
+def test_timeout_must_be_positive():
+    with pytest.raises(PortraitError, match="timeout is 0; expected"):
+        PortraitClient(timeout=0)
+
+
+def check_server_error(caught, code, *phrases):
+    assert caught.value.code == code
+    message = str(caught.value)
+    assert "\n" not in message
+    for phrase in phrases:
+        assert phrase in message
+
+
+def test_server_refuses(client, target):
+    image, mask = make_photo(10, 12)
+    with pytest.raises(ServerError) as caught:
+        client.complete(png(image), png(mask[:5]))
+    check_server_error(
+        caught,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        target,
+        "image and mask differ in size",
+    )
+    with pytest.raises(ServerError) as caught:
+        client.complete(b"garbage", png(mask))
+    check_server_error(caught, grpc.StatusCode.INVALID_ARGUMENT, target, "refused")
+
+
+@pytest.mark.parametrize("options", [{"model_name": "other"}, {"version": 7}])
+def test_unknown_model_or_version(target, options):
+    image, mask = make_photo()
+    with PortraitClient(target, **options) as client:
+        for call in (lambda: client.complete(image, mask), client.status):
+            with pytest.raises(ServerError) as caught:
+                call()
+            (value,) = options.values()
+            check_server_error(
+                caught, grpc.StatusCode.NOT_FOUND, target, "does not serve", str(value)
+            )
+
+
+def test_a_model_with_other_signatures(serve, tmp_path):
+    class Other(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+        def double(self, x):
+            return {"y": 2 * x}
+
+    module = Other()
+    signatures = {"serving_default": module.double}
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures)
+    server = serve(tmp_path)
+    image, mask = make_photo()
+    with PortraitClient(f"localhost:{server.grpc_port}") as client:
+        with pytest.raises(ServerError) as caught:
+            client.complete(png(image), png(mask))
+        check_server_error(
+            caught, grpc.StatusCode.FAILED_PRECONDITION, 'key "encoded" not found'
+        )
+        with pytest.raises(ServerError) as caught:
+            client.complete(image, mask)
+        check_server_error(caught, grpc.StatusCode.INVALID_ARGUMENT, "Sent extra")
+
+
+def test_deadline(target):
+    image, mask = make_photo(1200, 1200)
+    with PortraitClient(target, timeout=0.002) as client:
+        with pytest.raises(ServerError) as caught:
+            client.complete(image, mask)
+        check_server_error(
+            caught,
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            target,
+            "did not answer within 0.002 s",
+        )
+
+
+def test_unreachable(free_port):
+    address = f"localhost:{free_port}"
+    with PortraitClient(address) as client:
+        with pytest.raises(ServerError) as caught:
+            client.complete(IMAGE, MASK)
+        check_server_error(
+            caught, grpc.StatusCode.UNAVAILABLE, address, "cannot be reached"
+        )
+        start = time.monotonic()
+        with pytest.raises(ServerError) as caught:
+            client.wait_until_available(0.5)
+        assert time.monotonic() - start < 3
+        check_server_error(
+            caught, grpc.StatusCode.UNAVAILABLE, address, "not available within 0.5 s"
+        )
+
+
+def test_wait_until_available(models_dir, free_port):
+    server = LocalServer(models_dir, grpc_port=free_port, rest_port=0)
+    timer = threading.Timer(0.7, server.start)
+    with PortraitClient(f"localhost:{free_port}") as client:
+        timer.start()
+        client.wait_until_available(20)
+        assert client.complete(IMAGE, MASK).completed.shape == IMAGE.shape
+    timer.join()
+    server.stop()
+
+
+def test_import_is_light():
+    heavy = "{'tensorflow', 'keras', 'tensorflow_serving', 'cv2', 'portrait_tf.models'}"
+    code = f"import sys, serving.client; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
