@@ -85,6 +85,7 @@ class Pipeline:
             `parsing` `[B, h, w, 20]` probabilities;
             `logits` `[B, h, w, 20]`; `pose` `[B, h/4, w/4, 16]` heatmaps.
         """
+        image, mask = tf.convert_to_tensor(image), tf.convert_to_tensor(mask)
         masked = image * (1.0 - mask)
         structure = self.parsing_network(
             {"image": masked, "mask": mask}, training=False

@@ -269,8 +269,8 @@ def _random_colour(rng: np.random.Generator, neutral: float = 0.55) -> np.ndarra
     if rng.random() < neutral:
         colour = np.array(_NEUTRALS[rng.integers(len(_NEUTRALS))], np.float64)
         return np.clip(colour + rng.normal(0, 6, 3), 14, 246)
-    hue, saturation = rng.integers(0, 180), rng.integers(70, 190)
-    pixel = np.uint8([[[hue, saturation, rng.integers(90, 236)]]])
+    hue, saturation = rng.integers(0, 180), rng.integers(60, 170)
+    pixel = np.uint8([[[hue, saturation, rng.integers(80, 216)]]])
     return cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0].astype(np.float64)
 
 
@@ -316,7 +316,7 @@ def _weave(rng: np.random.Generator, tile: np.ndarray, kind: str) -> np.ndarray:
         rows, columns = np.mgrid[0:_TILE, 0:_TILE]
         grain = 7 * np.cos(columns * 2 * np.pi / 8) * np.cos(rows * 2 * np.pi / 4)
     elif kind == "denim":
-        grain = rng.normal(0, 7, (_TILE, 1)) * 0.4 + rng.normal(0, 7, (1, _TILE))
+        grain = rng.normal(0, 1.5, (_TILE, 1)) + rng.normal(0, 4, (1, _TILE))
     else:
         grain = rng.normal(0, 2.2, (_TILE, _TILE))
     return np.clip(tile + np.asarray(grain)[..., None], 0, 255).astype(np.uint8)
@@ -464,10 +464,11 @@ class _Painter:
             opaque = self._enlarge(np.float32(alpha), window)
             opaque = np.where(labels == label, opaque, 1)[..., None]
             paint = target + (paint - target) * opaque
-        paint = cv2.convertScaleAbs(np.clip(paint, 0, 255))
-        cv2.copyTo(paint, mask, target)
-        labels[mask > 0] = label
-        self.owner[y0:y1, x0:x1][mask > 0] = owner
+        # Nothing is negative here, and the conversion saturates at 255.
+        cv2.copyTo(cv2.convertScaleAbs(paint), mask, target)
+        inside = mask.astype(bool)
+        np.copyto(labels, label, where=inside)
+        np.copyto(self.owner[y0:y1, x0:x1], owner, where=inside)
 
     def shadow(self, mask: np.ndarray, window: tuple, strength: float) -> None:
         """Darkens what is already painted beside a part that is about to cover it."""
@@ -492,11 +493,9 @@ class _Painter:
         )
         small = cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_LINEAR)
         small = cv2.GaussianBlur(small, (0, 0), max(0.6, 0.05 * self.unit / shrink))
-        factor = (1 - strength / 255 * np.float32(small))[..., None].repeat(3, 2)
-        factor = self._enlarge(factor, wide) if shrink > 1 else factor
+        factor = self._enlarge(1 - strength / 255 * np.float32(small), wide)
         target = self.colour[wide[1] : wide[3], wide[0] : wide[2]]
-        factor = np.ascontiguousarray(factor[: target.shape[0], : target.shape[1]])
-        target[:] = cv2.multiply(target, factor, dtype=cv2.CV_8U)
+        target[:] = cv2.multiply(target, cv2.merge([factor] * 3), dtype=cv2.CV_8U)
 
     def tube(
         self,
@@ -595,7 +594,7 @@ class _Painter:
             for bend in bends:
                 weight = np.exp(-np.square((share - bend) * length[-1] * unit / 0.24))
                 wave = np.sin((along + 0.35 * across) * unit * 34 + 5 * wrinkle)
-                rise = rise + 0.3 * material.folds * weight * wave
+                rise = rise + 0.2 * material.folds * weight * wave
         if pleats:
             fan = np.clip(ratio, -1.2, 1.2) * pleat_count
             wave = np.sin(fan * np.pi + 1.7 * np.sin(fan))
@@ -971,7 +970,7 @@ def _random_body(rng: np.random.Generator) -> _Body:
         ]
         for s in (_RIGHT, _LEFT)
     }
-    head_local = neck + [rng.normal(0, 0.03), 0.79, 0.1 + rng.normal(0, 0.03)]
+    head_local = neck + [rng.normal(0, 0.03), 0.755, 0.1 + rng.normal(0, 0.03)]
 
     names = list(_ARM_POSES)
     weights = np.array(list(_ARM_POSES.values()))
@@ -1251,7 +1250,10 @@ def _random_outfit(rng: np.random.Generator, body: _Body) -> _Outfit:
         bottom_kind=bottom_kind,
         leg_end=leg_end,
         leg_ease=leg_ease,
-        skirt_length=float(rng.choice([0.6, 0.75, 0.95, 1.3, 1.75], p=[0.2, 0.25, 0.25, 0.15, 0.15]) + rng.uniform(-0.06, 0.06)),
+        skirt_length=float(
+            rng.choice([0.6, 0.75, 0.95, 1.3, 1.75], p=[0.2, 0.25, 0.25, 0.15, 0.15])
+            + rng.uniform(-0.06, 0.06)
+        ),
         flare=float(rng.choice([0.02, 0.12, 0.3]) * rng.uniform(0.8, 1.2)),
         pleats=float(rng.choice([0.08, 0.22, 0.36])),
         belt=_random_colour(rng, 0.9) if rng.random() < 0.4 else None,
@@ -1270,7 +1272,7 @@ def _random_outfit(rng: np.random.Generator, body: _Body) -> _Outfit:
         hat_kind=str(rng.choice(["beanie", "brim", "cap", "bucket"])),
         hat_band=_random_colour(rng, 0.9),
         sunglasses=sunglasses,
-    )  # fmt: skip
+    )
 
 
 # ---------------------------------------------------------------------------- figure
@@ -1373,10 +1375,17 @@ class _Figure:
         girth = body.build
         shoulder = body.half_shoulder
         return _profile(
-            at, (-0.04, 0.2), (0.0, 0.27), (0.022, 0.55 * shoulder), (0.05, 0.88 * shoulder), (0.1, shoulder),
-            (0.33, chest * girth), (0.64, waist * girth), (0.97, hip * girth),
+            at,
+            (-0.04, 0.2),
+            (0.0, 0.27),
+            (0.022, 0.55 * shoulder),
+            (0.05, 0.88 * shoulder),
+            (0.1, shoulder),
+            (0.33, chest * girth),
+            (0.64, waist * girth),
+            (0.97, hip * girth),
             (1.2, hip * girth * 0.98),
-        )  # fmt: skip
+        )
 
     def _depth(self, at: np.ndarray) -> np.ndarray:
         girth = self.body.build
@@ -1434,9 +1443,16 @@ class _Figure:
     def _leg_radius(self, at: np.ndarray) -> np.ndarray:
         girth = self.body.build * self.camera.unit
         return girth * _profile(
-            at, (0, 0.26), (0.25, 0.315), (0.45, 0.32), (0.95, 0.215), (1.1, 0.2), (1.35, 0.235),
-            (1.8, 0.125), (2.0, 0.12),
-        )  # fmt: skip
+            at,
+            (0, 0.26),
+            (0.25, 0.315),
+            (0.45, 0.32),
+            (0.95, 0.215),
+            (1.1, 0.2),
+            (1.35, 0.235),
+            (1.8, 0.125),
+            (2.0, 0.12),
+        )
 
     # Legs.
 
@@ -1819,12 +1835,12 @@ class _Figure:
         body, unit = self.body, self.camera.unit
         base, head = self.camera.project(np.stack([body.neck, body.head]))
         up = _unit(head - base)
-        at = np.linspace(height, -0.12, 7)
+        at = np.linspace(height, -0.06, 7)
         radius = (0.235 if body.feminine else 0.275) * unit
-        wide = radius * (1 + 0.5 * np.clip(-at * 8, 0, 1))
+        wide = radius * (1 + 0.3 * np.clip(-at * 12, 0, 1))
         self.painter.tube(
             base + up * (at * unit)[:, None], wide, wide, self.outfit.top, label,
-            _OWNER_TRUNK, caps=(False, True), hem=0.2, bends=(0.3, 0.7),
+            _OWNER_TRUNK, caps=(False, False), hem=0.22, bends=(0.3, 0.7),
         )  # fmt: skip
 
     def _shirt_collar(self, label: str, front: bool) -> None:
@@ -1878,7 +1894,7 @@ class _Figure:
         outfit, unit, painter = self.outfit, self.camera.unit, self.painter
         points, plus, minus, _ = self._coat_rows()
         opening, edges = None, []
-        if self.cos > -0.1:
+        if self.cos > 0.25:
             tangent = np.gradient(points, axis=0)
             tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
             normal = np.stack([tangent[:, 1], -tangent[:, 0]], 1)
@@ -2013,7 +2029,7 @@ class _Figure:
             bends = [1.0 / end] if end > 1.2 else []
             painter.tube(
                 line(part), wide, wide, material, name, owner, bends=bends, hem=0.14,
-                caps=(True, False), fade=(0.3, 0.0), shadow=0.45 if end > 1 else 0.2,
+                caps=(True, False), fade=(0.3, 0.0), shadow=0.3 if end > 1 else 0.15,
             )  # fmt: skip
             cuff, size = line(part[-3:])[1], wide[-2]
             heading = _unit(line(part[-3:])[2] - line(part[-3:])[0])
@@ -2087,9 +2103,14 @@ class _Head:
         self.right = np.array([np.cos(roll), np.sin(roll)])
         self.jaw = 0.94 if body.feminine else 1.06
         self.volume = {
-            "curly": 0.08, "wavy": 0.04, "buzz": -0.045, "bun": -0.02, "ponytail": -0.02,
-            "short": -0.015, "quiff": -0.03,
-        }.get(self.outfit.hair_style, 0.025)  # fmt: skip
+            "curly": 0.08,
+            "wavy": 0.04,
+            "buzz": -0.045,
+            "bun": -0.02,
+            "ponytail": -0.02,
+            "short": -0.015,
+            "quiff": -0.03,
+        }.get(self.outfit.hair_style, 0.025)
 
     def at(self, points: Sequence) -> np.ndarray:
         points = np.asarray(points, np.float64)
@@ -2332,18 +2353,30 @@ class _Head:
         painter.fill(self.at(bow), lips * 0.9)
         painter.fill(self.at(low), np.minimum(lips * 1.06, 255))
         painter.line(
-            self._curve([(left - 0.01, y - 0.012), (middle, y + 0.006), (right + 0.01, y - 0.012)]),
-            lips * 0.5, 0.013,
-        )  # fmt: skip
+            self._curve(
+                [
+                    (left - 0.01, y - 0.012),
+                    (middle, y + 0.006),
+                    (right + 0.01, y - 0.012),
+                ]
+            ),
+            lips * 0.5,
+            0.013,
+        )
 
     def _beard(self) -> None:
         outline = self._outline()
         middle = 0.34 * self.sin
         low = [tuple(point) for point in outline[4:11]]
         upper = [
-            (low[-1][0], 0.1), (middle - 0.17, 0.2), (middle - 0.1, 0.215),
-            (middle, 0.205), (middle + 0.1, 0.215), (middle + 0.17, 0.2), (low[0][0], 0.1),
-        ]  # fmt: skip
+            (low[-1][0], 0.1),
+            (middle - 0.17, 0.2),
+            (middle - 0.1, 0.215),
+            (middle, 0.205),
+            (middle + 0.1, 0.215),
+            (middle + 0.17, 0.2),
+            (low[0][0], 0.1),
+        ]
         material = self._hair
         colour = 0.6 * material.tile + 0.4 * self.skin.colour
         beard = replace(
@@ -2355,13 +2388,55 @@ class _Head:
         """Hair that lies over the forehead and down the sides of the face."""
         style, grow, part = self.outfit.hair_style, self.volume, self.outfit.parting
         lines = {
-            "fringe": [(-0.36, 0.02), (-0.29, -0.13), (-0.1, -0.15), (0.1, -0.15), (0.29, -0.13), (0.36, 0.02)],
-            "quiff": [(-0.35, -0.02), (-0.29, -0.22), (-0.16, -0.31), (0.1, -0.33), (0.29, -0.24), (0.35, -0.02)],
-            "buzz": [(-0.35, -0.05), (-0.28, -0.23), (-0.16, -0.3), (0.16, -0.3), (0.28, -0.23), (0.35, -0.05)],
-            "short": [(-0.35, 0.0), (-0.29, -0.2), (part - 0.12, -0.27), (part + 0.06, -0.3), (0.29, -0.17), (0.35, 0.0)],
-            "curly": [(-0.37, 0.05), (-0.28, -0.16), (-0.1, -0.24), (0.1, -0.23), (0.28, -0.16), (0.37, 0.05)],
-            "bun": [(-0.35, -0.02), (-0.29, -0.2), (-0.13, -0.31), (0.13, -0.31), (0.29, -0.2), (0.35, -0.02)],
-        }  # fmt: skip
+            "fringe": [
+                (-0.36, 0.02),
+                (-0.29, -0.13),
+                (-0.1, -0.15),
+                (0.1, -0.15),
+                (0.29, -0.13),
+                (0.36, 0.02),
+            ],
+            "quiff": [
+                (-0.35, -0.02),
+                (-0.29, -0.22),
+                (-0.16, -0.31),
+                (0.1, -0.33),
+                (0.29, -0.24),
+                (0.35, -0.02),
+            ],
+            "buzz": [
+                (-0.35, -0.05),
+                (-0.28, -0.23),
+                (-0.16, -0.3),
+                (0.16, -0.3),
+                (0.28, -0.23),
+                (0.35, -0.05),
+            ],
+            "short": [
+                (-0.35, 0.0),
+                (-0.29, -0.2),
+                (part - 0.12, -0.27),
+                (part + 0.06, -0.3),
+                (0.29, -0.17),
+                (0.35, 0.0),
+            ],
+            "curly": [
+                (-0.37, 0.05),
+                (-0.28, -0.16),
+                (-0.1, -0.24),
+                (0.1, -0.23),
+                (0.28, -0.16),
+                (0.37, 0.05),
+            ],
+            "bun": [
+                (-0.35, -0.02),
+                (-0.29, -0.2),
+                (-0.13, -0.31),
+                (0.13, -0.31),
+                (0.29, -0.2),
+                (0.35, -0.02),
+            ],
+        }
         lines["ponytail"] = lines["bun"]
         parted = [
             (-0.37, 0.12), (-0.28, -0.08), (part - 0.09, -0.27), (part, -0.37),
@@ -2539,9 +2614,22 @@ class _Head:
                 half = 0.36 - 0.06 * abs(self.sin)
                 x = shift + 0.42 * self.sin
                 brim = np.column_stack(
-                    [x + (half + reach * 0.2) * np.cos(angles), band + 0.05 + (0.04 + 0.07 * max(self.cos, 0)) * np.sin(angles)]
-                )  # fmt: skip
-                self._blob(brim, outfit.hat, "Hat", smooth=1, centre=None, radii=None, puff=0.06, shadow=0.5, darker=0.12)  # fmt: skip
+                    [
+                        x + (half + reach * 0.2) * np.cos(angles),
+                        band + 0.05 + (0.04 + 0.07 * max(self.cos, 0)) * np.sin(angles),
+                    ]
+                )
+                self._blob(
+                    brim,
+                    outfit.hat,
+                    "Hat",
+                    smooth=1,
+                    centre=None,
+                    radii=None,
+                    puff=0.06,
+                    shadow=0.5,
+                    darker=0.12,
+                )
                 button = self.at([shift, -tall - 0.03])
                 self.painter.dot(button, 0.02, outfit.hat.colour * 0.7)
             return
@@ -2557,9 +2645,13 @@ class _Head:
         self._blob(crown, outfit.hat, "Hat", **ball)
         if kind == "brim":
             strip = [
-                (shift - wide, band - 0.07), (shift, band - 0.025), (shift + wide, band - 0.07),
-                (shift + wide, band + 0.03), (shift, band + 0.085), (shift - wide, band + 0.03),
-            ]  # fmt: skip
+                (shift - wide, band - 0.07),
+                (shift, band - 0.025),
+                (shift + wide, band - 0.07),
+                (shift + wide, band + 0.03),
+                (shift, band + 0.085),
+                (shift - wide, band + 0.03),
+            ]
             self._blob(strip, _solid(outfit.hat_band), "Hat", smooth=3, **ball)
 
 
@@ -2607,7 +2699,7 @@ class _Backdrop:
         if blur > 0.3 and kind not in ("studio", "plain"):
             self._defocus(blur)
         grain = _cloud(self.rng, self.height, self.width, max(4, self.height // 6))
-        self.picture += 2.2 * grain[..., None]
+        self.picture += 1.1 * grain[..., None]
         return self.picture
 
     def _defocus(self, sigma: float) -> None:

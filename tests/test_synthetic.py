@@ -1,0 +1,251 @@
+"""Synthetic portraits: repeatable, labelled exactly, and written as LIP is."""
+
+import csv
+
+import cv2
+import numpy as np
+import pytest
+
+from portrait_tf.data.synthetic import VAL_OFFSET, synthetic_portrait, write_synthetic
+from portrait_tf.errors import PortraitError
+from portrait_tf.labels import JOINTS, LABELS, NUM_JOINTS, NUM_LABELS
+
+SMALL = (120, 80)
+JOINT = {name: index for index, name in enumerate(JOINTS)}
+LABEL = {name: index for index, name in enumerate(LABELS)}
+
+
+@pytest.fixture(scope="module")
+def people():
+    return [synthetic_portrait(seed, SMALL) for seed in range(120)]
+
+
+def same(one, two):
+    return (
+        one.name == two.name
+        and np.array_equal(one.photo, two.photo)
+        and np.array_equal(one.parsing, two.parsing)
+        and np.array_equal(one.joints, two.joints, equal_nan=True)
+    )
+
+
+def centroid(parsing, label):
+    rows, columns = np.nonzero(parsing == label)
+    return np.array([columns.mean(), rows.mean()])
+
+
+def test_equal_seeds_give_equal_people(people):
+    for seed in (0, 7, 31):
+        assert same(people[seed], synthetic_portrait(seed, SMALL))
+
+
+def test_other_seeds_give_other_people(people):
+    assert len({person.photo.tobytes() for person in people}) == len(people)
+    assert len({person.name for person in people}) == len(people)
+
+
+@pytest.mark.parametrize("size", [(480, 320), (120, 80), (64, 64), (97, 131), (16, 16)])
+def test_shapes_and_ranges(size):
+    person = synthetic_portrait(3, size)
+    assert person.name == "synthetic_000003"
+    assert person.photo.shape == (*size, 3) and person.photo.dtype == np.uint8
+    assert person.parsing.shape == size and person.parsing.dtype == np.uint8
+    assert person.parsing.max() < NUM_LABELS
+    assert person.joints.shape == (NUM_JOINTS, 3)
+    assert person.joints.dtype == np.float32
+
+
+def test_size_changes_the_scale_only():
+    large, small = synthetic_portrait(5, (240, 160)), synthetic_portrait(5, SMALL)
+    known = np.isfinite(large.joints[:, 0]) & np.isfinite(small.joints[:, 0])
+    assert known.sum() >= 12
+    halved = (large.joints[known, :2] + 0.5) / 2 - 0.5
+    np.testing.assert_allclose(halved, small.joints[known, :2], atol=0.3)
+    reduced = large.parsing[::2, ::2]
+    assert (reduced == small.parsing).mean() > 0.93
+
+
+def test_photos_are_exposed(people):
+    means = np.array([person.photo.mean() for person in people])
+    assert (means > 15).all() and (means < 245).all()
+    assert all(person.photo.std() > 8 for person in people)
+
+
+def test_every_label_occurs(people):
+    counts = np.zeros(NUM_LABELS, int)
+    for person in people:
+        counts[np.unique(person.parsing)] += 1
+    missing = [LABELS[label] for label in np.flatnonzero(counts == 0)]
+    assert not missing
+    share = counts / len(people)
+    for name in ("Face", "Hair", "UpperClothes", "LeftArm", "RightArm", "LeftShoe"):
+        assert share[LABEL[name]] > 0.5, name
+    assert share[LABEL["Pants"]] > 0.4
+
+
+def test_joints_are_inside_or_unknown(people):
+    height, width = SMALL
+    for person in people:
+        unknown = np.isnan(person.joints)
+        assert (unknown.any(1) == unknown.all(1)).all()
+        x, y, v = person.joints[~unknown.any(1)].T
+        assert (x >= 0).all() and (x <= width - 1).all()
+        assert (y >= 0).all() and (y <= height - 1).all()
+        assert np.isin(v, (0, 1)).all()
+
+
+def test_joints_lie_on_the_body(people):
+    on, total = 0, 0
+    for person in people:
+        near = cv2.dilate((person.parsing > 0).astype(np.uint8), np.ones((3, 3)))
+        known = person.joints[np.isfinite(person.joints[:, 0])]
+        x, y = known[:, :2].round().astype(int).T
+        on, total = on + near[y, x].sum(), total + len(known)
+    assert on / total > 0.99
+
+
+def test_visible_limb_joints_lie_on_their_own_limb(people):
+    others = {"L": "Right", "R": "Left"}
+    for person in people:
+        for name in ("Ankle", "Knee"):
+            for side, other in others.items():
+                x, y, v = person.joints[JOINT[f"{side}_{name}"]]
+                if v != 0:
+                    continue
+                window = person.parsing[int(y) : int(y) + 2, int(x) : int(x) + 2]
+                wrong = [LABEL[f"{other}Leg"], LABEL[f"{other}Shoe"]]
+                assert not np.isin(window, wrong).all()
+
+
+def test_hidden_joints_occur(people):
+    values = np.concatenate([person.joints[:, 2] for person in people])
+    assert 0.005 < (values == 1).mean() < 0.3
+
+
+def test_most_people_face_the_camera(people):
+    offsets = np.array(
+        [
+            person.joints[JOINT["L_Shoulder"], 0]
+            - person.joints[JOINT["R_Shoulder"], 0]
+            for person in people
+        ]
+    )
+    offsets = offsets[np.isfinite(offsets)]
+    assert 0.7 < (offsets > 0).mean() < 1.0
+
+
+@pytest.mark.parametrize(
+    ("part", "joints"),
+    [("Arm", ("Wrist",)), ("Shoe", ("Ankle",)), ("Leg", ("Ankle", "Knee"))],
+)
+def test_sides_are_the_persons(people, part, joints):
+    right, total = 0, 0
+    for person in people:
+        for side, other, letter in (("Right", "L", "R"), ("Left", "R", "L")):
+            label = LABEL[f"{side}{part}"]
+            ends = [
+                person.joints[[JOINT[f"{each}_{name}"] for name in joints], :2]
+                for each in (letter, other)
+            ]
+            apart = np.linalg.norm(ends[0].mean(0) - ends[1].mean(0))
+            if (person.parsing == label).sum() < 15 or not apart > 8:
+                continue
+            centre = centroid(person.parsing, label)
+            own, far = (np.linalg.norm(end.mean(0) - centre) for end in ends)
+            right, total = right + (own < far), total + 1
+    assert total > 30
+    assert right / total > 0.95
+
+
+def test_both_shoes_are_one_design():
+    checked, alike = 0, 0
+    for seed in range(25):
+        person = synthetic_portrait(seed, (240, 160))
+        means = []
+        for name in ("LeftShoe", "RightShoe"):
+            mask = (person.parsing == LABEL[name]).astype(np.uint8)
+            # The border blends with what is behind, so only the inside counts.
+            inside = cv2.erode(mask, np.ones((3, 3))) > 0
+            if inside.sum() > 20:
+                means.append(person.photo[inside].mean(0))
+        if len(means) == 2:
+            checked += 1
+            alike += np.abs(means[0] - means[1]).max() < 40
+    assert checked > 12
+    assert alike / checked > 0.9
+
+
+@pytest.mark.parametrize(("seed", "size"), [(-1, SMALL), (0, (8, 80)), (0, (80, 8))])
+def test_bad_arguments_are_refused(seed, size):
+    with pytest.raises(PortraitError):
+        synthetic_portrait(seed, size)
+
+
+def test_written_folder_rereads(tmp_path):
+    folder = tmp_path / "deep" / "synthetic"
+    calls = []
+    write_synthetic(
+        folder, 3, 2, seed=4, size=SMALL, progress=lambda *c: calls.append(c)
+    )
+    assert calls == [(done, 5) for done in range(1, 6)]
+    first = 4_000_000
+    splits = {"train": (first, 3), "val": (first + VAL_OFFSET, 2)}
+    for split, (start, count) in splits.items():
+        listing = folder / "TrainVal_images" / f"{split}_id.txt"
+        names = listing.read_text().split()
+        table = folder / "TrainVal_pose_annotations" / f"lip_{split}_set.csv"
+        with open(table, newline="") as file:
+            rows = list(csv.reader(file))
+        assert names == [f"synthetic_{start + index:06d}" for index in range(count)]
+        assert [row[0] for row in rows] == [f"{name}.jpg" for name in names]
+        for index, (name, row) in enumerate(zip(names, rows, strict=True)):
+            person = synthetic_portrait(start + index, SMALL)
+            images = folder / "TrainVal_images" / f"{split}_images"
+            photo = cv2.imread(str(images / f"{name}.jpg"), cv2.IMREAD_COLOR)[..., ::-1]
+            assert np.abs(photo.astype(int) - person.photo).mean() < 8
+            maps = folder / "TrainVal_parsing_annotations" / f"{split}_segmentations"
+            parsing = cv2.imread(str(maps / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+            np.testing.assert_array_equal(parsing, person.parsing)
+            assert all(cell == "nan" or cell == str(int(cell)) for cell in row[1:])
+            joints = np.array(row[1:], np.float32).reshape(NUM_JOINTS, 3)
+            np.testing.assert_array_equal(joints, person.joints.round())
+    assert [each.name for each in folder.parent.iterdir()] == ["synthetic"]
+
+
+def test_written_into_an_empty_folder(tmp_path):
+    write_synthetic(tmp_path / "new", 1, 0, size=SMALL)
+    (tmp_path / "empty").mkdir()
+    write_synthetic(tmp_path / "empty", 1, 0, size=SMALL)
+    relative = [
+        sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+        for root in (tmp_path / "new", tmp_path / "empty")
+    ]
+    assert relative[0] == relative[1]
+
+
+@pytest.mark.parametrize("inside", ["TrainVal_images/mine.txt", "mine.txt"])
+def test_a_full_folder_is_refused_and_untouched(tmp_path, inside):
+    mine = tmp_path / "data" / inside
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(PortraitError, match="data"):
+        write_synthetic(tmp_path / "data", 1, 1, size=SMALL)
+    assert mine.read_text() == "mine"
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files == [mine]
+
+
+@pytest.mark.parametrize("numbers", [{"train": -1}, {"val": 10**7}, {"seed": -3}])
+def test_bad_numbers_are_refused(tmp_path, numbers):
+    with pytest.raises(PortraitError):
+        write_synthetic(tmp_path / "data", **{"train": 1, "val": 1, **numbers})
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_synthetic(tmp_path / "data", 2, 1, size=SMALL, progress=stop)
+    assert not list(tmp_path.iterdir())
