@@ -94,7 +94,8 @@ def _load_tensorflow() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True
     )
-    logging.getLogger("absl").setLevel(logging.WARNING)
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 @app.command()
@@ -378,6 +379,26 @@ def export(
 
     pipeline = Pipeline.bundled() if run == "bundled" else Pipeline.from_run(run)
     typer.echo(f"exported to {export_pipeline(pipeline, out_dir)}")
+
+
+@app.command()
+def weights(
+    run: Annotated[pathlib.Path, typer.Argument(help="A trained run.")],
+    out_dir: Annotated[pathlib.Path, typer.Argument(help="Where the files go.")],
+) -> None:
+    """Write a run's networks in compact form: float16, without optimizers."""
+    from portrait_tf.config import load_config
+
+    config = load_config(run / "config.yaml")
+    _load_tensorflow()
+    from portrait_tf.training.run import load_run_network
+    from portrait_tf.weights import save_weights
+
+    networks = {stage.value: load_run_network(run, stage.value) for stage in Stage}
+    for stage, network in networks.items():
+        path = out_dir / f"{stage}_{config.name}.npz"
+        save_weights(network, path, config.model_dump(mode="json"))
+        typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 @app.command()

@@ -1,0 +1,413 @@
+"""The place behind a person.
+
+Conventions:
+    * Everything is at the photo's size, pixels; the picture is `float32` RGB, 0 to 255.
+    * The wall is the row where the ground meets what stands behind.
+    * Every draw comes from the backdrop's own generator, in a fixed order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from portrait_tf.data.synthetic.camera import Camera
+from portrait_tf.data.synthetic.geometry import fixed, spread
+from portrait_tf.data.synthetic.materials import pick, random_colour, tint
+
+
+def _cloud(rng: np.random.Generator, height: int, width: int, cells: int) -> np.ndarray:
+    """Smooth noise of unit variance; `cells` of them down the photo."""
+    columns = max(2, round(cells * width / height))
+    coarse = rng.standard_normal((max(2, cells), columns), dtype=np.float32)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def _scatter(column: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """A value between 0 and 1 for every slab or brick, as if it were random."""
+    value = np.sin(np.floor(column) * 12.9 + row * 78.2) * 43.7
+    return value - np.floor(value)
+
+
+@dataclass
+class Backdrop:
+    """What stands behind the person; at the photo's size, `float32` RGB.
+
+    Attributes:
+        camera: The camera, in pixels of the photo.
+        wall: Row where the ground meets what stands behind.
+    """
+
+    rng: np.random.Generator
+    height: int
+    width: int
+    camera: Camera
+    picture: np.ndarray = field(init=False)
+    wall: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.picture = np.zeros((self.height, self.width, 3), np.float32)
+        far = self.rng.uniform(1.5, 9)
+        self.wall = int(np.clip(self.camera.ground_row(-far), 1, self.height + 9))
+
+    def render(self) -> np.ndarray:
+        """Draws one of the places, blurs it and adds grain."""
+        kinds = {
+            "street": 2.4, "brick": 1.2, "park": 1.6, "avenue": 1.8, "studio": 1.2,
+            "room": 1.2, "bokeh": 0.8, "plain": 0.8,
+        }  # fmt: skip
+        kind = pick(self.rng, kinds)
+        getattr(self, f"_{kind}")()
+        blur = self.rng.choice([0.0, 0.8, 1.6, 3.0]) * self.height / 480
+        if blur > 0.3 and kind not in ("studio", "plain"):
+            self._defocus(blur)
+        grain = _cloud(self.rng, self.height, self.width, max(4, self.height // 6))
+        self.picture += spread(1.1 * grain)
+        return self.picture
+
+    def _defocus(self, sigma: float) -> None:
+        """Blurs what is far more than the ground at the person's feet."""
+        soft = cv2.GaussianBlur(self.picture, (0, 0), sigma)
+        start = min(self.wall, self.height)
+        self.picture[:start] = soft[:start]
+        ramp = np.linspace(1, 0.2, max(1, self.height - start), dtype=np.float32)
+        ramp = ramp[: self.height - start, None, None]
+        floor = self.picture[start:]
+        floor += (soft[start:] - floor) * ramp
+
+    def _colour(self, low: float, high: float, chroma: float = 14) -> np.ndarray:
+        grey = self.rng.uniform(low, high)
+        return np.clip(grey + self.rng.normal(0, chroma, 3), 5, 250)
+
+    def _between(self, *ranges: tuple[float, float]) -> np.ndarray:
+        """A colour with a range for each channel."""
+        return np.array([self.rng.uniform(low, high) for low, high in ranges])
+
+    def _size(self, heads: float) -> float:
+        """Pixels of a length at the wall."""
+        span = max(self.wall - self.camera.horizon, 1.0)
+        return heads * span / self.camera.height
+
+    def _upper(self, colour: np.ndarray, variation: float = 6) -> None:
+        top = self.picture[: self.wall]
+        top[:] = colour
+        if top.size:
+            noise = _cloud(self.rng, *top.shape[:2], 7) + 0.6 * _cloud(
+                self.rng, *top.shape[:2], 40
+            )
+            top += spread(0.6 * variation * noise)
+
+    def _box(
+        self, x0: float, y0: float, x1: float, y1: float, colour: Sequence[float]
+    ) -> None:
+        corners = (round(x0), round(y0)), (round(x1), round(y1))
+        cv2.rectangle(self.picture, *corners, [float(c) for c in colour], -1)
+
+    def _polygon(self, points: np.ndarray, colour: Sequence[float]) -> None:
+        colour = [float(c) for c in colour]
+        cv2.fillPoly(self.picture, [fixed(points)], colour, cv2.LINE_AA, 4)
+
+    def _floor(self, colour: np.ndarray, kind: str, size: float) -> None:
+        """Ground in true perspective: slabs, boards or plain."""
+        camera, start = self.camera, min(self.wall, self.height)
+        if start >= self.height:
+            return
+        rows = np.arange(start, self.height, dtype=np.float32)
+        depth = camera.height * camera.unit * camera.distance
+        depth = depth / np.maximum(rows - camera.horizon, 1.0)
+        x = (np.arange(self.width, dtype=np.float32) - camera.x)[None]
+        x = x * depth[:, None] / (camera.unit * camera.distance) / size
+        z = ((camera.distance - depth) / size)[:, None] + 0 * x
+        floor = self.picture[start:]
+        floor[:] = colour
+        slope = np.linspace(-6, 10, len(rows), dtype=np.float32)[:, None]
+        tone = slope + 5 * _cloud(self.rng, *floor.shape[:2], 5)
+        tone = tone + 4 * _cloud(self.rng, *floor.shape[:2], max(8, len(rows) // 2))
+        if kind == "boards":
+            cell = np.floor(x * 2)
+            joint = np.abs((x * 2) % 1 - 0.5) > 0.47
+            seam = np.abs((z * 0.3 + 0.37 * cell) % 1 - 0.5) > 0.492
+            tone = tone + 7 * np.sin(cell * 12.9) - 26 * (joint | seam)
+        elif kind == "slabs":
+            row = np.floor(z)
+            moved = x + 0.5 * (row % 2)
+            joint = np.abs(moved % 1 - 0.5) > 0.485
+            seam = np.abs(z % 1 - 0.5) > 0.485
+            tone = tone + 6 * _scatter(moved, row) - 22 * (joint | seam)
+        floor += spread(tone)
+
+    def _windows(self, wall: np.ndarray) -> None:
+        rng = self.rng
+        width = self._size(rng.uniform(1.6, 3.0))
+        tall = self._size(rng.uniform(2.5, 4.5))
+        gap = width * rng.uniform(1.5, 2.2)
+        glass, frame = self._colour(40, 110, 10), tint(wall, rng.uniform(-0.4, 0.6))
+        x = rng.uniform(-gap, 0)
+        base = self.wall - self._size(rng.uniform(1.0, 2.5))
+        border = max(1.0, 0.07 * width)
+        while x < self.width:
+            for level in range(4):
+                bottom = base - level * tall * 1.5
+                top = bottom - tall
+                if bottom < 0:
+                    break
+                self._box(
+                    x - border, top - border, x + width + border, bottom + border, frame
+                )
+                self._box(x, top, x + width, bottom, glass)
+                shine = np.array([
+                    (x, top + tall * 0.7), (x + width * 0.8, top), (x + width, top),
+                    (x, bottom),
+                ])  # fmt: skip
+                cv2.fillPoly(self.picture, [np.int32(shine)], tint(glass, 0.2).tolist())
+                thin, column, row = border / 3, x + width / 2, top + tall / 2
+                self._box(column - thin, top, column + thin, bottom, frame)
+                self._box(x, row - thin, x + width, row + thin, frame)
+            x += gap
+
+    def _street(self) -> None:
+        rng, wall = self.rng, self._colour(90, 215, 16)
+        self._upper(wall)
+        self._windows(wall)
+        if rng.random() < 0.6:
+            width, tall = self._size(2.6), self._size(rng.uniform(6, 8))
+            x = rng.uniform(0, self.width - width)
+            door = self._colour(40, 120, 30)
+            edge, top = width * 0.08, self.wall - tall * 1.04
+            self._box(x - edge, top, x + width * 1.08, self.wall, tint(wall, 0.4))
+            self._box(x, self.wall - tall, x + width, self.wall, door)
+            for column in (0.12, 0.56):
+                for row in (0.1, 0.55):
+                    self._box(
+                        x + width * column, self.wall - tall * (1 - row),
+                        x + width * (column + 0.32), self.wall - tall * (0.65 - row),
+                        tint(door, -0.2),
+                    )  # fmt: skip
+        plinth = self._size(0.7)
+        self._box(0, self.wall - plinth, self.width, self.wall, tint(wall, -0.25))
+        self._floor(self._colour(110, 190, 6), "slabs", rng.uniform(1.2, 3.0))
+
+    def _brick(self) -> None:
+        rng = self.rng
+        base = self._between((120, 190), (70, 120), (55, 100))
+        if rng.random() < 0.3:
+            base = self._colour(150, 225, 6)
+        self._upper(base, 5)
+        top = self.picture[: self.wall]
+        tall = max(3.0, self._size(rng.uniform(0.3, 0.45)))
+        y = (self.wall - np.arange(len(top), dtype=np.float32))[:, None] / tall
+        x = np.arange(self.width, dtype=np.float32)[None] / (tall * 2.6)
+        row = np.floor(y)
+        moved = x + 0.5 * (row % 2)
+        top += spread(26 * _scatter(moved, row) - 13)
+        joint = (np.abs(moved % 1 - 0.5) > 0.465) | (np.abs(y % 1 - 0.5) > 0.42)
+        top[joint] = 0.35 * top[joint] + 0.65 * tint(base, 0.45)
+        kind = str(rng.choice(["slabs", "plain"]))
+        self._floor(self._colour(90, 170, 6), kind, rng.uniform(1.5, 3))
+
+    def _park(self) -> None:
+        rng = self.rng
+        sky = self._between((170, 225), (195, 230), (215, 250))
+        self._upper(sky, 3)
+        horizon = int(np.clip(self.wall, 4, self.height))
+        for depth in (0.55, 0.8, 1.0):
+            green = self._between((50, 120), (90, 150), (35, 80))
+            green = green * (0.55 + 0.45 * depth) + (1 - depth) * 0.4 * sky
+            level = horizon * rng.uniform(0.25, 0.55) + (depth - 0.55) * 0.5 * horizon
+            count = 46
+            xs = rng.uniform(0, self.width, count)
+            ys = rng.uniform(level, horizon, count)
+            sizes = rng.uniform(0.02, 0.075, count) * self.height
+            tones = rng.normal(0, 0.13, count)
+            for x, y, size, tone in zip(xs, ys, sizes, tones, strict=True):
+                colour = tint(green, float(np.clip(tone, -0.4, 0.35)))
+                cv2.circle(
+                    self.picture, (round(x), round(y)), max(1, round(size)),
+                    colour.tolist(), -1, cv2.LINE_AA,
+                )  # fmt: skip
+            cv2.rectangle(
+                self.picture,
+                (0, horizon - max(2, round(0.03 * self.height))),
+                (self.width, horizon),
+                (green * 0.7).tolist(),
+                -1,
+            )
+        for _ in range(rng.integers(0, 4)):
+            x = rng.uniform(0, self.width)
+            size = rng.uniform(0.012, 0.035) * self.height
+            self._box(x, 0, x + size, horizon, (74, 58, 46))
+        top = self.picture[:horizon]
+        top += spread(9 * _cloud(rng, *top.shape[:2], 45))
+        if rng.random() < 0.6:
+            grass = self._between((90, 140), (125, 165), (60, 90))
+            self._floor(grass, "plain", 1.0)
+        else:
+            self._floor(self._colour(150, 200, 8), "plain", 1.0)
+
+    def _avenue(self) -> None:
+        """A street seen along its length: all lines meet at the horizon."""
+        rng, camera = self.rng, self.camera
+        horizon = int(np.clip(camera.horizon, 1, self.height - 2))
+        sky = self._colour(195, 240, 8)
+        self.wall = horizon + 1
+        self._upper(sky, 3)
+        ground, kind = self._colour(95, 160, 5), str(rng.choice(["slabs", "plain"]))
+        self._floor(ground, kind, rng.uniform(2, 4))
+        shift = self.width * rng.uniform(0.25, 0.75) - camera.x
+        for sign in (-1, 1):
+            side = rng.uniform(3.2, 6.5)
+            wall = self._colour(90, 200, 18)
+            depths = [1.5]
+            while depths[-1] > -90:
+                depths.append(depths[-1] - rng.uniform(4, 9) * (1 - 0.06 * depths[-1]))
+            for near, far in list(zip(depths[:-1], depths[1:], strict=True))[::-1]:
+                colour = tint(wall, float(rng.uniform(-0.25, 0.25)))
+                haze = min(0.6, -far / 160)
+                colour = colour * (1 - haze) + sky * haze
+                tall = rng.uniform(10, 22)
+                self._facade(sign * side, (0, tall), (near, far), shift, colour)
+                glass = tint(colour, -0.35)
+                for at in np.arange(0.12, 0.9, 0.26):
+                    depth = near + (far - near) * at, near + (far - near) * (at + 0.14)
+                    for low in np.arange(2.5, tall - 2, 4.2):
+                        self._facade(sign * side, (low, low + 2.4), depth, shift, glass)
+        for _ in range(rng.integers(0, 3)):
+            self._car(shift)
+        self.wall = horizon
+
+    def _facade(
+        self, x: float, heights: tuple[float, float], depths: tuple[float, float],
+        shift: float, colour: np.ndarray,
+    ) -> None:  # fmt: skip
+        """A rectangle along the street, in the scene; `shift` moves its columns."""
+        (low, high), (near, far) = heights, depths
+        corners = [(x, low, near), (x, high, near), (x, high, far), (x, low, far)]
+        points = self.camera.project(np.array(corners))
+        points[:, 0] += shift
+        self._polygon(points, colour)
+
+    def _car(self, shift: float) -> None:
+        rng = self.rng
+        z = -rng.uniform(5, 16)
+        x = rng.choice([-1, 1]) * rng.uniform(2.2, 4)
+        colour = random_colour(rng, 0.6)
+        base, top = self.camera.project(np.array([(x, 0.3, z), (x, 6.0, z)]))
+        size = (base[1] - top[1]) / 6.0
+        cx, y = base[0] + shift, base[1]
+        half = 3.2 * size
+        for wheel in (-0.6, 0.6):
+            cv2.circle(
+                self.picture,
+                (round(cx + wheel * half), round(y)),
+                max(1, round(0.55 * size)),
+                (24, 24, 26),
+                -1,
+                cv2.LINE_AA,
+            )
+        shell = [
+            (-1, -0.1), (-1, -1.0), (-0.62, -1.2), (-0.4, -2.1), (0.4, -2.1),
+            (0.66, -1.2), (1, -1.0), (1, -0.1),
+        ]  # fmt: skip
+        glass = [(-0.54, -1.25), (-0.36, -1.95), (0.36, -1.95), (0.56, -1.25)]
+        for outline, paint in ((shell, colour), (glass, (60, 70, 82))):
+            points = np.array([(cx + a * half, y + b * size) for a, b in outline])
+            self._polygon(points, paint)
+
+    def _sweep(self, colour: np.ndarray, strength: float) -> None:
+        rows = np.linspace(-1, 1, self.height, dtype=np.float32)[:, None]
+        columns = np.linspace(-1, 1, self.width, dtype=np.float32)[None]
+        x, y = self.rng.uniform(-0.4, 0.4), self.rng.uniform(-0.5, 0.1)
+        glow = np.exp(-((columns - x) ** 2) / 1.2 - (rows - y) ** 2 / 1.1)
+        self.picture[:] = colour * (1 - strength + strength * 1.25 * glow[..., None])
+
+    def _studio(self) -> None:
+        self._sweep(self._colour(110, 225, 14), self.rng.uniform(0.25, 0.5))
+        start = min(self.wall, self.height - 1)
+        ramp = np.linspace(0, 1, self.height - start, dtype=np.float32)
+        self.picture[start:] *= (1 + 0.14 * ramp)[:, None, None]
+
+    def _plain(self) -> None:
+        self._sweep(self._colour(150, 240, 10), self.rng.uniform(0.02, 0.15))
+
+    def _room(self) -> None:
+        rng, wall = self.rng, self._colour(150, 230, 14)
+        self._upper(wall, 3)
+        skirting = self._size(0.5)
+        floor = self._between((120, 185), (90, 140), (65, 105))
+        for _ in range(rng.integers(1, 3)):
+            x, y = rng.uniform(0, self.width), rng.uniform(0, 0.4) * self.wall
+            w, h = self._size(rng.uniform(1.5, 3)), self._size(rng.uniform(2, 3.5))
+            self._box(x - 4, y - 4, x + w + 4, y + h + 4, self._colour(30, 90))
+            self._box(x, y, x + w, y + h, self._colour(200, 245))
+            inside = x + w * 0.2, y + h * 0.2, x + w * 0.8, y + h * 0.8
+            self._box(*inside, self._colour(70, 200, 40))
+        self._box(0, self.wall - skirting, self.width, self.wall, tint(wall, 0.5))
+        self._floor(floor, "boards", rng.uniform(1.0, 1.8))
+        for _ in range(rng.integers(1, 3)):
+            side = rng.choice([-1, 1])
+            x = self.width * (0.5 + side * rng.uniform(0.2, 0.55))
+            piece, w = rng.integers(3), self._size(rng.uniform(3.5, 6))
+            colour = self._colour(50, 190, 30)
+            base = self.wall + self._size(0.5)
+            (self._sofa, self._shelf, self._plant)[piece](x, base, w, colour)
+
+    def _stand(
+        self, x: float, half: float, base: float, low: float, high: float,
+        colour: Sequence[float],
+    ) -> None:  # fmt: skip
+        """A box around column `x`, from `low` to `high` heads above row `base`."""
+        top, bottom = base - self._size(high), base - self._size(low)
+        self._box(x - half, top, x + half, bottom, colour)
+
+    def _sofa(self, x: float, base: float, width: float, colour: np.ndarray) -> None:
+        self._stand(x, width / 2, base, 0, 3, tint(colour, -0.15))
+        self._stand(x, width * 0.42, base, 0.3, 1.5, colour)
+        for sign in (-1, 1):
+            arm = x + sign * width * 0.5
+            self._stand(arm, width * 0.07, base, 0, 2, tint(colour, 0.12))
+
+    def _shelf(self, x: float, base: float, width: float, colour: np.ndarray) -> None:
+        rng = self.rng
+        self._stand(x, width * 0.3, base, 0, 7, colour)
+        for level in range(5):
+            y = base - self._size(0.4 + 1.35 * level)
+            self._stand(x, width * 0.27, y, 0, 1.1, tint(colour, -0.45))
+            for book in range(7):
+                if rng.random() < 0.75:
+                    left = x - width * 0.26 + book * width * 0.073
+                    top = y - self._size(rng.uniform(0.6, 1.0))
+                    paint = self._colour(60, 200, 45)
+                    self._box(left, top, left + width * 0.06, y, paint)
+
+    def _plant(self, x: float, base: float, width: float, colour: np.ndarray) -> None:
+        rng, stem = self.rng, np.array([x, base - self._size(1.1)])
+        self._stand(x, width * 0.12, base, 0, 1.1, colour)
+        for _ in range(16):
+            aside = rng.normal(0, width * 0.17)
+            tip = np.array([x + aside, base - self._size(rng.uniform(1.6, 4.5))])
+            middle = (tip + stem) / 2
+            above = middle + [self._size(0.25), 0]
+            below = middle - [self._size(0.1), 0]
+            green = self._between((40, 90), (95, 150), (45, 80))
+            self._polygon(np.stack([stem, above, tip, below]), green)
+
+    def _bokeh(self) -> None:
+        rng = self.rng
+        base = self._colour(25, 70, 10)
+        self._upper(base, 6)
+        self._floor(tint(base, 0.12), "plain", 1.0)
+        start = min(self.wall, self.height)
+        for _ in range(40):
+            x, y = rng.uniform(0, self.width), rng.uniform(0, max(start, 2))
+            size = max(1, round(rng.uniform(0.01, 0.04) * self.height))
+            hue = [(255, 190, 110), (255, 226, 180), (150, 190, 255), (255, 120, 110)]
+            light = np.array(hue[rng.integers(4)]) * rng.uniform(0.25, 0.75)
+            x0, x1 = max(0, round(x) - size), min(self.width, round(x) + size)
+            y0, y1 = max(0, round(y) - size), min(self.height, round(y) + size)
+            if x0 >= x1 or y0 >= y1:
+                continue
+            disc = np.hypot(np.arange(x0, x1)[None] - x, np.arange(y0, y1)[:, None] - y)
+            disc = np.clip(size - disc, 0, 1) * (0.75 + 0.25 * disc / size)
+            self.picture[y0:y1, x0:x1] += disc[..., None] * light
+        np.clip(self.picture, 0, 255, out=self.picture)

@@ -1,0 +1,416 @@
+"""The layer a person is painted on, back to front.
+
+Conventions:
+    * The layer has twice the photo's size. Photo and label map are both reduced from
+      it, so they agree.
+    * Radii of a limb are given to either side of its centre line. "Plus" is the side
+      of the normal `(ty, -tx)`: the right of the photo for a line that runs downwards.
+    * A normal's y is down. Shading is computed on a coarse grid, then enlarged.
+    * A window is (x0, y0, x1, y1), the end excluded, inside the layer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from portrait_tf.data.synthetic.camera import Light
+from portrait_tf.data.synthetic.geometry import (
+    fixed,
+    normalise,
+    smoothstep,
+    spread,
+    tangents,
+)
+from portrait_tf.data.synthetic.materials import TILE, Material
+from portrait_tf.data.synthetic.parts import LABEL
+
+
+def _scalar(colour: Sequence[float]) -> list[float]:
+    """A colour in the form OpenCV's drawing functions take."""
+    return [float(channel) for channel in colour]
+
+
+@dataclass
+class Painter:
+    """The layer the person is painted on.
+
+    Attributes:
+        colour: RGB `uint8`; black where nobody is.
+        label, owner: LIP labels and body parts, `uint8`.
+    """
+
+    height: int
+    width: int
+    unit: float
+    light: Light
+    noise: np.ndarray
+    colour: np.ndarray = field(init=False)
+    label: np.ndarray = field(init=False)
+    owner: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.colour = np.zeros((self.height, self.width, 3), np.uint8)
+        self.label = np.zeros((self.height, self.width), np.uint8)
+        self.owner = np.zeros((self.height, self.width), np.uint8)
+        # Shading is smooth, so a coarse grid of it is enough.
+        self.step = int(np.clip(round(self.unit / 20), 1, 8))
+
+    def _window(self, low: np.ndarray, high: np.ndarray) -> tuple | None:
+        x0, y0 = (int(max(0, np.floor(each) - 2)) for each in low)
+        x1 = int(min(self.width, np.ceil(high[0]) + 3))
+        y1 = int(min(self.height, np.ceil(high[1]) + 3))
+        return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
+
+    def _grid(self, window: tuple) -> tuple[np.ndarray, np.ndarray]:
+        x0, y0, x1, y1 = window
+        columns = -(-(x1 - x0) // self.step)
+        rows = -(-(y1 - y0) // self.step)
+        offset = (self.step - 1) / 2
+        x = (x0 + offset + np.arange(columns) * self.step).astype(np.float32)
+        y = (y0 + offset + np.arange(rows) * self.step).astype(np.float32)
+        return x, y
+
+    def _enlarge(self, coarse: np.ndarray, window: tuple) -> np.ndarray:
+        x0, y0, x1, y1 = window
+        if self.step > 1:
+            size = (coarse.shape[1] * self.step, coarse.shape[0] * self.step)
+            coarse = cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR)
+        return coarse[: y1 - y0, : x1 - x0]
+
+    def _wrinkle(self, along: np.ndarray, across: np.ndarray) -> np.ndarray:
+        size = self.noise.shape[0]
+        rows = np.int32(along * 40) % size
+        columns = np.int32(across * 40) % size
+        return self.noise[rows, columns]
+
+    def _finish(
+        self,
+        window: tuple,
+        mask: np.ndarray,
+        normal: tuple[np.ndarray, np.ndarray],
+        along: np.ndarray,
+        across: np.ndarray,
+        dark: np.ndarray | float,
+        material: Material,
+        label: int,
+        owner: int,
+        alpha: np.ndarray | None = None,
+    ) -> None:
+        """Shades `material` by the coarse fields and lays it down where `mask` is."""
+        x0, y0, x1, y1 = window
+        nx, ny = normal
+        nz = np.sqrt(np.clip(1 - nx * nx - ny * ny, 0.02, 1))
+        shade = self.light.shade(nx, ny, nz) * np.asarray(1 - dark)[..., None]
+        if material.gloss:
+            lit = nx * self.light.direction[0] + ny * self.light.direction[1]
+            lit = np.clip(lit + nz * (self.light.direction[2] + 1), 0, None) / np.sqrt(
+                2 + 2 * self.light.direction[2]
+            )
+            shade = shade + material.gloss * 2 * (lit**24)[..., None]
+        shade = self._enlarge(np.float32(shade), window)
+        if material.is_plain:
+            paint = cv2.multiply(shade, (*_scalar(material.tile[0, 0]), 0.0), dst=shade)
+        else:
+            scale = np.float32(TILE / material.repeat)
+            texture = cv2.remap(
+                material.tile,
+                self._enlarge(np.float32(across * scale), window),
+                self._enlarge(np.float32(along * scale), window),
+                cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_WRAP,
+            )
+            paint = cv2.multiply(texture, shade, dtype=cv2.CV_32F)
+        target = self.colour[y0:y1, x0:x1]
+        labels = self.label[y0:y1, x0:x1]
+        if alpha is not None:
+            # Blend only over the same garment: elsewhere the part must be opaque.
+            opaque = self._enlarge(np.float32(alpha), window)
+            opaque = spread(np.where(labels == label, opaque, np.float32(1)))
+            change = cv2.subtract(paint, target, dtype=cv2.CV_32F)
+            paint = cv2.add(target, cv2.multiply(change, opaque), dtype=cv2.CV_32F)
+        # Nothing is negative here, and the conversion saturates at 255.
+        cv2.copyTo(cv2.convertScaleAbs(paint), mask, target)
+        inside = mask.astype(bool)
+        np.copyto(labels, label, where=inside)
+        np.copyto(self.owner[y0:y1, x0:x1], owner, where=inside)
+
+    def shadow(self, mask: np.ndarray, window: tuple, strength: float) -> None:
+        """Darkens what is already painted beside a part that is about to cover it."""
+        reach = 0.09 * self.unit
+        dx = -self.light.direction[0] * reach
+        dy = -self.light.direction[1] * reach
+        x0, y0, x1, y1 = window
+        pad = int(0.22 * self.unit) + 1
+        wide = self._window(
+            np.array([x0 - pad, y0 - pad]), np.array([x1 + pad, y1 + pad])
+        )
+        shrink = max(1, self.step)
+        size = (
+            -(-(wide[2] - wide[0]) // shrink),
+            -(-(wide[3] - wide[1]) // shrink),
+        )
+        matrix = np.array(
+            [
+                [1 / shrink, 0, (x0 - wide[0] + dx) / shrink],
+                [0, 1 / shrink, (y0 - wide[1] + dy) / shrink],
+            ]
+        )
+        small = cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_LINEAR)
+        small = cv2.GaussianBlur(small, (0, 0), max(0.6, 0.05 * self.unit / shrink))
+        factor = self._enlarge(1 - strength / 255 * np.float32(small), wide)
+        target = self.colour[wide[1] : wide[3], wide[0] : wide[2]]
+        cv2.multiply(target, spread(factor), dst=target, dtype=cv2.CV_8U)
+
+    def tube(
+        self,
+        points: np.ndarray,
+        plus: np.ndarray,
+        minus: np.ndarray,
+        material: Material,
+        label: str,
+        owner: int,
+        *,
+        roundness: float = 0.92,
+        caps: tuple[bool, bool] = (True, True),
+        hem: float = 0.0,
+        pleats: float = 0.0,
+        pleat_count: float = 7.0,
+        bends: Sequence[float] = (),
+        fade: tuple[float, float] = (0.0, 0.0),
+        shadow: float = 0.0,
+        darker: float = 0.0,
+        opening: np.ndarray | None = None,
+    ) -> None:
+        """Sweeps a cross-section of varying width along a centre line.
+
+        Args:
+            points: Centre line `[N, 2]`, layer pixels.
+            plus, minus: Radii to either side, `[N]`, layer pixels.
+            roundness: 1 shades a cylinder, 0 a board.
+            caps: Whether the two ends are round.
+            hem: Height of the ellipse at the end, as a share of the radius.
+            pleats: Strength of folds that run along the part.
+            bends: Positions of wrinkles across the part, as shares of its length.
+            fade: Shares of the length over which the ends blend into the same garment.
+            shadow: Strength of the shadow on what lies beneath.
+            darker: A constant darkening, for the inside of a garment.
+            opening: A polygon `[M, 2]` that stays unpainted.
+        """
+        points = np.asarray(points, np.float64)
+        tangent, normal = tangents(points)
+        plus = np.maximum(np.broadcast_to(plus, len(points)), 0.6)
+        minus = np.maximum(np.broadcast_to(minus, len(points)), 0.6)
+        one, two = points + normal * plus[:, None], points - normal * minus[:, None]
+        both = np.concatenate([one, two])
+        reach = 0.5 * float(max(plus[0] + minus[0], plus[-1] + minus[-1]))
+        reach = reach if any(caps) or hem else 0.0
+        window = self._window(both.min(0) - reach, both.max(0) + reach)
+        if window is None:
+            return
+        corner = np.array(window[:2])
+        mask = np.zeros((window[3] - window[1], window[2] - window[0]), np.uint8)
+        quads = np.stack([one[:-1], one[1:], two[1:], two[:-1]], 1) - corner
+        for quad in np.round(quads * 16).astype(np.int32):
+            cv2.fillConvexPoly(mask, quad, 255, shift=4)
+        length = np.concatenate(
+            [[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))]
+        )
+        middle = (one + two) / 2
+        radius = (plus + minus) / 2
+        # A circle must not reach over an end that is flat.
+        ends = np.full(len(points), np.inf)
+        if not caps[0]:
+            ends = np.minimum(ends, length)
+        if not caps[1]:
+            ends = np.minimum(ends, length[-1] - length)
+        wheres = np.round((middle - corner) * 16).astype(int).tolist()
+        sizes = np.round(radius * 0.995 * 16).astype(int).tolist()
+        for where, size, fits in zip(wheres, sizes, ends >= radius, strict=True):
+            if fits:
+                cv2.circle(mask, where, size, 255, -1, shift=4)
+        if hem:
+            self._ellipse(mask, middle[-1] - corner, radius[-1], hem, tangent[-1])
+        if opening is not None:
+            cv2.fillPoly(mask, [fixed(opening - corner)], 0, shift=4)
+        if shadow:
+            self.shadow(mask, window, shadow)
+
+        x, y = self._grid(window)
+        near = np.square(x[:, None] - np.float32(points[:, 0]))[None]
+        near = near + np.square(y[:, None] - np.float32(points[:, 1]))[:, None]
+        index = near.argmin(2)
+        frame = np.float32(
+            np.column_stack([points, tangent, normal, plus, minus, length])
+        )[index]
+        right, down = x[None] - frame[..., 0], y[:, None] - frame[..., 1]
+        along = frame[..., 8] + right * frame[..., 2] + down * frame[..., 3]
+        across = right * frame[..., 4] + down * frame[..., 5]
+        ratio = across / np.where(across > 0, frame[..., 6], frame[..., 7])
+        tilt = np.clip(ratio * roundness, -0.985, 0.985)
+        share = along / max(length[-1], 1e-6)
+        unit = np.float32(1 / self.unit)
+        rise = np.zeros_like(tilt)
+        if material.folds:
+            wrinkle = self._wrinkle(along * unit, across * unit + length[-1])
+            tilt = tilt + 0.16 * material.folds * wrinkle
+            for bend in bends:
+                weight = np.exp(-np.square((share - bend) * length[-1] * unit / 0.24))
+                wave = np.sin((along + 0.35 * across) * unit * 34 + 5 * wrinkle)
+                rise = rise + 0.2 * material.folds * weight * wave
+        if pleats:
+            fan = np.clip(ratio, -1.2, 1.2) * pleat_count
+            wave = np.sin(fan * np.pi + 1.7 * np.sin(fan))
+            tilt = tilt + pleats * wave * smoothstep(0, 0.55, share)
+        tilt = np.clip(tilt, -0.97, 0.97)
+        rise = np.clip(rise, -0.4, 0.4)
+        nx = frame[..., 4] * tilt + frame[..., 2] * rise
+        ny = frame[..., 5] * tilt + frame[..., 3] * rise
+        dark = darker + 0.2 * np.clip(np.abs(ratio), 0, 1) ** 5
+        alpha = None
+        if fade[0] or fade[1]:
+            alpha = np.ones_like(share)
+            if fade[0]:
+                alpha = alpha * smoothstep(0, fade[0], share)
+            if fade[1]:
+                alpha = alpha * (1 - smoothstep(1 - fade[1], 1, share))
+        self._finish(
+            window, mask, (nx, ny), along * unit, across * unit, dark, material,
+            LABEL[label], owner, alpha,
+        )  # fmt: skip
+
+    @staticmethod
+    def _ellipse(
+        mask: np.ndarray,
+        centre: np.ndarray,
+        radius: float,
+        hem: float,
+        tangent: np.ndarray,
+    ) -> None:
+        angle = float(np.degrees(np.arctan2(tangent[0], -tangent[1]))) + 180
+        axes = (round(radius * 16), round(hem * radius * 16))
+        where = fixed(centre)[0, 0].tolist()
+        cv2.ellipse(mask, where, axes, angle, 0, 360, 255, -1, shift=4)
+
+    def shape(
+        self,
+        outline: np.ndarray | Sequence[np.ndarray],
+        material: Material,
+        label: str,
+        owner: int,
+        *,
+        centre: np.ndarray | None = None,
+        radii: tuple[float, float] | None = None,
+        puff: float = 0.1,
+        axis: np.ndarray | None = None,
+        shadow: float = 0.0,
+        darker: float = 0.0,
+        only_on: str | None = None,
+        roundness: float = 0.95,
+    ) -> None:
+        """Fills one outline, or the union of several.
+
+        Args:
+            outline: `[N, 2]`, layer pixels, or a sequence of such.
+            centre, radii: Shades the ellipsoid they describe. Without them the
+                outline is puffed up like a cushion.
+            puff: Heads over which a cushion's border is round.
+            axis: Direction along which the pattern runs; down if not given.
+            only_on: Paints only where this label is.
+        """
+        outlines = [outline] if isinstance(outline, np.ndarray) else list(outline)
+        points = np.concatenate(outlines)
+        window = self._window(points.min(0), points.max(0))
+        if window is None:
+            return
+        x0, y0, x1, y1 = window
+        mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        for each in outlines:
+            cv2.fillPoly(mask, [fixed(each - np.array([x0, y0]))], 255, shift=4)
+        if only_on is not None:
+            mask[self.label[y0:y1, x0:x1] != LABEL[only_on]] = 0
+        if shadow:
+            self.shadow(mask, window, shadow)
+        x, y = self._grid(window)
+        pivot = points.mean(0) if centre is None else np.asarray(centre)
+        axis = np.array([0.0, 1.0]) if axis is None else normalise(np.asarray(axis))
+        right = np.float32(x[None] - pivot[0]) + 0 * y[:, None]
+        down = np.float32(y[:, None] - pivot[1]) + 0 * x[None]
+        along = right * np.float32(axis[0]) + down * np.float32(axis[1])
+        across = right * np.float32(axis[1]) - down * np.float32(axis[0])
+        if radii is not None:
+            nx = roundness * across / np.float32(radii[0])
+            ny = roundness * along / np.float32(radii[1])
+            nx, ny = nx * axis[1] + ny * axis[0], ny * axis[1] - nx * axis[0]
+            size = np.sqrt(nx * nx + ny * ny)
+            limit = np.maximum(size / 0.97, 1)
+            nx, ny = nx / limit, ny / limit
+            dark = darker + 0.15 * np.clip(size, 0, 1) ** 5
+        else:
+            nx, ny = self._cushion(mask, x.size, y.size, puff * self.unit)
+            dark = darker
+        unit = np.float32(1 / self.unit)
+        if material.folds:
+            wrinkle = self._wrinkle(along * unit, across * unit + pivot[0])
+            nx = np.clip(nx + 0.15 * material.folds * wrinkle, -0.68, 0.68)
+            ny = np.clip(ny, -0.68, 0.68)
+        self._finish(
+            window, mask, (nx, ny), along * unit, across * unit,
+            dark + 0 * nx, material, LABEL[label], owner,
+        )  # fmt: skip
+
+    def _cushion(
+        self, mask: np.ndarray, columns: int, rows: int, radius: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        pad = ((0, rows * self.step - mask.shape[0]),)
+        pad += ((0, columns * self.step - mask.shape[1]),)
+        small = np.pad(mask, pad) if any(each[1] for each in pad) else mask
+        if self.step > 1:
+            small = cv2.resize(small, (columns, rows), interpolation=cv2.INTER_AREA)
+        small = cv2.copyMakeBorder(small, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=0)
+        sigma = max(0.7, radius / self.step)
+        soft = cv2.GaussianBlur(np.float32(small) / 255, (0, 0), sigma)
+        nx = -cv2.Sobel(soft, cv2.CV_32F, 1, 0)[2:-2, 2:-2] * sigma * 0.32
+        ny = -cv2.Sobel(soft, cv2.CV_32F, 0, 1)[2:-2, 2:-2] * sigma * 0.32
+        size = np.maximum(np.sqrt(nx * nx + ny * ny) / 0.95, 1)
+        return nx / size, ny / size
+
+    def line(
+        self,
+        points: np.ndarray,
+        colour: Sequence[float],
+        thickness: float,
+        closed: bool = False,
+    ) -> None:
+        """Draws a seam or a lash; labels stay as they are."""
+        width = max(1, round(thickness * self.unit))
+        cv2.polylines(
+            self.colour, [fixed(points)], closed, _scalar(colour),
+            width, cv2.LINE_AA, 4,
+        )  # fmt: skip
+
+    def fill(self, points: np.ndarray, colour: Sequence[float]) -> None:
+        """Fills a detail; labels stay as they are."""
+        cv2.fillPoly(self.colour, [fixed(points)], _scalar(colour), cv2.LINE_AA, 4)
+
+    def dot(self, centre: np.ndarray, radius: float, colour: Sequence[float]) -> None:
+        """Draws a disc; labels stay as they are."""
+        where = fixed(centre)[0, 0].tolist()
+        size = max(8, round(radius * self.unit * 16))
+        cv2.circle(self.colour, where, size, _scalar(colour), -1, cv2.LINE_AA, 4)
+
+    def tone(
+        self, centre: np.ndarray, radii: tuple[float, float], change: Sequence[float]
+    ) -> None:
+        """Adds `change` to the colours of a soft ellipse; radii in heads."""
+        size = np.maximum(np.array(radii) * self.unit, 1.0)
+        window = self._window(centre - 2 * size, centre + 2 * size)
+        if window is None:
+            return
+        x0, y0, x1, y1 = window
+        x = np.exp(-np.square((np.arange(x0, x1) - centre[0]) / size[0]))
+        y = np.exp(-np.square((np.arange(y0, y1) - centre[1]) / size[1]))
+        weight = (y[:, None] * x[None]).astype(np.float32)[..., None]
+        target = self.colour[y0:y1, x0:x1]
+        target[:] = np.clip(target + weight * np.float32(change), 0, 255)

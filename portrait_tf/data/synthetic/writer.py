@@ -1,0 +1,122 @@
+"""Synthetic portraits written in the layout of LIP.
+
+Conventions:
+    * `TrainVal_images`, `TrainVal_parsing_annotations` and
+      `TrainVal_pose_annotations`, each with one part for train and one for val.
+    * A pose row is the photo's name, then x, y, v of each joint, whole numbers or
+      `nan`.
+"""
+
+import csv
+import pathlib
+import shutil
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from portrait_tf.data.sample import Sample
+from portrait_tf.data.synthetic.portrait import synthetic_portrait
+from portrait_tf.errors import PortraitError
+from portrait_tf.files import temporary_beside
+
+VAL_OFFSET = 500_000
+"""Validation seeds start this far after the training seeds."""
+
+SEED_STRIDE = 1_000_000
+"""Seeds that one `seed` of `write_synthetic` may use."""
+
+
+def _pose_row(sample: Sample) -> list[str]:
+    row = [f"{sample.name}.jpg"]
+    for joint in sample.joints:
+        known = not np.isnan(joint).any()
+        row += [str(round(float(value))) if known else "nan" for value in joint]
+    return row
+
+
+def _write_split(
+    folder: pathlib.Path, split: str, seeds: range, size: tuple[int, int],
+    tick: Callable[[], None],
+) -> None:  # fmt: skip
+    photos = folder / "TrainVal_images" / f"{split}_images"
+    parsings = folder / "TrainVal_parsing_annotations" / f"{split}_segmentations"
+    poses = folder / "TrainVal_pose_annotations"
+    for each in (photos, parsings, poses):
+        each.mkdir(parents=True, exist_ok=True)
+    names, rows = [], []
+    for seed in seeds:
+        sample = synthetic_portrait(seed, size)
+        bgr = np.ascontiguousarray(sample.photo[..., ::-1])
+        _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        (photos / f"{sample.name}.jpg").write_bytes(jpeg.tobytes())
+        _, png = cv2.imencode(".png", sample.parsing)
+        (parsings / f"{sample.name}.png").write_bytes(png.tobytes())
+        names.append(sample.name)
+        rows.append(_pose_row(sample))
+        tick()
+    listing = folder / "TrainVal_images" / f"{split}_id.txt"
+    listing.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    with open(
+        poses / f"lip_{split}_set.csv", "w", newline="", encoding="utf-8"
+    ) as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def write_synthetic(
+    directory: str | pathlib.Path,
+    train: int,
+    val: int,
+    seed: int = 0,
+    size: tuple[int, int] = (480, 320),
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Writes synthetic portraits in the layout of LIP.
+
+    The folder is written under a temporary name beside `directory` and renamed when
+    it is complete.
+
+    Args:
+        directory: A folder that is absent or empty.
+        train, val: Numbers of portraits; the two never share a seed.
+        seed: Different seeds give different people.
+        size: Height and width, pixels.
+        progress: Called as `progress(done, total)` after every portrait.
+
+    Raises:
+        PortraitError: If `directory` holds something, or a number is out of range.
+    """
+    directory = pathlib.Path(directory)
+    if (directory / "TrainVal_images").exists():
+        raise PortraitError(
+            f"{directory} already holds TrainVal_images; name another folder."
+        )
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise PortraitError(
+            f"{directory} is not an empty folder; name a new or an empty one."
+        )
+    if not 0 <= train <= VAL_OFFSET or not 0 <= val <= SEED_STRIDE - VAL_OFFSET:
+        raise PortraitError(
+            f"train and val must be 0 to {VAL_OFFSET}; received {train} and {val}."
+        )
+    if seed < 0:
+        raise PortraitError(f"seed must not be negative; received {seed}.")
+    first, done = seed * SEED_STRIDE, 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, train + val)
+
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_beside(directory)
+    try:
+        train_seeds = range(first, first + train)
+        _write_split(temporary, "train", train_seeds, size, tick)
+        first += VAL_OFFSET
+        _write_split(temporary, "val", range(first, first + val), size, tick)
+        # Replaces an empty folder; fails if somebody has filled it meanwhile.
+        temporary.rename(directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,117 @@
+import keras
+import numpy as np
+import pytest
+
+from portrait_tf.models import CompletionNetwork, Discriminator, ParsingNetwork
+
+PARSING = {"size": (32, 48), "widths": (8, 8, 8, 8), "blocks": (1, 1)}
+COMPLETION = {"size": (32, 48), "widths": (8, 8, 8), "dilations": (1, 2)}
+CASES = [
+    (ParsingNetwork, {**PARSING, "feature_width": 8}),
+    (CompletionNetwork, COMPLETION),
+    (Discriminator, {"size": (32, 48), "widths": (8, 8)}),
+]
+
+
+def inputs_for(network, batch=2, seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        name: rng.uniform(0, 1, (batch, *tensor.shape[1:])).astype(np.float32)
+        for name, tensor in network.input.items()
+    }
+
+
+@pytest.mark.parametrize(("network", "arguments"), CASES)
+def test_config_and_weights_round_trip(network, arguments, tmp_path):
+    one = network(**arguments)
+    two = network.from_config(one.get_config())
+    two.set_weights(one.get_weights())
+    x = inputs_for(one)
+    keras.tree.map_structure(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+        one(x, training=False),
+        two(x, training=False),
+    )
+    one.save(tmp_path / "network.keras")
+    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    assert type(loaded) is network and loaded.get_config() == one.get_config()
+
+
+@pytest.mark.parametrize(("network", "arguments"), CASES)
+def test_names_do_not_depend_on_what_was_built_before(network, arguments):
+    paths = [[v.path for v in network(**arguments).weights] for _ in range(2)]
+    assert paths[0] == paths[1]
+    assert len(set(paths[0])) == len(paths[0])
+
+
+@pytest.mark.parametrize(("network", "arguments"), CASES[:2])
+def test_a_photo_gives_the_same_alone_and_in_a_batch(network, arguments):
+    built = network(**arguments)
+    x = inputs_for(built, batch=3)
+    together = built(x, training=True)
+    alone = built({name: value[1:2] for name, value in x.items()}, training=False)
+    keras.tree.map_structure(
+        lambda a, b: np.testing.assert_allclose(a[1:2], b, atol=1e-4), together, alone
+    )
+
+
+@pytest.mark.parametrize("rounds", [0, 2])
+def test_parsing_outputs(rounds):
+    network = ParsingNetwork(**PARSING, feature_width=8, rounds=rounds)
+    outputs = network(inputs_for(network))
+    expected = {"parsing": (2, 16, 24, 20)}
+    for step in range(rounds + 1):
+        expected[f"parsing_{step}"] = (2, 8, 12, 20)
+        expected[f"pose_{step}"] = (2, 8, 12, 16)
+    assert {name: tuple(value.shape) for name, value in outputs.items()} == expected
+
+
+def test_each_task_sees_the_other_ones_last_prediction():
+    network = ParsingNetwork(**PARSING, feature_width=8, rounds=2)
+    for task, other in (("pose", "parsing"), ("parsing", "pose")):
+        for step in (1, 2):
+            remap = network.get_layer(f"{task}_{step}_remap_{other}")
+            assert f"{other}_{step - 1}_head" in remap.input.name or (
+                remap.input is network.get_layer(f"{other}_{step - 1}_head").output
+            )
+
+
+def test_a_fresh_completion_network_answers_its_prefill():
+    network = CompletionNetwork(**COMPLETION)
+    x = inputs_for(network)
+    x["mask"] = np.zeros_like(x["mask"])
+    x["mask"][:, 8:20, 8:30] = 1
+    painted = np.array(network(x)["painted"])
+    known = np.repeat(x["mask"] == 0, 3, axis=-1)
+    np.testing.assert_allclose(painted[known], x["image"][known], atol=1e-5)
+
+
+def test_what_is_in_the_hole_is_not_seen():
+    network = CompletionNetwork(**COMPLETION)
+    rng = np.random.default_rng(3)
+    network.set_weights(
+        [w + rng.normal(0, 0.05, w.shape) for w in network.get_weights()]
+    )
+    x = inputs_for(network)
+    x["mask"] = (x["mask"] > 0.5).astype(np.float32)
+    other = {**x, "image": np.where(x["mask"] > 0, 9, x["image"]).astype(np.float32)}
+    np.testing.assert_allclose(
+        np.array(network(x)["painted"]), np.array(network(other)["painted"]), atol=1e-4
+    )
+
+
+def test_discriminator_scores_patches_and_bounds_its_gain():
+    network = Discriminator(size=(32, 48), widths=(8, 8))
+    x = inputs_for(network)
+    for _ in range(30):
+        scores = network(x, training=True)
+    assert tuple(scores.shape) == (2, 8, 12, 1)
+    kernel = network.get_layer("normalised1").layer.kernel
+    matrix = np.array(kernel).reshape(-1, kernel.shape[-1])
+    assert np.linalg.norm(matrix, 2) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(("network", "arguments"), CASES[:2])
+def test_a_size_that_does_not_divide_is_refused(network, arguments):
+    with pytest.raises(ValueError, match="must be multiples of .* received \\(30, 48"):
+        network(**{**arguments, "size": (30, 48)})

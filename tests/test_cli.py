@@ -1,0 +1,302 @@
+"""The command line: what people type, what they get, and what mistakes get."""
+
+import json
+import socket
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from portrait_tf import cli
+from portrait_tf.errors import PortraitError
+from portrait_tf.photos import read_photo, write_png
+
+
+def run(*arguments):
+    """Runs a command in this process; gives (exit code, output)."""
+    result = CliRunner().invoke(cli.app, [str(a) for a in arguments])
+    if isinstance(result.exception, PortraitError):
+        return 2, f"portrait-tf: {result.exception}"
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def run_process(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "portrait_tf.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def photo(tmp_path, portraits):
+    path = tmp_path / "photo.png"
+    write_png(path, portraits[0].photo)
+    return path
+
+
+@pytest.fixture
+def mask(tmp_path):
+    path = tmp_path / "mask.png"
+    hole = np.zeros((64, 64), np.uint8)
+    hole[20:50, 20:40] = 255
+    write_png(path, hole)
+    return path
+
+
+def test_help_and_mistakes_do_not_load_tensorflow(tmp_path):
+    code = (
+        "import sys; from portrait_tf import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit as e: code = e.code\n"
+        "loaded = [m for m in ('tensorflow', 'keras') if m in sys.modules]\n"
+        "print(loaded, file=sys.stderr); sys.exit(code)"
+    )
+    for arguments, expected in (
+        (["--help"], 0),
+        (["complete", "--help"], 0),
+        (["--version"], 0),
+        (["complete", "none.png", "--mask", "m.png", "-o", "out.png"], 2),
+        (["no-such-command"], 2),
+        (["train", "stage3", "--config", "c", "--data", "d", "--run", "r"], 2),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True
+        )
+        assert done.returncode == expected, done.stderr
+        assert done.stderr.strip().endswith("[]")
+        assert "Traceback" not in done.stderr
+
+
+def test_complete_with_the_bundled_weights(photo, mask, tmp_path):
+    out, parsing_out = tmp_path / "out.png", tmp_path / "map.png"
+    done = run_process(
+        "complete", photo, "--mask", mask, "-o", out, "--parsing-out", parsing_out
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    before, after = read_photo(photo), read_photo(out)
+    hole = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE) > 0
+    np.testing.assert_array_equal(before[~hole], after[~hole])
+    assert read_photo(parsing_out).shape == before.shape
+
+
+def test_extrapolate_grows_the_photo_and_keeps_it(photo, tmp_path):
+    out = tmp_path / "out.png"
+    code, output = run("extrapolate", photo, "--bottom", 0.25, "--left", 0.5, "-o", out)
+    assert code == 0, output
+    before, after = read_photo(photo), read_photo(out)
+    assert after.shape == (80, 96, 3)
+    np.testing.assert_array_equal(after[:64, 32:], before)
+
+
+class TestFolders:
+    @pytest.fixture
+    def folders(self, tmp_path, portraits):
+        for index, sample in enumerate(portraits[:3]):
+            write_png(tmp_path / "photos" / f"p{index}.png", sample.photo)
+            hole = np.zeros((64, 64), np.uint8)
+            hole[:20] = 255
+            write_png(tmp_path / "masks" / f"p{index}.png", hole)
+        return tmp_path / "photos", tmp_path / "masks", tmp_path / "out"
+
+    def test_pairs_by_name(self, folders):
+        photos, masks, out = folders
+        code, output = run("complete", photos, "--mask", masks, "-o", out)
+        assert code == 0
+        assert "3 photos completed, 0 failed" in output
+        assert sorted(path.name for path in out.iterdir()) == [
+            "p0.png", "p1.png", "p2.png",
+        ]  # fmt: skip
+
+    def test_goes_on_past_bad_files(self, folders, portraits):
+        photos, masks, out = folders
+        good = (photos / "p0.png").read_bytes()
+        (photos / "p0.png").write_bytes(good[:300])
+        (masks / "p1.png").unlink()
+        cv2.imwrite(str(photos / "p3.jpg"), portraits[3].photo[..., ::-1])
+        write_png(masks / "p3.png", np.full((9, 9), 255, np.uint8))
+        code, output = run("complete", photos, "--mask", masks, "-o", out)
+        assert code == 1
+        assert "1 photos completed, 3 failed" in output
+        for part in ("p0.png: expected a whole photo", "p1.png: no mask of this name",
+                     "p3.png: expected the photo's size"):  # fmt: skip
+            assert part in output
+        assert [path.name for path in out.iterdir()] == ["p2.png"]
+
+    def test_two_photos_of_one_name_are_refused(self, folders, portraits):
+        photos, masks, out = folders
+        cv2.imwrite(str(photos / "p1.jpg"), portraits[3].photo)
+        code, output = run("complete", photos, "--mask", masks, "-o", out)
+        assert code == 2 and "two photos are called 'p1'" in output
+        assert not out.exists()
+
+    def test_extrapolates_folders_too(self, folders):
+        photos, _, out = folders
+        code, output = run("extrapolate", photos, "--right", 0.25, "-o", out)
+        assert code == 0 and "3 photos completed" in output
+        assert read_photo(out / "p0.png").shape == (64, 80, 3)
+
+
+@pytest.fixture
+def lip(tmp_path):
+    code, output = run(
+        "data", "synth", tmp_path / "lip", "--train", 3, "--val", 2,
+        "--height", 64, "--width", 64,
+    )  # fmt: skip
+    assert code == 0, output
+    return tmp_path / "lip"
+
+
+def test_data_synth_and_check(lip):
+    code, output = run("data", "check", lip)
+    assert code == 0
+    assert "train: 3 photos" in output and "val: 2 photos" in output
+    assert "RightShoe" in output
+    photo = next((lip / "TrainVal_images" / "val_images").iterdir())
+    photo.write_bytes(photo.read_bytes()[:200])
+    code, output = run("data", "check", lip)
+    assert code == 1
+    assert "1 broken" in output and photo.name in output
+
+
+def test_evaluate_writes_a_table_and_json(lip, tmp_path):
+    code, output = run(
+        "evaluate", "--data", lip, "--json", tmp_path / "scores.json", "--count", 1
+    )
+    assert code == 0, output
+    for word in ("lower_third", "telea", "hole PSNR", "PCKh"):
+        assert word in output
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert set(scores) == {"completion", "parsing", "peers"}
+
+
+class TestMistakes:
+    """One sentence that names the file and what was expected, and exit code 2."""
+
+    def check(self, arguments, *parts):
+        code, output = run(*arguments)
+        assert code == 2, output
+        for part in parts:
+            assert part in output, output
+
+    def complete(self, photo, mask, tmp_path, *parts):
+        out = tmp_path / "out.png"
+        self.check(["complete", photo, "--mask", mask, "-o", out], *parts)
+        assert not out.exists()
+
+    def test_no_image(self, mask, tmp_path):
+        path = tmp_path / "text.png"
+        path.write_text("hello")
+        self.complete(path, mask, tmp_path, "text.png: expected a JPEG or PNG photo")
+
+    def test_a_truncated_photo(self, photo, mask, tmp_path):
+        photo.write_bytes(photo.read_bytes()[:500])
+        self.complete(photo, mask, tmp_path, "photo.png: expected a whole photo")
+
+    def test_a_missing_photo_or_mask(self, photo, mask, tmp_path):
+        self.complete(
+            tmp_path / "a.png", mask, tmp_path, "a.png: cannot read the photo"
+        )
+        self.complete(
+            photo, tmp_path / "b.png", tmp_path, "b.png: cannot read the mask"
+        )
+
+    @pytest.mark.parametrize(
+        ("hole", "message"),
+        [
+            (np.full((64, 63), 255, np.uint8), "received 64x63"),
+            (
+                np.zeros((64, 64), np.uint8),
+                "expected non-zero pixels where the hole is",
+            ),
+            (np.full((64, 64), 255, np.uint8), "all of it is hole"),
+        ],
+    )
+    def test_masks(self, photo, tmp_path, hole, message):
+        write_png(tmp_path / "m.png", hole)
+        self.complete(photo, tmp_path / "m.png", tmp_path, "m.png: ", message)
+
+    def test_margins(self, photo, tmp_path):
+        out = ["-o", tmp_path / "o.png"]
+        self.check(["extrapolate", photo, *out], "at least one margin")
+        self.check(["extrapolate", photo, "--top", 1.5, *out], "'top'", "received 1.5")
+
+    def test_server_and_model_together(self, photo, mask, tmp_path):
+        self.check(
+            ["complete", photo, "--mask", mask, "-o", tmp_path / "o.png",
+             "--server", "localhost:1", "--model", tmp_path],
+            "expected --server or --model, received both",
+        )  # fmt: skip
+
+    def test_an_unreachable_server(self, photo, mask, tmp_path):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+            self.check(
+                ["complete", photo, "--mask", mask, "-o", tmp_path / "o.png",
+                 "--server", address],
+                address,
+            )  # fmt: skip
+
+    def test_a_folder_without_a_model(self, photo, mask, tmp_path):
+        self.check(
+            ["complete", photo, "--mask", mask, "-o", tmp_path / "o.png", "--model",
+             tmp_path],
+            f"{tmp_path} holds no exported model",
+        )  # fmt: skip
+        self.check(["export", tmp_path / "run", tmp_path], "run: expected the folder")
+        self.check(["export", tmp_path, tmp_path / "out"], "no trained parsing stage")
+
+    def test_configs(self, lip, tmp_path):
+        arguments = ["train", "parsing", "--data", lip, "--run", tmp_path / "run"]
+        config = tmp_path / "c.yaml"
+        config.write_text("parsing: {trainin: {}}")
+        self.check(
+            [*arguments, "--config", config],
+            "c.yaml: unknown key 'parsing.trainin'; did you mean 'training'?",
+        )
+        config.write_text("seed: soon")
+        self.check([*arguments, "--config", config], "'seed'", "received 'soon'")
+        self.check([*arguments, "--config", tmp_path / "none.yaml"], "none.yaml")
+        assert not (tmp_path / "run").exists()
+
+    def test_a_data_folder_without_the_expected_files(self, tmp_path):
+        self.check(["data", "check", tmp_path], str(tmp_path), "TrainVal_images/")
+        self.check(["evaluate", "--data", tmp_path], str(tmp_path), "val_images")
+
+    def test_a_folder_that_is_taken(self, lip):
+        self.check(["data", "synth", lip], str(lip))
+
+    def test_a_port_in_use(self, tmp_path):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            self.check(
+                ["serve", make_model(tmp_path / "models"), "--port", port,
+                 "--rest_api_port", 0],
+                str(port),
+            )  # fmt: skip
+
+    def test_serving_an_empty_folder(self, tmp_path):
+        self.check(["serve", tmp_path, "--port", 0], str(tmp_path))
+
+
+def make_model(folder):
+    """The smallest SavedModel that a server loads."""
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.call = tf.function(
+        lambda x: {"y": x}, input_signature=[tf.TensorSpec([None], tf.float32, "x")]
+    )
+    tf.saved_model.save(
+        module, str(folder / "1"), signatures={"serving_default": module.call}
+    )
+    return folder

@@ -1,0 +1,81 @@
+import pathlib
+
+import pytest
+
+from portrait_tf.config import (
+    Config,
+    load_config,
+    parse_config,
+    save_config,
+    with_changes,
+)
+from portrait_tf.errors import PortraitError
+
+CONFIGS = sorted(pathlib.Path(__file__).parent.parent.glob("configs/**/*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_file_in_configs_fits_the_schema(path):
+    assert load_config(path).name == path.stem
+
+
+def test_there_are_configs():
+    assert CONFIGS
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"parsng": {}}, "unknown key 'parsng'; did you mean 'parsing'?"),
+        (
+            {"parsing": {"training": {"step": 3}}},
+            "unknown key 'parsing.training.step'; did you mean 'steps'?",
+        ),
+        ({"seed": "x"}, "'seed': Input should be a valid integer"),
+        ({"size": [100, 128]}, "must be multiples of 16, got (100, 128)"),
+        (
+            {
+                "masks": dict.fromkeys(
+                    ["rectangle", "strokes", "body_part", "border"], 0
+                )
+            },
+            "at least one kind of hole needs a weight above 0",
+        ),
+        (["size"], "expected keys and values, received list"),
+    ],
+)
+def test_wrong_keys_and_values_are_named(values, message):
+    with pytest.raises(PortraitError) as caught:
+        parse_config(values, "mine.yaml")
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("mine.yaml: ")
+
+
+def test_a_missing_file_and_a_file_that_is_no_yaml_are_named(tmp_path):
+    with pytest.raises(PortraitError, match="none.yaml: cannot read the config"):
+        load_config(tmp_path / "none.yaml")
+    path = tmp_path / "broken.yaml"
+    path.write_text("size: [1,")
+    with pytest.raises(PortraitError, match="broken.yaml: not a YAML file"):
+        load_config(path)
+
+
+def test_a_saved_config_reads_back_equal(tmp_path):
+    config = parse_config({"seed": 9, "completion": {"loss": {"hole": 3.5}}})
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_changes_by_key():
+    config = with_changes(
+        Config(), ["seed=4", "parsing.training.optimizer.learning_rate=0.5"]
+    )
+    assert (config.seed, config.parsing.training.optimizer.learning_rate) == (4, 0.5)
+    for change, message in (
+        ("seed", "expected KEY=VALUE"),
+        ("sed=1", "did you mean 'seed'"),
+        ("seed.x=1", "holds no keys"),
+        ("seed=[", "not a YAML value"),
+    ):
+        with pytest.raises(PortraitError, match=message.replace("?", r"\?")):
+            with_changes(Config(), [change])

@@ -1,0 +1,42 @@
+import numpy as np
+
+from portrait_tf.labels import (
+    FLIPPED_JOINTS,
+    FLIPPED_LABELS,
+    JOINTS,
+    LABELS,
+    PALETTE,
+    colour_parsing,
+)
+
+
+def mirrored(name):
+    for one, other in (
+        ("Left", "Right"),
+        ("Right", "Left"),
+        ("L_", "R_"),
+        ("R_", "L_"),
+    ):
+        if name.startswith(one):
+            return other + name.removeprefix(one)
+    return name
+
+
+def test_a_mirror_swaps_names_of_left_and_right():
+    assert [LABELS[i] for i in FLIPPED_LABELS] == [mirrored(name) for name in LABELS]
+    assert [JOINTS[i] for i in FLIPPED_JOINTS] == [mirrored(name) for name in JOINTS]
+
+
+def test_colours_tell_labels_apart():
+    assert len(np.unique(PALETTE, axis=0)) == len(LABELS)
+
+
+def test_colour_parsing_takes_both_ranks_and_void():
+    parsing = np.array([[0, 13], [255, 1]], np.uint8)
+    coloured = colour_parsing(parsing)
+    assert coloured.dtype == np.uint8
+    assert coloured.tolist() == [
+        [[0, 0, 0], [0, 0, 255]],
+        [[128, 128, 128], [128, 0, 0]],
+    ]
+    np.testing.assert_array_equal(colour_parsing(parsing[..., None]), coloured)

@@ -1,0 +1,116 @@
+import keras
+import numpy as np
+import pytest
+
+from portrait_tf.compat import ops
+from portrait_tf.layers import (
+    PixelShuffle,
+    PushPull,
+    Upsample,
+    crop_and_resize,
+    hole_boxes,
+)
+
+
+def test_pixel_shuffle_moves_channels_into_space():
+    x = np.arange(8, dtype=np.float32).reshape(1, 1, 1, 8)
+    out = np.array(PixelShuffle(2)(x))
+    # Channel (row * 2 + column) * 2 + c goes to (row, column, c).
+    np.testing.assert_array_equal(out, [[[[0, 1], [2, 3]], [[4, 5], [6, 7]]]])
+
+
+def test_upsample_is_bilinear_between_pixel_centres():
+    x = np.array([0.0, 4.0], np.float32).reshape(1, 1, 2, 1)
+    np.testing.assert_allclose(
+        np.array(Upsample(2)(x))[0, 0, :, 0], [0, 1, 3, 4], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("layer", [PixelShuffle(2), Upsample(3), PushPull(3)])
+def test_layers_round_trip_their_config(layer):
+    assert type(layer).from_config(layer.get_config()).get_config() == (
+        layer.get_config()
+    )
+
+
+@pytest.mark.parametrize("layer", [PixelShuffle(2), Upsample(2)])
+def test_symbolic_and_real_shapes_agree(layer):
+    inputs = keras.Input((None, None, 8))
+    assert layer(inputs).shape[1:3] == (None, None)
+    x = np.zeros((2, 3, 5, 8), np.float32)
+    assert tuple(layer(x).shape) == layer.compute_output_shape((2, 3, 5, 8))
+
+
+class TestPushPull:
+    def fill(self, image, mask, levels=6):
+        image = np.asarray(image, np.float32)
+        return np.array(PushPull(levels)([image, np.asarray(mask, np.float32)]))
+
+    def test_known_pixels_are_unchanged(self):
+        rng = np.random.default_rng(0)
+        image = rng.uniform(-1, 1, (2, 24, 16, 3))
+        mask = (rng.uniform(size=(2, 24, 16, 1)) < 0.5).astype(float)
+        filled = self.fill(image, mask)
+        known = np.repeat(mask == 0, 3, axis=-1)
+        np.testing.assert_allclose(filled[known], image[known], atol=1e-6)
+
+    def test_a_hole_in_one_colour_is_filled_with_it(self):
+        image = np.full((1, 32, 32, 3), 0.25)
+        mask = np.zeros((1, 32, 32, 1))
+        mask[:, 5:30, 3:20] = 1
+        filled = self.fill(image * (1 - mask), mask)
+        np.testing.assert_allclose(filled, 0.25, atol=1e-5)
+
+    def test_it_lies_between_the_colours_around_and_is_smooth(self):
+        image = np.zeros((1, 32, 32, 1))
+        image[:, :, 16:] = 1
+        mask = np.zeros((1, 32, 32, 1))
+        mask[:, :, 8:24] = 1
+        row = self.fill(image * (1 - mask), mask)[0, 16, :, 0]
+        assert (np.diff(row) > -1e-3).all() and row[8] < 0.3 and row[23] > 0.7
+
+    def test_no_known_pixel_gives_zero(self):
+        assert not self.fill(np.ones((1, 8, 8, 3)), np.ones((1, 8, 8, 1))).any()
+
+
+class TestHoleBoxes:
+    def box(self, rows, columns, **arguments):
+        mask = np.zeros((1, 40, 20, 1), np.float32)
+        mask[:, slice(*rows), slice(*columns)] = 1
+        return np.array(hole_boxes(mask, **arguments))[0].tolist()
+
+    def test_hand_computed(self):
+        # Rows 10 to 30 and 10 % of 20 on each side; columns at least half of 20.
+        box = self.box((10, 30), (4, 8), context=0.1, smallest=0.5)
+        assert box == pytest.approx([8, 1, 32, 11])
+
+    def test_it_stays_in_the_photo(self):
+        assert self.box((0, 4), (18, 20), context=0, smallest=0.5) == [0, 10, 20, 20]
+        assert self.box((0, 40), (0, 20)) == [0, 0, 40, 20]
+
+    def test_no_hole_gives_the_whole_photo(self):
+        assert self.box((0, 0), (0, 0)) == [0, 0, 40, 20]
+
+
+class TestCropAndResize:
+    def test_a_box_at_its_own_size_is_a_slice(self):
+        rng = np.random.default_rng(1)
+        images = rng.uniform(size=(2, 12, 10, 3)).astype(np.float32)
+        boxes = np.array([[2, 3, 8, 7], [0, 0, 6, 4]], np.float32)
+        crops = np.array(crop_and_resize(images, boxes, (6, 4)))
+        np.testing.assert_allclose(crops[0], images[0, 2:8, 3:7], atol=1e-6)
+        np.testing.assert_allclose(crops[1], images[1, :6, :4], atol=1e-6)
+
+    def test_constant_stays_constant_when_enlarged_and_shrunk(self):
+        images = np.full((1, 12, 10, 1), 0.7, np.float32)
+        boxes = np.array([[1, 1, 11, 9]], np.float32)
+        for size in ((3, 3), (40, 30)):
+            np.testing.assert_allclose(
+                np.array(crop_and_resize(images, boxes, size)), 0.7, atol=1e-6
+            )
+
+    def test_shrinking_sees_every_pixel(self):
+        images = np.zeros((1, 16, 16, 1), np.float32)
+        images[:, 5, 9] = 1
+        boxes = np.array([[0, 0, 16, 16]], np.float32)
+        assert float(ops.sum(crop_and_resize(images, boxes, (4, 4)))) > 0.01

@@ -1,0 +1,274 @@
+"""Training of tiny networks on four synthetic people, as the command line does it."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from tiny import TINY
+
+from portrait_tf.config import parse_config, save_config, with_changes
+from portrait_tf.data.dataset import training_dataset
+from portrait_tf.errors import PortraitError
+from portrait_tf.storage import read_arrays
+from portrait_tf.training.commands import train_stage
+from portrait_tf.training.completion import CompletionTrainer
+from portrait_tf.training.parsing import ParsingTrainer
+from portrait_tf.training.run import build_network, load_run_network, segments
+
+
+def arrays_of(run, stage):
+    return read_arrays(pathlib.Path(run) / stage / "checkpoint.npz")
+
+
+def assert_equal_states(one, two):
+    assert one.keys() == two.keys()
+    for name, array in one.items():
+        np.testing.assert_allclose(array, two[name], rtol=1e-3, atol=2e-4, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def parsing_run(tmp_path_factory, portraits):
+    """A run whose stage 1 is trained, four steps long."""
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    history = train_stage(
+        "parsing", parse_config(TINY), portraits, run, portraits, verbose=0
+    )
+    return run, history
+
+
+def test_a_run_holds_config_checkpoint_curves_and_a_picture(parsing_run, tiny_config):
+    run, history = parsing_run
+    found = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert found == {
+        "config.yaml",
+        "parsing/checkpoint.npz",
+        "parsing/log.csv",
+        "parsing/preview.png",
+    }
+    assert len(history) == 2
+    for key in ("loss", "miou", "miou_hole", "pckh", "val_miou_hole", "val_pckh"):
+        assert np.isfinite(history[-1][key])
+    assert len((run / "parsing" / "log.csv").read_text().splitlines()) == 3
+    assert arrays_of(run, "parsing")[1]["step"] == 4
+
+
+def test_stage_2_goes_through_its_phases(parsing_run, tiny_config, portraits, tmp_path):
+    run = parsing_run[0]
+    history = train_stage(
+        "completion",
+        tiny_config,
+        portraits,
+        tmp_path / "two",
+        portraits,
+        run,
+        verbose=0,
+    )
+    # Steps 0 and 1 reconstruct, step 2 trains the critics, 3 and 4 do both.
+    assert [row["critics"] > 0 for row in history] == [False, True, True, True]
+    assert [row["adversarial"] != 0 for row in history] == [False, False, True, True]
+    assert [row["loss"] > 0 for row in history] == [True, False, True, True]
+    arrays, meta = arrays_of(tmp_path / "two", "completion")
+    assert meta["step"] == 5
+    groups = {name.split("/")[0] for name in arrays}
+    assert groups == {
+        "network",
+        "global_discriminator",
+        "local_discriminator",
+        "network_optimizer",
+        "critic_optimizer",
+    }
+
+
+@pytest.mark.parametrize("stage", ["parsing", "completion"])
+def test_a_run_in_two_parts_ends_as_one_in_one(
+    stage, parsing_run, tiny_config, portraits, tmp_path
+):
+    source = parsing_run[0] if stage == "completion" else None
+    whole = train_stage(
+        stage, tiny_config, portraits, tmp_path / "whole", None, source, verbose=0
+    )
+    # Three steps: in the middle of an epoch, and of stage 2's critics phase.
+    original = CompletionTrainer if stage == "completion" else ParsingTrainer
+    stop = _StopAt(3)
+    patched = pytest.MonkeyPatch()
+    patched.setattr("portrait_tf.training.run.Checkpoints.on_train_batch_end", stop)
+    with pytest.raises(KeyboardInterrupt), patched.context():
+        train_stage(
+            stage, tiny_config, portraits, tmp_path / "parts", None, source, verbose=0
+        )
+    patched.undo()
+    assert arrays_of(tmp_path / "parts", stage)[1]["step"] == 3
+    rest = train_stage(
+        stage, tiny_config, portraits, tmp_path / "parts", None, source, verbose=0
+    )
+    assert rest[-1]["loss"] == pytest.approx(whole[-1]["loss"], rel=1e-3)
+    one, two = (arrays_of(tmp_path / name, stage) for name in ("whole", "parts"))
+    assert one[1] == two[1] and one[1]["kind"] == original.__name__
+    assert_equal_states(one[0], two[0])
+
+
+class _StopAt:
+    """What Ctrl-C does, at a known step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def __get__(self, callback, owner):
+        def on_train_batch_end(batch, logs=None):
+            callback.model.step += 1
+            if callback.model.step == self.step:
+                raise KeyboardInterrupt
+
+        return on_train_batch_end
+
+
+def test_resume_after_kill_minus_9(tmp_path):
+    """Through the command line: killed within an epoch, it goes on and ends alike."""
+    command = [sys.executable, "-m", "portrait_tf.cli"]
+    data = tmp_path / "data"
+    subprocess.run(
+        [*command, "data", "synth", data, "--train", "6", "--val", "2",
+         "--height", "64", "--width", "64"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    config = tmp_path / "config.yaml"
+    changes = ["parsing.training.steps=40", "parsing.training.steps_per_epoch=20",
+               "parsing.training.checkpoint_minutes=0.0001"]  # fmt: skip
+    save_config(with_changes(parse_config(TINY), changes), config)
+    arguments = [*command, "train", "parsing", "--config", config, "--data", data]
+    subprocess.run(
+        [*arguments, "--run", tmp_path / "whole"], check=True, capture_output=True
+    )
+    checkpoint = tmp_path / "killed" / "parsing" / "checkpoint.npz"
+    with open(tmp_path / "log", "w") as log:
+        process = subprocess.Popen(
+            [*arguments, "--run", tmp_path / "killed"], stdout=log, stderr=log
+        )
+        deadline = time.monotonic() + 120
+        while not checkpoint.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    step = arrays_of(tmp_path / "killed", "parsing")[1]["step"]
+    assert 0 < step < 40
+    done = subprocess.run(
+        [*arguments, "--run", tmp_path / "killed"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert f"resuming parsing at step {step}" in done.stdout + done.stderr
+    one, two = (arrays_of(tmp_path / name, "parsing") for name in ("whole", "killed"))
+    assert one[1] == two[1]
+    # Sums of floats in another order drift apart over forty steps of Adam.
+    for name, array in one[0].items():
+        if name.startswith("network/"):
+            np.testing.assert_allclose(array, two[0][name], rtol=0.1, atol=0.02)
+
+
+def test_a_finished_run_is_left_as_it_is(parsing_run, tiny_config, portraits):
+    run = parsing_run[0]
+    before = (run / "parsing" / "checkpoint.npz").read_bytes()
+    assert train_stage("parsing", tiny_config, portraits, run, verbose=0) == []
+    assert (run / "parsing" / "checkpoint.npz").read_bytes() == before
+
+
+def test_a_run_of_another_architecture_is_refused(parsing_run, tiny_config, portraits):
+    other = with_changes(tiny_config, ["parsing.network.feature_width=24"])
+    with pytest.raises(PortraitError, match="another 'parsing.network'"):
+        train_stage("parsing", other, portraits, parsing_run[0], verbose=0)
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(parsing_run, tmp_path):
+    shutil.copytree(parsing_run[0], tmp_path / "run")
+    path = tmp_path / "run" / "config.yaml"
+    path.write_text(path.read_text().replace("feature_width: 16", "feature_width: 24"))
+    with pytest.raises(PortraitError, match="checkpoint.npz fits another architecture"):
+        load_run_network(tmp_path / "run", "parsing")
+
+
+def test_a_stage_that_was_not_trained_is_named(parsing_run):
+    with pytest.raises(PortraitError, match="no trained completion stage: expected"):
+        load_run_network(parsing_run[0], "completion")
+
+
+def test_a_broken_photo_is_named(tiny_config, portraits, tmp_path):
+    class Broken(list):
+        def __getitem__(self, index):
+            raise PortraitError("photo_7.jpg: expected a whole photo")
+
+    with pytest.raises(PortraitError, match="photo_7.jpg: expected a whole photo"):
+        train_stage(
+            "parsing", tiny_config, Broken(portraits), tmp_path / "r", verbose=0
+        )
+
+
+def test_segments_cut_at_phases_and_broken_epochs():
+    class Phases:
+        def phase_starts(self):
+            return [25, 30]
+
+    class Plain:
+        def phase_starts(self):
+            return []
+
+    assert segments(0, 40, 10, Plain()) == [(0, 40)]
+    assert segments(13, 40, 10, Plain()) == [(13, 20), (20, 40)]
+    assert segments(0, 45, 10, Plain()) == [(0, 40), (40, 45)]
+    assert segments(0, 45, 10, Phases()) == [
+        (0, 20), (20, 25), (25, 30), (30, 40), (40, 45),
+    ]  # fmt: skip
+    assert segments(45, 45, 10, Phases()) == []
+
+
+class TestOverfit:
+    """Each stage must be able to learn four people by heart."""
+
+    def test_stage_1(self, tiny_config, portraits):
+        config = with_changes(
+            tiny_config,
+            ["parsing.training.steps=150", "parsing.training.batch_size=4",
+             "parsing.network.widths=[16,32,48,64]",
+             "parsing.training.optimizer.learning_rate=0.01",
+             "masks.strokes=0", "masks.body_part=0", "masks.border=0"],
+        )  # fmt: skip
+        keras.utils.set_random_seed(0)
+        trainer = ParsingTrainer(build_network("parsing", config), config)
+        trainer.compile(jit_compile=False)
+        data = training_dataset(portraits, config, 4, 0, 150, 0)
+        history = trainer.fit(
+            data, epochs=5, steps_per_epoch=30, verbose=0, shuffle=False
+        ).history
+        assert history["loss"][-1] < 0.4 * history["loss"][0]
+        assert history["miou"][-1] > 0.5
+        assert history["miou_hole"][-1] > 0.3
+        assert history["pckh"][-1] > 0.8
+
+    def test_stage_2(self, tiny_config, portraits):
+        config = with_changes(
+            tiny_config,
+            ["completion.training.steps=150", "completion.training.batch_size=4",
+             "completion.network.widths=[16,32,48]",
+             "completion.predicted_parsing=0",
+             "completion.training.optimizer.learning_rate=0.01",
+             "completion.schedule.reconstruction_steps=150",
+             "masks.strokes=0", "masks.body_part=0", "masks.border=0"],
+        )  # fmt: skip
+        keras.utils.set_random_seed(0)
+        trainer = CompletionTrainer(
+            build_network("completion", config),
+            build_network("parsing", config),
+            config,
+        )
+        trainer.compile(jit_compile=False)
+        data = training_dataset(portraits, config, 4, 0, 150, 0)
+        history = trainer.fit(
+            data, epochs=5, steps_per_epoch=30, verbose=0, shuffle=False
+        ).history
+        assert history["l1_hole"][-1] < 0.6 * history["l1_hole"][0]
+        assert history["psnr_hole"][-1] > history["psnr_hole"][0] + 3
