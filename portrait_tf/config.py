@@ -127,8 +127,9 @@ class CompletionNetworkConfig(Section):
     dilations: tuple[int, ...] = Field(
         (1, 2, 4, 8, 2, 1), description="One residual block of the middle each."
     )
-    prefill: bool = Field(
-        True, description="Fill the hole by push-pull, predict the difference."
+    prefill: Literal["parsing", "plain", "none"] = Field(
+        "parsing",
+        description="What the network adds to: label colours, a membrane, nothing.",
     )
 
 

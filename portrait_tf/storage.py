@@ -76,7 +76,9 @@ def read_arrays(path: str | pathlib.Path) -> tuple[dict[str, np.ndarray], dict]:
     if not path.is_file():
         raise PortraitError(f"no such weights file: {path}")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # From memory: NumPy leaves a damaged file open.
+        content = io.BytesIO(path.read_bytes())
+        with np.load(content, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(arrays.pop(_META).tobytes())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

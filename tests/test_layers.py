@@ -4,6 +4,7 @@ import pytest
 
 from portrait_tf.compat import ops
 from portrait_tf.layers import (
+    ParsingGuidedFill,
     PixelShuffle,
     PushPull,
     Upsample,
@@ -26,7 +27,9 @@ def test_upsample_is_bilinear_between_pixel_centres():
     )
 
 
-@pytest.mark.parametrize("layer", [PixelShuffle(2), Upsample(3), PushPull(3)])
+@pytest.mark.parametrize(
+    "layer", [PixelShuffle(2), Upsample(3), PushPull(3), ParsingGuidedFill(3)]
+)
 def test_layers_round_trip_their_config(layer):
     assert type(layer).from_config(layer.get_config()).get_config() == (
         layer.get_config()
@@ -71,6 +74,62 @@ class TestPushPull:
 
     def test_no_known_pixel_gives_zero(self):
         assert not self.fill(np.ones((1, 8, 8, 3)), np.ones((1, 8, 8, 1))).any()
+
+    def test_relaxed_it_solves_laplace(self):
+        """Between two walls of fixed colour a membrane is a straight line."""
+        image = np.zeros((1, 16, 16, 1))
+        image[:, :, 15] = 1
+        mask = np.ones((1, 16, 16, 1))
+        mask[:, :, [0, 15]] = 0
+        filled = np.array(
+            PushPull(4, relaxations=200)(
+                [image.astype(np.float32), mask.astype(np.float32)]
+            )
+        )
+        np.testing.assert_allclose(filled[0, 8, :, 0], np.linspace(0, 1, 16), atol=0.01)
+
+
+class TestParsingGuidedFill:
+    """A red person on a blue ground, the middle hidden, the parsing map known."""
+
+    def scene(self):
+        label = np.zeros((32, 32), int)
+        label[:, 12:20] = 5
+        image = np.where(label[..., None] == 5, [1.0, -1, -1], [-1.0, -1, 1])
+        mask = np.zeros((1, 32, 32, 1), np.float32)
+        mask[:, 8:24] = 1
+        parsing = np.eye(20, dtype=np.float32)[label][None]
+        return image[None].astype(np.float32), mask, parsing
+
+    def test_colours_go_on_by_label(self):
+        image, mask, parsing = self.scene()
+        filled = np.array(ParsingGuidedFill()([image * (1 - mask), mask, parsing]))
+        # Away from the label's border, which is soft at half resolution.
+        np.testing.assert_allclose(filled[0, 16, 14:18], image[0, 16, 14:18], atol=0.1)
+        np.testing.assert_allclose(filled[0, 16, :9], image[0, 16, :9], atol=0.1)
+        plain = np.array(PushPull()([image * (1 - mask), mask]))
+        wrong = [np.abs(x - image)[mask[..., 0] > 0].mean() for x in (filled, plain)]
+        assert wrong[0] < 0.5 * wrong[1]
+
+    def test_known_pixels_are_unchanged_and_the_hole_is_not_read(self):
+        image, mask, parsing = self.scene()
+        one = np.array(ParsingGuidedFill()([image, mask, parsing]))
+        two = np.array(ParsingGuidedFill()([image * (1 - mask), mask, parsing]))
+        np.testing.assert_allclose(one, two, atol=1e-5)
+        known = np.repeat(mask == 0, 3, axis=-1)
+        np.testing.assert_array_equal(one[known], image[known])
+
+    def test_a_label_that_is_not_seen_takes_what_is_near(self):
+        image, mask, parsing = self.scene()
+        parsing = parsing.copy()
+        parsing[0, 8:24, 12:20] = np.eye(20)[18]
+        filled = np.array(ParsingGuidedFill()([image * (1 - mask), mask, parsing]))
+        assert np.isfinite(filled).all() and np.abs(filled).max() < 1.5
+
+    def test_no_known_pixel_gives_zero(self):
+        image, mask, parsing = self.scene()
+        filled = ParsingGuidedFill()([image, np.ones_like(mask), parsing])
+        assert not np.array(filled).any()
 
 
 class TestHoleBoxes:

@@ -1,10 +1,11 @@
 """The few layers that Keras lacks."""
 
 from portrait_tf.layers.boxes import crop_and_resize, hole_boxes
-from portrait_tf.layers.prefill import PushPull
+from portrait_tf.layers.prefill import ParsingGuidedFill, PushPull
 from portrait_tf.layers.upsampling import PixelShuffle, Upsample, resize_bilinear
 
 __all__ = [
+    "ParsingGuidedFill",
     "PixelShuffle",
     "PushPull",
     "Upsample",

@@ -8,12 +8,12 @@ import keras
 from keras import layers
 
 from portrait_tf.labels import NUM_LABELS
-from portrait_tf.layers import PixelShuffle, PushPull
+from portrait_tf.layers import ParsingGuidedFill, PixelShuffle, PushPull
 from portrait_tf.models.blocks import (
     check_size,
     global_context,
-    normalised_conv,
-    residual_block,
+    plain_conv,
+    plain_residual_block,
 )
 
 
@@ -25,14 +25,16 @@ class CompletionNetwork(keras.Model):
     1808.07757, stage 2), the dilated middle Iizuka et al. (*Globally and Locally
     Consistent Image Completion*, SIGGRAPH 2017). The paper's layer table is not known
     to us: widths, skips and pixel-shuffle ends are our choice, made so that no
-    convolution runs at full resolution. So is `prefill`: the network adds to a smooth
-    guess, so that it starts without a seam.
+    convolution runs at full resolution. So are `prefill`, a smooth guess that the
+    network adds to, so that it starts without a seam, and the lack of normalisation.
 
     Args:
         size: Height and width; multiples of 8.
         widths: Channels at strides 2, 4 and 8.
         dilations: One residual block of the middle, at stride 8, each.
-        prefill: Whether the output is a difference to a push-pull filling.
+        prefill: What the output is a difference to: `parsing`, each label's colours
+            spread over its part of the hole; `plain`, a membrane; `none`, the photo
+            with its hole.
 
     Call with `{"image": [B, H, W, 3], "parsing": [B, H, W, 20], "mask": [B, H, W, 1]}`.
     Returns `{"painted": [B, H, W, 3]}`, the whole photo repainted, not clipped.
@@ -50,7 +52,7 @@ class CompletionNetwork(keras.Model):
         size: tuple[int, int] = (192, 128),
         widths: tuple[int, int, int] = (32, 64, 128),
         dilations: tuple[int, ...] = (1, 2, 4, 8, 2, 1),
-        prefill: bool = True,
+        prefill: str = "parsing",
         **kwargs: object,
     ) -> None:
         check_size(size, 8)
@@ -58,25 +60,30 @@ class CompletionNetwork(keras.Model):
         image = keras.Input((*size, 3), name="image")
         parsing = keras.Input((*size, NUM_LABELS), name="parsing")
         mask = keras.Input((*size, 1), name="mask")
-        start = PushPull(name="prefill")([image, mask]) if prefill else image
+        if prefill == "parsing":
+            start = ParsingGuidedFill(name="prefill")([image, mask, parsing])
+        elif prefill == "plain":
+            start = PushPull(name="prefill")([image, mask])
+        else:
+            start = image
         x = layers.Concatenate(name="inputs")([start, parsing, mask])
-        x = normalised_conv(x, widths[0], "stride2", kernel_size=5, strides=2)
+        x = plain_conv(x, widths[0], "stride2", kernel_size=5, strides=2)
         stride2 = x
-        x = normalised_conv(x, widths[1], "stride4_down", strides=2)
-        x = normalised_conv(x, widths[1], "stride4")
+        x = plain_conv(x, widths[1], "stride4_down", strides=2)
+        x = plain_conv(x, widths[1], "stride4")
         stride4 = x
-        x = normalised_conv(x, widths[2], "stride8", strides=2)
+        x = plain_conv(x, widths[2], "stride8", strides=2)
         for index, dilation in enumerate(dilations):
-            x = residual_block(x, f"middle_block{index + 1}", dilation)
+            x = plain_residual_block(x, f"middle_block{index + 1}", dilation)
         x = global_context(x, "context")
         x = layers.Conv2D(4 * widths[1], 1, name="decode4_enlarge")(x)
         x = PixelShuffle(2, name="decode4_shuffle")(x)
         x = layers.Concatenate(name="decode4_skip")([x, stride4])
-        x = normalised_conv(x, widths[1], "decode4")
+        x = plain_conv(x, widths[1], "decode4")
         x = layers.Conv2D(4 * widths[0], 1, name="decode2_enlarge")(x)
         x = PixelShuffle(2, name="decode2_shuffle")(x)
         x = layers.Concatenate(name="decode2_skip")([x, stride2])
-        x = normalised_conv(x, widths[0], "decode2")
+        x = plain_conv(x, widths[0], "decode2")
         x = layers.Conv2D(
             12, 3, padding="same", kernel_initializer="zeros", name="painted_conv"
         )(x)

@@ -136,6 +136,7 @@ def train(
     trainer.compile(jit_compile=False)
     saver = Checkpoints(checkpoint, training.checkpoint_minutes)
     history = []
+    curves = keras.callbacks.CSVLogger(str(folder / "log.csv"), append=True)
     try:
         for start, stop in segments(
             trainer.step, training.steps, training.steps_per_epoch, trainer
@@ -155,7 +156,7 @@ def train(
                 validation_data=validation,
                 callbacks=[
                     saver,
-                    keras.callbacks.CSVLogger(str(folder / "log.csv"), append=True),
+                    curves,
                     *(callbacks or []),
                 ],
                 shuffle=False,
@@ -174,7 +175,10 @@ def train(
         raise
     except Exception as error:
         reraise_data_error(error)
-        raise
+    finally:
+        # Keras closes it at the end of a `fit` that was not broken off.
+        if curves.csv_file is not None:
+            curves.csv_file.close()
     return history
 
 

@@ -91,7 +91,7 @@ def test_a_run_in_two_parts_ends_as_one_in_one(
     stage, parsing_run, tiny_config, portraits, tmp_path
 ):
     source = parsing_run[0] if stage == "completion" else None
-    whole = train_stage(
+    train_stage(
         stage, tiny_config, portraits, tmp_path / "whole", None, source, verbose=0
     )
     # Three steps: in the middle of an epoch, and of stage 2's critics phase.
@@ -105,10 +105,9 @@ def test_a_run_in_two_parts_ends_as_one_in_one(
         )
     patched.undo()
     assert arrays_of(tmp_path / "parts", stage)[1]["step"] == 3
-    rest = train_stage(
+    train_stage(
         stage, tiny_config, portraits, tmp_path / "parts", None, source, verbose=0
     )
-    assert rest[-1]["loss"] == pytest.approx(whole[-1]["loss"], rel=1e-3)
     one, two = (arrays_of(tmp_path / name, stage) for name in ("whole", "parts"))
     assert one[1] == two[1] and one[1]["kind"] == original.__name__
     assert_equal_states(one[0], two[0])
