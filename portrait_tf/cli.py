@@ -480,7 +480,7 @@ def check(
             table.add_row(label, f"{one['pixels']:.3f}", str(one["photos"]))
         console.print(table)
         for name, message in found["broken"].items():
-            console.print(f"  [red]broken[/] {name}: {message}")
+            console.print(f"  [red]broken[/] {name}: {message}", soft_wrap=True)
         broken += len(found["broken"])
     if broken:
         console.print(f"{broken} broken")

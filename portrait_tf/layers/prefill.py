@@ -103,8 +103,11 @@ class ParsingGuidedFill(keras.layers.Layer):
     the labels' answers are mixed by the parsing map. A label that is not seen anywhere
     takes the colours of whatever is near. What this gets wrong at the known pixels is
     then taken as a membrane and added, so that there is no seam. Label colours are
-    smooth and spread at half and quarter resolution. Our choice: it gives the network
-    the paper's idea, that structure guides colour, before anything is learned.
+    smooth and spread at quarter resolution, where many relaxations cost little; too few
+    leave a bias towards far colours.
+
+    Our choice: it gives the network the paper's idea, that structure guides colour,
+    before anything is learned.
 
     Args:
         levels: Halvings of the membrane's pyramid.
@@ -119,8 +122,8 @@ class ParsingGuidedFill(keras.layers.Layer):
     def __init__(
         self,
         levels: int = 8,
-        relaxations: int = 4,
-        label_relaxations: int = 12,
+        relaxations: int = 8,
+        label_relaxations: int = 40,
         **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
