@@ -58,8 +58,12 @@ def diffuse(values: object, weights: object, levels: int, relaxations: int) -> o
         unknown = 1.0 - spread(level[..., -groups:])
         size = tuple(ops.shape(level)[1:3])
         filled = known + unknown * resize_bilinear(filled, size)
-        for _ in range(relaxations):
-            filled = known + unknown * ops.average_pool(filled, 3, 1, padding="same")
+
+        # A loop in the graph: hundreds of copies of its body would bloat an export.
+        def relax(_: object, values: object, known=known, unknown=unknown) -> object:  # noqa: ANN001
+            return known + unknown * ops.average_pool(values, 3, 1, padding="same")
+
+        filled = ops.fori_loop(0, relaxations, relax, filled)
     return filled
 
 
@@ -123,7 +127,7 @@ class ParsingGuidedFill(keras.layers.Layer):
         self,
         levels: int = 8,
         relaxations: int = 8,
-        label_relaxations: int = 40,
+        label_relaxations: int = 80,
         **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
