@@ -27,6 +27,7 @@ from portrait_tf.drawing import contact_sheet, show_hole
 from portrait_tf.labels import colour_parsing
 from portrait_tf.masks import body_part_mask, border_mask, stroke_mask
 from portrait_tf.photos import extend_photo, write_png
+from portrait_tf.startup import load_tensorflow
 from serving.client import PortraitClient
 
 matplotlib.use("Agg")
@@ -230,6 +231,7 @@ def main() -> None:
     for part in ("models", "pictures", "portraits", "run"):
         shutil.rmtree(out / part, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
+    load_tensorflow()
     run("export", "bundled", out / "models")
     with served(out / "models") as address:
         entries = complete_all(out, address)
