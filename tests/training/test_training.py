@@ -231,7 +231,7 @@ class TestOverfit:
     def test_stage_1(self, tiny_config, portraits):
         config = with_changes(
             tiny_config,
-            ["parsing.training.steps=150", "parsing.training.batch_size=4",
+            ["parsing.training.steps=500", "parsing.training.batch_size=4",
              "parsing.network.widths=[16,32,48,64]",
              "parsing.training.optimizer.learning_rate=0.01",
              "masks.strokes=0", "masks.body_part=0", "masks.border=0"],
@@ -239,23 +239,24 @@ class TestOverfit:
         keras.utils.set_random_seed(0)
         trainer = ParsingTrainer(build_network("parsing", config), config)
         trainer.compile(jit_compile=False)
-        data = training_dataset(portraits, config, 4, 0, 150, 0)
+        data = training_dataset(portraits, config, 4, 0, 500, 0)
         history = trainer.fit(
-            data, epochs=5, steps_per_epoch=30, verbose=0, shuffle=False
+            data, epochs=5, steps_per_epoch=100, verbose=0, shuffle=False
         ).history
-        assert history["loss"][-1] < 0.4 * history["loss"][0]
-        assert history["miou"][-1] > 0.5
-        assert history["miou_hole"][-1] > 0.3
-        assert history["pckh"][-1] > 0.8
+        assert history["loss"][-1] < 0.1 * history["loss"][0]
+        assert history["miou"][-1] > 0.9
+        assert history["miou_hole"][-1] > 0.9
+        # Cells of four pixels are coarser than half a head here: PCKh stays low.
+        assert history["pose_loss"][-1] < 0.1 * history["pose_loss"][0]
 
     def test_stage_2(self, tiny_config, portraits):
         config = with_changes(
             tiny_config,
-            ["completion.training.steps=150", "completion.training.batch_size=4",
+            ["completion.training.steps=300", "completion.training.batch_size=4",
              "completion.network.widths=[16,32,48]",
              "completion.predicted_parsing=0",
              "completion.training.optimizer.learning_rate=0.01",
-             "completion.schedule.reconstruction_steps=150",
+             "completion.schedule.reconstruction_steps=300",
              "masks.strokes=0", "masks.body_part=0", "masks.border=0"],
         )  # fmt: skip
         keras.utils.set_random_seed(0)
@@ -265,9 +266,9 @@ class TestOverfit:
             config,
         )
         trainer.compile(jit_compile=False)
-        data = training_dataset(portraits, config, 4, 0, 150, 0)
+        data = training_dataset(portraits, config, 4, 0, 300, 0)
         history = trainer.fit(
-            data, epochs=5, steps_per_epoch=30, verbose=0, shuffle=False
+            data, epochs=5, steps_per_epoch=60, verbose=0, shuffle=False
         ).history
         assert history["l1_hole"][-1] < 0.6 * history["l1_hole"][0]
         assert history["psnr_hole"][-1] > history["psnr_hole"][0] + 3
