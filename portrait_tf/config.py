@@ -262,7 +262,7 @@ def load_config(path: str | pathlib.Path) -> Config:
     """Reads a YAML file.
 
     Args:
-        path: A file, or the name of a bundled config without extension (`demo`).
+        path: A file of `configs/`, or your own.
 
     Raises:
         PortraitError: The file is missing, is no YAML, or does not fit the schema.

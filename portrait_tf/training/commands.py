@@ -1,6 +1,5 @@
 """Training of either stage from files to files; what the command line runs."""
 
-import itertools
 import logging
 import pathlib
 
@@ -79,7 +78,7 @@ def train_stage(
         batches = validation_dataset(
             validation_reader, config, _PREVIEW_PHOTOS, _PREVIEW_PHOTOS, config.seed
         )
-        batch = next(itertools.islice(batches.as_numpy_iterator(), 0, 1))
+        batch = next(batches.as_numpy_iterator())
         callbacks.append(Preview(run / stage / "preview.png", *previewed, batch))
     return train(
         trainer,
