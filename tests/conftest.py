@@ -24,18 +24,18 @@ def portraits() -> list:
     return [synthetic_portrait(seed, (64, 64)) for seed in (0, 1, 2, 3)]
 
 
-@pytest.fixture
-def tiny_pipeline(tiny_config):
+@pytest.fixture(scope="session")
+def tiny_pipeline():
     """Both networks with random weights, so that every pixel of a hole is painted."""
     from portrait_tf.pipeline import Pipeline
     from portrait_tf.training.run import build_network
 
     keras.utils.set_random_seed(0)
-    parsing = build_network("parsing", tiny_config)
-    completion = build_network("completion", tiny_config)
+    config = parse_config(TINY)
+    networks = [build_network(stage, config) for stage in ("parsing", "completion")]
     rng = np.random.default_rng(0)
-    for network in (parsing, completion):
+    for network in networks:
         network.set_weights(
             [w + rng.normal(0, 0.05, w.shape) for w in network.get_weights()]
         )
-    return Pipeline(parsing, completion)
+    return Pipeline(*networks)

@@ -30,30 +30,9 @@ def photo_and_mask(size, seed=0):
 
 
 @pytest.fixture(scope="module")
-def pipeline():
-    import keras
-    from tiny import TINY
-
-    from portrait_tf.config import parse_config
-    from portrait_tf.pipeline import Pipeline
-    from portrait_tf.training.run import build_network
-
-    keras.utils.set_random_seed(0)
-    networks = [
-        build_network(stage, parse_config(TINY)) for stage in ("parsing", "completion")
-    ]
-    rng = np.random.default_rng(0)
-    for network in networks:
-        network.set_weights(
-            [w + rng.normal(0, 0.05, w.shape) for w in network.get_weights()]
-        )
-    return Pipeline(*networks)
-
-
-@pytest.fixture(scope="module")
-def models(pipeline, tmp_path_factory):
+def models(tiny_pipeline, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    assert export_pipeline(pipeline, folder) == folder / "1"
+    assert export_pipeline(tiny_pipeline, folder) == folder / "1"
     return folder
 
 
@@ -75,9 +54,9 @@ def server(models):
 
 
 @pytest.mark.parametrize("size", [(32, 32), (61, 47), (150, 200)])
-def test_grpc_answers_as_keras_does(pipeline, server, size):
+def test_grpc_answers_as_keras_does(tiny_pipeline, server, size):
     photo, mask = photo_and_mask(size)
-    expected = pipeline(photo[None], mask[None, ..., None])
+    expected = tiny_pipeline(photo[None], mask[None, ..., None])
     with PortraitClient(server) as client:
         client.wait_until_available()
         plain = client.complete(photo, mask)
@@ -95,7 +74,7 @@ def test_grpc_answers_as_keras_does(pipeline, server, size):
         np.testing.assert_array_equal(found[mask == 0], photo[mask == 0])
 
 
-def test_photos_of_different_sizes_in_one_encoded_batch(pipeline, models):
+def test_photos_of_different_sizes_in_one_encoded_batch(tiny_pipeline, models):
     pairs = [
         photo_and_mask(size, seed) for seed, size in enumerate([(40, 30), (33, 64)])
     ]
@@ -107,7 +86,9 @@ def test_photos_of_different_sizes_in_one_encoded_batch(pipeline, models):
     }
     answer = run_signature(models / "1", requests)["encoded"]
     for index, (photo, mask) in enumerate(pairs):
-        wanted = pipeline(photo[None], mask[None, ..., None])["completed"].numpy()[0]
+        wanted = tiny_pipeline(photo[None], mask[None, ..., None])["completed"].numpy()[
+            0
+        ]
         found = decode(answer["completed_bytes"][index])
         assert np.abs(found.astype(int) - wanted).max() <= 1
 
@@ -176,7 +157,7 @@ def test_signatures_have_the_documented_names_and_types(models):
     }
 
 
-def test_in_process_engine_takes_the_highest_version(models, pipeline, tmp_path):
+def test_in_process_engine_takes_the_highest_version(models, tiny_pipeline, tmp_path):
     photo, mask = photo_and_mask((30, 20))
     completed, parsing = SavedModelEngine(models).complete(photo, mask)
     assert completed.shape == photo.shape and parsing.shape == mask.shape
@@ -184,7 +165,7 @@ def test_in_process_engine_takes_the_highest_version(models, pipeline, tmp_path)
         SavedModelEngine(tmp_path)
 
 
-def test_a_wrong_export_is_not_published(pipeline, tmp_path, monkeypatch):
+def test_a_wrong_export_is_not_published(tiny_pipeline, tmp_path, monkeypatch):
     """Written with other weights than it is compared with, it must be found out."""
     write = saved_model._write
 
@@ -199,21 +180,21 @@ def test_a_wrong_export_is_not_published(pipeline, tmp_path, monkeypatch):
 
     monkeypatch.setattr(saved_model, "_write", write_wrong)
     with pytest.raises(RuntimeError, match="it was not published"):
-        export_pipeline(pipeline, tmp_path / "models")
+        export_pipeline(tiny_pipeline, tmp_path / "models")
     assert list((tmp_path / "models").iterdir()) == []
 
 
-def test_the_next_number_is_taken_and_others_stay(pipeline, tmp_path, monkeypatch):
+def test_the_next_number_is_taken_and_others_stay(tiny_pipeline, tmp_path, monkeypatch):
     monkeypatch.setattr(saved_model, "_write", lambda _, folder: (folder / "x").touch())
     monkeypatch.setattr(saved_model, "check_export", lambda *_: None)
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "file").touch()
     (tmp_path / "notes").mkdir()
-    assert export_pipeline(pipeline, tmp_path).name == "8"
+    assert export_pipeline(tiny_pipeline, tmp_path).name == "8"
     assert (tmp_path / "7" / "file").exists()
 
 
-def test_an_unwritable_folder_is_named(pipeline, tmp_path):
+def test_an_unwritable_folder_is_named(tiny_pipeline, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(PortraitError, match="file: cannot write the export there"):
-        export_pipeline(pipeline, tmp_path / "file")
+        export_pipeline(tiny_pipeline, tmp_path / "file")
