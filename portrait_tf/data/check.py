@@ -18,6 +18,7 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.labels import LABELS, NUM_LABELS, VOID_LABEL
 
 _HEIGHT = 192
+_LEAST_WIDTH = 100  # a name needs room
 _IN_A_ROW = 3
 
 
@@ -108,7 +109,8 @@ def _show(sample: Sample) -> list[np.ndarray]:
 
 def _pad(picture: np.ndarray) -> np.ndarray:
     below = _HEIGHT - picture.shape[0]
-    return np.pad(picture, ((0, below), (0, 0), (0, 0)), constant_values=255)
+    right = max(0, _LEAST_WIDTH - picture.shape[1])
+    return np.pad(picture, ((0, below), (0, right), (0, 0)), constant_values=255)
 
 
 def sample_sheet(

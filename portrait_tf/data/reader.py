@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 
 
 class NoSplitError(PortraitError):
-    """The data set is there, but it does not have this split."""
+    """The data set does not have this split, or nothing is in it."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ class PhotoFolder(DatasetReader):
         return (*files, *self._settings)
 
     def _refuse_without_photos(self) -> NoReturn:
-        raise PortraitError(
+        raise NoSplitError(
             f"{self._images}: expected photos ({', '.join(PHOTO_EXTENSIONS)}), "
             "found none"
         )

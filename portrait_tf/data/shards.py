@@ -15,20 +15,18 @@ record, TFRecord's own checksums too): any sample is one read away, and is check
 
 import contextlib
 import hashlib
-import json
 import os
 import pathlib
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
 import pydantic
 from pydantic import Field
 
-from portrait_tf.config import Section, parse_section
 from portrait_tf.data.reader import SPLITS, DatasetReader, NoSplitError, Progress, Split
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
@@ -53,7 +51,14 @@ _HEADER, _FOOTER = 12, 4
 _AT_ONCE = 32
 
 
-class Record(Section):
+class _Part(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+
+AnyPart = TypeVar("AnyPart", bound=_Part)
+
+
+class Record(_Part):
     """Where a sample is in its shard: `offset` and `length` are those of the record."""
 
     name: str
@@ -62,7 +67,7 @@ class Record(Section):
     crc32: int
 
 
-class Shard(Section):
+class Shard(_Part):
     """A file of records.
 
     `source` is a digest of the files and settings it was made from; `broken` has the
@@ -76,7 +81,7 @@ class Shard(Section):
     broken: dict[str, str]
 
 
-class SplitShards(Section):
+class SplitShards(_Part):
     """The shards of a split; `left_out` is that of the source's reader."""
 
     count: int
@@ -84,7 +89,7 @@ class SplitShards(Section):
     shards: list[Shard]
 
 
-class Settings(Section):
+class Settings(_Part):
     """What shapes the shards, beside the data."""
 
     layout: str
@@ -92,7 +97,7 @@ class Settings(Section):
     photos_per_shard: int
 
 
-class Manifest(Section):
+class Manifest(_Part):
     """What `shards.json` holds."""
 
     version: Literal[1]
@@ -100,18 +105,23 @@ class Manifest(Section):
     splits: dict[Split, SplitShards]
 
 
-def _load(model: type, path: pathlib.Path):  # noqa: ANN202
+def _load(model: type[AnyPart], path: pathlib.Path) -> AnyPart:
     try:
-        values = json.loads(path.read_bytes())
+        return model.model_validate_json(path.read_bytes())
     except OSError as error:
         raise PortraitError(f"{path}: cannot read: {error.strerror}") from None
-    except ValueError:
-        raise PortraitError(f"{path}: expected JSON, received something else") from None
-    return parse_section(model, values, str(path))
+    except pydantic.ValidationError as error:
+        # One is enough: a manifest has a line for each sample.
+        first = error.errors(include_input=False, include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise PortraitError(
+            f"{path}: expected what `portrait-tf data shards` writes, in version "
+            f"{VERSION}; '{key}': {first['msg']}"
+        ) from None
 
 
-def _dump(values: pydantic.BaseModel) -> bytes:
-    return (json.dumps(values.model_dump(mode="json"), indent=1) + "\n").encode()
+def _dump(values: _Part) -> bytes:
+    return (values.model_dump_json(indent=1) + "\n").encode()
 
 
 def _made_files(directory: pathlib.Path) -> Iterator[pathlib.Path]:
