@@ -269,6 +269,7 @@ def train(
     """Train a stage; the same command goes on after a stop."""
     from portrait_tf.config import load_config, with_changes
     from portrait_tf.data.open import open_dataset
+    from portrait_tf.data.reader import NoSplitError
 
     changes = list(set_ or [])
     if steps:
@@ -277,7 +278,7 @@ def train(
     training = open_dataset(data, "train", skip_broken=skip_broken)
     try:
         validation = open_dataset(data, "val", skip_broken=skip_broken)
-    except PortraitError as error:
+    except NoSplitError as error:
         typer.echo(f"no validation: {str(error).splitlines()[0]}", err=True)
         validation = None
     _load_tensorflow()
