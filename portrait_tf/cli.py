@@ -10,6 +10,7 @@ import json
 import logging
 import pathlib
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Annotated, Optional
 
@@ -56,7 +57,14 @@ ParsingOut = Annotated[
     typer.Option(help="Also write the coloured parsing map: a file, or a folder."),
 ]
 Data = Annotated[
-    pathlib.Path, typer.Option("--data", help="A data set in LIP's layout.")
+    pathlib.Path, typer.Option("--data", help="A data set; docs/data.md says which.")
+]
+DataFolder = Annotated[
+    pathlib.Path, typer.Argument(metavar="DIR", help="A data set's folder.")
+]
+Layout = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="lip, atr, cihp, folder or shards; found out by itself."),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Everything random follows from it.")]
 SkipBroken = Annotated[
@@ -260,16 +268,17 @@ def train(
 ) -> None:
     """Train a stage; the same command goes on after a stop."""
     from portrait_tf.config import load_config, with_changes
-    from portrait_tf.data.lip import LipDataset
+    from portrait_tf.data.open import open_dataset
+    from portrait_tf.data.reader import NoSplitError
 
     changes = list(set_ or [])
     if steps:
         changes.append(f"{stage.value}.training.steps={steps}")
     settings = with_changes(load_config(config), changes)
-    training = LipDataset(data, "train", skip_broken=skip_broken)
+    training = open_dataset(data, "train", skip_broken=skip_broken)
     try:
-        validation = LipDataset(data, "val", skip_broken=skip_broken)
-    except PortraitError as error:
+        validation = open_dataset(data, "val", skip_broken=skip_broken)
+    except NoSplitError as error:
         typer.echo(f"no validation: {str(error).splitlines()[0]}", err=True)
         validation = None
     _load_tensorflow()
@@ -308,12 +317,12 @@ def evaluate(
     skip_broken: SkipBroken = False,
 ) -> None:
     """Score a chain on fixed holes, beside classical methods."""
-    from portrait_tf.data.lip import LipDataset
+    from portrait_tf.data.open import open_dataset
     from portrait_tf.files import write_atomically
 
     if sum(map(bool, (run, model, server))) > 1:
         raise PortraitError("expected one of --run, --model and --server")
-    reader = LipDataset(data, split.value, skip_broken=skip_broken)
+    reader = open_dataset(data, split.value, skip_broken=skip_broken)
     _load_tensorflow()
     from portrait_tf import engines
     from portrait_tf.data.dataset import usable_reader
@@ -451,16 +460,33 @@ def synth(
 
 @data_app.command()
 def check(
-    directory: Annotated[pathlib.Path, typer.Argument(help="In LIP's layout.")],
+    directory: DataFolder,
+    out: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(
+            "-o", "--out", help="The picture of some samples; else DIR-check.png, here."
+        ),
+    ] = None,
+    json_out: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option("--json", help="Write the numbers to a file, too."),
+    ] = None,
+    layout: Layout = None,
 ) -> None:
     """Read a whole data set and say what is in it; 1 if anything is broken."""
     from rich.console import Console
     from rich.table import Table
 
-    from portrait_tf.data.lip import describe
+    from portrait_tf.data.check import describe, sample_sheet
+    from portrait_tf.data.open import open_splits
+    from portrait_tf.files import write_atomically
+    from portrait_tf.photos import write_png
 
-    with _progress("reading") as advance:
-        description = describe(directory, advance)
+    readers = open_splits(directory, layout=layout)
+    description = {}
+    for split, reader in readers.items():
+        with _progress(f"reading {split}") as advance:
+            description[split] = describe(reader, advance)
     console = Console(width=None if sys.stdout.isatty() else 100)
     broken = 0
     for split, found in description.items():
@@ -470,10 +496,14 @@ def check(
             for side in ("height", "width")
             if found[side]
         )
-        console.print(f"[bold]{split}[/]: {found['photos']} photos; {sizes}")
+        console.print(
+            f"[bold]{split}[/]: {found['photos']} photos; {sizes} "
+            f"(layout: {found['layout']})"
+        )
         console.print(
             f"  without a parsing map {found['missing_parsing']}, without a pose "
             f"{found['missing_poses']}, void pixels {found['void_pixels']:.2f} %"
+            + (f", left out {found['left_out']}" if found["left_out"] else "")
         )
         table = Table("label", "pixels (%)", "photos")
         for label, one in found["labels"].items():
@@ -482,9 +512,64 @@ def check(
         for name, message in found["broken"].items():
             console.print(f"  [red]broken[/] {name}: {message}", soft_wrap=True)
         broken += len(found["broken"])
+    for split in Split:
+        if split.value not in description:
+            console.print(f"[bold]{split.value}[/]: none")
+    sheet = sample_sheet(readers.values())
+    if sheet is not None:
+        path = out or _sheet_path(directory)
+        write_png(path, sheet)
+        console.print(f"some samples: {path}", soft_wrap=True)
+    if json_out:
+        write_atomically(json_out, json.dumps(description, indent=2).encode())
     if broken:
         console.print(f"{broken} broken")
         raise typer.Exit(1)
+
+
+def _sheet_path(directory: pathlib.Path) -> pathlib.Path:
+    """Here, but not inside the data set."""
+    folder, data = pathlib.Path.cwd(), directory.resolve()
+    if folder.is_relative_to(data):
+        folder = pathlib.Path(tempfile.gettempdir())
+    return folder / f"{data.name}-check.png"
+
+
+@data_app.command()
+def shards(
+    directory: DataFolder,
+    out_dir: Annotated[pathlib.Path, typer.Argument(help="A new folder.")],
+    size: Annotated[
+        Optional[tuple[int, int]],  # noqa: UP045
+        typer.Option(
+            metavar="HEIGHT WIDTH", help="Make photos that exceed it smaller."
+        ),
+    ] = None,
+    photos_per_shard: Annotated[
+        int, typer.Option(min=1, help="Samples in a file.")
+    ] = 1000,
+    skip_broken: SkipBroken = False,
+    layout: Layout = None,
+) -> None:
+    """Pack a data set into TFRecord files; the same command goes on after a stop."""
+    from portrait_tf.data.open import open_splits
+    from portrait_tf.data.shards import write_shards
+
+    if size and min(size) < 16:
+        raise PortraitError(f"--size: expected at least 16 16, received {size}")
+    readers = open_splits(directory, skip_broken, layout)
+    _load_tensorflow()
+    with _progress("packing") as advance:
+        manifest, kept = write_shards(readers, out_dir, size, photos_per_shard, advance)
+    for split, found in manifest.splits.items():
+        broken = {name: m for one in found.shards for name, m in one.broken.items()}
+        typer.echo(
+            f"{split}: {found.count} samples in {len(found.shards)} shards; "
+            f"{len(broken)} broken left out"
+        )
+        for name, message in broken.items():
+            typer.echo(f"  {name}: {message}", err=True)
+    typer.echo(f"{kept} shards were there already; written to {out_dir}")
 
 
 def _version(value: bool) -> None:

@@ -7,7 +7,7 @@ valid one.
 
 import difflib
 import pathlib
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import pydantic
 import yaml
@@ -25,6 +25,9 @@ class Section(pydantic.BaseModel):
     """Base of all sections: strict about names, checked on assignment."""
 
     model_config = pydantic.ConfigDict(extra="forbid", validate_assignment=True)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 class AugmentationConfig(Section):
@@ -212,19 +215,18 @@ class Config(Section):
         return size
 
 
-def _valid_keys(location: tuple) -> list[str]:
-    model = Config
+def _valid_keys(model: type[Section], location: tuple) -> list[str]:
     for part in location[:-1]:
         field = getattr(model, "model_fields", {}).get(part)
         model = field.annotation if field else None
     return list(getattr(model, "model_fields", {}))
 
 
-def _explain(error: dict) -> str:
+def _explain(model: type[Section], error: dict) -> str:
     location = error["loc"]
     key = ".".join(map(str, location))
     if error["type"] == "extra_forbidden":
-        valid = _valid_keys(location)
+        valid = _valid_keys(model, location)
         near = difflib.get_close_matches(str(location[-1]), valid, n=1, cutoff=0.4)
         hint = (
             f"did you mean '{near[0]}'?"
@@ -236,10 +238,11 @@ def _explain(error: dict) -> str:
     return f"'{key}': {message} (received {error['input']!r})"
 
 
-def parse_config(values: dict, source: str = "config") -> Config:
-    """Checks plain values against the schema.
+def parse_section(model: type[AnySection], values: dict, source: str) -> AnySection:
+    """Checks plain values against a schema.
 
     Args:
+        model: The schema.
         values: What a YAML file holds.
         source: Name of the file, for the message.
 
@@ -251,18 +254,27 @@ def parse_config(values: dict, source: str = "config") -> Config:
             f"{source}: expected keys and values, received {type(values).__name__}"
         )
     try:
-        return Config.model_validate(values)
+        return model.model_validate(values)
     except pydantic.ValidationError as error:
         raise PortraitError(
-            f"{source}: " + "; ".join(_explain(one) for one in error.errors())
+            f"{source}: " + "; ".join(_explain(model, one) for one in error.errors())
         ) from None
 
 
-def load_config(path: str | pathlib.Path) -> Config:
+def parse_config(values: dict, source: str = "config") -> Config:
+    """Checks an experiment's plain values, as `parse_section` does."""
+    return parse_section(Config, values, source)
+
+
+def load_section(
+    model: type[AnySection], path: str | pathlib.Path, kind: str
+) -> AnySection:
     """Reads a YAML file.
 
     Args:
-        path: A file of `configs/`, or your own.
+        model: The schema.
+        path: The file.
+        kind: What the file is, for the message.
 
     Raises:
         PortraitError: The file is missing, is no YAML, or does not fit the schema.
@@ -272,13 +284,18 @@ def load_config(path: str | pathlib.Path) -> Config:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise PortraitError(f"{path}: cannot read the config: {reason}") from None
+        raise PortraitError(f"{path}: cannot read the {kind}: {reason}") from None
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise PortraitError(f"{path}: not a YAML file: {reason}") from None
-    return parse_config({} if values is None else values, str(path))
+    return parse_section(model, {} if values is None else values, str(path))
+
+
+def load_config(path: str | pathlib.Path) -> Config:
+    """Reads an experiment's YAML file, as `load_section` does."""
+    return load_section(Config, path, "config")
 
 
 def with_changes(config: Config, changes: list[str]) -> Config:

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from portrait_tf.labels import BONES
+from portrait_tf.labels import BONES, LABELS, PALETTE, colour_parsing
 
 _CAPTION = 18
 
@@ -41,6 +41,41 @@ def draw_joints(photo: np.ndarray, joints: np.ndarray) -> np.ndarray:
     return picture
 
 
+def overlay_parsing(photo: np.ndarray, parsing: np.ndarray) -> np.ndarray:
+    """Lays the coloured label map over a photo, whose background stays as it is.
+
+    Args:
+        photo: RGB `uint8` `[H, W, 3]`.
+        parsing: LIP's labels, `uint8` `[H, W]`; void is grey.
+    """
+    mixed = cv2.addWeighted(photo, 0.45, colour_parsing(parsing), 0.55, 0)
+    return np.where((parsing > 0)[..., None], mixed, photo)
+
+
+def caption(picture: np.ndarray, text: str) -> np.ndarray:
+    """Adds a white strip with a line of text below a picture `[H, W, 3]`."""
+    strip = np.full((_CAPTION, picture.shape[1], 3), 255, np.uint8)
+    _write(strip, text, (1, 13), 0.36)
+    return np.vstack([picture, strip])
+
+
+def label_legend(width: int) -> np.ndarray:
+    """LIP's labels with their colours, in as many rows as a width needs.
+
+    Returns:
+        RGB `uint8` `[H, width, 3]`.
+    """
+    cell = 122
+    columns = max(1, width // cell)
+    rows = -(-len(LABELS) // columns)
+    legend = np.full((rows * _CAPTION + 6, width, 3), 255, np.uint8)
+    for index, (label, colour) in enumerate(zip(LABELS, PALETTE, strict=True)):
+        x, y = 6 + index % columns * cell, index // columns * _CAPTION
+        legend[y + 3 : y + 15, x : x + 12] = colour
+        _write(legend, label, (x + 17, y + 13), 0.4)
+    return legend
+
+
 def contact_sheet(
     rows: list[list[np.ndarray]], titles: list[str], height: int = 192
 ) -> np.ndarray:
@@ -70,10 +105,7 @@ def contact_sheet(
     )
     x = gap
     for column, (title, width) in enumerate(zip(titles, widths, strict=True)):
-        cv2.putText(
-            sheet, title, (x, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1,
-            cv2.LINE_AA,
-        )  # fmt: skip
+        _write(sheet, title, (x, 14), 0.42)
         for index, row in enumerate(scaled):
             picture = row[column]
             y = _CAPTION + gap + index * (height + gap)
@@ -81,6 +113,11 @@ def contact_sheet(
             sheet[y : y + height, left : left + picture.shape[1]] = picture
         x += width + gap
     return sheet
+
+
+def _write(picture: np.ndarray, text: str, place: tuple[int, int], size: float) -> None:
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(picture, text, place, font, size, (0, 0, 0), 1, cv2.LINE_AA)
 
 
 def _fit(picture: np.ndarray, height: int) -> np.ndarray:

@@ -33,6 +33,37 @@ NUM_LABELS = len(LABELS)
 VOID_LABEL = 255
 """Pixels of this value have no label: they count in no loss and in no score."""
 
+VOID_NAME = "void"
+"""What stands for `VOID_LABEL` where a label's name is expected."""
+
+ATR_TO_LIP = {
+    "Background": "Background",
+    "Hat": "Hat",
+    "Hair": "Hair",
+    "Sunglasses": "Sunglasses",
+    "Upper-clothes": "UpperClothes",
+    "Skirt": "Skirt",
+    "Pants": "Pants",
+    "Dress": "Dress",
+    "Belt": VOID_NAME,
+    "Left-shoe": "LeftShoe",
+    "Right-shoe": "RightShoe",
+    "Face": "Face",
+    "Left-leg": "LeftLeg",
+    "Right-leg": "RightLeg",
+    "Left-arm": "LeftArm",
+    "Right-arm": "RightArm",
+    "Bag": "Background",
+    "Scarf": "Scarf",
+}
+"""ATR's 18 labels in ATR's order, and LIP's name of each.
+
+LIP has neither bag nor belt. A bag is no part of the body: in LIP, what a person
+carries is background. A belt lies on the body, so as background it would teach a gap at
+the waist; it belongs to the garment above or below it, and the map does not say which:
+void. ATR does not tell coats, gloves, socks and jumpsuits from other clothes.
+"""
+
 JOINTS = (
     "R_Ankle",
     "R_Knee",

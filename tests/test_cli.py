@@ -153,10 +153,14 @@ def lip(tmp_path):
     return tmp_path / "lip"
 
 
-def test_data_synth_and_check(lip):
-    code, output = run("data", "check", lip)
+def test_data_synth_and_check(lip, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, output = run("data", "check", lip, "--json", "found.json")
     assert code == 0
     assert "train: 3 photos" in output and "val: 2 photos" in output
+    assert str(tmp_path / "lip-check.png") in output
+    assert read_photo(tmp_path / "lip-check.png").shape[1] > 64
+    assert json.loads((tmp_path / "found.json").read_text())["val"]["photos"] == 2
     assert "RightShoe" in output
     photo = next((lip / "TrainVal_images" / "val_images").iterdir())
     photo.write_bytes(photo.read_bytes()[:200])

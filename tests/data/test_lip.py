@@ -1,11 +1,16 @@
 import json
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 
-from portrait_tf.data.lip import LipDataset, describe, read_parsing, read_photo
+from portrait_tf.data.check import describe
+from portrait_tf.data.label_maps import read_parsing
+from portrait_tf.data.lip import LipDataset
+from portrait_tf.data.open import open_splits
 from portrait_tf.errors import PortraitError
+from portrait_tf.photos import read_photo
 
 HEIGHT, WIDTH = 24, 16
 
@@ -202,15 +207,11 @@ def test_label_map_with_three_equal_channels(folder):
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
-    import zlib
-
     checksum = zlib.crc32(kind + data).to_bytes(4, "big")
     return len(data).to_bytes(4, "big") + kind + data + checksum
 
 
 def palette_png(indices: np.ndarray, palette: np.ndarray) -> bytes:
-    import zlib
-
     height, width = indices.shape
     header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x03\0\0\0"
     rows = b"".join(b"\0" + row.tobytes() for row in indices)
@@ -236,9 +237,19 @@ def test_coloured_label_map_gives_its_indices(tmp_path):
 
 def test_coloured_label_map_with_a_repeated_colour(tmp_path):
     path = tmp_path / "map.png"
-    path.write_bytes(palette_png(label_map(), np.zeros((20, 3))))
-    with pytest.raises(PortraitError, match=r"map\.png: expected a colour of its own"):
-        read_parsing(path)
+    path.write_bytes(palette_png(label_map(), np.zeros((256, 3))))
+    np.testing.assert_array_equal(read_parsing(path), label_map())
+
+
+def test_coloured_label_map_of_few_bits(tmp_path):
+    path = tmp_path / "map.png"
+    labels = np.arange(16, dtype=np.uint8).reshape(2, 8)
+    packed = labels[:, ::2] << 4 | labels[:, 1::2]
+    data = bytearray(palette_png(packed, np.zeros((16, 3))))
+    data[16:29] = b"\0\0\0\x08\0\0\0\x02\x04\x03\0\0\0"
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    path.write_bytes(data)
+    np.testing.assert_array_equal(read_parsing(path), labels)
 
 
 def test_directory_without_the_files_prints_the_layout(tmp_path):
@@ -246,8 +257,9 @@ def test_directory_without_the_files_prints_the_layout(tmp_path):
         LipDataset(tmp_path)
     assert "TrainVal_parsing_annotations/" in str(error.value)
     assert str(tmp_path) in str(error.value)
-    with pytest.raises(PortraitError, match="neither train_images nor val_images"):
-        describe(tmp_path)
+    with pytest.raises(PortraitError, match="found nothing; expected one of") as error:
+        open_splits(tmp_path)
+    assert "TrainVal_parsing_annotations/" in str(error.value)
 
 
 def test_folder_without_photos(folder):
@@ -395,7 +407,8 @@ def test_scan_and_usable(folder):
 
 def test_describe(folder):
     Folder(folder.root, split="val").photo("2_b").write_bytes(b"")
-    description = describe(folder.root)
+    readers = open_splits(folder.root)
+    description = {split: describe(reader) for split, reader in readers.items()}
     json.dumps(description)
     train, val = description["train"], description["val"]
     assert train["photos"] == 3
@@ -403,6 +416,7 @@ def test_describe(folder):
     assert train["width"]["median"] == 16
     assert train["missing_poses"] == train["missing_parsing"] == 1
     assert train["broken"] == {}
+    assert train["layout"] == "lip" and train["left_out"] == 0
     assert train["labels"]["Face"]["photos"] == 2
     assert train["labels"]["Face"]["pixels"] == pytest.approx(100 * 48 / (23 * 16))
     assert train["labels"]["Hat"] == {"pixels": 0, "photos": 0}
@@ -415,7 +429,7 @@ def test_describe(folder):
 def test_describe_where_every_photo_is_broken(folder):
     for name in folder.names:
         folder.photo(name).write_bytes(b"")
-    train = describe(folder.root)["train"]
+    train = describe(folder.read())
     assert train["photos"] == 0
     assert train["height"] is None
     assert len(train["broken"]) == 3

@@ -1,0 +1,77 @@
+"""Reads LIP's pose files: no header, `name.jpg,x1,y1,v1,...,x16,y16,v16` a row."""
+
+import pathlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from portrait_tf.data.files import read_lines, stem
+from portrait_tf.errors import PortraitError
+from portrait_tf.labels import NUM_JOINTS
+
+_COLUMNS = 1 + 3 * NUM_JOINTS
+
+
+@dataclass(frozen=True)
+class PoseRow:
+    """A line of a pose file, not looked into yet.
+
+    Attributes:
+        file: The pose file.
+        line: From 1.
+        values: Its columns, the name too.
+    """
+
+    file: pathlib.Path
+    line: int
+    values: list[str]
+
+    def joints(self) -> np.ndarray:
+        """The joints as `Sample` has them, `float32` `[16, 3]`.
+
+        Raises:
+            PortraitError: Too few or too many columns, or one that is no number.
+        """
+        place = f"{self.file}, line {self.line}"
+        if len(self.values) != _COLUMNS:
+            raise PortraitError(
+                f"{place}: expected {_COLUMNS} columns (a name and x, y, v of "
+                f"{NUM_JOINTS} joints), received {len(self.values)}"
+            )
+        joints = np.empty(3 * NUM_JOINTS, np.float32)
+        for column, text in enumerate(self.values[1:]):
+            try:
+                joints[column] = float(text)
+            except ValueError:
+                raise PortraitError(
+                    f"{place}: expected a number or nan in column {column + 2}, "
+                    f"received '{text.strip()}'"
+                ) from None
+        if np.isinf(joints).any():
+            raise PortraitError(
+                f"{place}: expected finite numbers or nan, received inf"
+            )
+        joints = joints.reshape(NUM_JOINTS, 3)
+        joints[np.isnan(joints).any(axis=1)] = np.nan
+        return joints
+
+
+def read_poses(path: pathlib.Path) -> dict[str, PoseRow]:
+    """The rows of a pose file by the photo's name, without extension.
+
+    Raises:
+        PortraitError: The file cannot be read, or a row has no commas.
+    """
+    rows = {}
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip():
+            continue
+        values = line.split(",")
+        # Such a row would match no photo: all poses would be missing, unsaid.
+        if len(values) == 1:
+            raise PortraitError(
+                f"{path}, line {number}: expected {_COLUMNS} columns with "
+                "commas between them, received 1"
+            )
+        rows[stem(values[0])] = PoseRow(path, number, values)
+    return rows

@@ -1,0 +1,328 @@
+"""The readers of all layouts: what they give, and what bad data gets."""
+
+import cv2
+import numpy as np
+import pytest
+from layouts import (
+    MAKERS,
+    SIZE,
+    YAML,
+    atr_values,
+    first_files,
+    make_atr,
+    make_cihp,
+    make_folder,
+    make_lip,
+    person,
+    write_map,
+)
+
+from portrait_tf.data.atr import AtrDataset
+from portrait_tf.data.cihp import CihpDataset
+from portrait_tf.data.dataset import usable_reader
+from portrait_tf.data.folder import FolderDataset
+from portrait_tf.data.open import open_dataset, open_splits
+from portrait_tf.data.reader import hash_split
+from portrait_tf.errors import PortraitError
+from portrait_tf.labels import ATR_TO_LIP, LABELS, VOID_LABEL
+
+CHOICES = pytest.mark.parametrize("layout", MAKERS)
+
+
+@CHOICES
+def test_a_layout_is_found_and_read(layout, tmp_path):
+    MAKERS[layout](tmp_path / "data")
+    for split in ("train", "val"):
+        reader = open_dataset(tmp_path / "data", split)
+        assert reader.layout == layout
+        assert len(reader) == len(reader.names) == len(set(reader.names)) > 0
+        for name, sample in zip(reader.names, reader, strict=True):
+            assert sample.name == name
+            assert sample.photo.dtype == sample.parsing.dtype == np.uint8
+            assert sample.parsing.shape == sample.photo.shape[:2]
+            assert (sample.parsing > 0).any()
+            assert (sample.joints is None) == (layout in ("atr", "cihp"))
+        with pytest.raises(IndexError):
+            reader[len(reader)]
+
+
+@CHOICES
+def test_a_truncated_photo_is_named_or_counted(layout, tmp_path):
+    root = MAKERS[layout](tmp_path / "data")
+    photo, _ = first_files(layout, root)
+    photo.write_bytes(photo.read_bytes()[:-100])
+    reader = open_dataset(root, "train")
+    message = rf"{photo.name}: expected a whole photo, received a file that is cut off"
+    with pytest.raises(PortraitError, match=message):
+        reader[0]
+    usable = usable_reader(open_dataset(root, "train", skip_broken=True))
+    # In CIHP, two people are in that photo.
+    assert len(usable.broken) == (2 if layout == "cihp" else 1)
+    assert len(usable) == len(reader) - len(usable.broken)
+    assert photo.name in next(iter(usable.broken.values()))
+
+
+@CHOICES
+def test_a_label_out_of_range_is_named(layout, tmp_path):
+    root = MAKERS[layout](tmp_path / "data")
+    _, path = first_files(layout, root)
+    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    values[5, 5] = 33
+    write_map(path, values)
+    with pytest.raises(PortraitError, match=rf"{path.name}: expected .* received 33$"):
+        open_dataset(root, "train")[0]
+
+
+@CHOICES
+def test_a_label_map_of_another_size_is_named(layout, tmp_path):
+    root = MAKERS[layout](tmp_path / "data")
+    _, path = first_files(layout, root)
+    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    write_map(path, values[:-3])
+    size = rf"{path.name}: expected the photo's size of 96x\d+ .* received 93x"
+    reader = open_dataset(root, "train", skip_broken=True)
+    with pytest.raises(PortraitError, match=size):
+        reader[0]
+    assert path.name in next(iter(reader.usable().broken.values()))
+
+
+@CHOICES
+def test_an_empty_split_is_named(layout, tmp_path):
+    root = MAKERS[layout](tmp_path / "data")
+    photo, _ = first_files(layout, root)
+    for path in list(photo.parent.iterdir()):
+        path.unlink()
+    for path in [*root.rglob("*.txt"), *root.rglob("Training/Human_ids/*")]:
+        path.unlink()
+    if layout == "folder":
+        (root / "dataset.yaml").write_text("images: photos")
+    with pytest.raises(PortraitError, match="expected p.* found none") as error:
+        open_dataset(root, "train")
+    assert str(root) in str(error.value)
+
+
+def test_a_folder_of_no_layout(tmp_path):
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "a.jpg").write_bytes(b"")
+    with pytest.raises(PortraitError) as error:
+        open_dataset(tmp_path, "train")
+    message = str(error.value)
+    assert message.startswith(f"{tmp_path}: found a.jpg, holiday/; expected one of")
+    for part in ("TrainVal_images/", "JPEGImages", "Human_ids", "dataset.yaml",
+                 "shards.json"):  # fmt: skip
+        assert part in message
+    with pytest.raises(PortraitError, match="expected a data set's folder, found noth"):
+        open_dataset(tmp_path / "none", "train")
+    with pytest.raises(PortraitError, match=r"a\.jpg: .* found a file"):
+        open_dataset(tmp_path / "a.jpg", "train")
+    with pytest.raises(PortraitError, match="layout of .*, received 'coco'"):
+        open_dataset(tmp_path, "train", layout="coco")
+    with pytest.raises(PortraitError, match="no folder train_images"):
+        open_dataset(tmp_path, "train", layout="lip")
+
+
+def test_splits_that_are_there(tmp_path):
+    make_cihp(tmp_path, ["Validation"])
+    assert list(open_splits(tmp_path)) == ["val"]
+    with pytest.raises(PortraitError, match="no folder Training"):
+        open_dataset(tmp_path, "train")
+
+
+def test_a_split_that_is_broken_is_not_passed_over(tmp_path):
+    make_lip(tmp_path / "lip")
+    (tmp_path / "lip/TrainVal_pose_annotations/lip_val_set.csv").write_text("x;y\n")
+    with pytest.raises(PortraitError, match=r"lip_val_set\.csv, line 1"):
+        open_splits(tmp_path / "lip")
+
+
+class TestAtr:
+    def test_labels_become_lips(self, tmp_path):
+        sample = AtrDataset(make_atr(tmp_path), "train")[0]
+        expected = person(0).parsing.copy()
+        missing = [n for n, one in enumerate(LABELS) if one not in ATR_TO_LIP.values()]
+        expected[np.isin(expected, missing)] = 0
+        assert sample.name == "atr00"
+        np.testing.assert_array_equal(sample.parsing, expected)
+
+    def test_belt_is_void_and_bag_is_background(self, tmp_path):
+        path = make_atr(tmp_path) / "humanparsing/SegmentationClassAug/atr00.png"
+        values = np.repeat(np.arange(18, dtype=np.uint8), 6)[:96, None] * np.ones(64)
+        write_map(path, values.astype(np.uint8))
+        column = AtrDataset(tmp_path, "train")[0].parsing[::6, 0]
+        # The order is ATR's own: a number names a label there.
+        np.testing.assert_array_equal(
+            column, [0, 1, 2, 4, 5, 12, 9, 6, VOID_LABEL, 18, 19, 13, 16, 17, 14, 15]
+        )
+        values[:] = [[16]]
+        values[0] = 17
+        write_map(path, values.astype(np.uint8))
+        parsing = AtrDataset(tmp_path, "train")[0].parsing
+        assert (parsing[0] == LABELS.index("Scarf")).all() and not parsing[1:].any()
+
+    def test_the_split_stays_when_photos_are_added(self, tmp_path):
+        few = AtrDataset(make_atr(tmp_path, 12), "val").names
+        assert few == ("atr02", "atr05")
+        assert set(few) <= set(AtrDataset(make_atr(tmp_path, 30), "val").names)
+        names = [f"photo_{number}" for number in range(5000)]
+        part = sum(hash_split(name) == "val" for name in names) / len(names)
+        assert 0.08 < part < 0.12
+
+    def test_lists_and_the_inner_folder(self, tmp_path):
+        make_atr(tmp_path, 4, inner="humanparsing/humanparsing")
+        inner = tmp_path / "humanparsing" / "humanparsing"
+        (inner / "val_id.txt").write_text("atr02\natr01.jpg\n")
+        assert open_dataset(tmp_path, "val").names == ("atr02", "atr01")
+        assert open_dataset(inner, "train").names == ("atr00", "atr03")
+        (inner / "train_id.txt").write_text("atr09\n")
+        with pytest.raises(PortraitError, match=r"atr09: no photo .*train_id\.txt has"):
+            open_dataset(inner, "train")[0]
+        (inner / "val_id.txt").write_text("\n")
+        with pytest.raises(PortraitError, match=r"val_id\.txt: expected a name a line"):
+            open_dataset(inner, "val")
+
+    def test_a_hash_split_with_no_photo(self, tmp_path):
+        make_atr(tmp_path, 1)
+        assert list(open_splits(tmp_path)) == ["train"]
+        with pytest.raises(PortraitError, match="split val is empty"):
+            AtrDataset(tmp_path, "val")
+
+    def test_without_label_maps(self, tmp_path):
+        for path in (make_atr(tmp_path, 2)).rglob("*.png"):
+            path.unlink()
+        (tmp_path / "humanparsing/SegmentationClassAug").rmdir()
+        with pytest.raises(PortraitError, match="no folder SegmentationClassAug"):
+            open_dataset(tmp_path, "train")
+
+
+class TestCihp:
+    def test_a_sample_is_a_person(self, tmp_path):
+        reader = CihpDataset(make_cihp(tmp_path), "train")
+        assert reader.names == ("0001_1", "0001_2", "0002_1")
+        assert reader.left_out == 1
+        whole = np.concatenate([person(0).parsing, person(1).parsing], axis=1)
+        for index, columns in ((0, slice(0, 64)), (1, slice(64, 128))):
+            sample = reader[index]
+            rows, places = np.nonzero(whole[:, columns])
+            margin = round(0.15 * max(np.ptp(rows) + 1, np.ptp(places) + 1))
+            left = max(0, columns.start + places.min() - margin)
+            right = min(128, columns.start + places.max() + 1 + margin)
+            top = max(0, rows.min() - margin)
+            expected = np.zeros_like(whole)
+            expected[:, columns] = whole[:, columns]
+            if index == 0:
+                expected[:6, :4] = 0
+            found = sample.parsing
+            assert found.shape[1] == right - left
+            np.testing.assert_array_equal(
+                found, expected[top : top + found.shape[0], left:right]
+            )
+
+    def test_the_others_stay_in_the_photo(self, tmp_path):
+        reader = CihpDataset(make_cihp(tmp_path), "train", smallest=1)
+        assert "0001_3" in reader.names and reader.left_out == 0
+        path = tmp_path / "instance-level_human_parsing/Training/Images/0001.jpg"
+        photo = cv2.imread(str(path))[..., ::-1]
+        cut = reader[0].photo
+        windows = np.lib.stride_tricks.sliding_window_view(photo, cut.shape)
+        assert (windows == cut).all(axis=(-3, -2, -1)).any()
+
+    def test_only_small_people(self, tmp_path):
+        make_cihp(tmp_path)
+        with pytest.raises(PortraitError, match=r"none in 2 photos \(4 are smaller\)"):
+            CihpDataset(tmp_path, "train", smallest=500)
+
+    def test_a_broken_map_of_people_is_one_broken_sample(self, tmp_path):
+        root = make_cihp(tmp_path)
+        path = root / "instance-level_human_parsing/Training/Human_ids/0001.png"
+        path.write_bytes(path.read_bytes()[:40])
+        reader = CihpDataset(root, "train", skip_broken=True)
+        assert reader.names == ("0001", "0002_1")
+        usable = reader.usable()
+        assert usable.names == ("0002_1",)
+        assert "Human_ids/0001.png: expected a whole label map" in usable.broken["0001"]
+        write_map(path, np.ones((7, 7), np.uint8) * 1)
+        reader = CihpDataset(root, "train", smallest=1)
+        with pytest.raises(PortraitError, match=r"Human_ids/0001\.png: .* 7x7$"):
+            reader[0]
+
+    def test_id_lists_and_the_inner_folder(self, tmp_path):
+        inner = make_cihp(tmp_path) / "instance-level_human_parsing"
+        (inner / "Training/train_id.txt").write_text("0002\n")
+        assert open_dataset(inner, "train").names == ("0002_1",)
+        (inner / "Training/train_id.txt").write_text("0002\n0009")
+        with pytest.raises(PortraitError, match=r"0009\.jpg: cannot read the photo"):
+            open_dataset(inner, "train")[1]
+
+
+class TestFolder:
+    def test_labels_by_name(self, tmp_path):
+        reader = FolderDataset(make_folder(tmp_path), "train")
+        assert reader.names == ("a0", "a1", "a2", "a3")
+        sample, truth = reader[2], person(2)
+        assert (sample.parsing[0] == VOID_LABEL).all()
+        for label in ("Hair", "UpperClothes"):
+            number = LABELS.index(label)
+            np.testing.assert_array_equal(
+                sample.parsing[1:] == number, truth.parsing[1:] == number
+            )
+        np.testing.assert_allclose(sample.joints, truth.joints, rtol=1e-4)
+        # With one list, the other split is the rest.
+        assert FolderDataset(tmp_path, "val").names == ("a4",)
+
+    def test_without_maps_poses_and_lists(self, tmp_path):
+        make_folder(tmp_path, 20, "images: photos\n")
+        splits = open_splits(tmp_path)
+        assert sum(map(len, splits.values())) == 20 and len(splits) == 2
+        assert splits["train"][0].parsing is None and splits["train"][0].joints is None
+
+    def test_values_that_are_lips(self, tmp_path):
+        make_folder(tmp_path, 3, "{images: photos, labels: maps}")
+        for seed in range(3):
+            write_map(tmp_path / "maps" / f"a{seed}.png", person(seed).parsing)
+        np.testing.assert_array_equal(
+            FolderDataset(tmp_path, "train")[0].parsing, person(0).parsing
+        )
+
+    @pytest.mark.parametrize(
+        ("old", "new", "message"),
+        [
+            ("labels:", "lables:", "unknown key 'lables'; did you mean 'labels'?"),
+            ("UpperClothes", "Upper-clothes", "2: unknown label 'Upper-clothes'; did "
+             "you mean 'UpperClothes'?"),
+            ("Hair", "Zzz", "1: unknown label 'Zzz'; expected one of Background, Hat"),
+            ("0: B", "zero: B", "'map.zero"),
+            ("photos", "fotos", "'images': expected a folder, found none at"),
+            ("train.txt", "t.txt", "'train': expected a file, found none at"),
+            (YAML, "- a", "expected keys and values, received list"),
+            (YAML, "a: [", "not a YAML file"),
+        ],
+    )  # fmt: skip
+    def test_mistakes_in_the_file(self, tmp_path, old, new, message):
+        make_folder(tmp_path, 2, YAML.replace(old, new))
+        with pytest.raises(PortraitError) as error:
+            open_dataset(tmp_path, "train")
+        assert message in str(error.value)
+        assert "dataset.yaml" in str(error.value)
+
+    @pytest.mark.parametrize("text", ["map: {}", "map: {3: Hair}"])
+    def test_a_value_that_is_not_in_the_map(self, tmp_path, text):
+        make_folder(tmp_path, 2, f"images: photos\nlabels: maps\n{text}\n")
+        message = r"maps/a0\.png: expected a value of the map in .*dataset\.yaml .* 7$"
+        with pytest.raises(PortraitError, match=message):
+            open_dataset(tmp_path, "train")[0]
+
+    def test_a_short_row_of_poses(self, tmp_path):
+        make_folder(tmp_path)
+        path = tmp_path / "poses.csv"
+        first, rest = path.read_text().split("\n", 1)
+        path.write_text(first.rsplit(",", 3)[0] + "\n" + rest)
+        reader = FolderDataset(tmp_path, "train", skip_broken=True)
+        message = r"poses\.csv, line 1: expected 49 columns .* received 46$"
+        with pytest.raises(PortraitError, match=message):
+            reader[0]
+        assert list(reader.usable().broken) == ["a0"]
+
+
+def test_atr_values_of_the_tests_have_no_foreign_label():
+    assert atr_values(person(0).parsing).max() < len(ATR_TO_LIP)
+    assert person(0).parsing.shape == SIZE
