@@ -33,6 +33,9 @@ JOINT_SETS = ("all", "in_hole", "marked_hidden")
 BAND = 1 / 48
 """Width of the band on each side of the hole's edge, as a part of the height."""
 
+_ENLARGED = 3
+"""Maps are drawn larger than they are, so that a browser can shrink them smoothly."""
+
 Predict = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """`float32` photos `[B, h, w, 3]` in [-1, 1], 0 in the hole, and masks `[B, h, w, 1]`,
 1.0 = hole, to label maps `[B, h, w]` and joints `[B, 16, 2 or more]` in pixels."""
@@ -333,7 +336,7 @@ def evaluate_parsing(
 
 
 class Example(NamedTuple):
-    """A photo to look at; pictures are RGB `uint8` `[h, w, 3]`."""
+    """A photo to look at, in RGB `uint8`: `[h, w, 3]`, and both maps larger."""
 
     task: str
     place: str
@@ -391,6 +394,11 @@ def draw_examples(
 
 
 def _outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The picture with a white line just inside the hole's edge."""
-    inner = cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=255)
+    """The picture, enlarged, with a white line just inside the hole's edge."""
+    picture, mask = (
+        np.repeat(np.repeat(one, _ENLARGED, axis=0), _ENLARGED, axis=1)
+        for one in (picture, mask)
+    )
+    # Nothing is eroded from the photo's border: it is no edge of the hole.
+    inner = cv2.erode(mask, np.ones((5, 5), np.uint8), borderValue=255)
     return np.where(((mask > 0) & (inner == 0))[..., None], np.uint8(255), picture)

@@ -34,8 +34,8 @@ _MEASURES = {
     "mean_accuracy": "Mean accuracy",
 }
 _JOINT_SET_NAMES = {
-    "all": "all joints",
-    "in_hole": "in the hole",
+    "all": "all",
+    "in_hole": "in hole",
     "marked_hidden": "marked hidden",
 }
 
@@ -116,7 +116,7 @@ def render_html(scores: dict, examples: list[Example]) -> str:
     )
     rare = [name for name, one in scores["labels"].items() if not one["frequent"]]
     setup = " · ".join(
-        f"{html.escape(str(name))} <b>{html.escape(_plain(value))}</b>"
+        f"{html.escape(name.replace('_', ' '))} <b>{html.escape(_plain(value))}</b>"
         for name, value in scores["setup"].items()
     )
     width = scores["band_pixels"]
@@ -156,9 +156,9 @@ annotation says cannot be seen in the whole photo.</p>
 
 
 def _plain(value: object) -> str:
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value))
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _bar(value: float | None, note: str = "") -> str:
@@ -255,7 +255,7 @@ def _picture(
     height, width = picture.shape[:2]
     return (
         f'<figure><img src="data:image/{kind};base64,{data}" width="{width}" '
-        f'height="{height}" alt="{caption}" class="{kind}">'
+        f'height="{height}" alt="{caption}">'
         f"<figcaption>{caption}</figcaption></figure>"
     )
 
@@ -290,7 +290,7 @@ _STYLE = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{max-width:1080px;margin:0 auto;padding:20px 16px 48px}
+main{max-width:1200px;margin:0 auto;padding:20px 16px 48px}
 h1{font-size:1.6rem;margin:.2em 0}h2{font-size:1.2rem;margin:2em 0 .4em}
 h3{font-size:1rem;margin:1.4em 0 .4em}p{max-width:70ch}
 .setup{color:var(--soft);font-size:.9rem;overflow-wrap:anywhere}
@@ -303,7 +303,7 @@ font-variant-numeric:tabular-nums}
 .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:10px}
 table{border-collapse:separate;border-spacing:0;width:100%;font-size:.85rem;
 font-variant-numeric:tabular-nums}
-th,td{padding:5px 10px;text-align:right;white-space:nowrap;
+th,td{padding:5px 8px;text-align:right;white-space:nowrap;
 border-bottom:1px solid var(--line)}
 tbody tr:last-child>*{border-bottom:0}
 thead th{color:var(--soft);font-weight:500;background:var(--panel)}
@@ -311,7 +311,7 @@ thead .group{text-align:center;border-left:1px solid var(--line)}
 th:first-child{text-align:left;font-weight:500;position:sticky;left:0;z-index:1;
 background:var(--paper)}
 thead th:first-child{background:var(--panel)}
-.bar{min-width:72px;background:linear-gradient(90deg,var(--bar) var(--share),transparent
+.bar{min-width:58px;background:linear-gradient(90deg,var(--bar) var(--share),transparent
 var(--share)) no-repeat 4px 50%/calc(100% - 8px) 70%}
 .total>*{font-weight:650}.rare>*{color:var(--soft)}
 small{color:var(--soft);font-weight:400}
@@ -323,6 +323,7 @@ border:1px solid var(--line);vertical-align:-.05em}
 .example p{margin:0 0 8px;font-size:.85rem;overflow-wrap:anywhere}
 .pictures{display:grid;grid-template-columns:repeat(3,1fr);gap:6px}
 figure{margin:0}img{display:block;width:100%;height:auto;border-radius:4px}
-img.png{image-rendering:pixelated}
+@media(max-width:600px){th,td{padding:5px 4px}.bar{min-width:50px}
+table{font-size:.8rem}}
 figcaption{font-size:.75rem;color:var(--soft);text-align:center}
 """
