@@ -17,10 +17,9 @@ from portrait_tf.config import save_config
 from portrait_tf.data.augment import prepare
 from portrait_tf.data.lip import LipDataset
 from portrait_tf.data.sample import Sample
-from portrait_tf.data.synthetic import write_synthetic
+from portrait_tf.data.synthetic import synthetic_portrait, write_synthetic
 from portrait_tf.drawing import show_hole
 from portrait_tf.errors import PortraitError
-from portrait_tf.evaluation.evaluate import evaluate
 from portrait_tf.evaluation.parsing import (
     TaskScores,
     band_width,
@@ -143,9 +142,15 @@ class TestPose:
 SIZE = (48, 32)
 
 
+@pytest.fixture(scope="module")
+def people() -> list:
+    """Four people whose photos fill the frame, so that no hole lies in its border."""
+    return [synthetic_portrait(seed, (96, 64)) for seed in (0, 1, 2, 3)]
+
+
 @pytest.fixture
-def prepared(portraits):
-    return [prepare(sample, SIZE) for sample in portraits]
+def prepared(people):
+    return [prepare(sample, SIZE) for sample in people]
 
 
 @pytest.fixture
@@ -171,11 +176,11 @@ def oracle(prepared):
 
 
 class TestWhole:
-    def test_the_truth_scores_one(self, oracle, portraits):
+    def test_the_truth_scores_one(self, oracle, people):
         seen = []
         scores = evaluate_parsing(
             oracle,
-            portraits,
+            people,
             SIZE,
             batch_size=3,
             min_photos=4,
@@ -194,24 +199,22 @@ class TestWhole:
         assert scores["tasks"]["none"]["whole"]["pixels"] == whole[0]
         json.dumps(scores, allow_nan=False)
 
-    def test_frequent_labels_are_counted_in_the_maps_as_published(
-        self, oracle, portraits
-    ):
-        scores = evaluate_parsing(oracle, portraits, SIZE, count=3, min_photos=3)
+    def test_frequent_labels_are_counted_in_the_maps_as_published(self, oracle, people):
+        scores = evaluate_parsing(oracle, people, SIZE, count=3, min_photos=3)
         for label, name in enumerate(LABELS):
-            photos = sum((one.parsing == label).any() for one in portraits[:3])
+            photos = sum((one.parsing == label).any() for one in people[:3])
             assert scores["labels"][name] == {
                 "photos": photos,
                 "frequent": photos == 3,
             }
         assert 0 < sum(one["frequent"] for one in scores["labels"].values()) < 20
 
-    def test_a_wrong_answer_in_the_hole_alone(self, oracle, portraits):
+    def test_a_wrong_answer_in_the_hole_alone(self, oracle, people):
         def blind(images, masks):
             parsings, joints = oracle(images, masks)
             return np.where(masks[..., 0] > 0, 7, parsings), joints
 
-        scores = evaluate_parsing(blind, portraits, SIZE)["tasks"]["lower_third"]
+        scores = evaluate_parsing(blind, people, SIZE)["tasks"]["lower_third"]
         assert scores["hole"]["pixel_accuracy"] < scores["band"]["pixel_accuracy"] < 1
         pixels = {name: scores[name]["pixels"] for name in ("hole", "whole")}
         missed = pixels["hole"] * (1 - scores["hole"]["pixel_accuracy"])
@@ -219,8 +222,8 @@ class TestWhole:
             1 - missed / pixels["whole"]
         )
 
-    def test_photos_without_labels_or_joints(self, portraits):
-        bare = [Sample(one.name, one.photo) for one in portraits]
+    def test_photos_without_labels_or_joints(self, people):
+        bare = [Sample(one.name, one.photo) for one in people]
         nothing = np.zeros((48, 32), np.uint8), np.zeros((16, 3), np.float32)
 
         def predict(images, masks):
@@ -234,15 +237,15 @@ class TestWhole:
             }  # fmt: skip
         assert draw_examples(predict, bare, SIZE, scores) == []
 
-    def test_examples_are_the_best_the_median_and_the_worst(self, oracle, portraits):
+    def test_examples_are_the_best_the_median_and_the_worst(self, oracle, people):
         def poor(images, masks):
             parsings, joints = oracle(images, masks)
             parsings = parsings.copy()
             parsings[:, 40:] = 7
             return parsings, joints
 
-        scores = evaluate_parsing(poor, portraits, SIZE)
-        examples = draw_examples(poor, portraits, SIZE, scores)
+        scores = evaluate_parsing(poor, people, SIZE)
+        examples = draw_examples(poor, people, SIZE, scores)
         assert [one.place for one in examples] == ["best", "median", "worst"] * 4
         for task in EVALUATION_TASKS:
             of_photos = sorted(
@@ -250,26 +253,22 @@ class TestWhole:
             )
             shown = [one.mean_iou_hole for one in examples if one.task == task]
             assert shown == [of_photos[-1], of_photos[1], of_photos[0]]
-        alone = evaluate_parsing(poor, portraits, SIZE, count=1)
-        places = [one.place for one in draw_examples(poor, portraits, SIZE, alone)]
+        alone = evaluate_parsing(poor, people, SIZE, count=1)
+        places = [one.place for one in draw_examples(poor, people, SIZE, alone)]
         assert places == ["best"] * 4
 
-    def test_the_chain_and_stage_1_alone_agree(self, tiny_pipeline, portraits):
-        """The same holes, the same network, two ways to it."""
-        from portrait_tf.engines import PipelineEngine
-
-        chain = evaluate(PipelineEngine(tiny_pipeline), portraits, (32, 32), seed=3)
+    def test_the_chain_and_stage_1_alone_agree(self, tiny_pipeline, people):
+        sample = prepare(people[0], (32, 32))
+        mask = evaluation_mask("strokes", 3, (32, 32))
+        photo = sample["image"][None]
+        chain = tiny_pipeline(photo, mask[None, ..., None])["parsing"][0, ..., 0]
+        joints = tiny_pipeline.joints(photo, mask[None, ..., None])
+        hole = (mask > 0)[None, ..., None].astype(np.float32)
         predict = predictor(AveragedParsing(tiny_pipeline.parsing_network))
-        scores = evaluate_parsing(predict, portraits, (32, 32), seed=3, batch_size=3)
-        together = scores["tasks"]["all"]
-        for one, other in (
-            ("miou", together["whole"]["mean_iou"]),
-            ("miou_hole", together["hole"]["mean_iou"]),
-            ("pixel_accuracy", together["whole"]["pixel_accuracy"]),
-            ("pckh", together["pckh"]["all"]["mean"]),
-        ):
-            # A pixel or two between labels of nearly one probability.
-            assert chain["parsing"][one] == pytest.approx(other, abs=2e-3)
+        alone = predict((photo / np.float32(127.5) - 1) * (1 - hole), hole)
+        # A pixel or two between labels of nearly one probability.
+        assert (alone[0][0] != chain.numpy()).mean() < 0.01
+        np.testing.assert_allclose(alone[1], joints, atol=1e-3)
 
 
 class Page(html.parser.HTMLParser):
@@ -308,15 +307,15 @@ class Page(html.parser.HTMLParser):
             yield caption, kind, picture[..., ::-1]
 
 
-def test_the_page_holds_the_pictures_and_no_foreign_tags(oracle, portraits, prepared):
-    portraits[0].name, before = "<script>alert(1)</script>", portraits[0].name
+def test_the_page_holds_the_pictures_and_no_foreign_tags(oracle, people, prepared):
+    people[0].name, before = "<script>alert(1)</script>", people[0].name
     try:
-        scores = evaluate_parsing(oracle, portraits, SIZE, min_photos=2)
+        scores = evaluate_parsing(oracle, people, SIZE, min_photos=2)
         scores["setup"] = {"data": "<img src=x>", "flip": False, "min_photos": 2}
-        examples = draw_examples(oracle, portraits, SIZE, scores)
+        examples = draw_examples(oracle, people, SIZE, scores)
         text = render_html(scores, examples)
     finally:
-        portraits[0].name = before
+        people[0].name = before
     assert "<script" not in text and "<img src=x" not in text
     assert "http" not in text.replace("http-equiv", "")
     page = Page(text)
@@ -326,7 +325,7 @@ def test_the_page_holds_the_pictures_and_no_foreign_tags(oracle, portraits, prep
     ] * len(examples)  # fmt: skip
     for index, example in enumerate(examples):
         photo, truth, parsing = (one[2] for one in pictures[3 * index : 3 * index + 3])
-        assert np.abs(photo.astype(int) - example.photo).mean() < 4
+        assert np.abs(photo.astype(int) - example.photo).mean() < 8
         np.testing.assert_array_equal(truth, example.truth)
         np.testing.assert_array_equal(parsing, example.parsing)
     # A map is the truth enlarged, but for the line round the hole.
@@ -343,15 +342,15 @@ def test_the_page_holds_the_pictures_and_no_foreign_tags(oracle, portraits, prep
     assert (pictures[1][2][line] == 255).all()
     assert (np.repeat(np.repeat(mask, 3, 0), 3, 1)[line] > 0).all()
     shown = show_hole(known["image"], mask)
-    assert np.abs(pictures[0][2].astype(int) - shown).mean() < 4
+    assert np.abs(pictures[0][2].astype(int) - shown).mean() < 8
     for word in (*LABELS, "R_Ankle", "Wide strokes", "No hole"):
         assert word in page.words
 
 
 class TestCommand:
-    @pytest.fixture(scope="class")
-    def data(self, tmp_path_factory):
-        folder = tmp_path_factory.mktemp("data") / "lip"
+    @pytest.fixture
+    def data(self, tmp_path):
+        folder = tmp_path / "lip"
         write_synthetic(folder, 0, 4, seed=2, size=(64, 48))
         return folder
 
