@@ -29,7 +29,7 @@ _TASK_NAMES = {
 }
 _MEASURES = {
     "mean_iou_frequent": "Mean IoU, frequent labels",
-    "mean_iou": "Mean IoU, all labels that occur",
+    "mean_iou": "Mean IoU, all labels",
     "pixel_accuracy": "Pixel accuracy",
     "mean_accuracy": "Mean accuracy",
 }
