@@ -36,6 +36,7 @@ setup(
             "ruff>=0.8,<1",
             "matplotlib>=3.8,<4",
             "scikit-image>=0.24,<1",
+            "scikit-learn>=1.5,<2",
         ],
     },
     entry_points={"console_scripts": ["portrait-tf=portrait_tf.cli:main"]},

@@ -56,8 +56,8 @@ def export_pipeline(pipeline: Pipeline, directory: str | pathlib.Path) -> pathli
 
 def _write(pipeline: Pipeline, folder: pathlib.Path) -> None:
     archive = keras.export.ExportArchive()
-    archive.track(pipeline.parsing_network)
-    archive.track(pipeline.completion_network)
+    for network in pipeline.keras_models:
+        archive.track(network)
     for name, (function, specs) in build_signatures(pipeline).items():
         archive.add_endpoint(name, function, input_signature=specs)
     archive.write_out(str(folder), verbose=False)

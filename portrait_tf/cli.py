@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Annotated, Optional
 
 import typer
+from typer.core import TyperCommand
 
 import portrait_tf
 from portrait_tf.errors import PortraitError
@@ -28,6 +29,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
 app.add_typer(data_app, name="data")
+evaluate_app = typer.Typer()
+app.add_typer(evaluate_app, name="evaluate")
 
 
 class Stage(enum.StrEnum):
@@ -291,9 +294,13 @@ def train(
         raise typer.Exit(130) from None
 
 
-@app.command()
+@evaluate_app.callback(invoke_without_command=True)
 def evaluate(
-    data: Data,
+    context: typer.Context,
+    data: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option("--data", help="A data set in LIP's layout."),
+    ] = None,
     split: Annotated[Split, typer.Option(help="Which photos.")] = Split.val,
     model: Model = None,
     server: Server = None,
@@ -316,10 +323,19 @@ def evaluate(
     seed: Seed = 0,
     skip_broken: SkipBroken = False,
 ) -> None:
-    """Score a chain on fixed holes, beside classical methods."""
+    """Score a chain on fixed holes, beside classical methods; or stage 1 alone."""
     from portrait_tf.data.open import open_dataset
     from portrait_tf.files import write_atomically
 
+    if context.invoked_subcommand:
+        if before := _given(context):
+            raise PortraitError(
+                f"expected the options of `evaluate {context.invoked_subcommand}` "
+                f"after that name, received {before[0]} before it"
+            )
+        return
+    if data is None:
+        raise typer.BadParameter("expected the folder of a data set", param_hint="data")
     if sum(map(bool, (run, model, server))) > 1:
         raise PortraitError("expected one of --run, --model and --server")
     reader = open_dataset(data, split.value, skip_broken=skip_broken)
@@ -344,15 +360,20 @@ def evaluate(
         write_atomically(json_out, json.dumps(scores, indent=2).encode())
 
 
-def _print_scores(scores: dict) -> None:
+def _console():  # noqa: ANN202
     from rich.console import Console
+
+    # A pipe has no width; a table that is cut there helps nobody.
+    return Console() if sys.stdout.isatty() else Console(width=100)
+
+
+def _print_scores(scores: dict) -> None:
     from rich.table import Table
 
     def show(value: float | None, digits: int) -> str:
         return "-" if value is None else f"{value:.{digits}f}"
 
-    # A pipe has no width; a table that is cut there helps nobody.
-    console = Console() if sys.stdout.isatty() else Console(width=100)
+    console = _console()
     table = Table("task", "method", "hole PSNR (dB)", "SSIM", "hole L1 (0-255)")
     for task, ours in scores["completion"].items():
         rows = {"ours": ours, **{n: s[task] for n, s in scores["peers"].items()}}
@@ -370,6 +391,165 @@ def _print_scores(scores: dict) -> None:
     keys = ("miou", "miou_hole", "pixel_accuracy", "pckh")
     table.add_row(*(show(scores["parsing"][key], 4) for key in keys))
     console.print(table)
+
+
+def _given(context: typer.Context) -> list[str]:
+    """The options of a command that its user has typed."""
+    return [
+        option.opts[-1]
+        for option in context.command.params
+        if context.get_parameter_source(option.name).name == "COMMANDLINE"
+    ]
+
+
+class _ScalesInARow(TyperCommand):
+    """Reads `--scales 0.75 1.25` as `--scales 0.75 --scales 1.25`."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        spread = []
+        for argument in args:
+            if spread[-2:-1] == ["--scales"] and _is_number(argument):
+                spread.append("--scales")
+            spread.append(argument)
+        return super().parse_args(ctx, spread)
+
+
+def _is_number(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        float(text)
+        return True
+    return False
+
+
+@evaluate_app.command("parsing", cls=_ScalesInARow)
+def evaluate_parsing(
+    data: Data,
+    split: Annotated[Split, typer.Option(help="Which photos.")] = Split.val,
+    run: Annotated[
+        str, typer.Option(metavar="RUN", help="A trained run, or `bundled`.")
+    ] = "bundled",
+    json_out: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option("--json", help="Write the numbers to a file, too."),
+    ] = None,
+    html_out: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option("--html", help="Write a page with numbers and pictures."),
+    ] = None,
+    masks: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(help="Write the holes into a folder: TASK/NAME.png."),
+    ] = None,
+    count: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="The first photos only."),
+    ] = None,
+    min_photos: Annotated[
+        int, typer.Option(min=0, help="A label in as many photos is frequent.")
+    ] = 10,
+    scales: Annotated[
+        Optional[list[float]],  # noqa: UP045
+        typer.Option(
+            metavar="FLOAT...",
+            min=0.1,
+            max=4,
+            help="Average stage 1 over scales, in place of its config's: 0.75 1 1.25.",
+        ),
+    ] = None,
+    flip: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option(
+            "--flip/--no-flip",
+            help="Average with the mirrored photo, in place of its config's.",
+        ),
+    ] = None,
+    seed: Seed = 0,
+    skip_broken: SkipBroken = False,
+) -> None:
+    """Score stage 1 alone: label maps and poses, with fixed holes and without."""
+    from portrait_tf.data.open import open_dataset
+
+    for path in (json_out, html_out):
+        if path and path.is_dir():
+            raise PortraitError(f"{path} is a folder; a file is expected")
+    if masks and masks.exists() and not masks.is_dir():
+        raise PortraitError(f"{masks} is a file; a folder is expected")
+    if run != "bundled" and not pathlib.Path(run).is_dir():
+        raise PortraitError(
+            f"{run}: expected the folder of a trained run, or 'bundled'"
+        )
+    reader = open_dataset(data, split.value, skip_broken=skip_broken)
+    _load_tensorflow()
+    from portrait_tf.data.dataset import usable_reader
+    from portrait_tf.evaluation import parsing, report
+    from portrait_tf.photos import write_png
+
+    reader = usable_reader(reader)
+    structure = _structure(run, flip, scales)
+    predict = parsing.predictor(structure)
+
+    def keep_mask(task: str, name: str, mask) -> None:  # noqa: ANN001
+        write_png(masks / task / f"{name}.png", mask)
+
+    with _progress("evaluating") as advance:
+        scores = parsing.evaluate_parsing(
+            predict,
+            reader,
+            structure.size,
+            seed,
+            count,
+            min_photos,
+            progress=advance,
+            keep_mask=keep_mask if masks else None,
+        )
+    photos = len(reader) if count is None else min(count, len(reader))
+    setup = {
+        "data": str(data),
+        "split": split.value,
+        "photos": photos,
+        "network": run,
+        "size": list(structure.size),
+        "scales": list(structure.scales),
+        "flip": structure.flip,
+        "seed": seed,
+        "min_photos": min_photos,
+    }
+    scores = {"setup": setup, **scores}
+    report.print_scores(scores, _console())
+    if json_out:
+        text = json.dumps(scores, indent=2, allow_nan=False)
+        _write_report(json_out, text)
+    if html_out:
+        examples = parsing.draw_examples(predict, reader, structure.size, scores)
+        _write_report(html_out, report.render_html(scores, examples))
+
+
+def _structure(run: str, flip: bool | None, scales: list[float] | None):  # noqa: ANN202
+    """Stage 1 of a run, or the bundled one, averaged as its config or the user says."""
+    from portrait_tf.config import load_config
+    from portrait_tf.models.averaging import AveragedParsing
+    from portrait_tf.training.run import load_run_network
+    from portrait_tf.weights import bundled_pipeline_config, load_bundled
+
+    if run == "bundled":
+        network, config = load_bundled("parsing"), bundled_pipeline_config()
+    else:
+        network = load_run_network(run, "parsing")
+        config = load_config(pathlib.Path(run) / "config.yaml").pipeline
+    return AveragedParsing(
+        network,
+        config.flip if flip is None else flip,
+        tuple(scales) if scales else config.scales,
+    )
+
+
+def _write_report(path: pathlib.Path, text: str) -> None:
+    from portrait_tf.files import write_atomically
+
+    try:
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise PortraitError(f"{path}: cannot write: {error.strerror}") from None
 
 
 @app.command()
@@ -474,7 +654,6 @@ def check(
     layout: Layout = None,
 ) -> None:
     """Read a whole data set and say what is in it; 1 if anything is broken."""
-    from rich.console import Console
     from rich.table import Table
 
     from portrait_tf.data.check import describe, sample_sheet
@@ -487,7 +666,7 @@ def check(
     for split, reader in readers.items():
         with _progress(f"reading {split}") as advance:
             description[split] = describe(reader, advance)
-    console = Console(width=None if sys.stdout.isatty() else 100)
+    console = _console()
     broken = 0
     for split, found in description.items():
         sizes = "; ".join(

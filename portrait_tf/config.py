@@ -194,6 +194,19 @@ class CompletionConfig(Section):
     )
 
 
+class PipelineConfig(Section):
+    """How both stages are run once they are trained; no key here changes a weight."""
+
+    flip: bool = Field(
+        False, description="Average stage 1 with its answer to the mirrored photo."
+    )
+    scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
+        (1.0,),
+        min_length=1,
+        description="Average stage 1 over these scales; JPPNet: 1, 0.75 and 1.25.",
+    )
+
+
 class Config(Section):
     """One experiment: both stages, their data and their holes."""
 
@@ -206,6 +219,7 @@ class Config(Section):
     masks: MaskConfig = MaskConfig()
     parsing: ParsingConfig = ParsingConfig()
     completion: CompletionConfig = CompletionConfig()
+    pipeline: PipelineConfig = PipelineConfig()
 
     @pydantic.field_validator("size")
     @classmethod

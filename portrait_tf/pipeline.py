@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from portrait_tf.errors import PortraitError
 from portrait_tf.metrics import heatmap_peaks
-from portrait_tf.models.parsing import full_size_logits, parsing_probabilities
+from portrait_tf.models.averaging import AveragedParsing
 
 
 class Pipeline:
@@ -25,9 +25,13 @@ class Pipeline:
     Args:
         parsing_network: Stage 1.
         completion_network: Stage 2, of the same size.
+        flip: Whether stage 1 is asked about the mirrored photo, too, and both answers
+            are averaged.
+        scales: Of the working size, at which stage 1 is asked; averaged likewise.
 
     Raises:
-        PortraitError: The networks have different working sizes.
+        PortraitError: The networks have different working sizes; a scale that is not
+            above 0.
 
     Example:
 
@@ -39,7 +43,11 @@ class Pipeline:
     """
 
     def __init__(
-        self, parsing_network: keras.Model, completion_network: keras.Model
+        self,
+        parsing_network: keras.Model,
+        completion_network: keras.Model,
+        flip: bool = False,
+        scales: tuple[float, ...] = (1.0,),
     ) -> None:
         if parsing_network.size != completion_network.size:
             raise PortraitError(
@@ -48,27 +56,41 @@ class Pipeline:
             )
         self.parsing_network = parsing_network
         self.completion_network = completion_network
+        self.structure = AveragedParsing(parsing_network, flip, scales)
         self.size = tuple(completion_network.size)
 
     @classmethod
     def bundled(cls) -> "Pipeline":
-        """With the weights that come in the package."""
-        from portrait_tf.weights import load_bundled
+        """With the weights that come in the package, and their config's `pipeline`."""
+        from portrait_tf.weights import bundled_pipeline_config, load_bundled
 
-        return cls(load_bundled("parsing"), load_bundled("completion"))
+        return cls(
+            load_bundled("parsing"),
+            load_bundled("completion"),
+            **dict(bundled_pipeline_config()),
+        )
 
     @classmethod
     def from_run(cls, run: str | pathlib.Path) -> "Pipeline":
-        """With the last checkpoints of a trained run.
+        """With the last checkpoints of a trained run, and its config's `pipeline`.
 
         Raises:
             PortraitError: A stage is not trained yet, or its file does not fit.
         """
+        from portrait_tf.config import load_config
         from portrait_tf.training.run import load_run_network
 
         return cls(
-            load_run_network(run, "parsing"), load_run_network(run, "completion")
+            load_run_network(run, "parsing"),
+            load_run_network(run, "completion"),
+            **dict(load_config(pathlib.Path(run) / "config.yaml").pipeline),
         )
+
+    @property
+    def keras_models(self) -> list[keras.Model]:
+        """Every network with weights of its own: what an export has to track."""
+        networks = [*self.structure.networks, self.completion_network]
+        return list(dict.fromkeys([self.parsing_network, *networks]))
 
     def networks(
         self, image: tf.Tensor, mask: tf.Tensor, parsing: tf.Tensor | None = None
@@ -87,11 +109,9 @@ class Pipeline:
         """
         image, mask = tf.convert_to_tensor(image), tf.convert_to_tensor(mask)
         masked = image * (1.0 - mask)
-        structure = self.parsing_network(
-            {"image": masked, "mask": mask}, training=False
-        )
+        structure = self.structure(masked, mask)
         if parsing is None:
-            parsing = parsing_probabilities(structure, self.size)
+            parsing = structure["parsing"]
         painted = self.completion_network(
             {"image": masked, "parsing": parsing, "mask": mask}, training=False
         )["painted"]
@@ -99,8 +119,8 @@ class Pipeline:
         return {
             "completed": completed,
             "parsing": parsing,
-            "logits": full_size_logits(structure, self.size),
-            "pose": structure[f"pose_{self.parsing_network.rounds}"],
+            "logits": structure["logits"],
+            "pose": structure["pose"],
         }
 
     def place(self, image: tf.Tensor) -> tuple:
@@ -216,10 +236,7 @@ class Pipeline:
             `[B, 16, 3]`: x and y in pixels of the photo, and the heatmap's peak.
         """
         small_image, small_mask, place = self.shrink(image, mask)
-        structure = self.parsing_network(
-            {"image": small_image, "mask": small_mask}, training=False
-        )
-        peaks = heatmap_peaks(structure[f"pose_{self.parsing_network.rounds}"])
+        peaks = heatmap_peaks(self.structure(small_image, small_mask)["pose"])
         top, left, height, width = (tf.cast(edge, tf.float32) for edge in place)
         full = tf.cast(tf.shape(image)[1:3], tf.float32)
         x = (peaks[..., 0] * self.size[1] - left) * full[1] / width

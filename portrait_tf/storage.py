@@ -5,10 +5,12 @@ text with what it takes to build the networks again. It holds no code, and any b
 of Keras reads it.
 """
 
+import contextlib
 import io
 import json
 import pathlib
 import zipfile
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -72,6 +74,24 @@ def read_arrays(path: str | pathlib.Path) -> tuple[dict[str, np.ndarray], dict]:
     Raises:
         PortraitError: The file is missing, damaged, or of another kind.
     """
+    with _opened(path) as file:
+        arrays = {name: file[name] for name in file.files}
+        meta = json.loads(arrays.pop(_META).tobytes())
+    return arrays, meta
+
+
+def read_meta(path: str | pathlib.Path) -> dict:
+    """The JSON value of a file of `save_arrays` alone.
+
+    Raises:
+        PortraitError: As `read_arrays`.
+    """
+    with _opened(path) as file:
+        return json.loads(file[_META].tobytes())
+
+
+@contextlib.contextmanager
+def _opened(path: str | pathlib.Path) -> Iterator[np.lib.npyio.NpzFile]:
     path = pathlib.Path(path)
     if not path.is_file():
         raise PortraitError(f"no such weights file: {path}")
@@ -79,14 +99,12 @@ def read_arrays(path: str | pathlib.Path) -> tuple[dict[str, np.ndarray], dict]:
         # From memory: NumPy leaves a damaged file open.
         content = io.BytesIO(path.read_bytes())
         with np.load(content, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        meta = json.loads(arrays.pop(_META).tobytes())
+            yield file
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         raise PortraitError(
             f"{path} is damaged or is no weights file of portrait-tf (a .npz with "
             f"{_META} in it was expected)"
         ) from None
-    return arrays, meta
 
 
 def assign_arrays(

@@ -13,7 +13,7 @@ import numpy as np
 from portrait_tf.data.augment import prepare
 from portrait_tf.data.dataset import Reader
 from portrait_tf.engines import Engine
-from portrait_tf.labels import NUM_LABELS
+from portrait_tf.evaluation.confusion import Confusion
 from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask
 
 PEERS = {
@@ -55,39 +55,23 @@ def score_photo(
 
 
 class ParsingScores:
-    """Confusion matrices over the whole map and inside the hole."""
+    """Parsing scores over the whole map and inside the hole."""
 
     def __init__(self) -> None:
-        self.whole = np.zeros((NUM_LABELS, NUM_LABELS), np.int64)
-        self.hole = np.zeros_like(self.whole)
+        self.whole, self.hole = Confusion(), Confusion()
 
     def add(self, truth: np.ndarray, parsing: np.ndarray, mask: np.ndarray) -> None:
         """Counts one photo: label maps `[H, W]`; void in `truth` is left out."""
-        self.whole += _confusion(truth, parsing)
-        self.hole += _confusion(truth[mask > 0], parsing[mask > 0])
+        self.whole.add(truth, parsing)
+        self.hole.add(truth, parsing, mask)
 
-    def result(self) -> dict[str, float]:
+    def result(self) -> dict[str, float | None]:
         """`miou` and `miou_hole` over the labels that occur, `pixel_accuracy`."""
         return {
-            "miou": mean_iou(self.whole),
-            "miou_hole": mean_iou(self.hole),
-            "pixel_accuracy": float(
-                np.trace(self.whole) / max(int(self.whole.sum()), 1)
-            ),
+            "miou": self.whole.mean_iou(),
+            "miou_hole": self.hole.mean_iou(),
+            "pixel_accuracy": self.whole.pixel_accuracy(),
         }
-
-
-def _confusion(truth: np.ndarray, parsing: np.ndarray) -> np.ndarray:
-    known = truth < NUM_LABELS
-    index = truth[known].astype(np.int64) * NUM_LABELS + parsing[known]
-    return np.bincount(index, minlength=NUM_LABELS**2).reshape(NUM_LABELS, NUM_LABELS)
-
-
-def mean_iou(confusion: np.ndarray) -> float:
-    """Mean over the labels that occur in truth or prediction."""
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - np.diag(confusion)
-    occurs = union > 0
-    return float(np.mean(np.diag(confusion)[occurs] / union[occurs]))
 
 
 def evaluate(
@@ -118,7 +102,7 @@ def evaluate(
     methods = ("ours", *PEERS)
     scores = {name: {task: [] for task in EVALUATION_TASKS} for name in methods}
     parsing_scores, pckh = ParsingScores(), PCKh()
-    has_maps = has_joints = False
+    has_joints = False
     for index in range(total):
         sample = prepare(reader[index], size)
         photo, truth, joints = (sample[k] for k in ("image", "parsing", "joints"))
@@ -128,9 +112,7 @@ def evaluate(
             scores["ours"][task].append(score_photo(photo, completed, mask))
             for name, method in PEERS.items():
                 scores[name][task].append(score_photo(photo, method(photo, mask), mask))
-            if (truth < NUM_LABELS).any():
-                has_maps = True
-                parsing_scores.add(truth, parsing, mask)
+            parsing_scores.add(truth, parsing, mask)
             if hasattr(engine, "joints") and joints[:, 2].any():
                 has_joints = True
                 pckh.update_state(joints[None], engine.joints(photo, mask)[None])
@@ -143,11 +125,10 @@ def evaluate(
         }
         for name, tasks in scores.items()
     }
-    nothing = dict.fromkeys(("miou", "miou_hole", "pixel_accuracy"))
     return {
         "completion": means.pop("ours"),
         "parsing": {
-            **(parsing_scores.result() if has_maps else nothing),
+            **parsing_scores.result(),
             "pckh": float(pckh.result()) if has_joints else None,
         },
         "peers": means,

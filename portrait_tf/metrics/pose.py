@@ -47,7 +47,8 @@ class PCKh(keras.metrics.Metric):
     joint's own rate.
 
     Update with joints `[B, 16, 3]` (x, y, annotated) and predictions `[B, 16, 2 or
-    more]` (x, y), both in pixels.
+    more]` (x, y), both in pixels, and, for some of the joints alone, `sample_weight`
+    `[B, 16]` of 0.0 and 1.0; the head's size is then still that of all of them.
     """
 
     def __init__(self, name: str = "pckh", **kwargs: object) -> None:
@@ -63,6 +64,8 @@ class PCKh(keras.metrics.Metric):
         size = ops.sqrt(ops.sum((head[:, :2] - neck[:, :2]) ** 2, axis=-1))
         present = joints[:, :, 2] * (head[:, 2] * neck[:, 2])[:, None]
         present = present * ops.cast(size > 0, "float32")[:, None]
+        if sample_weight is not None:
+            present = present * ops.cast(sample_weight, "float32")
         distance = ops.sqrt(
             ops.sum((joints[:, :, :2] - predicted[:, :, :2]) ** 2, axis=-1)
         )

@@ -5,9 +5,10 @@ import pathlib
 
 import keras
 
+from portrait_tf.config import PipelineConfig, parse_config
 from portrait_tf.errors import PortraitError
 from portrait_tf.models import CompletionNetwork, ParsingNetwork
-from portrait_tf.storage import assign_arrays, read_arrays, save_arrays
+from portrait_tf.storage import assign_arrays, read_arrays, read_meta, save_arrays
 
 FOLDER = pathlib.Path(__file__).parent
 _CLASSES = {"ParsingNetwork": ParsingNetwork, "CompletionNetwork": CompletionNetwork}
@@ -50,3 +51,11 @@ def load_weights(path: str | pathlib.Path) -> keras.Model:
 def load_bundled(stage: str) -> keras.Model:
     """The bundled network of `parsing` or `completion`; loaded once, when asked."""
     return load_weights(FOLDER / f"{stage}_demo.npz")
+
+
+def bundled_pipeline_config() -> PipelineConfig:
+    """How the bundled networks are run: `pipeline` of the config they came from."""
+    path = FOLDER / "parsing_demo.npz"
+    # The section alone: the recipe's other keys may be those of an older schema.
+    values = read_meta(path)["recipe"].get("pipeline", {})
+    return parse_config({"pipeline": values}, str(path)).pipeline

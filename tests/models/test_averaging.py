@@ -1,0 +1,200 @@
+"""Stage 1 over scales and the mirrored photo."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from export.saved_model import run_signature
+from portrait_tf.config import save_config, with_changes
+from portrait_tf.errors import PortraitError
+from portrait_tf.labels import FLIPPED_JOINTS, FLIPPED_LABELS
+from portrait_tf.models.averaging import AveragedParsing
+from portrait_tf.pipeline import Pipeline
+from portrait_tf.training.run import build_network
+
+
+@pytest.fixture
+def network(tiny_config):
+    """48x32, with random weights: every label and every joint answers otherwise."""
+    keras.utils.set_random_seed(1)
+    network = build_network(
+        "parsing", tiny_config.model_copy(update={"size": (48, 32)})
+    )
+    rng = np.random.default_rng(1)
+    network.set_weights(
+        [w + rng.normal(0, 0.1, w.shape) for w in network.get_weights()]
+    )
+    return network
+
+
+@pytest.fixture
+def inputs():
+    rng = np.random.default_rng(2)
+    image = rng.uniform(-1, 1, (2, 48, 32, 3)).astype(np.float32)
+    mask = np.zeros((2, 48, 32, 1), np.float32)
+    mask[0, 10:30, 4:14], mask[1, 30:] = 1, 1
+    return image * (1 - mask), mask
+
+
+def numbers(answer):
+    return {name: np.array(value) for name, value in answer.items()}
+
+
+def test_without_options_it_is_the_network(network, inputs):
+    image, mask = inputs
+    found = numbers(AveragedParsing(network)(image, mask))
+    structure = network({"image": image, "mask": mask})
+    np.testing.assert_array_equal(found["pose"], structure["pose_2"])
+    logits = tf.image.resize(structure["parsing"], (48, 32))
+    np.testing.assert_allclose(found["logits"], logits, atol=1e-5)
+    np.testing.assert_allclose(found["parsing"], tf.nn.softmax(logits), atol=1e-5)
+    for flip, scales in ((False, (1.0,)), (False, (1.02,))):
+        again = numbers(AveragedParsing(network, flip, scales)(image, mask))
+        for name, value in found.items():
+            np.testing.assert_array_equal(again[name], value)
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (0.75, 1.0, 1.25)])
+def test_a_mirrored_photo_gives_the_mirrored_answer(network, inputs, scales):
+    averaged = AveragedParsing(network, flip=True, scales=scales)
+    plain = numbers(averaged(*inputs))
+    mirrored = numbers(averaged(*(x[:, :, ::-1] for x in inputs)))
+    for name, swapped in (("parsing", FLIPPED_LABELS), ("pose", FLIPPED_JOINTS)):
+        expected = plain[name][:, :, ::-1][..., swapped]
+        np.testing.assert_allclose(mirrored[name], expected, atol=1e-5)
+        # The network alone is not symmetric, or this test could not fail.
+        alone = [
+            numbers(AveragedParsing(network)(*pair))[name]
+            for pair in (inputs, [x[:, :, ::-1] for x in inputs])
+        ]
+        assert np.abs(alone[1] - alone[0][:, :, ::-1][..., swapped]).max() > 1e-2
+        assert np.abs(plain[name] - plain[name][..., swapped]).max() > 1e-2
+
+
+def test_flip_is_the_mean_of_two_answers_with_left_and_right_swapped(network, inputs):
+    averaged = numbers(AveragedParsing(network, flip=True)(*inputs))
+    alone = AveragedParsing(network)
+    plain = numbers(alone(*inputs))
+    mirrored = numbers(alone(*(x[:, :, ::-1] for x in inputs)))
+    left_leg, right_leg, left_wrist, right_wrist = 16, 17, 15, 10
+    for name, one, other in (
+        ("parsing", left_leg, right_leg),
+        ("pose", left_wrist, right_wrist),
+    ):
+        expected = (plain[name][..., one] + mirrored[name][:, :, ::-1, other]) / 2
+        np.testing.assert_allclose(averaged[name][..., one], expected, atol=1e-5)
+    np.testing.assert_allclose(averaged["parsing"].sum(-1), 1, atol=1e-4)
+    np.testing.assert_array_equal(
+        averaged["logits"].argmax(-1), averaged["parsing"].argmax(-1)
+    )
+
+
+def test_scales_are_networks_of_other_sizes_with_the_same_weights(network, inputs):
+    averaged = AveragedParsing(network, scales=(0.6, 1.0, 1.5))
+    assert [one.size for one in averaged.networks] == [(32, 16), (48, 32), (64, 48)]
+    assert averaged.networks[1] is network
+    for one in averaged.networks:
+        for ours, theirs in zip(one.weights, network.weights, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    found = numbers(averaged(*inputs))
+    singles = [
+        numbers(AveragedParsing(network, scales=(scale,))(*inputs))
+        for scale in averaged.scales
+    ]
+    assert np.abs(singles[0]["parsing"] - singles[1]["parsing"]).max() > 1e-3
+    for name in ("parsing", "pose"):
+        assert found[name].shape == singles[1][name].shape
+        expected = np.mean([one[name] for one in singles], axis=0)
+        np.testing.assert_allclose(found[name], expected, atol=1e-5)
+
+
+def test_no_scale_lets_the_hole_leak(network, inputs):
+    image, mask = inputs
+    averaged = AveragedParsing(network, flip=True, scales=(0.7, 1.4))
+    # The pipeline empties the hole first; what would be left in it must not be read.
+    for name, value in averaged(image, mask).items():
+        filled = averaged(image + mask * 5, mask)[name]
+        np.testing.assert_allclose(value, filled, atol=1e-5)
+
+
+@pytest.mark.parametrize("scales", [(), (0.0,), (1.0, -1.0)])
+def test_scales_that_are_none(network, scales):
+    with pytest.raises(PortraitError, match="at least one scale, and each above 0"):
+        AveragedParsing(network, scales=scales)
+
+
+class TestPipeline:
+    options = {"flip": True, "scales": (0.5, 1.0)}
+
+    def build(self, pipeline, **options):
+        return Pipeline(
+            pipeline.parsing_network, pipeline.completion_network, **options
+        )
+
+    def photo(self):
+        rng = np.random.default_rng(3)
+        photo = rng.integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
+        mask = np.zeros((1, 64, 64, 1), np.uint8)
+        mask[:, 20:50, 10:40] = 255
+        return photo, mask
+
+    def test_defaults_change_nothing(self, tiny_pipeline):
+        photo, mask = self.photo()
+        one = numbers(tiny_pipeline(photo, mask))
+        two = numbers(self.build(tiny_pipeline, flip=False, scales=(1.0,))(photo, mask))
+        for name, value in one.items():
+            np.testing.assert_array_equal(value, two[name])
+        assert tiny_pipeline.keras_models == [
+            tiny_pipeline.parsing_network,
+            tiny_pipeline.completion_network,
+        ]
+
+    def test_joints_of_a_mirrored_photo_are_mirrored(self, tiny_pipeline):
+        photo, mask = self.photo()
+        pipeline = self.build(tiny_pipeline, **self.options)
+        plain = pipeline.joints(photo, mask).numpy()
+        mirrored = pipeline.joints(photo[:, :, ::-1], mask[:, :, ::-1]).numpy()
+        expected = plain[:, FLIPPED_JOINTS]
+        expected[..., 0] = 64 - expected[..., 0]
+        np.testing.assert_allclose(mirrored, expected, atol=1e-3)
+
+    def test_an_export_holds_the_networks_of_every_scale(self, tiny_pipeline, tmp_path):
+        pipeline = self.build(tiny_pipeline, **self.options)
+        assert len(pipeline.keras_models) == 3
+        archive = keras.export.ExportArchive()
+        for network in pipeline.keras_models:
+            archive.track(network)
+        photo, mask = self.photo()
+        archive.add_endpoint(
+            "joints",
+            lambda image, mask: {"joints": pipeline.joints(image, mask)},
+            input_signature=[
+                tf.TensorSpec([None, None, None, 3], tf.uint8, "image"),
+                tf.TensorSpec([None, None, None, 1], tf.uint8, "mask"),
+            ],
+        )
+        archive.write_out(str(tmp_path), verbose=False)
+        found = run_signature(tmp_path, {"joints": {"image": photo, "mask": mask}})
+        expected = pipeline.joints(photo, mask)
+        np.testing.assert_allclose(found["joints"]["joints"], expected, atol=1e-3)
+
+    def test_a_run_says_so_in_its_config(self, tiny_pipeline, tiny_config, tmp_path):
+        from portrait_tf.storage import save_arrays
+
+        config = with_changes(tiny_config, ["pipeline={flip: true, scales: [0.5, 1]}"])
+        save_config(config, tmp_path / "config.yaml")
+        for stage in ("parsing", "completion"):
+            network = build_network(stage, config)
+            path = tmp_path / stage / "checkpoint.npz"
+            save_arrays(path, {"network": network.weights}, {})
+        pipeline = Pipeline.from_run(tmp_path)
+        assert pipeline.structure.flip and pipeline.structure.scales == (0.5, 1.0)
+        with pytest.raises(
+            PortraitError, match=r"'pipeline.scales.0': .*above|greater"
+        ):
+            with_changes(config, ["pipeline.scales=[0]"])
+
+    def test_the_bundled_weights_are_asked_once(self):
+        structure = Pipeline.bundled().structure
+        assert not structure.flip and structure.scales == (1.0,)
