@@ -98,6 +98,9 @@ class ParsingNetworkConfig(Section):
     )
     feature_width: int = Field(64, ge=1, description="Channels of each task's feature.")
     rounds: int = Field(2, ge=0, description="Refinement rounds.")
+    backbone: Literal["small", "efficientnet_lite0"] = Field(
+        "small", description="The encoder; `widths` and `blocks` size the small one."
+    )
 
 
 class ParsingLossConfig(Section):
@@ -114,6 +117,10 @@ class ParsingLossConfig(Section):
 
 class ParsingConfig(Section):
     network: ParsingNetworkConfig = ParsingNetworkConfig()
+    backbone_weights: str = Field(
+        "none",
+        description="What a fresh run's backbone starts from: `none`, or a file.",
+    )
     loss: ParsingLossConfig = ParsingLossConfig()
     training: TrainingConfig = TrainingConfig()
 

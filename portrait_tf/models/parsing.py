@@ -11,9 +11,9 @@ from keras import layers
 from portrait_tf.compat import ops
 from portrait_tf.labels import NUM_JOINTS, NUM_LABELS
 from portrait_tf.layers import PixelShuffle, Upsample, resize_bilinear
+from portrait_tf.models.backbones import BACKBONES
 from portrait_tf.models.blocks import (
     check_size,
-    global_context,
     normalised_conv,
     residual_block,
 )
@@ -35,6 +35,7 @@ class ParsingNetwork(keras.Model):
         blocks: Residual blocks at strides 8 and 16.
         feature_width: Channels of each task's feature.
         rounds: Refinement rounds.
+        backbone: A name of `BACKBONES`.
 
     Call with `{"image": [B, H, W, 3], "mask": [B, H, W, 1]}`. Returns a dict:
 
@@ -57,6 +58,7 @@ class ParsingNetwork(keras.Model):
         blocks: tuple[int, int] = (3, 3),
         feature_width: int = 64,
         rounds: int = 2,
+        backbone: str = "small",
         **kwargs: object,
     ) -> None:
         check_size(size, 16)
@@ -64,17 +66,9 @@ class ParsingNetwork(keras.Model):
         image = keras.Input((*size, 3), name="image")
         mask = keras.Input((*size, 1), name="mask")
         x = layers.Concatenate(name="image_and_mask")([image, mask])
-        x = normalised_conv(x, widths[0], "stride2", kernel_size=5, strides=2)
-        x = normalised_conv(x, widths[1], "stride4", strides=2)
-        stride4 = x
-        x = normalised_conv(x, widths[2], "stride8", strides=2)
-        for block in range(blocks[0]):
-            x = residual_block(x, f"stride8_block{block + 1}")
-        stride8 = x
-        x = normalised_conv(x, widths[3], "stride16", strides=2)
-        for block in range(blocks[1]):
-            x = residual_block(x, f"stride16_block{block + 1}", 2 if block % 2 else 1)
-        x = global_context(x, "context")
+        arguments = {"widths": widths, "blocks": blocks} if backbone == "small" else {}
+        encoded = BACKBONES[backbone](x, **arguments)
+        stride4, stride8, x = (encoded[f"stride{n}"] for n in (4, 8, 16))
         x = layers.Conv2D(4 * widths[2], 1, name="decode8_enlarge")(x)
         x = PixelShuffle(2, name="decode8_shuffle")(x)
         x = layers.Concatenate(name="decode8_skip")([x, stride8])
@@ -123,6 +117,7 @@ class ParsingNetwork(keras.Model):
         self.blocks = tuple(blocks)
         self.feature_width = feature_width
         self.rounds = rounds
+        self.backbone = backbone
 
     def get_config(self) -> dict:
         return {
@@ -131,6 +126,7 @@ class ParsingNetwork(keras.Model):
             "blocks": self.blocks,
             "feature_width": self.feature_width,
             "rounds": self.rounds,
+            "backbone": self.backbone,
             "name": self.name,
         }
 

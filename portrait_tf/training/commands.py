@@ -8,6 +8,7 @@ import keras
 from portrait_tf.config import Config
 from portrait_tf.data.dataset import Reader, usable_reader, validation_dataset
 from portrait_tf.errors import PortraitError
+from portrait_tf.models.backbones import load_backbone_weights
 from portrait_tf.training.completion import CompletionTrainer
 from portrait_tf.training.parsing import ParsingTrainer
 from portrait_tf.training.previews import Preview
@@ -68,6 +69,9 @@ def train_stage(
     keras.utils.set_random_seed(config.seed)
     network = build_network(stage, config)
     if stage == "parsing":
+        # A checkpoint that is restored later overwrites it.
+        if config.parsing.backbone_weights != "none":
+            load_backbone_weights(network, config.parsing.backbone_weights)
         trainer = ParsingTrainer(network, config)
         previewed = (network, None)
     else:
