@@ -13,7 +13,6 @@ import sys
 import numpy as np
 import torch
 
-
 _BLOCK_NORMS = {"_bn0": "expand", "_bn1": "depthwise", "_bn2": "project"}
 _NORM_ARRAYS = {
     "weight": "gamma",
