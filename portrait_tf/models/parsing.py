@@ -36,6 +36,9 @@ class ParsingNetwork(keras.Model):
         feature_width: Channels of each task's feature.
         rounds: Refinement rounds.
         backbone: A name of `BACKBONES`.
+        pose: With the pose branch; without, there are no pose outputs either.
+        mask_channel: The encoder sees the mask beside the photo; without, the mask is
+            an input that nothing reads.
 
     Call with `{"image": [B, H, W, 3], "mask": [B, H, W, 1]}`. Returns a dict:
 
@@ -59,13 +62,17 @@ class ParsingNetwork(keras.Model):
         feature_width: int = 64,
         rounds: int = 2,
         backbone: str = "small",
+        pose: bool = True,
+        mask_channel: bool = True,
         **kwargs: object,
     ) -> None:
         check_size(size, 16)
         # === Layers and Functional Model ===
         image = keras.Input((*size, 3), name="image")
         mask = keras.Input((*size, 1), name="mask")
-        x = layers.Concatenate(name="image_and_mask")([image, mask])
+        x = image
+        if mask_channel:
+            x = layers.Concatenate(name="image_and_mask")([image, mask])
         arguments = {"widths": widths, "blocks": blocks} if backbone == "small" else {}
         encoded = BACKBONES[backbone](x, **arguments)
         stride4, stride8, x = (encoded[f"stride{n}"] for n in (4, 8, 16))
@@ -75,9 +82,12 @@ class ParsingNetwork(keras.Model):
         x = normalised_conv(x, widths[2], "decode8")
         x = residual_block(x, "decode8_block")
 
+        channels = {"parsing": NUM_LABELS, "pose": NUM_JOINTS}
+        if not pose:
+            del channels["pose"]
         features = {
             task: normalised_conv(x, feature_width, f"{task}_0_feature")
-            for task in ("parsing", "pose")
+            for task in channels
         }
         outputs = {}
         coarse = {}
@@ -85,13 +95,13 @@ class ParsingNetwork(keras.Model):
             if step:
                 features = {
                     task: _refine(task, step, features, coarse, feature_width)
-                    for task in ("pose", "parsing")
+                    for task in reversed(channels)
                 }
-            for task, channels in (("parsing", NUM_LABELS), ("pose", NUM_JOINTS)):
+            for task in channels:
                 name = f"{task}_{step}"
                 # Small first answers: a heatmap is empty but for a few cells.
                 coarse[task] = layers.Conv2D(
-                    4 * channels,
+                    4 * channels[task],
                     1,
                     kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
                     name=f"{name}_head",
@@ -118,6 +128,8 @@ class ParsingNetwork(keras.Model):
         self.feature_width = feature_width
         self.rounds = rounds
         self.backbone = backbone
+        self.pose = pose
+        self.mask_channel = mask_channel
 
     def get_config(self) -> dict:
         return {
@@ -127,6 +139,8 @@ class ParsingNetwork(keras.Model):
             "feature_width": self.feature_width,
             "rounds": self.rounds,
             "backbone": self.backbone,
+            "pose": self.pose,
+            "mask_channel": self.mask_channel,
             "name": self.name,
         }
 
@@ -144,7 +158,7 @@ def _refine(task: str, step: int, features: dict, coarse: dict, width: int) -> o
         layers.Conv2D(width // 2, 1, activation="relu", name=f"{name}_remap_{source}")(
             coarse[source]
         )
-        for source in ("pose", "parsing")
+        for source in reversed(coarse)
     ]
     x = layers.Concatenate(name=f"{name}_inputs")([features[task], *remapped])
     x = normalised_conv(x, width, f"{name}_mix")

@@ -72,6 +72,12 @@ def train_stage(
         # A checkpoint that is restored later overwrites it.
         if config.parsing.backbone_weights != "none":
             load_backbone_weights(network, config.parsing.backbone_weights)
+        elif network.backbone != "small":
+            logger.warning(
+                "backbone %s without pretrained weights: its frozen normalisation does "
+                "nothing then; expect little (parsing.backbone_weights)",
+                network.backbone,
+            )
         trainer = ParsingTrainer(network, config)
         previewed = (network, None)
     else:
