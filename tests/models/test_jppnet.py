@@ -117,11 +117,11 @@ def test_receptive_field(network):
             name = layer.name.removeprefix("backbone_")
             if name == "pool1_pool":
                 path.append((layer.pool_size[0], layer.strides[0], 1))
-            elif isinstance(layer, keras.layers.Conv2D) and "_0_" not in name:
-                if int(name[4]) <= stage:
-                    path.append(
-                        (layer.kernel_size[0], layer.strides[0], layer.dilation_rate[0])
-                    )
+            elif isinstance(layer, keras.layers.Conv2D) and (
+                "_0_" not in name and int(name[4]) <= stage
+            ):
+                sides = (layer.kernel_size, layer.strides, layer.dilation_rate)
+                path.append(tuple(side[0] for side in sides))
         found[stage] = receptive_field(path)
     # 7x7 stride 2, pool 3 stride 2, then 3x3s: 3 at stride 4; at stride 8, 4 of rate
     # 1, 23 of rate 2, 3 of rate 4.
