@@ -59,7 +59,8 @@ def parsing_balanced(
     `dice` and `tversky`: `1 - tp / (tp + a * fp + b * fn)` for each label, a mean over
     the labels that occur in the batch; `tp`, `fp` and `fn` are weighted sums of
     probabilities over the batch. With weights of 1 and all labels present they are
-    `keras.losses.Dice` and `Tversky` with `axis=(0, 1, 2)`; those cannot weigh pixels.
+    `keras.losses.Dice` and `Tversky(alpha=b, beta=a)` with `axis=(0, 1, 2)`; those
+    cannot weigh pixels.
     `focal`: the weighted mean of Keras' categorical focal cross-entropy.
 
     Args:
