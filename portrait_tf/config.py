@@ -69,11 +69,17 @@ class MaskConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """Adam, its learning rate decayed to zero along a half cosine."""
+    """Adam or SGD, the learning rate decayed along a half cosine or a power."""
 
+    name: Literal["adam", "sgd"] = "adam"
     learning_rate: float = Field(1e-3, gt=0)
-    beta_1: float = Field(0.9, ge=0, lt=1)
-    beta_2: float = Field(0.999, ge=0, lt=1)
+    beta_1: float = Field(0.9, ge=0, lt=1, description="Of Adam.")
+    beta_2: float = Field(0.999, ge=0, lt=1, description="Of Adam.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Of SGD.")
+    schedule: Literal["cosine", "poly"] = "cosine"
+    power: float = Field(
+        0.9, gt=0, description="Of poly: (1 - step / steps) to this power."
+    )
     warmup_steps: int = Field(100, ge=0)
     final_fraction: Fraction = Field(0.02, description="Of the learning rate.")
     clip_norm: float | None = Field(None, gt=0)
@@ -91,8 +97,9 @@ class TrainingConfig(Section):
 
 
 class ParsingNetworkConfig(Section):
-    """Size of the stage-1 network."""
+    """Size of the stage-1 network of our own, `ParsingNetwork`."""
 
+    kind: Literal["compact"] = "compact"
     widths: tuple[int, int, int, int] = Field(
         (24, 48, 96, 160), description="Channels at strides 2, 4, 8 and 16."
     )
@@ -101,6 +108,44 @@ class ParsingNetworkConfig(Section):
     )
     feature_width: int = Field(64, ge=1, description="Channels of each task's feature.")
     rounds: int = Field(2, ge=0, description="Refinement rounds.")
+    backbone: Literal[
+        "small",
+        "efficientnet_lite0",
+        "mobilenet_v3_small",
+        "mobilenet_v3_large",
+        "resnet50",
+    ] = Field(
+        "small", description="The encoder; `widths` and `blocks` size the small one."
+    )
+    pose: bool = Field(True, description="With the pose branch.")
+    mask_channel: bool = Field(True, description="The encoder sees the mask.")
+
+
+class JPPNetConfig(Section):
+    """The network that ours is made after, as its authors built it."""
+
+    kind: Literal["jppnet"]
+    rounds: int = Field(2, ge=0, description="Refinement rounds.")
+    backbone: Literal["resnet101", "resnet50"] = "resnet101"
+    mask_channel: bool = Field(False, description="The encoder sees the mask.")
+    width_divisor: int = Field(1, ge=1, description="Of all channels, for tests.")
+
+
+# What `parsing.network.kind` chooses among; a file without it means the first.
+PARSING_NETWORKS = {"compact": ParsingNetworkConfig, "jppnet": JPPNetConfig}
+
+
+def _network_kind(value: object) -> object:
+    if isinstance(value, dict):
+        return value.get("kind", "compact")
+    return getattr(value, "kind", None)
+
+
+AnyParsingNetworkConfig = Annotated[
+    Annotated[ParsingNetworkConfig, pydantic.Tag("compact")]
+    | Annotated[JPPNetConfig, pydantic.Tag("jppnet")],
+    pydantic.Discriminator(_network_kind),
+]
 
 
 class ParsingLossConfig(Section):
@@ -108,6 +153,23 @@ class ParsingLossConfig(Section):
 
     parsing: float = 1.0
     pose: float = 1.0
+    full_size: float = Field(
+        1.0,
+        ge=0,
+        description="Weight of the answer enlarged to the photo's size; JPPNet has 0.",
+    )
+    pose_error: Literal["relative", "root"] = Field(
+        "relative",
+        description="Squared error as a part of the target's, or JPPNet's root of it.",
+    )
+    balanced: Literal["none", "dice", "tversky", "focal"] = Field(
+        "none", description="A second parsing loss, for labels that are rare."
+    )
+    balanced_weight: float = Field(1.0, ge=0)
+    class_weights: Literal["none", "inverse_sqrt"] = Field(
+        "none", description="Of the cross-entropy: 1 / sqrt(label's part of the batch)."
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Of the cross-entropy.")
     hole: float = Field(2.0, ge=0, description="Extra weight of pixels in the hole.")
     deep_supervision: float = Field(0.4, ge=0, description="Weight of early rounds.")
     heatmap_sigma: float = Field(
@@ -116,9 +178,30 @@ class ParsingLossConfig(Section):
 
 
 class ParsingConfig(Section):
-    network: ParsingNetworkConfig = ParsingNetworkConfig()
+    network: AnyParsingNetworkConfig = ParsingNetworkConfig()
+    backbone_weights: str = Field(
+        "none",
+        description="What a fresh run's backbone starts from: `none`, `imagenet` "
+        "(downloaded by Keras), or a file.",
+    )
+    scales: tuple[float, ...] = Field(
+        (1.0,),
+        description="Training sees each photo at these; only jppnet takes others "
+        "than 1.",
+    )
     loss: ParsingLossConfig = ParsingLossConfig()
     training: TrainingConfig = TrainingConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _scales_fit(self) -> "ParsingConfig":
+        if self.scales[:1] != (1.0,) or min(self.scales) <= 0:
+            raise ValueError(f"scales begin with 1 and are positive, got {self.scales}")
+        if len(self.scales) > 1 and self.network.kind != "jppnet":
+            raise ValueError(
+                f"scales {self.scales} need network.kind jppnet; "
+                f"{self.network.kind} works at one size"
+            )
+        return self
 
 
 class CompletionNetworkConfig(Section):
@@ -232,13 +315,18 @@ class Config(Section):
 def _valid_keys(model: type[Section], location: tuple) -> list[str]:
     for part in location[:-1]:
         field = getattr(model, "model_fields", {}).get(part)
-        model = field.annotation if field else None
+        # The kind of a network is a part of the location, though not of the key.
+        model = field.annotation if field else PARSING_NETWORKS.get(part)
     return list(getattr(model, "model_fields", {}))
 
 
 def _explain(model: type[Section], error: dict) -> str:
     location = error["loc"]
-    key = ".".join(map(str, location))
+    key = ".".join(str(part) for part in location if part not in PARSING_NETWORKS)
+    if error["type"] == "union_tag_invalid":
+        kinds = ", ".join(PARSING_NETWORKS)
+        kind = error["input"]["kind"]
+        return f"'{key}.kind': expected one of {kinds} (received {kind!r})"
     if error["type"] == "extra_forbidden":
         valid = _valid_keys(model, location)
         near = difflib.get_close_matches(str(location[-1]), valid, n=1, cutoff=0.4)
@@ -334,9 +422,13 @@ def with_changes(config: Config, changes: list[str]) -> Config:
             if not isinstance(section, dict):
                 raise PortraitError(f"--set: '{key}': '{part}' holds no keys")
         try:
-            section[last] = yaml.safe_load(text)
+            value = yaml.safe_load(text)
         except yaml.YAMLError:
             raise PortraitError(f"--set: {change!r}: not a YAML value") from None
+        if last == "kind" and section.get(last, value) != value:
+            # Another kind of network has other keys.
+            section.clear()
+        section[last] = value
     return parse_config(values, "--set" if changes else "config")
 
 

@@ -37,6 +37,7 @@ class PipelineEngine:
             tf.TensorSpec([None, None, None, 1], tf.uint8),
         ]
         self._call = tf.function(pipeline.__call__, input_signature=signature)
+        self.has_pose = pipeline.parsing_network.pose
         self._joints = tf.function(pipeline.joints, input_signature=signature)
 
     def complete(

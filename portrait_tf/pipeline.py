@@ -105,7 +105,8 @@ class Pipeline:
         Returns:
             `completed` `[B, h, w, 3]` in [-1, 1], known pixels as they were;
             `parsing` `[B, h, w, 20]` probabilities;
-            `logits` `[B, h, w, 20]`; `pose` `[B, h/4, w/4, 16]` heatmaps.
+            `logits` `[B, h, w, 20]`; `pose` `[B, h/4, w/4, 16]` heatmaps (h/8, w/8 of
+            a `JPPNet`), if stage 1 predicts them.
         """
         image, mask = tf.convert_to_tensor(image), tf.convert_to_tensor(mask)
         masked = image * (1.0 - mask)
@@ -116,12 +117,14 @@ class Pipeline:
             {"image": masked, "parsing": parsing, "mask": mask}, training=False
         )["painted"]
         completed = masked + tf.clip_by_value(painted, -1.0, 1.0) * mask
-        return {
+        result = {
             "completed": completed,
             "parsing": parsing,
             "logits": structure["logits"],
-            "pose": structure["pose"],
         }
+        if self.parsing_network.pose:
+            result["pose"] = structure["pose"]
+        return result
 
     def place(self, image: tf.Tensor) -> tuple:
         """Where photos go in the working frame: at the top, centred.
@@ -234,7 +237,15 @@ class Pipeline:
 
         Returns:
             `[B, 16, 3]`: x and y in pixels of the photo, and the heatmap's peak.
+
+        Raises:
+            PortraitError: Stage 1 has no pose branch.
         """
+        if not self.parsing_network.pose:
+            raise PortraitError(
+                "no joints: this parsing network was built without its pose branch "
+                "(parsing.network.pose)"
+            )
         small_image, small_mask, place = self.shrink(image, mask)
         peaks = heatmap_peaks(self.structure(small_image, small_mask)["pose"])
         top, left, height, width = (tf.cast(edge, tf.float32) for edge in place)

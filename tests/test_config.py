@@ -31,6 +31,23 @@ def test_there_are_configs():
             {"parsing": {"training": {"step": 3}}},
             "unknown key 'parsing.training.step'; did you mean 'steps'?",
         ),
+        (
+            {"parsing": {"network": {"widhts": [1, 2, 3, 4]}}},
+            "unknown key 'parsing.network.widhts'; did you mean 'widths'?",
+        ),
+        (
+            {"parsing": {"network": {"kind": "jppnet", "widths": [1, 2, 3, 4]}}},
+            "unknown key 'parsing.network.widths'; did you mean 'width_divisor'?",
+        ),
+        (
+            {"parsing": {"network": {"kind": "jpp"}}},
+            "'parsing.network.kind': expected one of compact, jppnet (received 'jpp')",
+        ),
+        (
+            {"parsing": {"scales": [1.0, 0.5]}},
+            "need network.kind jppnet; compact works at one size",
+        ),
+        ({"parsing": {"scales": [0.5]}}, "scales begin with 1 and are positive"),
         ({"seed": "x"}, "'seed': Input should be a valid integer"),
         ({"size": [100, 128]}, "must be multiples of 16, got (100, 128)"),
         (
@@ -79,3 +96,23 @@ def test_changes_by_key():
     ):
         with pytest.raises(PortraitError, match=message.replace("?", r"\?")):
             with_changes(Config(), [change])
+
+
+def test_a_change_of_kind_leaves_the_other_kind_behind(tmp_path):
+    """Also of a run's config, which has every key."""
+    path = tmp_path / "config.yaml"
+    save_config(Config(), path)
+    other = with_changes(
+        load_config(path), ["parsing.network.kind=jppnet", "parsing.network.rounds=1"]
+    )
+    assert other.parsing.network.model_dump() == {
+        "kind": "jppnet",
+        "rounds": 1,
+        "backbone": "resnet101",
+        "mask_channel": False,
+        "width_divisor": 1,
+    }
+    save_config(other, path)
+    assert load_config(path) == other
+    same = with_changes(Config(), ["parsing.network.rounds=1"])
+    assert with_changes(same, ["parsing.network.kind=compact"]) == same

@@ -85,7 +85,7 @@ def evaluate(
     """Scores an engine and the classical peers on all four tasks.
 
     Args:
-        engine: What completes. Joints are scored if it has a `pipeline`.
+        engine: What completes. Joints are scored if its `has_pose` is true.
         reader: Photos with label maps and joints.
         size: Height and width that photos are brought to.
         seed: Of the holes.
@@ -113,7 +113,7 @@ def evaluate(
             for name, method in PEERS.items():
                 scores[name][task].append(score_photo(photo, method(photo, mask), mask))
             parsing_scores.add(truth, parsing, mask)
-            if hasattr(engine, "joints") and joints[:, 2].any():
+            if getattr(engine, "has_pose", False) and joints[:, 2].any():
                 has_joints = True
                 pckh.update_state(joints[None], engine.joints(photo, mask)[None])
         if progress:

@@ -36,9 +36,10 @@ BAND = 1 / 48
 _ENLARGED = 3
 """Maps are drawn larger than they are, so that a browser can shrink them smoothly."""
 
-Predict = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+Predict = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray | None]]
 """`float32` photos `[B, h, w, 3]` in [-1, 1], 0 in the hole, and masks `[B, h, w, 1]`,
-1.0 = hole, to label maps `[B, h, w]` and joints `[B, 16, 2 or more]` in pixels."""
+1.0 = hole, to label maps `[B, h, w]` and joints `[B, 16, 2 or more]` in pixels, or
+None: a network without pose."""
 
 
 def predictor(structure: AveragedParsing) -> Predict:
@@ -55,13 +56,19 @@ def predictor(structure: AveragedParsing) -> Predict:
             tf.TensorSpec([None, height, width, 1], tf.float32),
         ]
     )
-    def predict(image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def predict(image: tf.Tensor, mask: tf.Tensor) -> tuple:
         answer = structure(image, mask)
-        joints = heatmap_peaks(answer["pose"]) * [float(width), float(height), 1.0]
         labels = tf.argmax(answer["parsing"], axis=-1, output_type=tf.int32)
+        if "pose" not in answer:
+            return tf.cast(labels, tf.uint8), None
+        joints = heatmap_peaks(answer["pose"]) * [float(width), float(height), 1.0]
         return tf.cast(labels, tf.uint8), joints
 
-    return lambda image, mask: tuple(one.numpy() for one in predict(image, mask))
+    def as_arrays(image: np.ndarray, mask: np.ndarray) -> tuple:
+        labels, joints = predict(image, mask)
+        return labels.numpy(), None if joints is None else joints.numpy()
+
+    return as_arrays
 
 
 def band_width(height: int) -> int:
@@ -298,7 +305,8 @@ def evaluate_parsing(
                 scores[task], scores[ALL_TASKS],
             )  # fmt: skip
             for one in counted:
-                one.add_pose(joints, predicted, masks, marked_hidden)
+                if predicted is not None:
+                    one.add_pose(joints, predicted, masks, marked_hidden)
                 for photo, parsing, mask in zip(photos, parsings, masks, strict=True):
                     one.add_parsing(photo.truth, parsing, mask)
             if task == NO_HOLE:

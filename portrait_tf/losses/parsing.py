@@ -5,8 +5,26 @@ import keras
 from portrait_tf.compat import ops
 from portrait_tf.labels import NUM_LABELS
 
+# Focal loss: how much less a pixel counts that is right already (arXiv 1708.02002).
+_FOCAL_GAMMA = 2.0
+# Weights of pixels wrongly given a label, and wrongly denied it. Dice has the same for
+# both; Tversky (arXiv 1706.05721) would rather find too much of a rare label.
+_OVERLAP_WEIGHTS = {"dice": (0.5, 0.5), "tversky": (0.3, 0.7)}
 
-def parsing_cross_entropy(labels: object, logits: object, weights: object) -> object:
+
+def _known(labels: object) -> tuple:
+    """Labels that can be counted with, and 1.0 where they are no void."""
+    known = labels < NUM_LABELS
+    return ops.where(known, labels, 0), ops.cast(known, "float32")
+
+
+def _weighted_mean(values: object, weights: object) -> object:
+    return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1e-6)
+
+
+def parsing_cross_entropy(
+    labels: object, logits: object, weights: object, label_smoothing: float = 0.0
+) -> object:
     """Weighted mean of the softmax cross-entropy; void pixels do not count.
 
     `sum(w * -log p[label]) / sum(w)` over pixels whose label is below 20, as JPPNet
@@ -16,12 +34,75 @@ def parsing_cross_entropy(labels: object, logits: object, weights: object) -> ob
         labels: Integers `[B, H, W]`; 20 and above is void.
         logits: `[B, H, W, 20]`.
         weights: `[B, H, W]`, at least 0.
+        label_smoothing: What the target gives away to all labels alike.
     """
-    known = ops.cast(labels < NUM_LABELS, "float32")
-    safe = ops.where(labels < NUM_LABELS, labels, 0)
-    loss = keras.losses.sparse_categorical_crossentropy(safe, logits, from_logits=True)
+    safe, known = _known(labels)
+    if label_smoothing:
+        loss = keras.losses.categorical_crossentropy(
+            ops.one_hot(safe, NUM_LABELS),
+            logits,
+            from_logits=True,
+            label_smoothing=label_smoothing,
+        )
+    else:
+        loss = keras.losses.sparse_categorical_crossentropy(
+            safe, logits, from_logits=True
+        )
+    return _weighted_mean(loss, weights * known)
+
+
+def parsing_balanced(
+    kind: str, labels: object, logits: object, weights: object
+) -> object:
+    """A loss to which a label with few pixels is worth as much as any, or nearly.
+
+    `dice` and `tversky`: `1 - tp / (tp + a * fp + b * fn)` for each label, a mean over
+    the labels that occur in the batch; `tp`, `fp` and `fn` are weighted sums of
+    probabilities over the batch. With weights of 1 and all labels present they are
+    `keras.losses.Dice` and `Tversky(alpha=b, beta=a)` with `axis=(0, 1, 2)`; those
+    cannot weigh pixels.
+    `focal`: the weighted mean of Keras' categorical focal cross-entropy.
+
+    Args:
+        kind: `dice`, `tversky` or `focal`.
+        labels: Integers `[B, H, W]`; 20 and above is void, and does not count.
+        logits: `[B, H, W, 20]`.
+        weights: `[B, H, W]`, at least 0.
+    """
+    safe, known = _known(labels)
+    truth = ops.one_hot(safe, NUM_LABELS)
     weights = weights * known
-    return ops.sum(loss * weights) / ops.maximum(ops.sum(weights), 1e-6)
+    if kind == "focal":
+        loss = keras.losses.categorical_focal_crossentropy(
+            truth, logits, alpha=1.0, gamma=_FOCAL_GAMMA, from_logits=True
+        )
+        return _weighted_mean(loss, weights)
+    false_weight, missed_weight = _OVERLAP_WEIGHTS[kind]
+    weighted = ops.softmax(logits, axis=-1) * weights[..., None]
+    pixels = (0, 1, 2)
+    found = ops.sum(truth * weighted, axis=pixels)
+    present = ops.sum(truth * weights[..., None], axis=pixels)
+    predicted = ops.sum(weighted, axis=pixels)
+    whole = (
+        found + false_weight * (predicted - found) + missed_weight * (present - found)
+    )
+    occurs = ops.cast(present > 0, "float32")
+    return _weighted_mean(1.0 - found / ops.maximum(whole, 1e-6), occurs)
+
+
+def inverse_sqrt_weights(labels: object) -> object:
+    """Weights `[B, H, W]` of pixels: 1 / sqrt(their label's part of the batch).
+
+    So a label's share in the loss grows with the root of its area. Counted in the
+    batch, for a data set's counts would have to be measured first; our choice.
+
+    Args:
+        labels: Integers `[B, H, W]`; void pixels weigh 0.
+    """
+    safe, known = _known(labels)
+    counts = ops.sum(ops.one_hot(safe, NUM_LABELS) * known[..., None], axis=(0, 1, 2))
+    parts = counts / ops.maximum(ops.sum(counts), 1.0)
+    return known * ops.take(1.0 / ops.sqrt(ops.maximum(parts, 1e-6)), safe)
 
 
 def joint_heatmaps(joints: object, size: tuple[int, int], sigma: float) -> object:
@@ -48,7 +129,8 @@ def joint_heatmaps(joints: object, size: tuple[int, int], sigma: float) -> objec
 def pose_error(target: object, heatmaps: object) -> object:
     """Squared error over all maps, in units of one joint's own squared sum.
 
-    1.0 means as wrong as an empty answer; JPPNet takes the root of the same sum, whose
+    1.0 means as wrong as an empty answer; JPPNet's root of the same sum
+    (`root_pose_error`) has another unit at every size, and its
     gradient does not shrink as the answer gets better. Our choice.
 
     Args:
@@ -57,3 +139,15 @@ def pose_error(target: object, heatmaps: object) -> object:
     """
     scale = ops.maximum(ops.sum(target**2), 1.0)
     return ops.sum((target - heatmaps) ** 2) / scale
+
+
+def root_pose_error(target: object, heatmaps: object) -> object:
+    """JPPNet's: the root of the summed squared error, a mean over the batch.
+
+    Args:
+        target: `[B, H, W, 16]`.
+        heatmaps: `[B, H, W, 16]`.
+    """
+    squared = ops.sum((target - heatmaps) ** 2, axis=(1, 2, 3))
+    # The root has no gradient at 0.
+    return ops.mean(ops.sqrt(ops.maximum(squared, 1e-12)))

@@ -2,6 +2,7 @@
 
 from portrait_tf.models.completion import CompletionNetwork
 from portrait_tf.models.discriminators import Discriminator
+from portrait_tf.models.jppnet import JPPNet
 from portrait_tf.models.parsing import ParsingNetwork
 
-__all__ = ["CompletionNetwork", "Discriminator", "ParsingNetwork"]
+__all__ = ["CompletionNetwork", "Discriminator", "JPPNet", "ParsingNetwork"]

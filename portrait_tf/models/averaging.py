@@ -21,12 +21,14 @@ class AveragedParsing:
     With `flip` off and the one scale 1 it is the network's answer itself.
 
     Args:
-        network: Stage 1. Its weights are copied for every other scale, as they are now.
+        network: Stage 1. One of a single size (`ParsingNetwork`) has its weights copied
+            for every other scale, as they are now.
         flip: Whether the mirrored photo is asked, too.
         scales: Of the working size; each is rounded to multiples of 16.
 
     Attributes:
-        networks: One a scale, in order.
+        networks: One a scale, in order; the same one where it takes any size.
+        sizes: Height and width that each is asked at.
 
     Raises:
         PortraitError: There is no scale, or one that is not above 0.
@@ -53,14 +55,20 @@ class AveragedParsing:
         self.flip = flip
         self.scales = tuple(scales)
         self.size = tuple(network.size)
-        self.networks = [self._at_scale(scale) for scale in self.scales]
+        self.sizes = [self._scaled_size(scale) for scale in self.scales]
+        self.networks = [self._at_size(size) for size in self.sizes]
 
-    def _at_scale(self, scale: float) -> keras.Model:
-        size = tuple(
+    def _scaled_size(self, scale: float) -> tuple[int, int]:
+        height, width = (
             max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE)
             for side in self.size
         )
-        if size == self.size:
+        # A size that is no multiple itself is still the network's own.
+        return self.size if scale == 1.0 else (height, width)
+
+    def _at_size(self, size: tuple[int, int]) -> keras.Model:
+        takes_any = self.network.input_shape["image"][1] is None
+        if takes_any or size == self.size:
             return self.network
         name = f"{self.network.name}_{size[0]}x{size[1]}"
         config = {**self.network.get_config(), "size": size, "name": name}
@@ -77,48 +85,56 @@ class AveragedParsing:
 
         Returns:
             `parsing` `[B, h, w, 20]` probabilities; `logits` `[B, h, w, 20]`, their
-            logarithms where several answers are averaged; `pose` `[B, h/4, w/4, 16]`
-            heatmaps.
+            logarithms where several answers are averaged; `pose` heatmaps with 16
+            channels at the network's stride, if it has a pose branch.
         """
-        if not self.flip and self.networks == [self.network]:
+        if not self.flip and self.sizes == [self.size]:
             structure = self.network({"image": image, "mask": mask}, training=False)
-            return {
+            answer = {
                 "parsing": parsing_probabilities(structure, self.size),
                 "logits": full_size_logits(structure, self.size),
-                "pose": structure[f"pose_{self.network.rounds}"],
             }
-        cells = (self.size[0] // 4, self.size[1] // 4)
+            if self.network.pose:
+                answer["pose"] = structure[f"pose_{self.network.rounds}"]
+            return answer
         answers = [
-            self._ask(network, *_scaled(image, mask, network.size), cells)
-            for network in self.networks
+            self._ask(network, *_scaled(image, mask, size))
+            for network, size in zip(self.networks, self.sizes, strict=True)
         ]
-        parsing, pose = (
-            sum(maps) / float(len(answers)) for maps in zip(*answers, strict=True)
-        )
-        return {
+        parsing = sum(answer["parsing"] for answer in answers) / len(answers)
+        result = {
             "parsing": parsing,
             "logits": ops.log(ops.maximum(parsing, 1e-9)),
-            "pose": pose,
         }
+        if self.network.pose:
+            poses = [answer["pose"] for answer in answers]
+            cells = tuple(poses[0].shape[1:3])
+            result["pose"] = sum(
+                pose
+                if tuple(pose.shape[1:3]) == cells
+                else resize_bilinear(pose, cells)
+                for pose in poses
+            ) / len(poses)
+        return result
 
-    def _ask(
-        self, network: keras.Model, image: object, mask: object, cells: tuple[int, int]
-    ) -> tuple[object, object]:
-        """Probabilities at the working size and heatmaps of `cells`."""
+    def _ask(self, network: keras.Model, image: object, mask: object) -> dict:
+        """Probabilities at the working size, and heatmaps."""
         if self.flip:
             # One call for both: a graph then holds the network once.
             image, mask = (
                 ops.concatenate([x, ops.flip(x, axis=2)]) for x in (image, mask)
             )
         structure = network({"image": image, "mask": mask}, training=False)
-        parsing = parsing_probabilities(structure, self.size)
-        pose = structure[f"pose_{network.rounds}"]
-        if tuple(pose.shape[1:3]) != cells:
-            pose = resize_bilinear(pose, cells)
+        answer = {"parsing": parsing_probabilities(structure, self.size)}
+        if network.pose:
+            answer["pose"] = structure[f"pose_{network.rounds}"]
         if self.flip:
-            parsing = _mean_with_mirrored(parsing, FLIPPED_LABELS)
-            pose = _mean_with_mirrored(pose, FLIPPED_JOINTS)
-        return parsing, pose
+            swapped = {"parsing": FLIPPED_LABELS, "pose": FLIPPED_JOINTS}
+            answer = {
+                name: _mean_with_mirrored(maps, swapped[name])
+                for name, maps in answer.items()
+            }
+        return answer
 
 
 def _mean_with_mirrored(maps: object, swapped: object) -> object:

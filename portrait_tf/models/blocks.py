@@ -3,6 +3,26 @@
 from keras import layers
 
 
+def _conv(
+    x: object,
+    filters: int,
+    name: str,
+    kernel_size: int = 3,
+    strides: int = 1,
+    dilation: int = 1,
+    **kwargs: object,
+) -> object:
+    return layers.Conv2D(
+        filters,
+        kernel_size,
+        strides=strides,
+        dilation_rate=dilation,
+        padding="same",
+        name=f"{name}_conv",
+        **{"kernel_initializer": "he_normal", **kwargs},
+    )(x)
+
+
 def normalised_conv(
     x: object,
     filters: int,
@@ -11,23 +31,17 @@ def normalised_conv(
     strides: int = 1,
     dilation: int = 1,
     activation: str | None = "relu",
+    gamma: str = "ones",
 ) -> object:
     """Convolution, group normalisation, activation.
 
     Group normalisation (arXiv 1803.08494) does not depend on the batch: a photo
     gives the same result alone, in a batch and on every worker.
     """
-    x = layers.Conv2D(
-        filters,
-        kernel_size,
-        strides=strides,
-        dilation_rate=dilation,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
+    x = _conv(x, filters, name, kernel_size, strides, dilation, use_bias=False)
+    x = layers.GroupNormalization(
+        groups=group_count(filters), gamma_initializer=gamma, name=f"{name}_norm"
     )(x)
-    x = layers.GroupNormalization(groups=group_count(filters), name=f"{name}_norm")(x)
     if activation:
         x = layers.Activation(activation, name=f"{name}_{activation}")(x)
     return x
@@ -46,15 +60,7 @@ def plain_conv(
     Inpainting does better without (DeepFill, arXiv 1801.07892, section 3); here group
     normalisation was tried first, and learned the colours of clothes far more slowly.
     """
-    x = layers.Conv2D(
-        filters,
-        kernel_size,
-        strides=strides,
-        dilation_rate=dilation,
-        padding="same",
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(x)
+    x = _conv(x, filters, name, kernel_size, strides, dilation)
     return layers.LeakyReLU(0.2, name=f"{name}_leaky")(x)
 
 
@@ -65,13 +71,7 @@ def plain_residual_block(x: object, name: str, dilation: int = 1) -> object:
     (Fixup, arXiv 1901.09321).
     """
     y = plain_conv(x, x.shape[-1], f"{name}_1", dilation=dilation)
-    y = layers.Conv2D(
-        x.shape[-1],
-        3,
-        padding="same",
-        kernel_initializer="zeros",
-        name=f"{name}_2_conv",
-    )(y)
+    y = _conv(y, x.shape[-1], f"{name}_2", kernel_initializer="zeros")
     return layers.Add(name=f"{name}_add")([x, y])
 
 
@@ -87,17 +87,7 @@ def residual_block(x: object, name: str, dilation: int = 1) -> object:
     """
     filters = x.shape[-1]
     y = normalised_conv(x, filters, f"{name}_1", dilation=dilation)
-    y = layers.Conv2D(
-        filters,
-        3,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_2_conv",
-    )(y)
-    y = layers.GroupNormalization(
-        groups=group_count(filters), gamma_initializer="zeros", name=f"{name}_2_norm"
-    )(y)
+    y = normalised_conv(y, filters, f"{name}_2", activation=None, gamma="zeros")
     y = layers.Add(name=f"{name}_add")([x, y])
     return layers.Activation("relu", name=f"{name}_relu")(y)
 

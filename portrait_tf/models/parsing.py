@@ -11,9 +11,9 @@ from keras import layers
 from portrait_tf.compat import ops
 from portrait_tf.labels import NUM_JOINTS, NUM_LABELS
 from portrait_tf.layers import PixelShuffle, Upsample, resize_bilinear
+from portrait_tf.models.backbones import BACKBONES
 from portrait_tf.models.blocks import (
     check_size,
-    global_context,
     normalised_conv,
     residual_block,
 )
@@ -35,6 +35,10 @@ class ParsingNetwork(keras.Model):
         blocks: Residual blocks at strides 8 and 16.
         feature_width: Channels of each task's feature.
         rounds: Refinement rounds.
+        backbone: A name of `BACKBONES`.
+        pose: With the pose branch; without, there are no pose outputs either.
+        mask_channel: The encoder sees the mask beside the photo; without, the mask is
+            an input that nothing reads.
 
     Call with `{"image": [B, H, W, 3], "mask": [B, H, W, 1]}`. Returns a dict:
 
@@ -57,33 +61,33 @@ class ParsingNetwork(keras.Model):
         blocks: tuple[int, int] = (3, 3),
         feature_width: int = 64,
         rounds: int = 2,
+        backbone: str = "small",
+        pose: bool = True,
+        mask_channel: bool = True,
         **kwargs: object,
     ) -> None:
         check_size(size, 16)
         # === Layers and Functional Model ===
         image = keras.Input((*size, 3), name="image")
         mask = keras.Input((*size, 1), name="mask")
-        x = layers.Concatenate(name="image_and_mask")([image, mask])
-        x = normalised_conv(x, widths[0], "stride2", kernel_size=5, strides=2)
-        x = normalised_conv(x, widths[1], "stride4", strides=2)
-        stride4 = x
-        x = normalised_conv(x, widths[2], "stride8", strides=2)
-        for block in range(blocks[0]):
-            x = residual_block(x, f"stride8_block{block + 1}")
-        stride8 = x
-        x = normalised_conv(x, widths[3], "stride16", strides=2)
-        for block in range(blocks[1]):
-            x = residual_block(x, f"stride16_block{block + 1}", 2 if block % 2 else 1)
-        x = global_context(x, "context")
+        x = image
+        if mask_channel:
+            x = layers.Concatenate(name="image_and_mask")([image, mask])
+        arguments = {"widths": widths, "blocks": blocks} if backbone == "small" else {}
+        encoded = BACKBONES[backbone](x, **arguments)
+        stride4, stride8, x = (encoded[f"stride{n}"] for n in (4, 8, 16))
         x = layers.Conv2D(4 * widths[2], 1, name="decode8_enlarge")(x)
         x = PixelShuffle(2, name="decode8_shuffle")(x)
         x = layers.Concatenate(name="decode8_skip")([x, stride8])
         x = normalised_conv(x, widths[2], "decode8")
         x = residual_block(x, "decode8_block")
 
+        channels = {"parsing": NUM_LABELS, "pose": NUM_JOINTS}
+        if not pose:
+            del channels["pose"]
         features = {
             task: normalised_conv(x, feature_width, f"{task}_0_feature")
-            for task in ("parsing", "pose")
+            for task in channels
         }
         outputs = {}
         coarse = {}
@@ -91,13 +95,13 @@ class ParsingNetwork(keras.Model):
             if step:
                 features = {
                     task: _refine(task, step, features, coarse, feature_width)
-                    for task in ("pose", "parsing")
+                    for task in reversed(channels)
                 }
-            for task, channels in (("parsing", NUM_LABELS), ("pose", NUM_JOINTS)):
+            for task in channels:
                 name = f"{task}_{step}"
                 # Small first answers: a heatmap is empty but for a few cells.
                 coarse[task] = layers.Conv2D(
-                    4 * channels,
+                    4 * channels[task],
                     1,
                     kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
                     name=f"{name}_head",
@@ -123,6 +127,9 @@ class ParsingNetwork(keras.Model):
         self.blocks = tuple(blocks)
         self.feature_width = feature_width
         self.rounds = rounds
+        self.backbone = backbone
+        self.pose = pose
+        self.mask_channel = mask_channel
 
     def get_config(self) -> dict:
         return {
@@ -131,6 +138,9 @@ class ParsingNetwork(keras.Model):
             "blocks": self.blocks,
             "feature_width": self.feature_width,
             "rounds": self.rounds,
+            "backbone": self.backbone,
+            "pose": self.pose,
+            "mask_channel": self.mask_channel,
             "name": self.name,
         }
 
@@ -148,7 +158,7 @@ def _refine(task: str, step: int, features: dict, coarse: dict, width: int) -> o
         layers.Conv2D(width // 2, 1, activation="relu", name=f"{name}_remap_{source}")(
             coarse[source]
         )
-        for source in ("pose", "parsing")
+        for source in reversed(coarse)
     ]
     x = layers.Concatenate(name=f"{name}_inputs")([features[task], *remapped])
     x = normalised_conv(x, width, f"{name}_mix")

@@ -8,6 +8,7 @@ import keras
 from portrait_tf.config import Config
 from portrait_tf.data.dataset import Reader, usable_reader, validation_dataset
 from portrait_tf.errors import PortraitError
+from portrait_tf.models.backbones import load_backbone_weights
 from portrait_tf.training.completion import CompletionTrainer
 from portrait_tf.training.parsing import ParsingTrainer
 from portrait_tf.training.previews import Preview
@@ -68,6 +69,15 @@ def train_stage(
     keras.utils.set_random_seed(config.seed)
     network = build_network(stage, config)
     if stage == "parsing":
+        # A checkpoint that is restored later overwrites it.
+        if config.parsing.backbone_weights != "none":
+            load_backbone_weights(network, config.parsing.backbone_weights)
+        elif network.backbone != "small":
+            logger.warning(
+                "backbone %s without pretrained weights: its frozen normalisation does "
+                "nothing then; expect little (parsing.backbone_weights)",
+                network.backbone,
+            )
         trainer = ParsingTrainer(network, config)
         previewed = (network, None)
     else:

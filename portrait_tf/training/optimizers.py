@@ -2,13 +2,14 @@
 
 import keras
 
+from portrait_tf.compat import ops
 from portrait_tf.config import OptimizerConfig
 
 
 def build_optimizer(
     config: OptimizerConfig, steps: int, variables: list, name: str
 ) -> keras.optimizers.Optimizer:
-    """Adam with warm-up and cosine decay, its slots made at once.
+    """Adam or SGD with warm-up and decay, its slots made at once.
 
     The slots must exist before a checkpoint is restored and before a train step is
     traced.
@@ -19,20 +20,58 @@ def build_optimizer(
         variables: What it will train.
         name: Of the optimizer.
     """
+    arguments = {"global_clipnorm": config.clip_norm, "name": name}
+    rate = _schedule(config, steps)
+    if config.name == "sgd":
+        optimizer = keras.optimizers.SGD(rate, config.momentum, **arguments)
+    else:
+        optimizer = keras.optimizers.Adam(
+            rate, config.beta_1, config.beta_2, **arguments
+        )
+    optimizer.build(variables)
+    return optimizer
+
+
+def _schedule(
+    config: OptimizerConfig, steps: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
     warmup = min(config.warmup_steps, steps // 2)
-    rate = keras.optimizers.schedules.CosineDecay(
+    decay_steps = max(steps - warmup, 1)
+    if config.schedule == "poly":
+        return WarmPolynomialDecay(
+            config.learning_rate,
+            decay_steps,
+            end_learning_rate=config.learning_rate * config.final_fraction,
+            power=config.power,
+            warmup_steps=warmup,
+        )
+    return keras.optimizers.schedules.CosineDecay(
         0.0 if warmup else config.learning_rate,
-        max(steps - warmup, 1),
+        decay_steps,
         alpha=config.final_fraction,
         warmup_target=config.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.Adam(
-        rate,
-        beta_1=config.beta_1,
-        beta_2=config.beta_2,
-        global_clipnorm=config.clip_norm,
-        name=name,
-    )
-    optimizer.build(variables)
-    return optimizer
+
+
+@keras.saving.register_keras_serializable("portrait_tf")
+class WarmPolynomialDecay(keras.optimizers.schedules.PolynomialDecay):
+    """Keras' polynomial decay after a linear warm-up from 0, as its cosine has one.
+
+    Args:
+        warmup_steps: Before the decay begins.
+        args, kwargs: Of `PolynomialDecay`.
+    """
+
+    def __init__(self, *args: object, warmup_steps: int = 0, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step: object) -> object:
+        step = ops.cast(step, "float32")
+        warm = ops.minimum(step / max(self.warmup_steps, 1), 1.0)
+        decayed = super().__call__(ops.maximum(step - self.warmup_steps, 0.0))
+        return decayed if not self.warmup_steps else warm * decayed
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "warmup_steps": self.warmup_steps}

@@ -41,12 +41,13 @@ class Preview(keras.callbacks.Callback):
     def draw(self) -> np.ndarray:
         """The sheet as RGB `uint8`."""
         image, mask = self.batch["image"], self.batch["mask"]
-        titles = ["input", "mask", "parsing", "pose"]
+        titles = ["input", "mask", "parsing"]
+        titles += ["pose"] if self.parsing_network.pose else []
         if self.completion_network is not None:
             result = Pipeline(self.parsing_network, self.completion_network).networks(
                 image, mask
             )
-            logits, pose = result["logits"], result["pose"]
+            logits, pose = result["logits"], result.get("pose")
             outputs = _to_photo(np.asarray(result["completed"]))
             titles.append("output")
         else:
@@ -54,13 +55,14 @@ class Preview(keras.callbacks.Callback):
                 {"image": image * (1 - mask), "mask": mask}, training=False
             )
             logits = structure["parsing"]
-            pose = structure[f"pose_{self.parsing_network.rounds}"]
+            pose = structure.get(f"pose_{self.parsing_network.rounds}")
             outputs = None
         titles += ["truth", "true parsing"]
-        peaks = np.array(heatmap_peaks(pose))
-        peaks[..., :2] *= (image.shape[2], image.shape[1])
-        # A weak peak is a joint that the network takes to be missing.
-        peaks[..., 2] = peaks[..., 2] > 0.15
+        if pose is not None:
+            peaks = np.array(heatmap_peaks(pose))
+            peaks[..., :2] *= (image.shape[2], image.shape[1])
+            # A weak peak is a joint that the network takes to be missing.
+            peaks[..., 2] = peaks[..., 2] > 0.15
         parsing = np.argmax(logits, axis=-1).astype(np.uint8)
         photos = _to_photo(image)
         rows = []
@@ -70,8 +72,9 @@ class Preview(keras.callbacks.Callback):
                 show_hole(photo, hole),
                 (hole * 255).astype(np.uint8),
                 colour_parsing(parsing[index]),
-                draw_joints(show_hole(photo, hole), peaks[index]),
             ]
+            if pose is not None:
+                row.append(draw_joints(show_hole(photo, hole), peaks[index]))
             if outputs is not None:
                 row.append(outputs[index])
             truth = np.minimum(self.batch["parsing"][index], 255).astype(np.uint8)

@@ -22,7 +22,7 @@ from portrait_tf.data.dataset import (
     validation_dataset,
 )
 from portrait_tf.errors import PortraitError
-from portrait_tf.models import CompletionNetwork, ParsingNetwork
+from portrait_tf.models import CompletionNetwork, JPPNet, ParsingNetwork
 from portrait_tf.storage import assign_arrays, read_arrays
 from portrait_tf.training.base import Trainer
 from portrait_tf.training.checkpoint import (
@@ -33,13 +33,19 @@ from portrait_tf.training.checkpoint import (
 
 logger = logging.getLogger(__name__)
 
-NETWORKS = {"parsing": ParsingNetwork, "completion": CompletionNetwork}
+# By the config's `kind`; stage 2 has but one.
+NETWORKS = {
+    "compact": ParsingNetwork,
+    "jppnet": JPPNet,
+    "completion": CompletionNetwork,
+}
 
 
 def build_network(stage: str, config: Config) -> keras.Model:
     """A fresh network of `parsing` or `completion`."""
     arguments = getattr(config, stage).network.model_dump()
-    return NETWORKS[stage](size=config.size, name=f"{stage}_network", **arguments)
+    build = NETWORKS[arguments.pop("kind", stage)]
+    return build(size=config.size, name=f"{stage}_network", **arguments)
 
 
 def load_run_network(run: str | pathlib.Path, stage: str) -> keras.Model:

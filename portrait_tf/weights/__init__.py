@@ -7,11 +7,13 @@ import keras
 
 from portrait_tf.config import PipelineConfig, parse_config
 from portrait_tf.errors import PortraitError
-from portrait_tf.models import CompletionNetwork, ParsingNetwork
+from portrait_tf.models import CompletionNetwork, JPPNet, ParsingNetwork
 from portrait_tf.storage import assign_arrays, read_arrays, read_meta, save_arrays
 
 FOLDER = pathlib.Path(__file__).parent
-_CLASSES = {"ParsingNetwork": ParsingNetwork, "CompletionNetwork": CompletionNetwork}
+_CLASSES = {
+    network.__name__: network for network in (ParsingNetwork, JPPNet, CompletionNetwork)
+}
 
 
 def save_weights(network: keras.Model, path: str | pathlib.Path, recipe: dict) -> None:

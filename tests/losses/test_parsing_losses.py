@@ -1,8 +1,16 @@
+import keras
 import numpy as np
 import pytest
 
 from portrait_tf.labels import NUM_JOINTS, NUM_LABELS
-from portrait_tf.losses import joint_heatmaps, parsing_cross_entropy, pose_error
+from portrait_tf.losses import (
+    inverse_sqrt_weights,
+    joint_heatmaps,
+    parsing_balanced,
+    parsing_cross_entropy,
+    pose_error,
+    root_pose_error,
+)
 
 
 def test_cross_entropy_against_numpy():
@@ -47,3 +55,116 @@ def test_pose_error_of_an_empty_answer_is_one():
     assert float(pose_error(target, np.zeros_like(target))) == pytest.approx(1)
     assert float(pose_error(target, target)) == 0
     assert float(pose_error(target, target / 2)) == pytest.approx(0.25)
+
+
+def probabilities(logits):
+    exponents = np.exp(logits - logits.max(-1, keepdims=True))
+    return exponents / exponents.sum(-1, keepdims=True)
+
+
+def case(seed=0):
+    """Logits, labels with void, and weights, small enough for loops."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, (2, 3, 4)).astype(np.int32)
+    labels[0, 0, :2] = 255
+    logits = rng.normal(size=(2, 3, 4, NUM_LABELS)).astype(np.float32)
+    return labels, logits, rng.uniform(0.5, 3, (2, 3, 4)).astype(np.float32)
+
+
+def test_label_smoothing_against_numpy():
+    labels, logits, weights = case()
+    log_p = np.log(probabilities(logits))
+    total = weight = 0.0
+    for index in np.ndindex(labels.shape):
+        if labels[index] < NUM_LABELS:
+            target = np.full(NUM_LABELS, 0.1 / NUM_LABELS)
+            target[labels[index]] += 0.9
+            total -= weights[index] * (target * log_p[index]).sum()
+            weight += weights[index]
+    loss = float(parsing_cross_entropy(labels, logits, weights, 0.1))
+    assert loss == pytest.approx(total / weight, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "missed"), [("dice", 0.5, 0.5), ("tversky", 0.3, 0.7)]
+)
+def test_overlap_against_numpy(kind, wrong, missed):
+    labels, logits, weights = case()
+    p = probabilities(logits)
+    losses = []
+    for label in range(4):
+        tp = fp = fn = 0.0
+        for index in np.ndindex(labels.shape):
+            if labels[index] == 255:
+                continue
+            if labels[index] == label:
+                tp += weights[index] * p[index][label]
+                fn += weights[index] * (1 - p[index][label])
+            else:
+                fp += weights[index] * p[index][label]
+        losses.append(1 - tp / (tp + wrong * fp + missed * fn))
+    loss = float(parsing_balanced(kind, labels, logits, weights))
+    assert loss == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["dice", "tversky"])
+def test_overlap_is_that_of_keras_where_nothing_is_weighed(kind):
+    rng = np.random.default_rng(1)
+    labels = np.arange(2 * 5 * 4).reshape(2, 5, 4).astype(np.int32) % NUM_LABELS
+    logits = rng.normal(size=(2, 5, 4, NUM_LABELS)).astype(np.float32)
+    axis = (0, 1, 2)
+    peers = {
+        "dice": keras.losses.Dice(axis=axis),
+        # What Keras calls false positives are, as of 3.15, the missed ones.
+        "tversky": keras.losses.Tversky(alpha=0.7, beta=0.3, axis=axis),
+    }
+    truth = np.eye(NUM_LABELS, dtype=np.float32)[labels]
+    expected = float(np.mean(peers[kind](truth, probabilities(logits))))
+    loss = float(parsing_balanced(kind, labels, logits, np.ones((2, 5, 4))))
+    assert loss == pytest.approx(expected, abs=1e-5)
+
+
+def test_focal_against_numpy():
+    labels, logits, weights = case()
+    p = probabilities(logits)
+    total = weight = 0.0
+    for index in np.ndindex(labels.shape):
+        if labels[index] < NUM_LABELS:
+            right = p[index][labels[index]]
+            total -= weights[index] * (1 - right) ** 2 * np.log(right)
+            weight += weights[index]
+    loss = float(parsing_balanced("focal", labels, logits, weights))
+    assert loss == pytest.approx(total / weight, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["dice", "tversky", "focal"])
+def test_void_and_weights_of_zero_do_not_count(kind):
+    labels, logits, weights = case()
+    other = logits.copy()
+    other[labels == 255] += 5
+    weights[1] = 0
+    other[1] = 0
+    one, two = (
+        float(parsing_balanced(kind, labels, x, weights)) for x in (logits, other)
+    )
+    assert one == pytest.approx(two, rel=1e-6)
+    void = np.full_like(labels, 255)
+    assert float(parsing_balanced(kind, void, logits, weights)) == 0
+
+
+def test_inverse_sqrt_weights():
+    labels = np.array([[[0, 0, 0, 0], [0, 0, 0, 0], [5, 5, 5, 255], [9, 255, 0, 0]]])
+    found = np.array(inverse_sqrt_weights(labels.astype(np.int32)))
+    counts = {0: 10, 5: 3, 9: 1}
+    for index in np.ndindex(labels.shape):
+        part = counts.get(labels[index])
+        expected = (14 / part) ** 0.5 if part else 0
+        assert found[index] == pytest.approx(expected, rel=1e-5)
+
+
+def test_root_pose_error_is_a_mean_of_roots():
+    rng = np.random.default_rng(0)
+    target, found = rng.uniform(size=(2, 2, 4, 4, NUM_JOINTS)).astype(np.float32)
+    roots = [np.sqrt(((a - b) ** 2).sum()) for a, b in zip(target, found, strict=True)]
+    assert float(root_pose_error(target, found)) == pytest.approx(np.mean(roots))
+    assert float(root_pose_error(target, target)) < 1e-5

@@ -1,0 +1,168 @@
+"""What each part of stage 1 is worth: pose, refinement, the mask channel.
+
+    python -m benchmarks.parsing_ablation --data DIR --steps 1000 --out ablation
+
+Trains the small network without one part each, and in full, with the same steps and
+several seeds, and scores it on the validation photos with the four evaluation tasks'
+holes. A killed run goes on with the same command: runs and their scores are kept in
+`--out`, by variant and seed; `--out/scores.json` has all of it.
+"""
+
+import argparse
+import json
+import logging
+import pathlib
+
+import numpy as np
+
+from portrait_tf.config import Config, load_config, with_changes
+from portrait_tf.data.dataset import Reader
+from portrait_tf.errors import PortraitError
+from portrait_tf.files import write_atomically
+
+VARIANTS = {
+    "full": [],
+    "no_pose": ["parsing.network.pose=false"],
+    "no_refinement": ["parsing.network.rounds=0"],
+    "no_mask_channel": ["parsing.network.mask_channel=false"],
+}
+SCORES = ("miou_hole", "miou")
+CONFIG = pathlib.Path(__file__).parent.parent / "configs" / "parsing_small.yaml"
+
+
+def score(network: object, reader: Reader, config: Config) -> dict[str, float]:
+    """Mean IoU in the hole and of the whole map, over all photos and tasks.
+
+    Args:
+        network: Stage 1.
+        reader: Photos with label maps.
+        config: Uses `size`. Holes are those of `portrait-tf evaluate`, of seed 0.
+    """
+    from portrait_tf.data.augment import prepare
+    from portrait_tf.evaluation.evaluate import ParsingScores
+    from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask
+    from portrait_tf.models.parsing import full_size_logits
+
+    scores = ParsingScores()
+    for index in range(len(reader)):
+        sample = prepare(reader[index], config.size)
+        masks = np.stack(
+            [
+                evaluation_mask(
+                    task, [0, index], config.size, sample["joints"], sample["parsing"]
+                )
+                for task in EVALUATION_TASKS
+            ]
+        )
+        holes = (masks > 0).astype(np.float32)[..., None]
+        photo = sample["image"].astype(np.float32) / 127.5 - 1.0
+        outputs = network({"image": photo * (1 - holes), "mask": holes}, training=False)
+        parsing = np.argmax(full_size_logits(outputs, config.size), axis=-1)
+        for mask, labels in zip(masks, parsing, strict=True):
+            scores.add(sample["parsing"], labels, mask)
+    result = scores.result()
+    return {name: result[name] for name in SCORES}
+
+
+def summary(scores: dict[str, dict[str, dict]]) -> str:
+    """Mean and spread (standard deviation of a sample) over seeds, as a table."""
+    lines = [f"{'variant':<16} {'seeds':>5} {'hole mIoU':>16} {'whole mIoU':>16}"]
+    for variant, seeds in scores.items():
+        line = f"{variant:<16} {len(seeds):>5}"
+        for name in SCORES:
+            values = [one[name] for one in seeds.values()]
+            spread = np.std(values, ddof=1) if len(values) > 1 else float("nan")
+            line += f" {np.mean(values):>7.4f} +- {spread:.4f}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def run_ablation(
+    base: Config,
+    reader: Reader,
+    validation_reader: Reader,
+    seeds: int,
+    out: pathlib.Path,
+) -> dict[str, dict[str, dict]]:
+    """Trains and scores every variant with every seed, or goes on with it.
+
+    Args:
+        base: What the variants change.
+        reader: Training samples.
+        validation_reader: Photos that are scored.
+        seeds: How many; 0, 1, 2 and so on.
+        out: Folder of runs and scores.
+
+    Returns:
+        Scores by variant and seed, as `scores.json` has them.
+
+    Raises:
+        PortraitError: The folder holds an ablation of another config.
+    """
+    from portrait_tf.training.commands import train_stage
+    from portrait_tf.training.run import load_run_network
+
+    path = out / "scores.json"
+    settings = base.model_dump(mode="json")
+    scores = {}
+    if path.is_file():
+        found = json.loads(path.read_text())
+        if found["config"] != settings:
+            raise PortraitError(
+                f"{path} holds an ablation of another config; give another --out"
+            )
+        scores = found["scores"]
+    # Seeds first: a stop after some hours leaves every variant with as many.
+    for seed in range(seeds):
+        for variant, changes in VARIANTS.items():
+            done = scores.setdefault(variant, {})
+            if str(seed) in done:
+                continue
+            config = with_changes(base, [*changes, f"seed={seed}"])
+            run = out / f"{variant}_{seed}"
+            train_stage("parsing", config, reader, run, verbose=0)
+            network = load_run_network(run, "parsing")
+            done[str(seed)] = score(network, validation_reader, config)
+            print(f"{variant}, seed {seed}: {done[str(seed)]}", flush=True)
+            text = json.dumps({"config": settings, "scores": scores}, indent=2)
+            write_atomically(path, text.encode())
+    return scores
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, help="a folder in LIP's layout")
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--size", type=int, nargs=2, default=(96, 64))
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("ablation"))
+    options = parser.parse_args(arguments)
+
+    from portrait_tf.data.lip import LipDataset
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    base = with_changes(
+        load_config(CONFIG),
+        [
+            f"size={list(options.size)}",
+            f"parsing.training.steps={options.steps}",
+            f"parsing.training.batch_size={options.batch}",
+            f"parsing.training.optimizer.warmup_steps={options.steps // 10}",
+        ],
+    )
+    try:
+        scores = run_ablation(
+            base,
+            LipDataset(options.data, "train"),
+            LipDataset(options.data, "val"),
+            options.seeds,
+            options.out,
+        )
+    except PortraitError as error:
+        raise SystemExit(str(error)) from None
+    print(summary(scores))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+import keras
+import numpy as np
+import pytest
+
+from portrait_tf.config import OptimizerConfig
+from portrait_tf.training.optimizers import build_optimizer
+
+
+def rates(optimizer, steps):
+    found = []
+    for step in steps:
+        optimizer.iterations.assign(step)
+        found.append(float(optimizer.learning_rate))
+    return found
+
+
+def test_sgd_with_poly_is_jppnets():
+    config = OptimizerConfig(
+        name="sgd", learning_rate=1e-4, schedule="poly", power=0.9, momentum=0.9,
+        warmup_steps=0, final_fraction=0,
+    )  # fmt: skip
+    variable = keras.Variable([1.0, 2.0])
+    optimizer = build_optimizer(config, 100, [variable], "optimizer")
+    steps = (0, 1, 40, 99, 100, 200)
+    expected = [1e-4 * max(1 - step / 100, 0) ** 0.9 for step in steps]
+    np.testing.assert_allclose(rates(optimizer, steps), expected, rtol=1e-4)
+    # Two steps along one gradient: the second has 0.9 of the first in it.
+    optimizer.iterations.assign(0)
+    first, second = expected[:2]
+    for _ in range(2):
+        optimizer.apply_gradients([([1.0, 1.0], variable)])
+    moved = first + (second + 0.9 * first)
+    np.testing.assert_allclose(1 - variable.numpy()[0], moved, rtol=2e-3)
+
+
+def test_poly_after_a_warm_up():
+    config = OptimizerConfig(
+        learning_rate=0.5, schedule="poly", power=2, warmup_steps=10, final_fraction=0.1
+    )
+    optimizer = build_optimizer(config, 110, [keras.Variable([1.0])], "optimizer")
+    assert isinstance(optimizer, keras.optimizers.Adam)
+    found = rates(optimizer, (0, 5, 10, 60, 110))
+    assert found == pytest.approx([0, 0.25, 0.5, 0.05 + 0.45 * 0.5**2, 0.05], rel=1e-4)
+
+
+def test_the_default_is_adam_along_a_cosine():
+    optimizer = build_optimizer(
+        OptimizerConfig(), 1100, [keras.Variable([1.0])], "optimizer"
+    )
+    assert isinstance(optimizer, keras.optimizers.Adam)
+    expected = [0, 1e-3, 0.51e-3, 2e-5]
+    assert rates(optimizer, (0, 100, 600, 1100)) == pytest.approx(expected, rel=1e-4)
