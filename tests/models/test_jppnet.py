@@ -217,3 +217,19 @@ def test_a_train_step_at_three_scales(tiny):
     assert norms <= still
     # The shared weights are trained by every scale: nothing is left out but norms.
     assert {path for path in still - norms if path.endswith("kernel")} == set()
+
+
+def test_the_pipeline_takes_it(tiny):
+    from portrait_tf.engines import PipelineEngine
+    from portrait_tf.models import CompletionNetwork
+    from portrait_tf.pipeline import Pipeline
+
+    completion = CompletionNetwork(size=(32, 48), widths=(8, 8, 8), dilations=(1,))
+    engine = PipelineEngine(Pipeline(tiny, completion))
+    rng = np.random.default_rng(0)
+    photo = rng.integers(0, 256, (40, 30, 3)).astype(np.uint8)
+    mask = np.zeros((40, 30), np.uint8)
+    mask[10:20, 5:15] = 255
+    completed, parsing = engine.complete(photo, mask)
+    np.testing.assert_array_equal(completed[mask == 0], photo[mask == 0])
+    assert parsing.shape == (40, 30) and engine.joints(photo, mask).shape == (16, 3)
