@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all test-long lint format clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python examples/demo.py --out demo
@@ -13,6 +13,9 @@ test: $(VENV)/installed lint
 
 test-all: $(VENV)/installed lint
 	$(VENV)/bin/python -m pytest -m "long or not long"
+
+test-long: $(VENV)/installed
+	$(VENV)/bin/python -m pytest -m long
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .

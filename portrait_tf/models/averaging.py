@@ -67,7 +67,7 @@ class AveragedParsing:
         return self.size if scale == 1.0 else (height, width)
 
     def _at_size(self, size: tuple[int, int]) -> keras.Model:
-        takes_any = self.network.input_shape["image"][1] is None
+        takes_any = self.network.input["image"].shape[1] is None
         if takes_any or size == self.size:
             return self.network
         name = f"{self.network.name}_{size[0]}x{size[1]}"
@@ -108,7 +108,12 @@ class AveragedParsing:
         }
         if self.network.pose:
             poses = [answer["pose"] for answer in answers]
-            cells = tuple(poses[0].shape[1:3])
+            cells = tuple(
+                round(count * own / asked)
+                for count, own, asked in zip(
+                    poses[0].shape[1:3], self.size, self.sizes[0], strict=True
+                )
+            )
             result["pose"] = sum(
                 pose
                 if tuple(pose.shape[1:3]) == cells

@@ -159,6 +159,7 @@ class TestPipeline:
         expected[..., 0] = 64 - expected[..., 0]
         np.testing.assert_allclose(mirrored, expected, atol=1e-3)
 
+    @pytest.mark.long
     def test_an_export_holds_the_networks_of_every_scale(self, tiny_pipeline, tmp_path):
         pipeline = self.build(tiny_pipeline, **self.options)
         assert len(pipeline.keras_models) == 3

@@ -179,6 +179,7 @@ def test_the_mask_is_read_only_if_asked_for(tiny):
     np.testing.assert_array_equal(blind(x)["parsing"], blind(other)["parsing"])
 
 
+@pytest.mark.long
 def test_weights_files_round_trip(tiny, tmp_path):
     x = inputs()
     save_weights(tiny, tmp_path / "jppnet.npz", {})
@@ -219,6 +220,7 @@ def test_a_train_step_at_three_scales(tiny):
     assert {path for path in still - norms if path.endswith("kernel")} == set()
 
 
+@pytest.mark.long
 def test_the_pipeline_takes_it(tiny):
     from portrait_tf.engines import PipelineEngine
     from portrait_tf.models import CompletionNetwork

@@ -17,6 +17,7 @@ from portrait_tf.training.run import build_network, load_run_network
 SHORT = ["parsing.training.steps=2", "parsing.training.steps_per_epoch=2"]
 
 
+@pytest.mark.long
 def test_without_pose_all_of_the_chain_works(tiny_config, portraits, tmp_path):
     config = with_changes(
         tiny_config,
@@ -39,6 +40,7 @@ def test_without_pose_all_of_the_chain_works(tiny_config, portraits, tmp_path):
     assert report["parsing"]["pckh"] is None and report["parsing"]["miou_hole"] >= 0
 
 
+@pytest.mark.long
 def test_an_ablation_goes_on_where_it_was_stopped(tiny_config, portraits, tmp_path):
     base = with_changes(tiny_config, SHORT)
     whole = run_ablation(base, portraits, portraits[:2], 1, tmp_path / "whole")

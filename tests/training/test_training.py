@@ -86,7 +86,9 @@ def test_stage_2_goes_through_its_phases(parsing_run, tiny_config, portraits, tm
     }
 
 
-@pytest.mark.parametrize("stage", ["parsing", "completion"])
+@pytest.mark.parametrize(
+    "stage", ["parsing", pytest.param("completion", marks=pytest.mark.long)]
+)
 def test_a_run_in_two_parts_ends_as_one_in_one(
     stage, parsing_run, tiny_config, portraits, tmp_path
 ):
