@@ -40,10 +40,12 @@ def score(network: object, reader: Reader, config: Config) -> dict[str, float]:
     """
     from portrait_tf.data.augment import prepare
     from portrait_tf.evaluation.evaluate import ParsingScores
+    from portrait_tf.evaluation.parsing import predictor
     from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask
-    from portrait_tf.models.parsing import full_size_logits
+    from portrait_tf.models.averaging import AveragedParsing
 
     scores = ParsingScores()
+    predict = predictor(AveragedParsing(network))
     for index in range(len(reader)):
         sample = prepare(reader[index], config.size)
         masks = np.stack(
@@ -56,8 +58,7 @@ def score(network: object, reader: Reader, config: Config) -> dict[str, float]:
         )
         holes = (masks > 0).astype(np.float32)[..., None]
         photo = sample["image"].astype(np.float32) / 127.5 - 1.0
-        outputs = network({"image": photo * (1 - holes), "mask": holes}, training=False)
-        parsing = np.argmax(full_size_logits(outputs, config.size), axis=-1)
+        parsing, _ = predict(photo * (1 - holes), holes)
         for mask, labels in zip(masks, parsing, strict=True):
             scores.add(sample["parsing"], labels, mask)
     result = scores.result()
