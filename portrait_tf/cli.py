@@ -574,18 +574,23 @@ def export(
 def weights(
     run: Annotated[pathlib.Path, typer.Argument(help="A trained run.")],
     out_dir: Annotated[pathlib.Path, typer.Argument(help="Where the files go.")],
+    name: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Files are called STAGE_NAME.npz; else the config's name."),
+    ] = None,
 ) -> None:
     """Write a run's networks in compact form: float16, without optimizers."""
     from portrait_tf.config import load_config
 
     config = load_config(run / "config.yaml")
     _load_tensorflow()
-    from portrait_tf.training.run import load_run_network
+    from portrait_tf.training.run import load_run_network, trained_stages
     from portrait_tf.weights import save_weights
 
-    networks = {stage.value: load_run_network(run, stage.value) for stage in Stage}
+    stages = trained_stages(run) or [Stage.parsing.value]
+    networks = {stage: load_run_network(run, stage) for stage in stages}
     for stage, network in networks.items():
-        path = out_dir / f"{stage}_{config.name}.npz"
+        path = out_dir / f"{stage}_{name or config.name}.npz"
         save_weights(network, path, config.model_dump(mode="json"))
         typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 

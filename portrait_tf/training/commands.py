@@ -9,19 +9,21 @@ from portrait_tf.config import Config
 from portrait_tf.data.dataset import Reader, usable_reader, validation_dataset
 from portrait_tf.errors import PortraitError
 from portrait_tf.models.backbones import load_backbone_weights
+from portrait_tf.training.checkpoint import CHECKPOINT_NAME
 from portrait_tf.training.completion import CompletionTrainer
 from portrait_tf.training.parsing import ParsingTrainer
 from portrait_tf.training.previews import Preview
 from portrait_tf.training.run import (
+    GIVEN_NAME,
     build_network,
     load_run_network,
     open_run,
     train,
 )
+from portrait_tf.weights import save_weights
 
 logger = logging.getLogger(__name__)
 
-STAGES = ("parsing", "completion")
 _PREVIEW_PHOTOS = 8
 
 
@@ -42,8 +44,8 @@ def train_stage(
         reader: Training samples.
         run: The run's folder.
         validation_reader: Samples to validate on, and to draw.
-        parsing_run: Where stage 2 takes stage 1 from: a run, or `bundled`; None: its
-            own run.
+        parsing_run: Where stage 2 takes stage 1 from: a run, or `bundled`; it is copied
+            into `run`, which so holds the whole chain. None: its own run.
         verbose: As `model.fit` has it.
 
     Returns:
@@ -57,7 +59,15 @@ def train_stage(
     if validation_reader is not None:
         validation_reader = usable_reader(validation_reader)
     parsing_network = None
+    elsewhere = (
+        bool(parsing_run) and pathlib.Path(parsing_run).resolve() != run.resolve()
+    )
     if stage == "completion":
+        if elsewhere and (run / "parsing" / CHECKPOINT_NAME).is_file():
+            raise PortraitError(
+                f"{run} has a stage 1 of its own, received another one "
+                f"({parsing_run}): leave out --parsing, or give another --run folder"
+            )
         parsing_network = _stage_1(parsing_run or run)
         if tuple(parsing_network.size) != tuple(config.size):
             raise PortraitError(
@@ -65,14 +75,18 @@ def train_stage(
                 f"{tuple(config.size)}: expected one size"
             )
     run = open_run(run, config)
+    if elsewhere:
+        path = run / "parsing" / GIVEN_NAME
+        save_weights(parsing_network, path, {"source": str(parsing_run)}, dtype=None)
     # After stage 1 is loaded, so that both fresh and resumed runs start alike.
     keras.utils.set_random_seed(config.seed)
     network = build_network(stage, config)
     if stage == "parsing":
-        # A checkpoint that is restored later overwrites it.
-        if config.parsing.backbone_weights != "none":
+        # A checkpoint would overwrite them.
+        fresh = not (run / stage / CHECKPOINT_NAME).is_file()
+        if fresh and config.parsing.backbone_weights != "none":
             load_backbone_weights(network, config.parsing.backbone_weights)
-        elif network.backbone != "small":
+        elif fresh and network.backbone != "small":
             logger.warning(
                 "backbone %s without pretrained weights: its frozen normalisation does "
                 "nothing then; expect little (parsing.backbone_weights)",

@@ -3,6 +3,7 @@
 ```
 RUN/config.yaml               every key, defaults too
 RUN/parsing/checkpoint.npz    stage 1: network, optimizer, step
+RUN/parsing/network.npz       in its place: a stage 1 that was trained elsewhere
 RUN/parsing/log.csv           a row an epoch
 RUN/completion/...            stage 2, the same
 RUN/completion/preview.png    input, mask, parsing, output, truth after the last epoch
@@ -30,8 +31,12 @@ from portrait_tf.training.checkpoint import (
     Checkpoints,
     restore_checkpoint,
 )
+from portrait_tf.weights import load_weights
 
 logger = logging.getLogger(__name__)
+
+STAGES = ("parsing", "completion")
+GIVEN_NAME = "network.npz"
 
 # By the config's `kind`; stage 2 has but one.
 NETWORKS = {
@@ -48,6 +53,18 @@ def build_network(stage: str, config: Config) -> keras.Model:
     return build(size=config.size, name=f"{stage}_network", **arguments)
 
 
+def trained_stages(run: str | pathlib.Path) -> list[str]:
+    """The stages that a run has a network of, in order."""
+    return [
+        stage
+        for stage in STAGES
+        if any(
+            (pathlib.Path(run) / stage / name).is_file()
+            for name in (CHECKPOINT_NAME, GIVEN_NAME)
+        )
+    ]
+
+
 def load_run_network(run: str | pathlib.Path, stage: str) -> keras.Model:
     """The network of a stage as the last checkpoint of a run has it.
 
@@ -56,6 +73,9 @@ def load_run_network(run: str | pathlib.Path, stage: str) -> keras.Model:
     """
     run = pathlib.Path(run)
     checkpoint = run / stage / CHECKPOINT_NAME
+    given = run / stage / GIVEN_NAME
+    if not checkpoint.is_file() and given.is_file():
+        return load_weights(given)
     if not checkpoint.is_file():
         raise PortraitError(
             f"{run} has no trained {stage} stage: expected {checkpoint}; "

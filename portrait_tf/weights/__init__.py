@@ -16,20 +16,26 @@ _CLASSES = {
 }
 
 
-def save_weights(network: keras.Model, path: str | pathlib.Path, recipe: dict) -> None:
-    """Writes a network in compact form: float16, no optimizer, no code.
+def save_weights(
+    network: keras.Model,
+    path: str | pathlib.Path,
+    recipe: dict,
+    dtype: str | None = "float16",
+) -> None:
+    """Writes a network in compact form: no optimizer, no code.
 
     Args:
         network: Stage 1 or stage 2.
         path: The `.npz` file.
         recipe: How it was made (config, steps, data), kept in the file.
+        dtype: Of the weights in the file; None keeps theirs.
     """
     meta = {
         "class": type(network).__name__,
         "config": network.get_config(),
         "recipe": recipe,
     }
-    save_arrays(path, {"network": network.weights}, meta, dtype="float16")
+    save_arrays(path, {"network": network.weights}, meta, dtype)
 
 
 def load_weights(path: str | pathlib.Path) -> keras.Model:

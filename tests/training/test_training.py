@@ -16,11 +16,17 @@ from tiny import TINY
 from portrait_tf.config import parse_config, save_config, with_changes
 from portrait_tf.data.dataset import training_dataset
 from portrait_tf.errors import PortraitError
+from portrait_tf.pipeline import Pipeline
 from portrait_tf.storage import read_arrays
 from portrait_tf.training.commands import train_stage
 from portrait_tf.training.completion import CompletionTrainer
 from portrait_tf.training.parsing import ParsingTrainer
-from portrait_tf.training.run import build_network, load_run_network, segments
+from portrait_tf.training.run import (
+    build_network,
+    load_run_network,
+    segments,
+    trained_stages,
+)
 
 
 def arrays_of(run, stage):
@@ -84,6 +90,26 @@ def test_stage_2_goes_through_its_phases(parsing_run, tiny_config, portraits, tm
         "network_optimizer",
         "critic_optimizer",
     }
+    # The run is a whole chain: stage 1 has come with it.
+    assert trained_stages(tmp_path / "two") == ["parsing", "completion"]
+    taken = Pipeline.from_run(tmp_path / "two").parsing_network
+    for one, two in zip(
+        taken.get_weights(),
+        load_run_network(run, "parsing").get_weights(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_second_stage_1_is_refused(parsing_run, tiny_config, portraits, tmp_path):
+    shutil.copytree(parsing_run[0], tmp_path / "other")
+    before = (tmp_path / "other" / "config.yaml").read_bytes()
+    with pytest.raises(PortraitError, match="has a stage 1 of its own"):
+        train_stage(
+            "completion", tiny_config, portraits, tmp_path / "other", None,
+            parsing_run[0], verbose=0,
+        )  # fmt: skip
+    assert (tmp_path / "other" / "config.yaml").read_bytes() == before
 
 
 @pytest.mark.parametrize(
