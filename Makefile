@@ -3,19 +3,22 @@
 PYTHON ?= python3
 VENV ?= .venv
 
+# Files of tests are shared out among the cores; a worker takes up to 2 GB.
+PYTEST = $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadscope
+
 .PHONY: demo test test-all test-long lint format clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python examples/demo.py --out demo
 
 test: $(VENV)/installed lint
-	$(VENV)/bin/python -m pytest
+	$(PYTEST)
 
 test-all: $(VENV)/installed lint
-	$(VENV)/bin/python -m pytest -m "long or not long"
+	$(PYTEST) -m "long or not long"
 
 test-long: $(VENV)/installed
-	$(VENV)/bin/python -m pytest -m long
+	$(PYTEST) -m long
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .

@@ -33,6 +33,7 @@ setup(
         "dev": [
             "pytest>=8,<10",
             "pytest-timeout>=2.3,<3",
+            "pytest-xdist>=3.6,<4",
             "ruff>=0.8,<1",
             "matplotlib>=3.8,<4",
             "scikit-image>=0.24,<1",
