@@ -38,31 +38,15 @@ def score(network: object, reader: Reader, config: Config) -> dict[str, float]:
         reader: Photos with label maps.
         config: Uses `size`. Holes are those of `portrait-tf evaluate`, of seed 0.
     """
-    from portrait_tf.data.augment import prepare
-    from portrait_tf.evaluation.evaluate import ParsingScores
-    from portrait_tf.evaluation.parsing import predictor
-    from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask
+    from portrait_tf.evaluation.parsing import ALL_TASKS, evaluate_parsing, predictor
     from portrait_tf.models.averaging import AveragedParsing
 
-    scores = ParsingScores()
     predict = predictor(AveragedParsing(network))
-    for index in range(len(reader)):
-        sample = prepare(reader[index], config.size)
-        masks = np.stack(
-            [
-                evaluation_mask(
-                    task, [0, index], config.size, sample["joints"], sample["parsing"]
-                )
-                for task in EVALUATION_TASKS
-            ]
-        )
-        holes = (masks > 0).astype(np.float32)[..., None]
-        photo = sample["image"].astype(np.float32) / 127.5 - 1.0
-        parsing, _ = predict(photo * (1 - holes), holes)
-        for mask, labels in zip(masks, parsing, strict=True):
-            scores.add(sample["parsing"], labels, mask)
-    result = scores.result()
-    return {name: result[name] for name in SCORES}
+    scores = evaluate_parsing(predict, reader, config.size)["tasks"][ALL_TASKS]
+    return {
+        "miou_hole": scores["hole"]["mean_iou"],
+        "miou": scores["whole"]["mean_iou"],
+    }
 
 
 def summary(scores: dict[str, dict[str, dict]]) -> str:
@@ -132,7 +116,7 @@ def run_ablation(
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", required=True, help="a folder in LIP's layout")
+    parser.add_argument("--data", required=True, help="a data set")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--size", type=int, nargs=2, default=(96, 64))
     parser.add_argument("--batch", type=int, default=8)
@@ -140,7 +124,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("ablation"))
     options = parser.parse_args(arguments)
 
-    from portrait_tf.data.lip import LipDataset
+    from portrait_tf.data.open import open_dataset
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     base = with_changes(
@@ -155,8 +139,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         scores = run_ablation(
             base,
-            LipDataset(options.data, "train"),
-            LipDataset(options.data, "val"),
+            open_dataset(options.data, "train"),
+            open_dataset(options.data, "val"),
             options.seeds,
             options.out,
         )

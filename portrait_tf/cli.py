@@ -325,7 +325,6 @@ def evaluate(
 ) -> None:
     """Score a chain on fixed holes, beside classical methods; or stage 1 alone."""
     from portrait_tf.data.open import open_dataset
-    from portrait_tf.files import write_atomically
 
     if context.invoked_subcommand:
         if before := _given(context):
@@ -357,7 +356,7 @@ def evaluate(
         )
     _print_scores(scores)
     if json_out:
-        write_atomically(json_out, json.dumps(scores, indent=2).encode())
+        _write_report(json_out, json.dumps(scores, indent=2))
 
 
 def _console():  # noqa: ANN202
@@ -663,7 +662,6 @@ def check(
 
     from portrait_tf.data.check import describe, sample_sheet
     from portrait_tf.data.open import open_splits
-    from portrait_tf.files import write_atomically
     from portrait_tf.photos import write_png
 
     readers = open_splits(directory, layout=layout)
@@ -705,7 +703,7 @@ def check(
         write_png(path, sheet)
         console.print(f"some samples: {path}", soft_wrap=True)
     if json_out:
-        write_atomically(json_out, json.dumps(description, indent=2).encode())
+        _write_report(json_out, json.dumps(description, indent=2))
     if broken:
         console.print(f"{broken} broken")
         raise typer.Exit(1)

@@ -7,7 +7,7 @@ import pathlib
 
 from portrait_tf.data.files import list_files, unwrap
 from portrait_tf.data.label_maps import LabelTable
-from portrait_tf.data.reader import SPLITS, PhotoFolder, Split
+from portrait_tf.data.reader import SPLITS, PhotoFolder
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import ATR_TO_LIP
 
@@ -46,13 +46,7 @@ class AtrDataset(PhotoFolder):
     layout = "atr"
     expected = LAYOUT
 
-    def __init__(
-        self,
-        directory: str | pathlib.Path,
-        split: Split = "train",
-        skip_broken: bool = False,
-    ) -> None:
-        super().__init__(directory, split, skip_broken)
+    def _find_files(self) -> None:
         root = _find(self.directory)
         for name in ("JPEGImages", "SegmentationClassAug"):
             if not (root / name).is_dir():

@@ -87,19 +87,22 @@ class CihpDataset(DatasetReader):
         skip_broken: bool = False,
         smallest: int = SMALLEST_PERSON,
     ) -> None:
+        self._smallest = smallest
         super().__init__(directory, split, skip_broken)
-        root = _find(self.directory, split)
+
+    def _open(self) -> None:
+        root = _find(self.directory, self.split)
         if root is None:
             raise NoSplitError(
-                f"{self.directory}: no folder {_FOLDERS[split]}; expected\n{LAYOUT}"
+                f"{self.directory}: no folder {_FOLDERS[self.split]}; "
+                f"expected\n{LAYOUT}"
             )
         for name in ("Images", "Category_ids", "Human_ids"):
             if not (root / name).is_dir():
                 raise PortraitError(f"{root}: no folder {name}; expected\n{LAYOUT}")
         self._root = root
-        self._smallest = smallest
         self._photos = list_files(root / "Images")
-        names = root / f"{split}_id.txt"
+        names = root / f"{self.split}_id.txt"
         photos = read_names(names) if names.exists() else tuple(self._photos)
         self._people: dict[str, _Person] = {}
         for people in in_threads(self._find_people, photos):
@@ -109,8 +112,8 @@ class CihpDataset(DatasetReader):
         self.names = tuple(self._people)
         if not self.names:
             raise PortraitError(
-                f"{root}: expected people of at least {smallest} pixels, found none in "
-                f"{len(photos)} photos ({self.left_out} are smaller)"
+                f"{root}: expected people of at least {self._smallest} pixels, "
+                f"found none in {len(photos)} photos ({self.left_out} are smaller)"
             )
 
     @classmethod

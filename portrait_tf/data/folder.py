@@ -11,7 +11,7 @@ from portrait_tf.config import Section, load_section
 from portrait_tf.data.files import list_files
 from portrait_tf.data.label_maps import LIP_TABLE, LabelTable
 from portrait_tf.data.poses import read_poses
-from portrait_tf.data.reader import SPLITS, PhotoFolder, Split
+from portrait_tf.data.reader import SPLITS, PhotoFolder
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import LABELS, VOID_NAME
 
@@ -78,13 +78,7 @@ class FolderDataset(PhotoFolder):
     layout = "folder"
     expected = LAYOUT
 
-    def __init__(
-        self,
-        directory: str | pathlib.Path,
-        split: Split = "train",
-        skip_broken: bool = False,
-    ) -> None:
-        super().__init__(directory, split, skip_broken)
+    def _find_files(self) -> None:
         self._file = self.directory / FILE
         config = load_section(FolderConfig, self._file, "description of the data set")
         self._images = self._named("images", config.images)

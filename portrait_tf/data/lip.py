@@ -10,7 +10,7 @@ import pathlib
 
 from portrait_tf.data.files import list_files, read_names, unwrap
 from portrait_tf.data.poses import read_poses
-from portrait_tf.data.reader import SPLITS, NoSplitError, PhotoFolder, Split
+from portrait_tf.data.reader import SPLITS, NoSplitError, PhotoFolder
 
 LAYOUT = """\
 TrainVal_images/
@@ -58,31 +58,27 @@ class LipDataset(PhotoFolder):
     layout = "lip"
     expected = LAYOUT
 
-    def __init__(
-        self,
-        directory: str | pathlib.Path,
-        split: Split = "train",
-        skip_broken: bool = False,
-    ) -> None:
-        super().__init__(directory, split, skip_broken)
-        images = _find(self.directory, "TrainVal_images", f"{split}_images")
+    def _find_files(self) -> None:
+        images = _find(self.directory, "TrainVal_images", f"{self.split}_images")
         if images is None or not images.is_dir():
             raise NoSplitError(
-                f"{self.directory}: no folder {split}_images; expected\n{LAYOUT}"
+                f"{self.directory}: no folder {self.split}_images; expected\n{LAYOUT}"
             )
         self._images = unwrap(images)
         self._photos = list_files(self._images)
         maps = _find(
-            self.directory, "TrainVal_parsing_annotations", f"{split}_segmentations"
+            self.directory,
+            "TrainVal_parsing_annotations",
+            f"{self.split}_segmentations",
         )
         if maps is not None:
             self._maps = list_files(unwrap(maps), (".png",))
         poses = _find(
-            self.directory, "TrainVal_pose_annotations", f"lip_{split}_set.csv"
+            self.directory, "TrainVal_pose_annotations", f"lip_{self.split}_set.csv"
         )
         if poses is not None:
             self._poses = read_poses(poses)
-        self._list = _find(self.directory, "TrainVal_images", f"{split}_id.txt")
+        self._list = _find(self.directory, "TrainVal_images", f"{self.split}_id.txt")
         self.names = read_names(self._list) if self._list else tuple(self._photos)
         if not self.names:
             self._refuse_without_photos()

@@ -125,6 +125,15 @@ class DatasetReader(abc.ABC):
         self.broken: dict[str, str] = {}
         self.left_out = 0
         self._summaries: list[Summary] | None = None
+        self._open()
+
+    @abc.abstractmethod
+    def _open(self) -> None:
+        """Finds the split's files, and sets `names`; the directory and so on are set.
+
+        Raises:
+            PortraitError: As the class.
+        """
 
     @classmethod
     @abc.abstractmethod
@@ -207,13 +216,7 @@ class PhotoFolder(DatasetReader):
     stored, so an EXIF orientation is not applied.
     """
 
-    def __init__(
-        self,
-        directory: str | pathlib.Path,
-        split: Split = "train",
-        skip_broken: bool = False,
-    ) -> None:
-        super().__init__(directory, split, skip_broken)
+    def _open(self) -> None:
         self._images = self.directory
         self._photos: dict[str, pathlib.Path] = {}
         self._maps: dict[str, pathlib.Path] = {}
@@ -221,6 +224,11 @@ class PhotoFolder(DatasetReader):
         self._poses: dict[str, PoseRow] = {}
         self._list: pathlib.Path | None = None
         self._settings: tuple[pathlib.Path, ...] = ()
+        self._find_files()
+
+    @abc.abstractmethod
+    def _find_files(self) -> None:
+        """Sets what differs from the defaults of `_open`, and `names`."""
 
     def __getitem__(self, index: int) -> Sample:
         name = self.names[index]

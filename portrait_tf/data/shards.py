@@ -434,20 +434,14 @@ class ShardDataset(DatasetReader):
     layout = "shards"
     expected = LAYOUT
 
-    def __init__(
-        self,
-        directory: str | pathlib.Path,
-        split: Split = "train",
-        skip_broken: bool = False,
-    ) -> None:
-        super().__init__(directory, split, skip_broken)
+    def _open(self) -> None:
         manifest = _load(Manifest, self.directory / MANIFEST)
-        if split not in manifest.splits:
+        if self.split not in manifest.splits:
             raise NoSplitError(
-                f"{self.directory / MANIFEST}: no split {split}; expected one of "
+                f"{self.directory / MANIFEST}: no split {self.split}; expected one of "
                 f"{', '.join(manifest.splits)}"
             )
-        found = manifest.splits[split]
+        found = manifest.splits[self.split]
         self.left_out = found.left_out + sum(len(one.broken) for one in found.shards)
         self._records = {
             record.name: (self.directory / shard.file, number, record)

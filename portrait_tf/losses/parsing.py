@@ -130,8 +130,8 @@ def pose_error(target: object, heatmaps: object) -> object:
     """Squared error over all maps, in units of one joint's own squared sum.
 
     1.0 means as wrong as an empty answer; JPPNet's root of the same sum
-    (`root_pose_error`) has another unit at every size, and its
-    gradient does not shrink as the answer gets better. Our choice.
+    (`root_pose_error`) has another unit at every size, and its gradient does not
+    shrink as the answer gets better. Our choice.
 
     Args:
         target: `[B, H, W, 16]`.

@@ -59,16 +59,16 @@ def train_stage(
     if validation_reader is not None:
         validation_reader = usable_reader(validation_reader)
     parsing_network = None
-    elsewhere = (
-        bool(parsing_run) and pathlib.Path(parsing_run).resolve() != run.resolve()
-    )
+    elsewhere = False
     if stage == "completion":
+        source = pathlib.Path(parsing_run or run)
+        elsewhere = source.resolve() != run.resolve()
         if elsewhere and (run / "parsing" / CHECKPOINT_NAME).is_file():
             raise PortraitError(
                 f"{run} has a stage 1 of its own, received another one "
                 f"({parsing_run}): leave out --parsing, or give another --run folder"
             )
-        parsing_network = _stage_1(parsing_run or run)
+        parsing_network = _stage_1(source)
         if tuple(parsing_network.size) != tuple(config.size):
             raise PortraitError(
                 f"stage 1 works at {tuple(parsing_network.size)}, the config says "

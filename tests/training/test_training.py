@@ -101,6 +101,13 @@ def test_stage_2_goes_through_its_phases(parsing_run, tiny_config, portraits, tm
         np.testing.assert_array_equal(one, two)
 
 
+def test_stage_1_has_no_use_for_another(parsing_run, tiny_config, portraits, tmp_path):
+    run = shutil.copytree(parsing_run[0], tmp_path / "again")
+    source = str(parsing_run[0])
+    history = train_stage("parsing", tiny_config, portraits, run, None, source, 0)
+    assert history == [] and not (run / "parsing" / "network.npz").exists()
+
+
 def test_a_second_stage_1_is_refused(parsing_run, tiny_config, portraits, tmp_path):
     shutil.copytree(parsing_run[0], tmp_path / "other")
     before = (tmp_path / "other" / "config.yaml").read_bytes()
