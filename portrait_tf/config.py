@@ -220,12 +220,35 @@ class CompletionNetworkConfig(Section):
 
 
 class DiscriminatorConfig(Section):
-    """Both critics: spectral normalisation, conditioned on the parsing map."""
+    """Both critics, and what they and the network play for."""
 
     widths: tuple[int, ...] = (32, 64, 96, 128)
     local_size: tuple[int, int] = Field(
         (64, 64), description="Height and width of the local critic's crop."
     )
+    local_crops: int = Field(
+        0,
+        ge=0,
+        description="0: one crop around all holes. More: as many crops of `local_size` "
+        "pixels, each about a random pixel of the hole.",
+    )
+    conditioned: bool = Field(True, description="The critics see the parsing map.")
+    spectral_normalisation: bool = True
+    loss: Literal["hinge", "least_squares", "wgan_gp"] = "hinge"
+    gradient_penalty: float = Field(10.0, ge=0, description="Weight, of wgan_gp.")
+    r1: float = Field(0.0, ge=0, description="Weight of R1, with any loss.")
+    r1_interval: int = Field(
+        16, ge=1, description="R1 is taken every so many steps, and weighs as many."
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _one_bound(self) -> "DiscriminatorConfig":
+        if self.loss == "wgan_gp" and self.spectral_normalisation:
+            raise ValueError(
+                "loss wgan_gp bounds the critics by its gradient penalty: expected "
+                "spectral_normalisation false, received true"
+            )
+        return self
 
 
 class PerceptualConfig(Section):
@@ -246,13 +269,39 @@ class PerceptualConfig(Section):
 
 
 class CompletionLossConfig(Section):
-    """Loss weights of stage 2: the paper's are not known to us, ours are these."""
+    """Loss weights of stage 2: the paper's are not known to us, ours are these.
+
+    What weighs 0 is not computed. With both adversarial weights 0 there are no critics.
+    """
 
     hole: float = Field(6.0, ge=0, description="L1 inside the hole.")
     known: float = Field(1.0, ge=0, description="L1 outside the hole.")
+    coarse: float = Field(
+        1.0, ge=0, description="L1 of the first stage, in networks that have two."
+    )
     perceptual: float = Field(0.1, ge=0)
+    style: float = Field(0.0, ge=0, description="Gram matrices of the same features.")
+    total_variation: float = Field(0.0, ge=0, description="Of the hole and its seam.")
+    label_colour: float = Field(
+        0.0, ge=0, description="Mean colour of a label, hidden against seen."
+    )
     adversarial: float = Field(0.02, ge=0, description="Global critic.")
     adversarial_local: float = Field(0.02, ge=0)
+    feature_matching: float = Field(0.0, ge=0, description="Of all critics there are.")
+
+    @pydantic.model_validator(mode="after")
+    def _terms_fit(self) -> "CompletionLossConfig":
+        if not (self.hole or self.known or self.perceptual or self.style):
+            raise ValueError(
+                "at least one of hole, known, perceptual and style needs a weight "
+                "above 0"
+            )
+        if self.feature_matching and not (self.adversarial or self.adversarial_local):
+            raise ValueError(
+                "feature_matching needs a critic: expected adversarial or "
+                "adversarial_local above 0"
+            )
+        return self
 
 
 class CompletionScheduleConfig(Section):

@@ -58,6 +58,26 @@ def test_there_are_configs():
             },
             "at least one kind of hole needs a weight above 0",
         ),
+        (
+            {"completion": {"discriminator": {"loss": "wgan_gp"}}},
+            "expected spectral_normalisation false, received true",
+        ),
+        (
+            {
+                "completion": {
+                    "loss": {
+                        "adversarial": 0,
+                        "adversarial_local": 0,
+                        "feature_matching": 1,
+                    }
+                }
+            },
+            "feature_matching needs a critic",
+        ),
+        (
+            {"completion": {"loss": {"hole": 0, "known": 0, "perceptual": 0}}},
+            "at least one of hole, known, perceptual and style",
+        ),
         (["size"], "expected keys and values, received list"),
     ],
 )

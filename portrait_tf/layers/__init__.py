@@ -1,6 +1,6 @@
 """The few layers that Keras lacks."""
 
-from portrait_tf.layers.boxes import crop_and_resize, hole_boxes
+from portrait_tf.layers.boxes import crop_and_resize, hole_boxes, random_hole_boxes
 from portrait_tf.layers.prefill import ParsingGuidedFill, PushPull
 from portrait_tf.layers.upsampling import PixelShuffle, Upsample, resize_bilinear
 
@@ -11,5 +11,6 @@ __all__ = [
     "Upsample",
     "crop_and_resize",
     "hole_boxes",
+    "random_hole_boxes",
     "resize_bilinear",
 ]

@@ -10,6 +10,15 @@ CASES = [
     (ParsingNetwork, {**PARSING, "feature_width": 8}),
     (CompletionNetwork, COMPLETION),
     (Discriminator, {"size": (32, 48), "widths": (8, 8)}),
+    (
+        Discriminator,
+        {
+            "size": (32, 48),
+            "widths": (8, 8),
+            "conditioned": False,
+            "spectral_normalisation": False,
+        },
+    ),
 ]
 
 
@@ -109,6 +118,36 @@ def test_discriminator_scores_patches_and_bounds_its_gain():
     kernel = network.get_layer("normalised1").layer.kernel
     matrix = np.array(kernel).reshape(-1, kernel.shape[-1])
     assert np.linalg.norm(matrix, 2) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("arguments", [case[1] for case in CASES[2:]])
+def test_discriminator_features_end_in_its_scores(arguments):
+    network = Discriminator(**arguments)
+    x = inputs_for(network)
+    *features, scores = network.features(x)
+    assert [tuple(f.shape) for f in features] == [(2, 16, 24, 8), (2, 8, 12, 8)]
+    np.testing.assert_array_equal(np.array(scores), np.array(network(x)))
+
+
+def test_an_unconditioned_discriminator_sees_no_parsing_and_normalises_nothing():
+    network = Discriminator(**CASES[3][1])
+    assert set(network.input) == {"image", "mask"}
+    before = network.get_weights()
+    network(inputs_for(network), training=True)
+    for one, two in zip(before, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_discriminator_weights_have_the_names_of_existing_checkpoints():
+    network = Discriminator(size=(32, 48), widths=(8,))
+    assert [variable.path for variable in network.weights] == [
+        "normalised1/conv1/kernel",
+        "normalised1/vector_u",
+        "normalised1/conv1/bias",
+        "normalised_scores/scores/kernel",
+        "normalised_scores/vector_u",
+        "normalised_scores/scores/bias",
+    ]
 
 
 @pytest.mark.parametrize(("network", "arguments"), CASES[:2])

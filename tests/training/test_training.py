@@ -77,8 +77,10 @@ def test_stage_2_goes_through_its_phases(parsing_run, tiny_config, portraits, tm
         verbose=0,
     )
     # Steps 0 and 1 reconstruct, step 2 trains the critics, 3 and 4 do both.
-    assert [row["critics"] > 0 for row in history] == [False, True, True, True]
-    assert [row["adversarial"] != 0 for row in history] == [False, False, True, True]
+    for critic in ("critic", "critic_local"):
+        assert [row[critic] > 0 for row in history] == [False, True, True, True]
+    for term in ("adversarial", "adversarial_local"):
+        assert [row[term] != 0 for row in history] == [False, False, True, True]
     assert [row["loss"] > 0 for row in history] == [True, False, True, True]
     arrays, meta = arrays_of(tmp_path / "two", "completion")
     assert meta["step"] == 5
