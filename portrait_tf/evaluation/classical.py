@@ -27,7 +27,7 @@ def navier_stokes(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def frequency_selective(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """OpenCV's frequency selective reconstruction (Seiler and Kaup, 2010), the fast one.
+    """OpenCV's frequency selective reconstruction (Seiler and Kaup, 2010), fast.
 
     It is part of opencv-contrib-python-headless; `available` says whether that is
     installed.

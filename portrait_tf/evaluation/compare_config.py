@@ -95,7 +95,9 @@ class CompareConfig(Section):
     timed_photos: int = Field(3, ge=0, description="With each task; 0: no times.")
     stage_1: StageOneConfig = StageOneConfig()
     features: FeaturesConfig = FeaturesConfig()
-    methods: dict[str, MethodConfig] = Field(min_length=1)
+    methods: dict[str, dict | None] = Field(
+        min_length=1, description="Of each name what `MethodConfig` has."
+    )
     reference: str | None = Field(
         None, description="The method that others are compared with; else the first."
     )
@@ -129,12 +131,14 @@ class Plan(pydantic.BaseModel):
 
     Attributes:
         compare: As the file has it, with its paths made absolute.
+        methods: Likewise, checked.
         base: The experiment of all methods, at the comparison's size.
         networks: The whole experiment of every method that is trained.
         pictures: The folder of every method that is not.
     """
 
     compare: CompareConfig
+    methods: dict[str, MethodConfig]
     base: Config
     networks: dict[str, Config]
     pictures: dict[str, pathlib.Path]
@@ -180,9 +184,10 @@ def load_plan(path: str | pathlib.Path, changes: list[str] | None = None) -> Pla
     base = with_changes(base, list(compare.set))
     settings = [f"size={list(compare.size)}"] if compare.size else []
     base = with_changes(base, [*settings, f"seed={compare.seeds[0]}"])
-    networks, pictures = {}, {}
-    for name, method in compare.methods.items():
+    methods, networks, pictures = {}, {}, {}
+    for name, values in compare.methods.items():
         source = f"{path}: methods.{name}"
+        method = methods[name] = parse_section(MethodConfig, values or {}, source)
         if method.pictures:
             pictures[name] = pathlib.Path(found(method.pictures))
             continue
@@ -201,7 +206,13 @@ def load_plan(path: str | pathlib.Path, changes: list[str] | None = None) -> Pla
                     "changes of 'completion' alone"
                 )
         networks[name] = within_budget(config, compare.steps)
-    return Plan(compare=compare, base=base, networks=networks, pictures=pictures)
+    return Plan(
+        compare=compare,
+        methods=methods,
+        base=base,
+        networks=networks,
+        pictures=pictures,
+    )
 
 
 def _changed(compare: CompareConfig, changes: list[str]) -> CompareConfig:
@@ -263,6 +274,7 @@ def within_budget(config: Config, steps: int) -> Config:
     schedule = {
         key: round(value * factor)
         for key, value in completion.schedule.model_dump().items()
+        if key.endswith("_steps")
     }
     changes = [
         f"completion.training.steps={steps}",
