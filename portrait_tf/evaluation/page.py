@@ -127,6 +127,9 @@ border:1px solid var(--line);vertical-align:-.05em}
 .example{background:var(--panel);border-radius:10px;padding:10px 12px}
 .example p{margin:0 0 8px;font-size:.85rem;overflow-wrap:anywhere}
 .pictures{display:grid;grid-template-columns:repeat(3,1fr);gap:6px}
+.row{display:flex;gap:6px;overflow-x:auto}
+.row figure{flex:1 0 90px;max-width:200px}
+.example+.example{margin-top:8px}
 figure{margin:0}img{display:block;width:100%;height:auto;border-radius:4px}
 @media(max-width:600px){th,td{padding:5px 4px}.bar{min-width:50px}
 table{font-size:.8rem}}
