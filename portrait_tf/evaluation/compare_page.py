@@ -20,7 +20,7 @@ from portrait_tf.evaluation.page import (
 
 _DIGITS = {"psnr_hole": 2, "ssim": 4, "l1": 2, "perceptual": 4, "frechet": 1}
 _SECONDS = "seconds"
-_VERDICTS = {"better": "better", "worse": "worse", "open": "open"}
+_ARROWS = {"higher": "&uarr;", "lower": "&darr;"}
 
 
 def _show(key: str, value: float | None) -> str:
@@ -43,7 +43,7 @@ def pair_line(report: dict, name: str, task: str = ALL_TASKS) -> str:
         interval = f"{_signed(key, one['low'])} to {_signed(key, one['high'])}"
         parts.append(
             f"{title} {_signed(key, one['difference'])} ({interval}), "
-            f"{one['wins']}/{one['photos']} photos: {_VERDICTS[one['verdict']]}"
+            f"{one['wins']}/{one['photos']} photos: {one['verdict']}"
         )
     return f"{report['setup']['reference']} vs {name}: {'; '.join(parts)}"
 
@@ -88,8 +88,8 @@ def render_csv(results: dict[str, dict]) -> str:
     Args:
         results: Of each method and seed what `score_method` returned.
     """
-    keys = {k: None for runs in results.values() for one in runs.values()
-            for row in one["rows"] for k in row if k not in ("task", "photo")}  # fmt: skip
+    first = next(iter(next(iter(results.values())).values()))["rows"][0]
+    keys = [key for key in first if key not in ("task", "photo")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["method", "seed", "task", "photo", *keys])
@@ -149,7 +149,7 @@ the hole.</p>
 def _task_table(report: dict, task: str) -> str:
     columns = report["scores"]
     head = "<tr><th>method</th>" + "".join(
-        f"<th>{html.escape(one['name'])} {'&uarr;' if one['better'] == 'higher' else '&darr;'}</th>"
+        f"<th>{html.escape(one['name'])} {_ARROWS[one['better']]}</th>"
         for one in columns.values()
     )
     head += f"<th>map</th><th>{_SECONDS}</th></tr>"
@@ -206,7 +206,7 @@ def _pair_table(report: dict, task: str) -> str:
                 f"<td>{_signed(key, one['difference'])} <small>("
                 f"{_signed(key, one['low'])} to {_signed(key, one['high'])}), "
                 f"{one['wins']}/{one['photos']}</small> "
-                f"<b>{_VERDICTS[one['verdict']]}</b></td>"
+                f"<b>{one['verdict']}</b></td>"
             )
         rows.append(
             f'<tr><th scope="row">vs {html.escape(name)}</th>{"".join(cells)}</tr>'
