@@ -552,6 +552,55 @@ def _write_report(path: pathlib.Path, text: str) -> None:
 
 
 @app.command()
+def compare(
+    config: Annotated[pathlib.Path, typer.Option(help="As configs/compare.yaml.")],
+    data: Data,
+    out: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option("-o", "--out", help="The folder of runs and report; resumed."),
+    ] = None,
+    write_inputs: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(
+            metavar="DIR", help="Write what a method from outside is asked, as PNG."
+        ),
+    ] = None,
+    set_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config."),
+    ] = None,
+    skip_broken: SkipBroken = False,
+) -> None:
+    """Train several methods with one budget, and compare them; resumed after a stop."""
+    from portrait_tf.data.open import open_dataset
+    from portrait_tf.evaluation.compare_config import load_plan
+
+    if not out and not write_inputs:
+        raise PortraitError("expected --out or --write-inputs, received neither")
+    plan = load_plan(config, set_)
+    scored = open_dataset(data, plan.compare.split, skip_broken=skip_broken)
+    training = open_dataset(data, "train", skip_broken=skip_broken) if out else None
+    _load_tensorflow()
+    from portrait_tf.data.dataset import usable_reader
+    from portrait_tf.evaluation import compare as comparison
+    from portrait_tf.evaluation.compare_page import print_report
+
+    scored = usable_reader(scored)
+    if write_inputs:
+        count = comparison.write_inputs(plan, scored, write_inputs)
+        typer.echo(f"{count} inputs and masks written to {write_inputs}")
+    if not out:
+        return
+    verbose = "auto" if sys.stderr.isatty() else 2
+    try:
+        report = comparison.run_compare(plan, training, scored, out, verbose, _progress)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    print_report(report, _console())
+    typer.echo(f"report: {out / 'report.html'}")
+
+
+@app.command()
 def export(
     run: Annotated[str, typer.Argument(help="A trained run, or `bundled`.")],
     out_dir: Annotated[pathlib.Path, typer.Argument(help="The folder of versions.")],

@@ -67,3 +67,20 @@ def bundled_pipeline_config() -> PipelineConfig:
     # The section alone: the recipe's other keys may be those of an older schema.
     values = read_meta(path)["recipe"].get("pipeline", {})
     return parse_config({"pipeline": values}, str(path)).pipeline
+
+
+def at_size(network: keras.Model, size: tuple[int, int]) -> keras.Model:
+    """A convolutional network built for another working size, with the same weights.
+
+    Nothing is learned anew: people of another size in pixels than those that it was
+    trained on are parsed less well.
+
+    Args:
+        network: Stage 1 or stage 2.
+        size: Height and width; the network itself, if it works at them already.
+    """
+    if tuple(network.size) == tuple(size):
+        return network
+    larger = type(network).from_config({**network.get_config(), "size": tuple(size)})
+    larger.set_weights(network.get_weights())
+    return larger
