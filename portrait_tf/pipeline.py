@@ -17,6 +17,7 @@ import tensorflow as tf
 from portrait_tf.errors import PortraitError
 from portrait_tf.metrics import heatmap_peaks
 from portrait_tf.models.averaging import AveragedParsing
+from portrait_tf.models.completion import completion_inputs
 
 
 class Pipeline:
@@ -113,9 +114,8 @@ class Pipeline:
         structure = self.structure(masked, mask)
         if parsing is None:
             parsing = structure["parsing"]
-        painted = self.completion_network(
-            {"image": masked, "parsing": parsing, "mask": mask}, training=False
-        )["painted"]
+        inputs = completion_inputs(self.completion_network, masked, parsing, mask)
+        painted = self.completion_network(inputs, training=False)["painted"]
         completed = masked + tf.clip_by_value(painted, -1.0, 1.0) * mask
         result = {
             "completed": completed,

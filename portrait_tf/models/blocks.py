@@ -103,6 +103,18 @@ def group_count(filters: int) -> int:
     return next(groups for groups in range(8, 0, -1) if filters % groups == 0)
 
 
+def normalised(x: object, kind: str, name: str) -> object:
+    """`batch` or `group` normalisation.
+
+    Batch normalisation is for networks of others, which were made with it; its moving
+    averages are as fast as where those were trained (PyTorch's momentum of 0.1).
+    """
+    if kind == "batch":
+        return layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
+    groups = group_count(x.shape[-1])
+    return layers.GroupNormalization(groups=groups, name=f"{name}_norm")(x)
+
+
 def residual_block(x: object, name: str, dilation: int = 1) -> object:
     """Two convolutions beside an identity (arXiv 1512.03385), the first one dilated.
 

@@ -17,6 +17,14 @@ from portrait_tf.models.blocks import (
 )
 
 
+def completion_inputs(
+    network: keras.Model, image: object, parsing: object, mask: object
+) -> dict:
+    """What a network of stage 2 is called with: `parsing` only if it takes one."""
+    takes = getattr(network, "takes_parsing", True)
+    return {"image": image, "mask": mask, **({"parsing": parsing} if takes else {})}
+
+
 @keras.saving.register_keras_serializable("portrait_tf")
 class CompletionNetwork(keras.Model):
     """Encoder, dilated residual middle, decoder with skips.

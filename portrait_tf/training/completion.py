@@ -12,7 +12,8 @@ from portrait_tf.losses import (
     generator_hinge,
     masked_l1,
 )
-from portrait_tf.models import CompletionNetwork, Discriminator, ParsingNetwork
+from portrait_tf.models import Discriminator, ParsingNetwork
+from portrait_tf.models.completion import completion_inputs
 from portrait_tf.models.parsing import parsing_probabilities
 from portrait_tf.training.base import Trainer
 from portrait_tf.training.optimizers import build_optimizer
@@ -21,7 +22,7 @@ PHASES = ("reconstruction", "critics", "adversarial")
 
 
 class CompletionTrainer(Trainer):
-    """Trains a `CompletionNetwork` under `model.fit`.
+    """Trains a network of stage 2, ours or a peer's, under `model.fit`.
 
     Batches are those of `ParsingTrainer`; `joints` is not read. The parsing map fed to
     the network is, for each sample at random, the truth or what stage 1 predicts, so
@@ -40,7 +41,7 @@ class CompletionTrainer(Trainer):
 
     def __init__(
         self,
-        network: CompletionNetwork,
+        network: keras.Model,
         parsing_network: ParsingNetwork,
         config: Config,
     ) -> None:
@@ -83,6 +84,8 @@ class CompletionTrainer(Trainer):
             else None
         )
         names = ["loss", "l1_hole", "l1_known", "perceptual", "adversarial", "critics"]
+        # The answer of the first stage, of networks that have two.
+        names += ["coarse"] if "coarse" in network.output else []
         self.tracked = {name: keras.metrics.Mean(name) for name in names}
         self.psnr_hole = keras.metrics.Mean("psnr_hole")
 
@@ -151,15 +154,12 @@ class CompletionTrainer(Trainer):
 
     def call(
         self, batch: dict, parsing: tf.Tensor | None = None, training: bool = False
-    ) -> tf.Tensor:
+    ) -> dict[str, tf.Tensor]:
         if parsing is None:
             parsing = self.parsing_for(batch, 1.0)
-        inputs = {
-            "image": batch["image"] * (1.0 - batch["mask"]),
-            "parsing": parsing,
-            "mask": batch["mask"],
-        }
-        return self.network(inputs, training=training)["painted"]
+        image, mask = batch["image"], batch["mask"]
+        inputs = completion_inputs(self.network, image * (1.0 - mask), parsing, mask)
+        return self.network(inputs, training=training)
 
     def _critic_inputs(
         self, image: tf.Tensor, parsing: tf.Tensor, mask: tf.Tensor
@@ -195,15 +195,21 @@ class CompletionTrainer(Trainer):
         self.critic_optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
 
-    def _reconstruction(self, batch: dict, painted: tf.Tensor) -> tuple:
+    def _reconstruction(self, batch: dict, outputs: dict) -> tuple:
         weights = self.config.completion.loss
-        image, mask = batch["image"], batch["mask"]
+        image, mask, painted = batch["image"], batch["mask"], outputs["painted"]
         completed = image * (1.0 - mask) + painted * mask
         terms = {
             "l1_hole": masked_l1(image, painted, mask),
             "l1_known": masked_l1(image, painted, 1.0 - mask),
         }
         total = weights.hole * terms["l1_hole"] + weights.known * terms["l1_known"]
+        if "coarse" in outputs:
+            coarse = outputs["coarse"]
+            terms["coarse"] = weights.hole * masked_l1(
+                image, coarse, mask
+            ) + weights.known * masked_l1(image, coarse, 1.0 - mask)
+            total += weights.coarse * terms["coarse"]
         if self.perceptual:
             terms["perceptual"] = self.perceptual(image, completed)
             total += weights.perceptual * terms["perceptual"]
@@ -215,13 +221,13 @@ class CompletionTrainer(Trainer):
         parsing = self.parsing_for(batch, self.config.completion.predicted_parsing)
         terms = {}
         if self.phase == "critics":
-            painted = self(batch, parsing, training=False)
+            painted = self(batch, parsing, training=False)["painted"]
             completed = image * (1.0 - mask) + painted * mask
             terms["critics"] = self._train_critics(image, completed, parsing, mask)
         else:
             with tf.GradientTape() as tape:
-                painted = self(batch, parsing, training=True)
-                completed, terms, total = self._reconstruction(batch, painted)
+                outputs = self(batch, parsing, training=True)
+                completed, terms, total = self._reconstruction(batch, outputs)
                 if self.phase == "adversarial":
                     with tape.stop_recording():
                         terms["critics"] = self._train_critics(
@@ -244,8 +250,7 @@ class CompletionTrainer(Trainer):
         return self._update(batch, completed, terms)
 
     def test_step(self, batch: dict) -> dict:
-        painted = self(batch)
-        completed, terms, total = self._reconstruction(batch, painted)
+        completed, terms, total = self._reconstruction(batch, self(batch))
         return self._update(batch, completed, {**terms, "loss": total})
 
     def _update(self, batch: dict, completed: tf.Tensor, terms: dict) -> dict:
