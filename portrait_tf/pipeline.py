@@ -114,8 +114,10 @@ class Pipeline:
         structure = self.structure(masked, mask)
         if parsing is None:
             parsing = structure["parsing"]
-        inputs = completion_inputs(self.completion_network, masked, parsing, mask)
-        painted = self.completion_network(inputs, training=False)["painted"]
+        painted = self.completion_network(
+            completion_inputs(self.completion_network, masked, parsing, mask),
+            training=False,
+        )["painted"]
         completed = masked + tf.clip_by_value(painted, -1.0, 1.0) * mask
         result = {
             "completed": completed,
