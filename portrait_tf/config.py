@@ -135,16 +135,21 @@ class JPPNetConfig(Section):
 PARSING_NETWORKS = {"compact": ParsingNetworkConfig, "jppnet": JPPNetConfig}
 
 
-def _network_kind(value: object) -> object:
-    if isinstance(value, dict):
-        return value.get("kind", "compact")
-    return getattr(value, "kind", None)
+def _kind_or(default: str) -> pydantic.Discriminator:
+    """Chooses a network's section by its `kind`."""
+
+    def kind(value: object) -> object:
+        if isinstance(value, dict):
+            return value.get("kind", default)
+        return getattr(value, "kind", None)
+
+    return pydantic.Discriminator(kind)
 
 
 AnyParsingNetworkConfig = Annotated[
     Annotated[ParsingNetworkConfig, pydantic.Tag("compact")]
     | Annotated[JPPNetConfig, pydantic.Tag("jppnet")],
-    pydantic.Discriminator(_network_kind),
+    _kind_or("compact"),
 ]
 
 
@@ -205,8 +210,9 @@ class ParsingConfig(Section):
 
 
 class CompletionNetworkConfig(Section):
-    """Size of the stage-2 network."""
+    """Size of the stage-2 network of our own, `CompletionNetwork`."""
 
+    kind: Literal["parsing_guided"] = "parsing_guided"
     widths: tuple[int, int, int] = Field(
         (32, 64, 128), description="Channels at strides 2, 4 and 8."
     )
@@ -217,6 +223,61 @@ class CompletionNetworkConfig(Section):
         "parsing",
         description="What the network adds to: label colours, a membrane, nothing.",
     )
+
+
+class PartialConvolutionConfig(Section):
+    """A peer: the U-Net of partial convolutions (arXiv 1804.07723)."""
+
+    kind: Literal["partial_convolution"]
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (64, 128, 256, 512, 512, 512, 512, 512),
+        min_length=1,
+        description="Channels at strides 2, 4, 8...; as many as the size can be halved "
+        "are used.",
+    )
+    normalisation: Literal["batch", "group"] = Field(
+        "batch", description="The paper's, or one that does not depend on the batch."
+    )
+
+
+class ContextualAttentionConfig(Section):
+    """A peer: two stages of gated convolutions with attention (DeepFill v2)."""
+
+    kind: Literal["contextual_attention"]
+    width: int = Field(
+        24, ge=2, description="Channels at full size; the paper's 48 before gating."
+    )
+    scale: float = Field(10.0, gt=0, description="Of the softmax of the attention.")
+    fuse: bool = Field(True, description="Attention is propagated to neighbours.")
+
+
+class GlcConfig(Section):
+    """A peer: *Globally and Locally Consistent Image Completion* (2017)."""
+
+    kind: Literal["glc"]
+    width_divisor: int = Field(1, ge=1, le=32, description="Of all channels.")
+    normalisation: Literal["batch", "group"] = Field(
+        "batch", description="The paper's, or one that does not depend on the batch."
+    )
+
+
+# What `completion.network.kind` chooses among; a file without it means the first.
+COMPLETION_NETWORKS = {
+    "parsing_guided": CompletionNetworkConfig,
+    "partial_convolution": PartialConvolutionConfig,
+    "contextual_attention": ContextualAttentionConfig,
+    "glc": GlcConfig,
+}
+
+AnyCompletionNetworkConfig = Annotated[
+    Annotated[CompletionNetworkConfig, pydantic.Tag("parsing_guided")]
+    | Annotated[PartialConvolutionConfig, pydantic.Tag("partial_convolution")]
+    | Annotated[ContextualAttentionConfig, pydantic.Tag("contextual_attention")]
+    | Annotated[GlcConfig, pydantic.Tag("glc")],
+    _kind_or("parsing_guided"),
+]
+
+_NETWORKS = {**PARSING_NETWORKS, **COMPLETION_NETWORKS}
 
 
 class DiscriminatorConfig(Section):
@@ -277,7 +338,9 @@ class CompletionLossConfig(Section):
     hole: float = Field(6.0, ge=0, description="L1 inside the hole.")
     known: float = Field(1.0, ge=0, description="L1 outside the hole.")
     coarse: float = Field(
-        1.0, ge=0, description="L1 of the first stage, in networks that have two."
+        1.0,
+        ge=0,
+        description="Both L1, of the first answer of a network that has two stages.",
     )
     perceptual: float = Field(0.1, ge=0)
     style: float = Field(0.0, ge=0, description="Gram matrices of the same features.")
@@ -312,7 +375,7 @@ class CompletionScheduleConfig(Section):
 
 
 class CompletionConfig(Section):
-    network: CompletionNetworkConfig = CompletionNetworkConfig()
+    network: AnyCompletionNetworkConfig = CompletionNetworkConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     perceptual: PerceptualConfig = PerceptualConfig()
     loss: CompletionLossConfig = CompletionLossConfig()
@@ -365,15 +428,15 @@ def _valid_keys(model: type[Section], location: tuple) -> list[str]:
     for part in location[:-1]:
         field = getattr(model, "model_fields", {}).get(part)
         # The kind of a network is a part of the location, though not of the key.
-        model = field.annotation if field else PARSING_NETWORKS.get(part)
+        model = field.annotation if field else _NETWORKS.get(part)
     return list(getattr(model, "model_fields", {}))
 
 
 def _explain(model: type[Section], error: dict) -> str:
     location = error["loc"]
-    key = ".".join(str(part) for part in location if part not in PARSING_NETWORKS)
+    key = ".".join(str(part) for part in location if part not in _NETWORKS)
     if error["type"] == "union_tag_invalid":
-        kinds = ", ".join(PARSING_NETWORKS)
+        kinds = error["ctx"]["expected_tags"].replace("'", "")
         kind = error["input"]["kind"]
         return f"'{key}.kind': expected one of {kinds} (received {kind!r})"
     if error["type"] == "extra_forbidden":

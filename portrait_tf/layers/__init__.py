@@ -1,10 +1,14 @@
 """The few layers that Keras lacks."""
 
 from portrait_tf.layers.boxes import crop_and_resize, hole_boxes, random_hole_boxes
+from portrait_tf.layers.contextual_attention import ContextualAttention
+from portrait_tf.layers.partial_convolution import PartialConv2D
 from portrait_tf.layers.prefill import ParsingGuidedFill, PushPull
 from portrait_tf.layers.upsampling import PixelShuffle, Upsample, resize_bilinear
 
 __all__ = [
+    "ContextualAttention",
+    "PartialConv2D",
     "ParsingGuidedFill",
     "PixelShuffle",
     "PushPull",

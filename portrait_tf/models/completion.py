@@ -114,3 +114,19 @@ class CompletionNetwork(keras.Model):
         cls, config: dict, custom_objects: dict | None = None
     ) -> "CompletionNetwork":
         return cls(**config)
+
+
+def completion_inputs(
+    network: keras.Model, image: object, parsing: object, mask: object
+) -> dict[str, object]:
+    """What a network of stage 2 is called with.
+
+    Args:
+        network: Its `takes_parsing` says whether it is given the map.
+        image: `[B, H, W, 3]` in [-1, 1], its hole set to 0.
+        parsing: `[B, H, W, 20]` probabilities.
+        mask: `[B, H, W, 1]`, 1.0 = hole.
+    """
+    inputs = {"image": image, "mask": mask}
+    takes_parsing = getattr(network, "takes_parsing", True)
+    return {**inputs, "parsing": parsing} if takes_parsing else inputs

@@ -17,7 +17,8 @@ from portrait_tf.losses import (
     TotalVariationLoss,
     masked_l1,
 )
-from portrait_tf.models import CompletionNetwork, Discriminator, ParsingNetwork
+from portrait_tf.models import Discriminator, ParsingNetwork
+from portrait_tf.models.completion import completion_inputs
 from portrait_tf.models.parsing import parsing_probabilities
 from portrait_tf.training.base import Trainer
 from portrait_tf.training.optimizers import build_optimizer
@@ -29,7 +30,7 @@ _CRITICS = {"global_discriminator": "", "local_discriminator": "_local"}
 
 
 class CompletionTrainer(Trainer):
-    """Trains a `CompletionNetwork` under `model.fit`.
+    """Trains a network of stage 2, ours or a peer's, under `model.fit`.
 
     Batches are those of `ParsingTrainer`; `joints` is not read. The parsing map fed to
     the network is, for each sample at random, the truth or what stage 1 predicts, so
@@ -53,7 +54,7 @@ class CompletionTrainer(Trainer):
 
     def __init__(
         self,
-        network: CompletionNetwork,
+        network: keras.Model,
         parsing_network: ParsingNetwork,
         config: Config,
     ) -> None:
@@ -81,7 +82,7 @@ class CompletionTrainer(Trainer):
             if self.critics
             else None
         )
-        self.term_weights, self.critic_weights = _weights(config, self.critics)
+        self.term_weights, self.critic_weights = _weights(config, network, self.critics)
         self._build_losses()
         names = ["loss", *self.term_weights, *self.critic_weights]
         self.tracked = {name: keras.metrics.Mean(name) for name in names}
@@ -177,15 +178,12 @@ class CompletionTrainer(Trainer):
 
     def call(
         self, batch: dict, parsing: tf.Tensor | None = None, training: bool = False
-    ) -> tf.Tensor:
+    ) -> dict[str, tf.Tensor]:
         if parsing is None:
             parsing = self.parsing_for(batch, 1.0)
-        inputs = {
-            "image": batch["image"] * (1.0 - batch["mask"]),
-            "parsing": parsing,
-            "mask": batch["mask"],
-        }
-        return self.network(inputs, training=training)["painted"]
+        image, mask = batch["image"], batch["mask"]
+        inputs = completion_inputs(self.network, image * (1.0 - mask), parsing, mask)
+        return self.network(inputs, training=training)
 
     def _local_boxes(self, mask: tf.Tensor) -> tf.Tensor:
         """Where the local critic looks in this step: `[B, 4]` or `[B, N, 4]`."""
@@ -282,16 +280,17 @@ class CompletionTrainer(Trainer):
         return terms
 
     def _reconstruction(
-        self, batch: dict, painted: tf.Tensor, parsing: tf.Tensor
+        self, batch: dict, outputs: dict, parsing: tf.Tensor
     ) -> tuple[tf.Tensor, dict]:
         """The completed photo, and the terms that need no critic."""
-        image, mask = batch["image"], batch["mask"]
+        image, mask, painted = batch["image"], batch["mask"], outputs["painted"]
         completed = image * (1.0 - mask) + painted * mask
         losses = {
             "l1_hole": lambda: masked_l1(image, painted, mask),
             "l1_known": lambda: masked_l1(image, painted, 1.0 - mask),
             "total_variation": lambda: self.total_variation(completed, mask),
             "label_colour": lambda: self.label_colour(image, painted, mask, parsing),
+            "coarse": lambda: self._coarse(image, outputs["coarse"], mask),
         }
         if self.perceptual:
             features = [self.perceptual.extract(x) for x in (image, completed)]
@@ -301,6 +300,14 @@ class CompletionTrainer(Trainer):
             name: loss() for name, loss in losses.items() if name in self.term_weights
         }
         return completed, terms
+
+    def _coarse(
+        self, image: tf.Tensor, coarse: tf.Tensor, mask: tf.Tensor
+    ) -> tf.Tensor:
+        """Both L1 of a first stage's answer, weighted as those of the last."""
+        loss = self.config.completion.loss
+        inside = masked_l1(image, coarse, mask)
+        return loss.hole * inside + loss.known * masked_l1(image, coarse, 1.0 - mask)
 
     def _train_network(
         self, batch: dict, parsing: tf.Tensor, boxes: tf.Tensor | None
@@ -312,8 +319,8 @@ class CompletionTrainer(Trainer):
         """
         critic_terms = {}
         with tf.GradientTape() as tape:
-            painted = self(batch, parsing, training=True)
-            completed, terms = self._reconstruction(batch, painted, parsing)
+            outputs = self(batch, parsing, training=True)
+            completed, terms = self._reconstruction(batch, outputs, parsing)
             if boxes is not None:
                 with tape.stop_recording():
                     critic_terms = self._train_critics(batch, completed, parsing, boxes)
@@ -329,7 +336,7 @@ class CompletionTrainer(Trainer):
         parsing = self.parsing_for(batch, self.config.completion.predicted_parsing)
         boxes = None if self.phase == "reconstruction" else self._local_boxes(mask)
         if self.phase == "critics":
-            painted = self(batch, parsing, training=False)
+            painted = self(batch, parsing, training=False)["painted"]
             completed = batch["image"] * (1.0 - mask) + painted * mask
             terms = self._train_critics(batch, completed, parsing, boxes)
         else:
@@ -338,8 +345,8 @@ class CompletionTrainer(Trainer):
 
     def test_step(self, batch: dict) -> dict:
         parsing = self.parsing_for(batch, 1.0)
-        painted = self(batch, parsing)
-        completed, terms = self._reconstruction(batch, painted, parsing)
+        outputs = self(batch, parsing)
+        completed, terms = self._reconstruction(batch, outputs, parsing)
         terms["loss"] = weighted_sum(terms, self.term_weights)
         return self._update(batch, completed, terms)
 
@@ -371,13 +378,14 @@ def _build_critics(config: Config, size: tuple[int, int]) -> dict[str, Discrimin
     }
 
 
-def _weights(config: Config, critics: dict) -> tuple[dict, dict]:
+def _weights(config: Config, network: keras.Model, critics: dict) -> tuple[dict, dict]:
     """Weights above 0 of the terms of the network, and of the critics."""
     loss = config.completion.loss
     discriminator = config.completion.discriminator
     of_network = {
         "l1_hole": loss.hole,
         "l1_known": loss.known,
+        "coarse": loss.coarse if "coarse" in network.output else 0.0,
         "perceptual": loss.perceptual,
         "style": loss.style,
         "total_variation": loss.total_variation,

@@ -23,7 +23,14 @@ from portrait_tf.data.dataset import (
     validation_dataset,
 )
 from portrait_tf.errors import PortraitError
-from portrait_tf.models import CompletionNetwork, JPPNet, ParsingNetwork
+from portrait_tf.models import (
+    CompletionNetwork,
+    ContextualAttentionNetwork,
+    GlcNetwork,
+    JPPNet,
+    ParsingNetwork,
+    PartialConvUNet,
+)
 from portrait_tf.storage import assign_arrays, read_arrays
 from portrait_tf.training.base import Trainer
 from portrait_tf.training.checkpoint import (
@@ -38,18 +45,21 @@ logger = logging.getLogger(__name__)
 STAGES = ("parsing", "completion")
 GIVEN_NAME = "network.npz"
 
-# By the config's `kind`; stage 2 has but one.
+# By the config's `kind`.
 NETWORKS = {
     "compact": ParsingNetwork,
     "jppnet": JPPNet,
-    "completion": CompletionNetwork,
+    "parsing_guided": CompletionNetwork,
+    "partial_convolution": PartialConvUNet,
+    "contextual_attention": ContextualAttentionNetwork,
+    "glc": GlcNetwork,
 }
 
 
 def build_network(stage: str, config: Config) -> keras.Model:
     """A fresh network of `parsing` or `completion`."""
     arguments = getattr(config, stage).network.model_dump()
-    build = NETWORKS[arguments.pop("kind", stage)]
+    build = NETWORKS[arguments.pop("kind")]
     return build(size=config.size, name=f"{stage}_network", **arguments)
 
 

@@ -7,12 +7,27 @@ import keras
 
 from portrait_tf.config import PipelineConfig, parse_config
 from portrait_tf.errors import PortraitError
-from portrait_tf.models import CompletionNetwork, JPPNet, ParsingNetwork
+from portrait_tf.models import (
+    CompletionNetwork,
+    ContextualAttentionNetwork,
+    GlcNetwork,
+    JPPNet,
+    ParsingNetwork,
+    PartialConvUNet,
+)
 from portrait_tf.storage import assign_arrays, read_arrays, read_meta, save_arrays
 
 FOLDER = pathlib.Path(__file__).parent
 _CLASSES = {
-    network.__name__: network for network in (ParsingNetwork, JPPNet, CompletionNetwork)
+    network.__name__: network
+    for network in (
+        ParsingNetwork,
+        JPPNet,
+        CompletionNetwork,
+        PartialConvUNet,
+        ContextualAttentionNetwork,
+        GlcNetwork,
+    )
 }
 
 
