@@ -17,6 +17,7 @@ import tensorflow as tf
 from portrait_tf.errors import PortraitError
 from portrait_tf.metrics import heatmap_peaks
 from portrait_tf.models.averaging import AveragedParsing
+from portrait_tf.models.completion import completion_inputs
 
 
 class Pipeline:
@@ -114,7 +115,8 @@ class Pipeline:
         if parsing is None:
             parsing = structure["parsing"]
         painted = self.completion_network(
-            {"image": masked, "parsing": parsing, "mask": mask}, training=False
+            completion_inputs(self.completion_network, masked, parsing, mask),
+            training=False,
         )["painted"]
         completed = masked + tf.clip_by_value(painted, -1.0, 1.0) * mask
         result = {

@@ -1,10 +1,14 @@
 """The few layers that Keras lacks."""
 
 from portrait_tf.layers.boxes import crop_and_resize, hole_boxes
+from portrait_tf.layers.label_attention import LabelAttention
+from portrait_tf.layers.noise import NoiseChannels
 from portrait_tf.layers.prefill import ParsingGuidedFill, PushPull
 from portrait_tf.layers.upsampling import PixelShuffle, Upsample, resize_bilinear
 
 __all__ = [
+    "LabelAttention",
+    "NoiseChannels",
     "ParsingGuidedFill",
     "PixelShuffle",
     "PushPull",

@@ -13,6 +13,7 @@ from portrait_tf.losses import (
     masked_l1,
 )
 from portrait_tf.models import CompletionNetwork, Discriminator, ParsingNetwork
+from portrait_tf.models.completion import completion_inputs
 from portrait_tf.models.parsing import parsing_probabilities
 from portrait_tf.training.base import Trainer
 from portrait_tf.training.optimizers import build_optimizer
@@ -123,6 +124,8 @@ class CompletionTrainer(Trainer):
     def state(self) -> dict[str, list]:
         return {
             **{name: network.weights for name, network in self.networks.items()},
+            # Not among the weights; other networks of stage 2 have none.
+            "noise": getattr(self.network, "noise_state", []),
             "network_optimizer": self.network_optimizer.variables,
             "critic_optimizer": self.critic_optimizer.variables,
         }
@@ -154,11 +157,10 @@ class CompletionTrainer(Trainer):
     ) -> tf.Tensor:
         if parsing is None:
             parsing = self.parsing_for(batch, 1.0)
-        inputs = {
-            "image": batch["image"] * (1.0 - batch["mask"]),
-            "parsing": parsing,
-            "mask": batch["mask"],
-        }
+        mask = batch["mask"]
+        inputs = completion_inputs(
+            self.network, batch["image"] * (1.0 - mask), parsing, mask
+        )
         return self.network(inputs, training=training)["painted"]
 
     def _critic_inputs(
