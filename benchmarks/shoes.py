@@ -134,6 +134,8 @@ def complete_hidden(
     Returns:
         RGB `uint8` `[H, W, 3]` a photo.
     """
+    import tensorflow as tf
+
     completed = []
     for one in shoes:
         image = (one.photo[None] / 127.5 - 1.0).astype(np.float32)
@@ -141,12 +143,11 @@ def complete_hidden(
         parsing = None
         if true_map:
             structure = pipeline.structure(image * (1.0 - mask), mask)
-            labels = one.parsing[None, ..., None]
-            one_hot = np.eye(NUM_LABELS, dtype=np.float32)[
-                np.minimum(one.parsing, NUM_LABELS - 1)
-            ][None]
-            parsing = np.where(
-                labels < NUM_LABELS, one_hot, np.asarray(structure["parsing"])
+            labels = tf.constant(one.parsing[None], tf.int32)
+            parsing = tf.where(
+                labels[..., None] < NUM_LABELS,
+                tf.one_hot(labels, NUM_LABELS),
+                structure["parsing"],
             )
         result = np.asarray(pipeline.networks(image, mask, parsing)["completed"])[0]
         painted = np.clip(np.rint((result + 1.0) * 127.5), 0, 255).astype(np.uint8)
