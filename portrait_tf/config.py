@@ -221,7 +221,7 @@ class CompletionNetworkConfig(Section):
         True, description="The network takes the map; false needs another prefill."
     )
     convolution: Literal["plain", "gated"] = Field(
-        "plain", description="DeepFill v2's gates cost half of the speed."
+        "plain", description="DeepFill v2's gates take two thirds more arithmetic."
     )
     attention: Literal["none", "any", "same_label"] = Field(
         "none",

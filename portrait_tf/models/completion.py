@@ -51,8 +51,8 @@ class CompletionNetwork(keras.Model):
             with its hole.
         parsing: Whether the network takes the map; without it, it is no longer the
             paper's, and shows what the map is worth.
-        convolution: `plain`, or `gated` (DeepFill v2, arXiv 1806.03589): half as many
-            parameters again and more, to tell what is known from what is not.
+        convolution: `plain`, or `gated` (DeepFill v2, arXiv 1806.03589), which learns
+            to tell what is known from what is not, for two thirds more arithmetic.
         attention: From all positions at stride 8 to the known ones, halfway through
             the dilated middle: `none`, `any`, or `same_label` (`LabelAttention`).
         noise: Channels of Gaussian noise at the input, in training alone

@@ -204,11 +204,16 @@ def test_all_options_run_in_a_session_as_they_do_in_keras(tmp_path):
     x = inputs_for(network)
     archive = keras.export.ExportArchive()
     archive.track(network)
-    archive.add_endpoint(
-        "paint",
-        lambda x: network(x, training=False),
-        [{name: tf.TensorSpec((None, *v.shape[1:])) for name, v in x.items()}],
-    )
+
+    def paint(image, mask, parsing):
+        inputs = completion_inputs(network, image, parsing, mask)
+        return network(inputs, training=False)
+
+    specs = [
+        tf.TensorSpec((None, *x[name].shape[1:]), name=name)
+        for name in ("image", "mask", "parsing")
+    ]
+    archive.add_endpoint("paint", paint, specs)
     archive.write_out(str(tmp_path), verbose=False)
     found = run_signature(tmp_path, {"paint": x})["paint"]["painted"]
     np.testing.assert_allclose(found, np.array(network(x)["painted"]), atol=1e-4)
