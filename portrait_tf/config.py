@@ -223,6 +223,30 @@ class CompletionNetworkConfig(Section):
         "parsing",
         description="What the network adds to: label colours, a membrane, nothing.",
     )
+    parsing: bool = Field(
+        True, description="The network takes the map; false needs another prefill."
+    )
+    convolution: Literal["plain", "gated"] = Field(
+        "plain", description="DeepFill v2's gates take two thirds more arithmetic."
+    )
+    attention: Literal["none", "any", "same_label"] = Field(
+        "none",
+        description="From all positions at stride 8 to the known ones: to any of them, "
+        "or to those of the same label.",
+    )
+    noise: int = Field(
+        0, ge=0, description="Channels of noise at the input, in training alone."
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _map_is_there(self) -> "CompletionNetworkConfig":
+        for name, value in (("prefill", "parsing"), ("attention", "same_label")):
+            if not self.parsing and getattr(self, name) == value:
+                raise ValueError(
+                    f"{name} {value} needs the map, so it does not go with parsing "
+                    f"false; choose another {name}"
+                )
+        return self
 
 
 class PartialConvolutionConfig(Section):

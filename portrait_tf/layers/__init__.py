@@ -2,6 +2,8 @@
 
 from portrait_tf.layers.boxes import crop_and_resize, hole_boxes, random_hole_boxes
 from portrait_tf.layers.contextual_attention import ContextualAttention
+from portrait_tf.layers.label_attention import LabelAttention
+from portrait_tf.layers.noise import NoiseChannels
 from portrait_tf.layers.partial_convolution import PartialConv2D
 from portrait_tf.layers.prefill import ParsingGuidedFill, PushPull
 from portrait_tf.layers.upsampling import PixelShuffle, Upsample, resize_bilinear
@@ -9,6 +11,8 @@ from portrait_tf.layers.upsampling import PixelShuffle, Upsample, resize_bilinea
 __all__ = [
     "ContextualAttention",
     "PartialConv2D",
+    "LabelAttention",
+    "NoiseChannels",
     "ParsingGuidedFill",
     "PixelShuffle",
     "PushPull",

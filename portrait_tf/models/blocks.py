@@ -98,6 +98,16 @@ def plain_residual_block(x: object, name: str, dilation: int = 1) -> object:
     return layers.Add(name=f"{name}_add")([x, y])
 
 
+def gated_residual_block(x: object, name: str, dilation: int = 1) -> object:
+    """`plain_residual_block` whose first convolution is gated.
+
+    The second is not: a gate on zeros would only halve its gradient.
+    """
+    y = gated_conv(x, x.shape[-1], f"{name}_1", dilation=dilation)
+    y = _conv(y, x.shape[-1], f"{name}_2", kernel_initializer="zeros")
+    return layers.Add(name=f"{name}_add")([x, y])
+
+
 def group_count(filters: int) -> int:
     """The largest number of groups up to 8 that divides the channels."""
     return next(groups for groups in range(8, 0, -1) if filters % groups == 0)

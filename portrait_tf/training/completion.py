@@ -145,6 +145,8 @@ class CompletionTrainer(Trainer):
 
     def state(self) -> dict[str, list]:
         state = {name: network.weights for name, network in self.networks.items()}
+        # Not among the weights; most networks have none.
+        state["noise"] = getattr(self.network, "noise_state", [])
         state["network_optimizer"] = self.network_optimizer.variables
         if self.critics:
             state["critic_optimizer"] = self.critic_optimizer.variables
