@@ -1,6 +1,12 @@
 """The few layers that Keras lacks."""
 
-from portrait_tf.layers.boxes import crop_and_resize, hole_boxes
+from portrait_tf.layers.boxes import (
+    box_window,
+    crop_and_resize,
+    hole_boxes,
+    uncrop,
+)
+from portrait_tf.layers.faces import face_boxes
 from portrait_tf.layers.prefill import ParsingGuidedFill, PushPull
 from portrait_tf.layers.upsampling import PixelShuffle, Upsample, resize_bilinear
 
@@ -9,7 +15,10 @@ __all__ = [
     "PixelShuffle",
     "PushPull",
     "Upsample",
+    "box_window",
     "crop_and_resize",
+    "face_boxes",
     "hole_boxes",
     "resize_bilinear",
+    "uncrop",
 ]

@@ -140,14 +140,8 @@ class CompletionTrainer(Trainer):
         predicted = tf.stop_gradient(parsing_probabilities(outputs, self.network.size))
         if predicted_part == 1.0:
             return predicted
-        labels = batch["parsing"]
-        # From the step, not from a generator's state: a resumed run draws the same.
-        chance = tf.random.stateless_uniform(
-            tf.shape(labels)[:1],
-            tf.stack([tf.constant(self.config.seed, tf.int64), self.step_variable]),
-        )
-        use_truth = (chance >= predicted_part)[:, None, None] & (labels < NUM_LABELS)
-        return tf.where(use_truth[..., None], tf.one_hot(labels, NUM_LABELS), predicted)
+        seeds = [tf.constant(self.config.seed, tf.int64), self.step_variable]
+        return mixed_parsing(batch["parsing"], predicted, predicted_part, seeds)
 
     def call(
         self, batch: dict, parsing: tf.Tensor | None = None, training: bool = False
@@ -253,6 +247,23 @@ class CompletionTrainer(Trainer):
             self.tracked[name].update_state(value)
         self.psnr_hole.update_state(hole_psnr(batch["image"], completed, batch["mask"]))
         return {metric.name: metric.result() for metric in self.metrics}
+
+
+def mixed_parsing(
+    labels: tf.Tensor, predicted: tf.Tensor, predicted_part: float, seeds: list
+) -> tf.Tensor:
+    """For each sample the true map or the predicted one; void pixels are predicted.
+
+    Args:
+        labels: int32 `[B, H, W]`; 20 and above is void.
+        predicted: `[B, H, W, 20]` probabilities.
+        predicted_part: Of the samples.
+        seeds: Two integers, the run's seed and the step: from these, not from a
+            generator's state, so that a resumed run draws the same.
+    """
+    chance = tf.random.stateless_uniform(tf.shape(labels)[:1], tf.stack(seeds))
+    use_truth = (chance >= predicted_part)[:, None, None] & (labels < NUM_LABELS)
+    return tf.where(use_truth[..., None], tf.one_hot(labels, NUM_LABELS), predicted)
 
 
 def hole_psnr(truth: tf.Tensor, completed: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

@@ -7,12 +7,13 @@ import keras
 
 from portrait_tf.config import PipelineConfig, parse_config
 from portrait_tf.errors import PortraitError
-from portrait_tf.models import CompletionNetwork, JPPNet, ParsingNetwork
+from portrait_tf.models import CompletionNetwork, FaceNetwork, JPPNet, ParsingNetwork
 from portrait_tf.storage import assign_arrays, read_arrays, read_meta, save_arrays
 
 FOLDER = pathlib.Path(__file__).parent
 _CLASSES = {
-    network.__name__: network for network in (ParsingNetwork, JPPNet, CompletionNetwork)
+    network.__name__: network
+    for network in (ParsingNetwork, JPPNet, CompletionNetwork, FaceNetwork)
 }
 
 
@@ -25,7 +26,7 @@ def save_weights(
     """Writes a network in compact form: no optimizer, no code.
 
     Args:
-        network: Stage 1 or stage 2.
+        network: Of any stage.
         path: The `.npz` file.
         recipe: How it was made (config, steps, data), kept in the file.
         dtype: Of the weights in the file; None keeps theirs.
@@ -57,8 +58,13 @@ def load_weights(path: str | pathlib.Path) -> keras.Model:
 
 @functools.cache
 def load_bundled(stage: str) -> keras.Model:
-    """The bundled network of `parsing` or `completion`; loaded once, when asked."""
+    """The bundled network of a stage; loaded once, when asked."""
     return load_weights(FOLDER / f"{stage}_demo.npz")
+
+
+def is_bundled(stage: str) -> bool:
+    """Whether the package has a network of a stage."""
+    return (FOLDER / f"{stage}_demo.npz").is_file()
 
 
 def bundled_pipeline_config() -> PipelineConfig:
