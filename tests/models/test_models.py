@@ -2,13 +2,19 @@ import keras
 import numpy as np
 import pytest
 
-from portrait_tf.models import CompletionNetwork, Discriminator, ParsingNetwork
+from portrait_tf.models import (
+    CompletionNetwork,
+    Discriminator,
+    FaceNetwork,
+    ParsingNetwork,
+)
 
 PARSING = {"size": (32, 48), "widths": (8, 8, 8, 8), "blocks": (1, 1)}
 COMPLETION = {"size": (32, 48), "widths": (8, 8, 8), "dilations": (1, 2)}
 CASES = [
     (ParsingNetwork, {**PARSING, "feature_width": 8}),
     (CompletionNetwork, COMPLETION),
+    (FaceNetwork, {"size": (32, 48), "widths": (8, 8, 8), "blocks": 1}),
     (Discriminator, {"size": (32, 48), "widths": (8, 8)}),
 ]
 
@@ -44,7 +50,7 @@ def test_names_do_not_depend_on_what_was_built_before(network, arguments):
     assert len(set(paths[0])) == len(paths[0])
 
 
-@pytest.mark.parametrize(("network", "arguments"), CASES[:2])
+@pytest.mark.parametrize(("network", "arguments"), CASES[:3])
 def test_a_photo_gives_the_same_alone_and_in_a_batch(network, arguments):
     built = network(**arguments)
     x = inputs_for(built, batch=3)
@@ -111,7 +117,7 @@ def test_discriminator_scores_patches_and_bounds_its_gain():
     assert np.linalg.norm(matrix, 2) == pytest.approx(1, abs=0.05)
 
 
-@pytest.mark.parametrize(("network", "arguments"), CASES[:2])
+@pytest.mark.parametrize(("network", "arguments"), CASES[:3])
 def test_a_size_that_does_not_divide_is_refused(network, arguments):
     with pytest.raises(ValueError, match="must be multiples of .* received \\(30, 48"):
         network(**{**arguments, "size": (30, 48)})
