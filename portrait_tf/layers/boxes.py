@@ -119,7 +119,9 @@ def box_window(boxes: object, size: tuple[int, int], feather: float = 0.1) -> ob
     """
     profiles = []
     for axis, length in enumerate(size):
-        start, stop = boxes[:, axis, None], boxes[:, axis + 2, None]
+        # In two steps: of a slice out of a stack, TensorFlow's graph optimizer drops a
+        # new axis.
+        start, stop = boxes[:, axis][:, None], boxes[:, axis + 2][:, None]
         centres = ops.arange(length, dtype="float32")[None] + 0.5
         ramp = ops.maximum(feather * (stop - start), 1e-3)
         first = ops.clip((centres - start) / ramp, 0.0, 1.0)
