@@ -81,7 +81,8 @@ class Pipeline:
         )
 
         settings = dict(bundled_pipeline_config())
-        wanted = settings.pop("face") if face is None else face
+        configured = settings.pop("face")
+        wanted = configured if face is None else face
         if face and not is_bundled("face"):
             raise PortraitError(
                 "the package has no weights of the face network: leave out --face"
@@ -111,7 +112,8 @@ class Pipeline:
 
         networks = [load_run_network(run, stage) for stage in ("parsing", "completion")]
         settings = dict(load_config(pathlib.Path(run) / "config.yaml").pipeline)
-        wanted = settings.pop("face") if face is None else face
+        configured = settings.pop("face")
+        wanted = configured if face is None else face
         if not face and "face" not in trained_stages(run):
             wanted = False
         return cls(

@@ -62,8 +62,9 @@ def test_the_program_writes_a_sheet_and_its_command(tmp_path, capsys):
     for stage in stages[:2]:
         save_weights(build_network(stage, config), run / stage / GIVEN_NAME, {})
     write_synthetic(data, 1, 2, 0, (64, 64))
-    arguments = ["--run", str(run), "--data", str(data), "--vgg-weights", "random",
-                 "--layers", "block1_conv1", "--out", str(tmp_path / "out")]  # fmt: skip
+    arguments = ["--run", run, "--data", data, "--vgg-weights", "random",
+                 "--layers", "block1_conv1", "--out", tmp_path / "out"]  # fmt: skip
+    arguments = [str(one) for one in arguments]
     with pytest.raises(SystemExit, match="no trained face stage"):
         main(arguments)
     save_weights(build_network("face", config), run / "face" / GIVEN_NAME, {})
