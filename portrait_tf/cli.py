@@ -36,6 +36,7 @@ app.add_typer(evaluate_app, name="evaluate")
 class Stage(enum.StrEnum):
     parsing = "parsing"
     completion = "completion"
+    face = "face"
 
 
 class Split(enum.StrEnum):
@@ -250,7 +251,7 @@ def _complete_folder(
 @app.command()
 def train(
     stage: Annotated[
-        Stage, typer.Argument(help="Stage 1 is `parsing`, trained first.")
+        Stage, typer.Argument(help="In this order; `face` may be left out.")
     ],
     config: Annotated[pathlib.Path, typer.Option(help="A YAML file of configs/.")],
     data: Data,
@@ -265,7 +266,11 @@ def train(
     ] = None,
     parsing: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Stage 1 of another run, or `bundled`, for stage 2."),
+        typer.Option(help="Stage 1 of another run, or `bundled`, for later stages."),
+    ] = None,
+    completion: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Stage 2 of another run, or `bundled`, for `face`."),
     ] = None,
     skip_broken: SkipBroken = False,
 ) -> None:
@@ -289,7 +294,16 @@ def train(
 
     verbose = "auto" if sys.stderr.isatty() else 2
     try:
-        train_stage(stage.value, settings, training, run, validation, parsing, verbose)
+        train_stage(
+            stage.value,
+            settings,
+            training,
+            run,
+            validation,
+            parsing,
+            verbose,
+            completion,
+        )
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -604,6 +618,13 @@ def compare(
 def export(
     run: Annotated[str, typer.Argument(help="A trained run, or `bundled`.")],
     out_dir: Annotated[pathlib.Path, typer.Argument(help="The folder of versions.")],
+    face: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option(
+            "--face/--no-face",
+            help="With the run's face network, in place of its config's word.",
+        ),
+    ] = None,
 ) -> None:
     """Write the next version of the SavedModel that a server runs."""
     if run != "bundled" and not pathlib.Path(run).is_dir():
@@ -614,7 +635,10 @@ def export(
     from export.saved_model import export_pipeline
     from portrait_tf.pipeline import Pipeline
 
-    pipeline = Pipeline.bundled() if run == "bundled" else Pipeline.from_run(run)
+    if run == "bundled":
+        pipeline = Pipeline.bundled(face)
+    else:
+        pipeline = Pipeline.from_run(run, face)
     typer.echo(f"exported to {export_pipeline(pipeline, out_dir)}")
 
 

@@ -48,6 +48,7 @@ class MaskConfig(Section):
     strokes: float = Field(1.0, ge=0, description="Weight of free-form strokes.")
     body_part: float = Field(1.0, ge=0, description="Weight of dilated label regions.")
     border: float = Field(1.0, ge=0, description="Weight of extrapolation borders.")
+    face: float = Field(0.0, ge=0, description="Weight of holes at the face.")
     rectangle_size: Range = Field((0.2, 0.6), description="Side, of the photo's side.")
     stroke_count: tuple[int, int] = (1, 6)
     stroke_width: Range = Field((0.05, 0.2), description="Of the photo's shorter side.")
@@ -59,10 +60,11 @@ class MaskConfig(Section):
         description="Weights: which side is cut off first.",
     )
     second_border: Fraction = Field(0.2, description="Probability of a second side.")
+    face_size: Range = Field((0.5, 2.0), description="Side, of the face's.")
 
     @pydantic.model_validator(mode="after")
     def _some_kind(self) -> "MaskConfig":
-        kinds = (self.rectangle, self.strokes, self.body_part, self.border)
+        kinds = (self.rectangle, self.strokes, self.body_part, self.border, self.face)
         if not sum(kinds):
             raise ValueError("at least one kind of hole needs a weight above 0")
         return self
@@ -413,8 +415,72 @@ class CompletionConfig(Section):
     )
 
 
+class FaceNetworkConfig(Section):
+    """Size of the face network, and the box that it works on."""
+
+    size: tuple[int, int] = Field(
+        (64, 64), description="Height and width of the crop; multiples of 8."
+    )
+    widths: tuple[int, int, int] = Field(
+        (32, 64, 96), description="Channels at strides 2, 4 and 8."
+    )
+    blocks: int = Field(4, ge=0, description="Residual blocks at stride 8.")
+    context: float = Field(
+        0.3, ge=0, description="Around the face, on each side, as a part of it."
+    )
+    feather: float = Field(
+        0.1, ge=0, le=0.5, description="Soft border of the box, as a part of its side."
+    )
+
+    @pydantic.field_validator("size")
+    @classmethod
+    def _multiples(cls, size: tuple[int, int]) -> tuple[int, int]:
+        if any(side < 8 or side % 8 for side in size):
+            raise ValueError(f"height and width must be multiples of 8, got {size}")
+        return size
+
+
+class FaceDiscriminatorConfig(Section):
+    """The critic of the crop: that of stage 2, of the crop's size."""
+
+    widths: tuple[int, ...] = (32, 64, 96)
+
+
+class FaceLossConfig(Section):
+    """Loss weights of the face network, in the crop; our choice."""
+
+    hole: float = Field(6.0, ge=0, description="L1 inside the hole.")
+    perceptual: float = Field(
+        0.2, ge=0, description="With network, weights and layers of completion."
+    )
+    adversarial: float = Field(0.02, ge=0, description="0: no critic.")
+
+
+class FaceConfig(Section):
+    """Face refinement, the third stage; stages 1 and 2 are frozen meanwhile."""
+
+    network: FaceNetworkConfig = FaceNetworkConfig()
+    discriminator: FaceDiscriminatorConfig = FaceDiscriminatorConfig()
+    loss: FaceLossConfig = FaceLossConfig()
+    schedule: CompletionScheduleConfig = CompletionScheduleConfig()
+    training: TrainingConfig = TrainingConfig()
+    discriminator_optimizer: OptimizerConfig = OptimizerConfig(
+        learning_rate=4e-4, beta_1=0.5, warmup_steps=0
+    )
+    masks: MaskConfig = Field(
+        MaskConfig(
+            rectangle=0.25, strokes=0.5, body_part=0.25, border=0.5, face=2.5,
+            border_sides={"top": 2.0, "left": 1.0, "right": 1.0, "bottom": 1.0},
+        ),
+        description="In place of `masks`: most of these holes are at the face.",
+    )  # fmt: skip
+    predicted_parsing: Fraction = Field(
+        0.5, description="Part of the samples fed with stage 1's map, not the truth."
+    )
+
+
 class PipelineConfig(Section):
-    """How both stages are run once they are trained; no key here changes a weight."""
+    """How the stages are run once they are trained; no key here changes a weight."""
 
     flip: bool = Field(
         False, description="Average stage 1 with its answer to the mirrored photo."
@@ -424,10 +490,11 @@ class PipelineConfig(Section):
         min_length=1,
         description="Average stage 1 over these scales; JPPNet: 1, 0.75 and 1.25.",
     )
+    face: bool = Field(True, description="Refine faces, if the run has learned to.")
 
 
 class Config(Section):
-    """One experiment: both stages, their data and their holes."""
+    """One experiment: its stages, their data and their holes."""
 
     name: str = "unnamed"
     seed: int = Field(0, ge=0)
@@ -438,6 +505,7 @@ class Config(Section):
     masks: MaskConfig = MaskConfig()
     parsing: ParsingConfig = ParsingConfig()
     completion: CompletionConfig = CompletionConfig()
+    face: FaceConfig = FaceConfig()
     pipeline: PipelineConfig = PipelineConfig()
 
     @pydantic.field_validator("size")

@@ -13,6 +13,7 @@ from export.saved_model import export_pipeline, run_signature
 from portrait_tf.engines import SavedModelEngine
 from portrait_tf.errors import PortraitError
 from portrait_tf.photos import encode_png
+from portrait_tf.pipeline import Pipeline
 from serving.client import PortraitClient, ServerError
 
 
@@ -163,6 +164,29 @@ def test_in_process_engine_takes_the_highest_version(models, tiny_pipeline, tmp_
     assert completed.shape == photo.shape and parsing.shape == mask.shape
     with pytest.raises(PortraitError, match="holds no exported model"):
         SavedModelEngine(tmp_path)
+
+
+def test_with_a_face_network_every_signature_answers_alike(
+    tiny_face_pipeline, tmp_path
+):
+    """What is published was compared; here with what the export without it answers."""
+    folder = export_pipeline(tiny_face_pipeline, tmp_path / "models")
+    requests = saved_model.example_inputs((47, 40))
+    answers = run_signature(folder, requests)
+    plain = Pipeline(
+        tiny_face_pipeline.parsing_network, tiny_face_pipeline.completion_network
+    )
+    inputs = requests["serving_default"]
+    with_face, without = (
+        pipeline(inputs["image"], inputs["mask"])["completed"].numpy()[0].astype(int)
+        for pipeline in (tiny_face_pipeline, plain)
+    )
+    assert np.abs(with_face - without).max() > 1
+    for found in (
+        answers["serving_default"]["completed"][0],
+        decode(answers["encoded"]["completed_bytes"][0]),
+    ):
+        assert np.abs(found.astype(int) - with_face).max() <= 1
 
 
 def test_a_wrong_export_is_not_published(tiny_pipeline, tmp_path, monkeypatch):

@@ -1,7 +1,14 @@
 """The few layers that Keras lacks."""
 
-from portrait_tf.layers.boxes import crop_and_resize, hole_boxes, random_hole_boxes
+from portrait_tf.layers.boxes import (
+    box_window,
+    crop_and_resize,
+    hole_boxes,
+    random_hole_boxes,
+    uncrop,
+)
 from portrait_tf.layers.contextual_attention import ContextualAttention
+from portrait_tf.layers.faces import face_boxes
 from portrait_tf.layers.label_attention import LabelAttention
 from portrait_tf.layers.noise import NoiseChannels
 from portrait_tf.layers.partial_convolution import PartialConv2D
@@ -17,8 +24,11 @@ __all__ = [
     "PixelShuffle",
     "PushPull",
     "Upsample",
+    "box_window",
     "crop_and_resize",
+    "face_boxes",
     "hole_boxes",
     "random_hole_boxes",
     "resize_bilinear",
+    "uncrop",
 ]

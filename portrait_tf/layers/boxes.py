@@ -1,4 +1,7 @@
-"""Boxes around or within holes, and crops of them through which gradients flow."""
+"""Boxes around or within holes, crops of them, and the way back.
+
+Gradients flow through all of it.
+"""
 
 from portrait_tf.compat import ops
 
@@ -92,7 +95,8 @@ def _sampling(start: object, stop: object, length: int, count: int) -> object:
     distance = ops.abs(centres[..., None] - pixels)
     radius = ops.maximum(step, 1.0)[..., None, None]
     weights = ops.maximum(1.0 - distance / radius, 0.0)
-    return weights / ops.sum(weights, axis=-1, keepdims=True)
+    # Samples off the pixels, where a crop is put back, have no weight at all.
+    return weights / ops.maximum(ops.sum(weights, axis=-1, keepdims=True), 1e-6)
 
 
 def crop_and_resize(images: object, boxes: object, size: tuple[int, int]) -> object:
@@ -118,3 +122,57 @@ def crop_and_resize(images: object, boxes: object, size: tuple[int, int]) -> obj
     crops = ops.einsum("bnih,bhwc->bniwc", rows, images)
     crops = ops.einsum("bnjw,bniwc->bnijc", columns, crops)
     return ops.reshape(crops, (-1, *size, images.shape[-1]))
+
+
+def uncrop(crops: object, boxes: object, size: tuple[int, int]) -> object:
+    """Puts crops back where they were: the inverse of `crop_and_resize`.
+
+    Two matrix products as well. A box with fewer pixels than its crop averages it.
+
+    Args:
+        crops: `[B, h, w, C]`, static height and width.
+        boxes: `[B, 4]`: top, left, bottom, right in pixels of the photos.
+        size: Height and width of the photos.
+
+    Returns:
+        `[B, size[0], size[1], C]`; 0 further than a pixel from the box.
+    """
+    edges = []
+    for axis, length in enumerate(size):
+        start, stop = boxes[:, axis], boxes[:, axis + 2]
+        # The photo's edges, in pixels of the crop.
+        scale = crops.shape[axis + 1] / (stop - start)
+        edges.append((-start * scale, (length - start) * scale))
+    (top, bottom), (left, right) = edges
+    photos = ops.stack([top, left, bottom, right], axis=1)
+    return crop_and_resize(crops, photos, size)
+
+
+def box_window(boxes: object, size: tuple[int, int], feather: float = 0.1) -> object:
+    """1.0 in a box, 0.0 outside, and a ramp between: what a crop is pasted with.
+
+    The ramp lies inside the box. Where the box ends with the photo there is none, for
+    there is no seam either.
+
+    Args:
+        boxes: `[B, 4]`: top, left, bottom, right in pixels.
+        size: Height and width of the photos.
+        feather: Length of the ramp, as a part of the box' side; 0 for a hard border.
+
+    Returns:
+        `[B, size[0], size[1], 1]`.
+    """
+    profiles = []
+    for axis, length in enumerate(size):
+        # In two steps: of a slice out of a stack, TensorFlow's graph optimizer drops a
+        # new axis.
+        start, stop = boxes[:, axis][:, None], boxes[:, axis + 2][:, None]
+        centres = ops.arange(length, dtype="float32")[None] + 0.5
+        ramp = ops.maximum(feather * (stop - start), 1e-3)
+        first = ops.clip((centres - start) / ramp, 0.0, 1.0)
+        last = ops.clip((stop - centres) / ramp, 0.0, 1.0)
+        first = ops.where(start < 0.5, 1.0, first)
+        last = ops.where(stop > length - 0.5, 1.0, last)
+        profiles.append(ops.minimum(first, last))
+    rows, columns = profiles
+    return (rows[:, :, None] * columns[:, None, :])[..., None]

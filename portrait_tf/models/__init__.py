@@ -3,6 +3,7 @@
 from portrait_tf.models.completion import CompletionNetwork
 from portrait_tf.models.contextual_attention import ContextualAttentionNetwork
 from portrait_tf.models.discriminators import Discriminator
+from portrait_tf.models.face import FaceNetwork
 from portrait_tf.models.glc import GlcNetwork
 from portrait_tf.models.jppnet import JPPNet
 from portrait_tf.models.parsing import ParsingNetwork
@@ -12,6 +13,7 @@ __all__ = [
     "CompletionNetwork",
     "ContextualAttentionNetwork",
     "Discriminator",
+    "FaceNetwork",
     "GlcNetwork",
     "JPPNet",
     "ParsingNetwork",

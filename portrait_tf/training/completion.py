@@ -173,10 +173,8 @@ class CompletionTrainer(Trainer):
         predicted = tf.stop_gradient(parsing_probabilities(outputs, self.network.size))
         if predicted_part == 1.0:
             return predicted
-        labels = batch["parsing"]
-        chance = self._chance(tf.shape(labels)[:1])
-        use_truth = (chance >= predicted_part)[:, None, None] & (labels < NUM_LABELS)
-        return tf.where(use_truth[..., None], tf.one_hot(labels, NUM_LABELS), predicted)
+        seeds = [tf.constant(self.config.seed, tf.int64), self.step_variable]
+        return mixed_parsing(batch["parsing"], predicted, predicted_part, seeds)
 
     def call(
         self, batch: dict, parsing: tf.Tensor | None = None, training: bool = False
@@ -427,6 +425,23 @@ def image_gradients(critic: Discriminator, inputs: dict) -> tf.Tensor:
 
 def _first_half(both: dict) -> dict:
     return {name: tf.split(value, 2, axis=0)[0] for name, value in both.items()}
+
+
+def mixed_parsing(
+    labels: tf.Tensor, predicted: tf.Tensor, predicted_part: float, seeds: list
+) -> tf.Tensor:
+    """For each sample the true map or the predicted one; void pixels are predicted.
+
+    Args:
+        labels: int32 `[B, H, W]`; 20 and above is void.
+        predicted: `[B, H, W, 20]` probabilities.
+        predicted_part: Of the samples.
+        seeds: Two integers, the run's seed and the step: from these, not from a
+            generator's state, so that a resumed run draws the same.
+    """
+    chance = tf.random.stateless_uniform(tf.shape(labels)[:1], tf.stack(seeds))
+    use_truth = (chance >= predicted_part)[:, None, None] & (labels < NUM_LABELS)
+    return tf.where(use_truth[..., None], tf.one_hot(labels, NUM_LABELS), predicted)
 
 
 def hole_psnr(truth: tf.Tensor, completed: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

@@ -7,6 +7,7 @@ RUN/parsing/network.npz       in its place: a stage 1 that was trained elsewhere
 RUN/parsing/log.csv           a row an epoch
 RUN/completion/...            stage 2, the same
 RUN/completion/preview.png    input, mask, parsing, output, truth after the last epoch
+RUN/face/...                  face refinement, the same; a run need not have it
 ```
 """
 
@@ -23,9 +24,11 @@ from portrait_tf.data.dataset import (
     validation_dataset,
 )
 from portrait_tf.errors import PortraitError
+from portrait_tf.masks import EVALUATION_TASKS, FACE_TASK
 from portrait_tf.models import (
     CompletionNetwork,
     ContextualAttentionNetwork,
+    FaceNetwork,
     GlcNetwork,
     JPPNet,
     ParsingNetwork,
@@ -42,8 +45,10 @@ from portrait_tf.weights import load_weights
 
 logger = logging.getLogger(__name__)
 
-STAGES = ("parsing", "completion")
+STAGES = ("parsing", "completion", "face")
 GIVEN_NAME = "network.npz"
+VALIDATION_TASKS = {"face": (FACE_TASK,)}
+"""Holes of a stage that is not validated on `EVALUATION_TASKS`."""
 
 # By the config's `kind`.
 NETWORKS = {
@@ -53,14 +58,15 @@ NETWORKS = {
     "partial_convolution": PartialConvUNet,
     "contextual_attention": ContextualAttentionNetwork,
     "glc": GlcNetwork,
+    "face": FaceNetwork,
 }
 
 
 def build_network(stage: str, config: Config) -> keras.Model:
-    """A fresh network of `parsing` or `completion`."""
-    arguments = getattr(config, stage).network.model_dump()
-    build = NETWORKS[arguments.pop("kind")]
-    return build(size=config.size, name=f"{stage}_network", **arguments)
+    """A fresh network of `parsing`, `completion` or `face`."""
+    arguments = {"size": config.size, **getattr(config, stage).network.model_dump()}
+    build = NETWORKS[arguments.pop("kind", stage)]
+    return build(name=f"{stage}_network", **arguments)
 
 
 def trained_stages(run: str | pathlib.Path) -> list[str]:
@@ -110,7 +116,10 @@ def open_run(run: str | pathlib.Path, config: Config) -> pathlib.Path:
     path = run / "config.yaml"
     if path.is_file():
         before = load_config(path)
-        for key in ("seed", "size", "parsing.network", "completion.network"):
+        keys = ["seed", "size", "parsing.network", "completion.network"]
+        # A run may get its face network long after the others, with a new config.
+        keys += ["face.network"] if "face" in trained_stages(run) else []
+        for key in keys:
             old, new = before, config
             for part in key.split("."):
                 old, new = getattr(old, part), getattr(new, part)
@@ -138,7 +147,7 @@ def train(
 
     Args:
         trainer: Its networks are trained.
-        stage: `parsing` or `completion`; chooses the section of the config.
+        stage: One of `STAGES`; chooses the section of the config.
         config: The experiment.
         reader: Anything with a length and samples; what is trained on.
         folder: Of this stage, within the run.
@@ -168,6 +177,7 @@ def train(
             training.batch_size,
             min(training.validation_photos, len(validation_reader)),
             config.seed,
+            VALIDATION_TASKS.get(stage, EVALUATION_TASKS),
         )
     trainer.compile(jit_compile=False)
     saver = Checkpoints(checkpoint, training.checkpoint_minutes)

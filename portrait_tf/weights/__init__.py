@@ -10,6 +10,7 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.models import (
     CompletionNetwork,
     ContextualAttentionNetwork,
+    FaceNetwork,
     GlcNetwork,
     JPPNet,
     ParsingNetwork,
@@ -27,6 +28,7 @@ _CLASSES = {
         PartialConvUNet,
         ContextualAttentionNetwork,
         GlcNetwork,
+        FaceNetwork,
     )
 }
 
@@ -40,7 +42,7 @@ def save_weights(
     """Writes a network in compact form: no optimizer, no code.
 
     Args:
-        network: Stage 1 or stage 2.
+        network: Of any stage.
         path: The `.npz` file.
         recipe: How it was made (config, steps, data), kept in the file.
         dtype: Of the weights in the file; None keeps theirs.
@@ -72,8 +74,13 @@ def load_weights(path: str | pathlib.Path) -> keras.Model:
 
 @functools.cache
 def load_bundled(stage: str) -> keras.Model:
-    """The bundled network of `parsing` or `completion`; loaded once, when asked."""
+    """The bundled network of a stage; loaded once, when asked."""
     return load_weights(FOLDER / f"{stage}_demo.npz")
+
+
+def is_bundled(stage: str) -> bool:
+    """Whether the package has a network of a stage."""
+    return (FOLDER / f"{stage}_demo.npz").is_file()
 
 
 def bundled_pipeline_config() -> PipelineConfig:

@@ -2,13 +2,19 @@ import keras
 import numpy as np
 import pytest
 
-from portrait_tf.models import CompletionNetwork, Discriminator, ParsingNetwork
+from portrait_tf.models import (
+    CompletionNetwork,
+    Discriminator,
+    FaceNetwork,
+    ParsingNetwork,
+)
 
 PARSING = {"size": (32, 48), "widths": (8, 8, 8, 8), "blocks": (1, 1)}
 COMPLETION = {"size": (32, 48), "widths": (8, 8, 8), "dilations": (1, 2)}
 CASES = [
     (ParsingNetwork, {**PARSING, "feature_width": 8}),
     (CompletionNetwork, COMPLETION),
+    (FaceNetwork, {"size": (32, 48), "widths": (8, 8, 8), "blocks": 1}),
     (Discriminator, {"size": (32, 48), "widths": (8, 8)}),
     (
         Discriminator,
@@ -53,7 +59,7 @@ def test_names_do_not_depend_on_what_was_built_before(network, arguments):
     assert len(set(paths[0])) == len(paths[0])
 
 
-@pytest.mark.parametrize(("network", "arguments"), CASES[:2])
+@pytest.mark.parametrize(("network", "arguments"), CASES[:3])
 def test_a_photo_gives_the_same_alone_and_in_a_batch(network, arguments):
     built = network(**arguments)
     x = inputs_for(built, batch=3)
@@ -120,7 +126,7 @@ def test_discriminator_scores_patches_and_bounds_its_gain():
     assert np.linalg.norm(matrix, 2) == pytest.approx(1, abs=0.05)
 
 
-@pytest.mark.parametrize("arguments", [case[1] for case in CASES[2:]])
+@pytest.mark.parametrize("arguments", [case[1] for case in CASES[3:]])
 def test_discriminator_features_end_in_its_scores(arguments):
     network = Discriminator(**arguments)
     x = inputs_for(network)
@@ -130,7 +136,7 @@ def test_discriminator_features_end_in_its_scores(arguments):
 
 
 def test_an_unconditioned_discriminator_sees_no_parsing_and_normalises_nothing():
-    network = Discriminator(**CASES[3][1])
+    network = Discriminator(**CASES[4][1])
     assert set(network.input) == {"image", "mask"}
     before = network.get_weights()
     network(inputs_for(network), training=True)
@@ -150,7 +156,7 @@ def test_discriminator_weights_have_the_names_of_existing_checkpoints():
     ]
 
 
-@pytest.mark.parametrize(("network", "arguments"), CASES[:2])
+@pytest.mark.parametrize(("network", "arguments"), CASES[:3])
 def test_a_size_that_does_not_divide_is_refused(network, arguments):
     with pytest.raises(ValueError, match="must be multiples of .* received \\(30, 48"):
         network(**{**arguments, "size": (30, 48)})
