@@ -71,8 +71,12 @@ class Pipeline:
         )
 
     @classmethod
-    def from_run(cls, run: str | pathlib.Path) -> "Pipeline":
-        """With the last checkpoints of a trained run, and its config's `pipeline`.
+    def from_run(cls, run: str | pathlib.Path, which: str = "last") -> "Pipeline":
+        """With the networks of a trained run, and its config's `pipeline`.
+
+        Args:
+            run: Its folder.
+            which: `last` or `best`, as `load_run_network` has it.
 
         Raises:
             PortraitError: A stage is not trained yet, or its file does not fit.
@@ -81,8 +85,8 @@ class Pipeline:
         from portrait_tf.training.run import load_run_network
 
         return cls(
-            load_run_network(run, "parsing"),
-            load_run_network(run, "completion"),
+            load_run_network(run, "parsing", which),
+            load_run_network(run, "completion", which),
             **dict(load_config(pathlib.Path(run) / "config.yaml").pipeline),
         )
 

@@ -80,7 +80,7 @@ def train_stage(
         save_weights(parsing_network, path, {"source": str(parsing_run)}, dtype=None)
     # After stage 1 is loaded, so that both fresh and resumed runs start alike.
     keras.utils.set_random_seed(config.seed)
-    network = build_network(stage, config)
+    network = build_network(stage, config, training=True)
     if stage == "parsing":
         # A checkpoint would overwrite them.
         fresh = not (run / stage / CHECKPOINT_NAME).is_file()
@@ -93,10 +93,11 @@ def train_stage(
                 network.backbone,
             )
         trainer = ParsingTrainer(network, config)
-        previewed = (network, None)
     else:
         trainer = CompletionTrainer(network, parsing_network, config)
-        previewed = (parsing_network, network)
+    trainer.prepare(getattr(config, stage).training)
+    shown = trainer.answering_network
+    previewed = (shown, None) if stage == "parsing" else (parsing_network, shown)
     callbacks = []
     if validation_reader is not None and len(validation_reader):
         batches = validation_dataset(

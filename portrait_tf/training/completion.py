@@ -14,7 +14,7 @@ from portrait_tf.losses import (
 )
 from portrait_tf.models import CompletionNetwork, Discriminator, ParsingNetwork
 from portrait_tf.models.parsing import parsing_probabilities
-from portrait_tf.training.base import Trainer
+from portrait_tf.training.base import GRADIENTS, Trainer, in_float32
 from portrait_tf.training.optimizers import build_optimizer
 
 PHASES = ("reconstruction", "critics", "adversarial")
@@ -37,6 +37,8 @@ class CompletionTrainer(Trainer):
         parsing_network: Stage 1, frozen.
         config: The experiment.
     """
+
+    monitor = "val_psnr_hole"
 
     def __init__(
         self,
@@ -159,7 +161,7 @@ class CompletionTrainer(Trainer):
             "parsing": parsing,
             "mask": batch["mask"],
         }
-        return self.network(inputs, training=training)["painted"]
+        return in_float32(self.network(inputs, training=training)["painted"])
 
     def _critic_inputs(
         self, image: tf.Tensor, parsing: tf.Tensor, mask: tf.Tensor
@@ -192,7 +194,7 @@ class CompletionTrainer(Trainer):
                 )
         variables = self._critic_variables()
         gradients = tape.gradient(loss, variables)
-        self.critic_optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.update_weights(self.critic_optimizer, gradients, variables, GRADIENTS[1])
         return loss
 
     def _reconstruction(self, batch: dict, painted: tf.Tensor) -> tuple:
@@ -237,10 +239,9 @@ class CompletionTrainer(Trainer):
                     total += adversarial
             variables = self.network.trainable_variables
             gradients = tape.gradient(total, variables)
-            self.network_optimizer.apply_gradients(
-                zip(gradients, variables, strict=True)
-            )
+            self.update_weights(self.network_optimizer, gradients, variables)
             terms["loss"] = total
+        self.record(terms)
         return self._update(batch, completed, terms)
 
     def test_step(self, batch: dict) -> dict:

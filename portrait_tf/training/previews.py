@@ -20,6 +20,9 @@ class Preview(keras.callbacks.Callback):
         parsing_network: Stage 1.
         completion_network: Stage 2; None while stage 1 is trained.
         batch: One batch of the validation stream.
+
+    Attributes:
+        sheet: The last one, RGB `uint8` `[H, W, 3]`.
     """
 
     def __init__(
@@ -33,10 +36,12 @@ class Preview(keras.callbacks.Callback):
         self.path = path
         self.parsing_network = parsing_network
         self.completion_network = completion_network
+        self.sheet = None
         self.batch = {key: np.asarray(value) for key, value in batch.items()}
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        write_png(self.path, self.draw())
+        self.sheet = self.draw()
+        write_png(self.path, self.sheet)
 
     def draw(self) -> np.ndarray:
         """The sheet as RGB `uint8`."""
