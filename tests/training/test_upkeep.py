@@ -1,4 +1,4 @@
-"""What trainers do beside training: averages, precision, guard, best weights, curves."""
+"""What trainers do beside training: averages, guard, best weights, curves."""
 
 import dataclasses
 import pathlib
@@ -86,10 +86,11 @@ class TestAverage:
         )
         trainer = prepared_trainer(stage, config)
         data = iter(training_dataset(portraits, config, 2, 0, 3, 0))
+        train_step = tf.function(trainer.train_step)
         expected = trainer.network.get_weights()
         for step in range(3):
             trainer.step = step
-            trainer.train_on_batch(next(data))
+            train_step(next(data))
             # At first the bound of 1/10, 2/11, 3/12, and not the decay.
             keep = min(0.3, (1 + step) / (10 + step))
             expected = [
@@ -106,7 +107,7 @@ class TestAverage:
         trainer.step = 1000
         before = trainer.averaged.get_weights()
         batch = next(iter(training_dataset(portraits, trainer.config, 2, 0, 1, 0)))
-        trainer.train_on_batch(batch)
+        tf.function(trainer.train_step)(batch)
         for mean, first, weight in zip(
             trainer.averaged.get_weights(),
             before,
@@ -141,7 +142,7 @@ class TestAverage:
         assert trainer.phase == "critics"
         before = trainer.averaged.get_weights()
         batch = next(iter(training_dataset(portraits, config, 2, 0, 1, 0)))
-        trainer.train_on_batch(batch)
+        tf.function(trainer.train_step)(batch)
         assert set(trainer.latest_values()) == {"critics", "critics_gradient"}
         for one, two in zip(before, trainer.averaged.get_weights(), strict=True):
             np.testing.assert_array_equal(one, two)
@@ -223,7 +224,7 @@ class TestMixedPrecision:
             "parsing", changed("parsing", "mixed_precision=true")
         )
         batch = next(iter(training_dataset(portraits, trainer.config, 2, 0, 1, 0)))
-        trainer.train_on_batch(batch)
+        tf.function(trainer.train_step)(batch)
         for one, two in zip(
             trainer.network.weights, trainer.averaged.weights, strict=True
         ):
