@@ -1,6 +1,7 @@
 """What trainers do beside training: averages, guard, best weights, curves."""
 
 import dataclasses
+import json
 import pathlib
 import shutil
 
@@ -10,9 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tiny import TINY
+from typer.testing import CliRunner
 
+from portrait_tf import cli
 from portrait_tf.config import parse_config, with_changes
 from portrait_tf.data.dataset import training_dataset
+from portrait_tf.data.synthetic import write_synthetic
 from portrait_tf.errors import PortraitError
 from portrait_tf.pipeline import Pipeline
 from portrait_tf.storage import read_arrays, save_arrays
@@ -20,12 +24,7 @@ from portrait_tf.training.checkpoint import restore_checkpoint, save_checkpoint
 from portrait_tf.training.commands import train_stage
 from portrait_tf.training.completion import CompletionTrainer
 from portrait_tf.training.parsing import ParsingTrainer
-from portrait_tf.training.run import (
-    STAGES,
-    build_network,
-    load_run_network,
-    trained_stages,
-)
+from portrait_tf.training.run import STAGES, build_network, load_run_network
 
 
 def arrays_of(run, stage, name="checkpoint.npz"):
@@ -312,6 +311,30 @@ class TestGuard:
         assert not (tmp_path / "b.npz").exists()
 
 
+class TestClipping:
+    """`clip_norm` of either optimizer of stage 2; the recorded norm is unclipped."""
+
+    def test_the_network_moves_no_further(self, portraits):
+        config = with_changes(
+            changed("completion", "optimizer.name=sgd", "optimizer.warmup_steps=0",
+                    "optimizer.learning_rate=1", "optimizer.clip_norm=0.001"),
+            ["completion.discriminator_optimizer.clip_norm=0.25"],
+        )  # fmt: skip
+        trainer = prepared_trainer("completion", config)
+        assert trainer.critic_optimizer.global_clipnorm == 0.25
+        before = trainer.network.get_weights()
+        batch = next(iter(training_dataset(portraits, config, 2, 0, 1, 0)))
+        tf.function(trainer.train_step)(batch)
+        moved = tf.linalg.global_norm(
+            [
+                one - two
+                for one, two in zip(before, trainer.network.get_weights(), strict=True)
+            ]
+        )
+        assert float(moved) == pytest.approx(0.001, rel=1e-3)
+        assert trainer.latest_values()["gradient"] > 0.01
+
+
 class TestBest:
     def test_each_stage_has_its_best_epoch(self, runs):
         run, _, history = runs
@@ -470,21 +493,64 @@ class TestTensorBoard:
         assert list(found.values()) == pytest.approx(expected)
 
 
-class TestMoreSteps:
-    @pytest.mark.parametrize("stage", STAGES)
-    def test_a_finished_run_goes_on(self, stage, runs, portraits, tmp_path):
-        run, config, history = runs
-        shutil.copytree(run, tmp_path / "run")
-        steps = getattr(config, stage).training.steps + 2
-        more = with_changes(config, [f"{stage}.training.steps={steps}"])
-        later = train_stage(stage, more, portraits, tmp_path / "run", verbose=0)
-        arrays, meta = arrays_of(tmp_path / "run", stage)
-        assert meta["step"] == steps and later
-        name = {"parsing": "optimizer"}.get(stage, "network_optimizer")
-        iterations = [
-            int(array) for key, array in arrays.items()
-            if key.startswith(f"{name}/") and key.endswith("iteration")
-        ]  # fmt: skip
-        # The critics' step alone was none of the network's.
-        assert iterations == [steps - (stage == "completion")]
-        assert trained_stages(tmp_path / "run") == list(STAGES)
+class TestCommandLine:
+    def run(self, *arguments):
+        result = CliRunner().invoke(cli.app, [str(one) for one in arguments])
+        if isinstance(result.exception, PortraitError):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    def test_more_steps_of_finished_stages(self, runs, tmp_path):
+        run = shutil.copytree(runs[0], tmp_path / "run")
+        write_synthetic(tmp_path / "data", 4, 2, 0, (64, 64))
+        for stage, steps in (("parsing", 6), ("completion", 7)):
+            self.run(
+                "train", stage, "--config", runs[0] / "config.yaml",
+                "--data", tmp_path / "data", "--run", run, "--steps", steps,
+            )  # fmt: skip
+            arrays, meta = arrays_of(run, stage)
+            assert meta["step"] == steps
+            name = "optimizer" if stage == "parsing" else "network_optimizer"
+            iterations = [
+                int(array)
+                for key, array in arrays.items()
+                if key.startswith(f"{name}/") and key.endswith("iteration")
+            ]
+            # The critics' step alone was none of the network's.
+            assert iterations == [steps - (stage == "completion")]
+            assert len((run / stage / "log.csv").read_text().splitlines()) > 3
+
+    def test_weights_and_scores_of_the_best(self, runs, tmp_path):
+        run = shutil.copytree(runs[0], tmp_path / "run")
+        write_synthetic(tmp_path / "data", 0, 1, 0, (64, 64))
+        checkpoint = ["--checkpoint", "best"]
+        self.run("weights", run, tmp_path, *checkpoint)
+        for stage in STAGES:
+            expected = arrays_of(run, stage, "best.npz")[0]
+            written, _ = read_arrays(tmp_path / f"{stage}_tiny.npz")
+            for name, array in expected.items():
+                np.testing.assert_array_equal(written[name], array.astype(np.float16))
+        scores = tmp_path / "scores.json"
+        data = ["--data", tmp_path / "data", "--run", run, "--json", scores]
+        self.run("evaluate", "parsing", *data, *checkpoint)
+        assert json.loads(scores.read_text())["setup"]["checkpoint"] == "best"
+        (run / "parsing" / "best.npz").unlink()
+        for command in (
+            ["evaluate", "parsing", *data],
+            ["evaluate", *data],
+            ["export", run, tmp_path / "models"],
+        ):
+            with pytest.raises(PortraitError, match=r"best\.npz, found none"):
+                self.run(*command, *checkpoint)
+
+    def test_the_best_needs_a_run(self, tmp_path):
+        write_synthetic(tmp_path / "data", 0, 1, 0, (64, 64))
+        data = ["--data", tmp_path / "data"]
+        for command in (
+            ["evaluate", *data],
+            ["evaluate", "parsing", *data],
+            ["export", "bundled", tmp_path / "models"],
+        ):
+            with pytest.raises(PortraitError, match="expected a trained run for"):
+                self.run(*command, "--checkpoint", "best")
