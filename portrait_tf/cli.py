@@ -44,6 +44,11 @@ class Split(enum.StrEnum):
     val = "val"
 
 
+class Checkpoint(enum.StrEnum):
+    last = "last"
+    best = "best"
+
+
 Photo = Annotated[pathlib.Path, typer.Argument(help="A photo, or a folder of photos.")]
 Out = Annotated[
     pathlib.Path, typer.Option("-o", "--out", help="The PNG file, or the folder.")
@@ -71,6 +76,12 @@ Layout = Annotated[
     typer.Option(help="lip, atr, cihp, folder or shards; found out by itself."),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Everything random follows from it.")]
+Which = Annotated[
+    Checkpoint,
+    typer.Option(
+        "--checkpoint", help="Of a run: its last, or the epoch validated best."
+    ),
+]
 SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="Leave out broken files, and count them.")
 ]
@@ -322,6 +333,7 @@ def evaluate(
         Optional[pathlib.Path],  # noqa: UP045
         typer.Option(help="A trained run, in place of the bundled weights."),
     ] = None,
+    checkpoint: Which = Checkpoint.last,
     json_out: Annotated[
         Optional[pathlib.Path],  # noqa: UP045
         typer.Option("--json", help="Write the numbers to a file, too."),
@@ -351,6 +363,7 @@ def evaluate(
         raise typer.BadParameter("expected the folder of a data set", param_hint="data")
     if sum(map(bool, (run, model, server))) > 1:
         raise PortraitError("expected one of --run, --model and --server")
+    _check_checkpoint(checkpoint, run)
     reader = open_dataset(data, split.value, skip_broken=skip_broken)
     _load_tensorflow()
     from portrait_tf import engines
@@ -361,7 +374,7 @@ def evaluate(
     if run:
         from portrait_tf.pipeline import Pipeline
 
-        engine = engines.PipelineEngine(Pipeline.from_run(run))
+        engine = engines.PipelineEngine(Pipeline.from_run(run, checkpoint))
     else:
         engine = engines.open_engine(server, model)
     with _progress("evaluating") as advance:
@@ -441,6 +454,7 @@ def evaluate_parsing(
     run: Annotated[
         str, typer.Option(metavar="RUN", help="A trained run, or `bundled`.")
     ] = "bundled",
+    checkpoint: Which = Checkpoint.last,
     json_out: Annotated[
         Optional[pathlib.Path],  # noqa: UP045
         typer.Option("--json", help="Write the numbers to a file, too."),
@@ -491,6 +505,7 @@ def evaluate_parsing(
         raise PortraitError(
             f"{run}: expected the folder of a trained run, or 'bundled'"
         )
+    _check_checkpoint(checkpoint, run)
     reader = open_dataset(data, split.value, skip_broken=skip_broken)
     _load_tensorflow()
     from portrait_tf.data.dataset import usable_reader
@@ -498,7 +513,7 @@ def evaluate_parsing(
     from portrait_tf.photos import write_png
 
     reader = usable_reader(reader)
-    structure = _structure(run, flip, scales)
+    structure = _structure(run, checkpoint, flip, scales)
     predict = parsing.predictor(structure)
 
     def keep_mask(task: str, name: str, mask) -> None:  # noqa: ANN001
@@ -521,6 +536,7 @@ def evaluate_parsing(
         "split": split.value,
         "photos": photos,
         "network": run,
+        "checkpoint": checkpoint.value,
         "size": list(structure.size),
         "scales": list(structure.scales),
         "flip": structure.flip,
@@ -537,7 +553,16 @@ def evaluate_parsing(
         _write_report(html_out, report.render_html(scores, examples))
 
 
-def _structure(run: str, flip: bool | None, scales: list[float] | None):  # noqa: ANN202
+def _check_checkpoint(checkpoint: Checkpoint, run: str | pathlib.Path | None) -> None:
+    if checkpoint != Checkpoint.last and run in (None, "bundled"):
+        raise PortraitError(
+            f"expected a trained run for --checkpoint {checkpoint}, received none"
+        )
+
+
+def _structure(  # noqa: ANN202
+    run: str, checkpoint: Checkpoint, flip: bool | None, scales: list[float] | None
+):
     """Stage 1 of a run, or the bundled one, averaged as its config or the user says."""
     from portrait_tf.config import load_config
     from portrait_tf.models.averaging import AveragedParsing
@@ -547,7 +572,7 @@ def _structure(run: str, flip: bool | None, scales: list[float] | None):  # noqa
     if run == "bundled":
         network, config = load_bundled("parsing"), bundled_pipeline_config()
     else:
-        network = load_run_network(run, "parsing")
+        network = load_run_network(run, "parsing", checkpoint)
         config = load_config(pathlib.Path(run) / "config.yaml").pipeline
     return AveragedParsing(
         network,
@@ -625,12 +650,14 @@ def export(
             help="With the run's face network, in place of its config's word.",
         ),
     ] = None,
+    checkpoint: Which = Checkpoint.last,
 ) -> None:
     """Write the next version of the SavedModel that a server runs."""
     if run != "bundled" and not pathlib.Path(run).is_dir():
         raise PortraitError(
             f"{run}: expected the folder of a trained run, or 'bundled'"
         )
+    _check_checkpoint(checkpoint, run)
     _load_tensorflow()
     from export.saved_model import export_pipeline
     from portrait_tf.pipeline import Pipeline
@@ -638,7 +665,7 @@ def export(
     if run == "bundled":
         pipeline = Pipeline.bundled(face)
     else:
-        pipeline = Pipeline.from_run(run, face)
+        pipeline = Pipeline.from_run(run, checkpoint, face)
     typer.echo(f"exported to {export_pipeline(pipeline, out_dir)}")
 
 
@@ -650,6 +677,7 @@ def weights(
         Optional[str],  # noqa: UP045
         typer.Option(help="Files are called STAGE_NAME.npz; else the config's name."),
     ] = None,
+    checkpoint: Which = Checkpoint.last,
 ) -> None:
     """Write a run's networks in compact form: float16, without optimizers."""
     from portrait_tf.config import load_config
@@ -660,7 +688,7 @@ def weights(
     from portrait_tf.weights import save_weights
 
     stages = trained_stages(run) or [Stage.parsing.value]
-    networks = {stage: load_run_network(run, stage) for stage in stages}
+    networks = {stage: load_run_network(run, stage, checkpoint) for stage in stages}
     for stage, network in networks.items():
         path = out_dir / f"{stage}_{name or config.name}.npz"
         save_weights(network, path, config.model_dump(mode="json"))

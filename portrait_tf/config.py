@@ -96,6 +96,22 @@ class TrainingConfig(Section):
     validation_photos: int = Field(104, ge=0, description="0: no validation.")
     checkpoint_minutes: float = Field(4, gt=0)
     optimizer: OptimizerConfig = OptimizerConfig()
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Decay of a moving average of the network's weights, such as "
+        "0.999; then it is what is validated, drawn, evaluated and exported.",
+    )
+    mixed_precision: bool = Field(
+        False, description="The trained network computes in bfloat16, its weights stay."
+    )
+    monitor: str | None = Field(
+        None,
+        description="What `best.npz` is best by, a column of `log.csv`; '' for none, "
+        "null for the stage's own: val_miou_hole, val_psnr_hole.",
+    )
+    tensorboard: bool = Field(True, description="Curves and pictures for TensorBoard.")
 
 
 class ParsingNetworkConfig(Section):

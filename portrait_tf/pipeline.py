@@ -98,11 +98,14 @@ class Pipeline:
         )
 
     @classmethod
-    def from_run(cls, run: str | pathlib.Path, face: bool | None = None) -> "Pipeline":
-        """With the last checkpoints of a trained run, and its config's `pipeline`.
+    def from_run(
+        cls, run: str | pathlib.Path, which: str = "last", face: bool | None = None
+    ) -> "Pipeline":
+        """With the networks of a trained run, and its config's `pipeline`.
 
         Args:
             run: Its folder. A face network is taken if the run has one.
+            which: `last` or `best`, as `load_run_network` has it.
             face: Whether faces are refined, in place of the config's word.
 
         Raises:
@@ -111,7 +114,9 @@ class Pipeline:
         from portrait_tf.config import load_config
         from portrait_tf.training.run import load_run_network, trained_stages
 
-        networks = [load_run_network(run, stage) for stage in ("parsing", "completion")]
+        networks = [
+            load_run_network(run, stage, which) for stage in ("parsing", "completion")
+        ]
         settings = dict(load_config(pathlib.Path(run) / "config.yaml").pipeline)
         configured = settings.pop("face")
         wanted = configured if face is None else face
@@ -120,7 +125,7 @@ class Pipeline:
         return cls(
             *networks,
             **settings,
-            face_network=load_run_network(run, "face") if wanted else None,
+            face_network=load_run_network(run, "face", which) if wanted else None,
         )
 
     @property

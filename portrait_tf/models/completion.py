@@ -136,7 +136,8 @@ class CompletionNetwork(keras.Model):
             12, 3, padding="same", kernel_initializer="zeros", name="painted_conv"
         )(x)
         x = PixelShuffle(2, name="painted_shuffle")(x)
-        painted = layers.Add(name="painted")([x, start])
+        # In float32 under any policy: bfloat16 has but 256 greys.
+        painted = layers.Add(name="painted", dtype="float32")([x, start])
         super().__init__(inputs=inputs, outputs={"painted": painted}, **kwargs)
         # === Config ===
         self.size = tuple(size)

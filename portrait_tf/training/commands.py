@@ -76,7 +76,7 @@ def train_stage(
         save_weights(earlier[before], path, {"source": source}, dtype=None)
     # After stage 1 is loaded, so that both fresh and resumed runs start alike.
     keras.utils.set_random_seed(config.seed)
-    network = build_network(stage, config)
+    network = build_network(stage, config, training=True)
     if stage == "parsing":
         # A checkpoint would overwrite them.
         fresh = not (run / stage / CHECKPOINT_NAME).is_file()
@@ -89,18 +89,16 @@ def train_stage(
                 network.backbone,
             )
         trainer = ParsingTrainer(network, config)
-        previewed = {"parsing_network": network, "completion_network": None}
     elif stage == "completion":
         trainer = CompletionTrainer(network, earlier["parsing"], config)
-        previewed = {"completion_network": network}
     else:
         trainer = FaceTrainer(
             network, earlier["parsing"], earlier["completion"], config
         )
-        previewed = {"face_network": network}
         # From here on the config is read for its data alone.
         config = config.model_copy(update={"masks": config.face.masks})
-    previewed = {f"{name}_network": one for name, one in earlier.items()} | previewed
+    trainer.prepare(getattr(config, stage).training)
+    previewed = {**earlier, stage: trainer.answering_network}
     callbacks = []
     if validation_reader is not None and len(validation_reader):
         batches = validation_dataset(
@@ -113,7 +111,8 @@ def train_stage(
         )
         batch = next(batches.as_numpy_iterator())
         path = run / stage / "preview.png"
-        callbacks.append(Preview(path, batch=batch, **previewed))
+        networks = {f"{name}_network": one for name, one in previewed.items()}
+        callbacks.append(Preview(path, batch=batch, **networks))
     return train(
         trainer,
         stage,

@@ -20,7 +20,7 @@ from portrait_tf.losses import (
 from portrait_tf.models import Discriminator, ParsingNetwork
 from portrait_tf.models.completion import completion_inputs
 from portrait_tf.models.parsing import parsing_probabilities
-from portrait_tf.training.base import Trainer
+from portrait_tf.training.base import GRADIENTS, Trainer, in_float32
 from portrait_tf.training.optimizers import build_optimizer
 
 PHASES = ("reconstruction", "critics", "adversarial")
@@ -51,6 +51,8 @@ class CompletionTrainer(Trainer):
         parsing_network: Stage 1, frozen.
         config: The experiment.
     """
+
+    monitor = "val_psnr_hole"
 
     def __init__(
         self,
@@ -183,7 +185,7 @@ class CompletionTrainer(Trainer):
             parsing = self.parsing_for(batch, 1.0)
         image, mask = batch["image"], batch["mask"]
         inputs = completion_inputs(self.network, image * (1.0 - mask), parsing, mask)
-        return self.network(inputs, training=training)
+        return in_float32(self.network(inputs, training=training))
 
     def _local_boxes(self, mask: tf.Tensor) -> tf.Tensor:
         """Where the local critic looks in this step: `[B, 4]` or `[B, N, 4]`."""
@@ -237,7 +239,7 @@ class CompletionTrainer(Trainer):
             total = weighted_sum(terms, self.critic_weights)
         variables = self._critic_variables()
         gradients = tape.gradient(total, variables)
-        self.critic_optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.update_weights(self.critic_optimizer, gradients, variables, GRADIENTS[1])
         return terms
 
     def _slopes(self, critic: Discriminator, both: dict) -> tf.Tensor:
@@ -328,7 +330,7 @@ class CompletionTrainer(Trainer):
             total = weighted_sum(terms, self.term_weights)
         variables = self.network.trainable_variables
         gradients = tape.gradient(total, variables)
-        self.network_optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.update_weights(self.network_optimizer, gradients, variables)
         return completed, {**terms, **critic_terms, "loss": total}
 
     def train_step(self, batch: dict) -> dict:
@@ -341,6 +343,7 @@ class CompletionTrainer(Trainer):
             terms = self._train_critics(batch, completed, parsing, boxes)
         else:
             completed, terms = self._train_network(batch, parsing, boxes)
+        self.record(terms)
         return self._update(batch, completed, terms)
 
     def test_step(self, batch: dict) -> dict:

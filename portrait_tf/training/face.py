@@ -9,7 +9,7 @@ from portrait_tf.losses import HingeLoss, PerceptualLoss, masked_l1
 from portrait_tf.models import CompletionNetwork, Discriminator, FaceNetwork
 from portrait_tf.models.face import face_inputs, find_faces, paste_correction
 from portrait_tf.pipeline import Pipeline
-from portrait_tf.training.base import Trainer
+from portrait_tf.training.base import GRADIENTS, Trainer, in_float32
 from portrait_tf.training.completion import PHASES, hole_psnr, mixed_parsing
 from portrait_tf.training.optimizers import build_optimizer
 
@@ -32,6 +32,8 @@ class FaceTrainer(Trainer):
         completion_network: Stage 2, frozen.
         config: The experiment.
     """
+
+    monitor = "val_psnr_face"
 
     def __init__(
         self,
@@ -162,7 +164,7 @@ class FaceTrainer(Trainer):
     def call(self, crops: dict, training: bool = False) -> tf.Tensor:
         """The correction `[B, h, w, 3]` of crops."""
         inputs = {name: crops[name] for name in ("image", "parsing", "mask")}
-        return self.network(inputs, training=training)["correction"]
+        return in_float32(self.network(inputs, training=training)["correction"])
 
     def _reconstruction(self, crops: dict, correction: tf.Tensor) -> tuple:
         weights = self.config.face.loss
@@ -187,7 +189,7 @@ class FaceTrainer(Trainer):
             loss = any_face * self.adversarial.critic(*tf.split(scores, 2, axis=0))
         variables = self.discriminator.trainable_variables
         gradients = tape.gradient(loss, variables)
-        self.critic_optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.update_weights(self.critic_optimizer, gradients, variables, GRADIENTS[1])
         return loss
 
     def train_step(self, batch: dict) -> dict:
@@ -214,10 +216,9 @@ class FaceTrainer(Trainer):
                 total *= any_face
             variables = self.network.trainable_variables
             gradients = tape.gradient(total, variables)
-            self.network_optimizer.apply_gradients(
-                zip(gradients, variables, strict=True)
-            )
+            self.update_weights(self.network_optimizer, gradients, variables)
             terms["loss"] = total
+        self.record(terms)
         return self._update(batch, before, terms)
 
     def test_step(self, batch: dict) -> dict:

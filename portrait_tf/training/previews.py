@@ -20,17 +20,20 @@ class Preview(keras.callbacks.Callback):
     Args:
         path: Of the PNG file; the last epoch's replaces it.
         parsing_network: Stage 1.
-        completion_network: Stage 2; None while stage 1 is trained.
         batch: One batch of the validation stream.
+        completion_network: Stage 2; None while stage 1 is trained.
         face_network: Stage 3, while it is trained.
+
+    Attributes:
+        sheet: The last one, RGB `uint8` `[H, W, 3]`.
     """
 
     def __init__(
         self,
         path: pathlib.Path,
         parsing_network: keras.Model,
-        completion_network: keras.Model | None,
         batch: dict,
+        completion_network: keras.Model | None = None,
         face_network: keras.Model | None = None,
     ) -> None:
         super().__init__()
@@ -38,10 +41,12 @@ class Preview(keras.callbacks.Callback):
         self.parsing_network = parsing_network
         self.completion_network = completion_network
         self.face_network = face_network
+        self.sheet = None
         self.batch = {key: np.asarray(value) for key, value in batch.items()}
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        write_png(self.path, self.draw())
+        self.sheet = self.draw()
+        write_png(self.path, self.sheet)
 
     def draw(self) -> np.ndarray:
         """The sheet as RGB `uint8`."""
