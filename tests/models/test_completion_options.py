@@ -176,7 +176,7 @@ class TestWithoutTheMap:
         trainer.fit(data, epochs=1, steps_per_epoch=2, verbose=0, shuffle=False)
         batch = next(validation_dataset(portraits, config, 2, 2, 0).as_numpy_iterator())
         preview = Preview(
-            tmp_path / "preview.png", trainer.parsing_network, trainer.network, batch
+            tmp_path / "preview.png", trainer.parsing_network, batch, trainer.network
         )
         assert preview.draw().shape[-1] == 3
 
