@@ -166,27 +166,19 @@ def test_in_process_engine_takes_the_highest_version(models, tiny_pipeline, tmp_
         SavedModelEngine(tmp_path)
 
 
-def test_with_a_face_network_every_signature_answers_alike(
-    tiny_face_pipeline, tmp_path
-):
-    """What is published was compared; here with what the export without it answers."""
-    folder = export_pipeline(tiny_face_pipeline, tmp_path / "models")
-    requests = saved_model.example_inputs((47, 40))
-    answers = run_signature(folder, requests)
+def test_with_a_face_network_it_is_published(tiny_face_pipeline, tmp_path):
+    """`export_pipeline` compares every signature; here the faces make a difference."""
+    inputs = saved_model.example_inputs(tiny_face_pipeline.size)["serving_default"]
     plain = Pipeline(
         tiny_face_pipeline.parsing_network, tiny_face_pipeline.completion_network
     )
-    inputs = requests["serving_default"]
     with_face, without = (
-        pipeline(inputs["image"], inputs["mask"])["completed"].numpy()[0].astype(int)
+        pipeline(inputs["image"], inputs["mask"])["completed"].numpy().astype(int)
         for pipeline in (tiny_face_pipeline, plain)
     )
-    assert np.abs(with_face - without).max() > 1
-    for found in (
-        answers["serving_default"]["completed"][0],
-        decode(answers["encoded"]["completed_bytes"][0]),
-    ):
-        assert np.abs(found.astype(int) - with_face).max() <= 1
+    assert np.abs(with_face - without).max() > 10
+    folder = export_pipeline(tiny_face_pipeline, tmp_path / "models")
+    assert (folder / "saved_model.pb").is_file()
 
 
 def test_a_wrong_export_is_not_published(tiny_pipeline, tmp_path, monkeypatch):

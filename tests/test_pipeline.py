@@ -122,11 +122,11 @@ class TestFace:
         rng = np.random.default_rng(0)
         image = rng.uniform(-1, 1, (3, 32, 32, 3)).astype(np.float32)
         mask = np.zeros((3, 32, 32, 1), np.float32)
-        mask[:, 8:20, 4:28] = 1
+        mask[:, 8:16, 4:28] = 1
         labels = np.zeros((3, 32, 32), int)
         # A face in the hole, none, and one far from the hole.
         labels[0, 10:18, 8:18] = labels[2, 24:32, 0:8] = LABELS.index("Face")
-        parsing = np.eye(20, dtype=np.float32)[labels]
+        parsing = tf.one_hot(labels, 20)
         result = tiny_face_pipeline.networks(image, mask, parsing)
         assert result["face_found"].numpy().tolist() == [True, False, False]
         before, after = (result[k].numpy() for k in ("unrefined", "completed"))
