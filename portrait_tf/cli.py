@@ -622,11 +622,12 @@ def compare(
     _load_tensorflow()
     from portrait_tf.data.dataset import usable_reader
     from portrait_tf.evaluation import compare as comparison
+    from portrait_tf.evaluation import compare_cases
     from portrait_tf.evaluation.compare_page import print_report
 
     scored = usable_reader(scored)
     if write_inputs:
-        count = comparison.write_inputs(plan, scored, write_inputs)
+        count = compare_cases.write_inputs(plan, scored, write_inputs)
         typer.echo(f"{count} inputs and masks written to {write_inputs}")
     if not out:
         return

@@ -10,26 +10,31 @@ OUT/report.json, photos.csv, report.html
 """
 
 import gc
-import hashlib
 import json
 import logging
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from portrait_tf.config import Config, with_changes
-from portrait_tf.data.augment import prepare
 from portrait_tf.data.dataset import Reader
 from portrait_tf.errors import PortraitError
 from portrait_tf.evaluation.classical import CLASSICAL, available
+from portrait_tf.evaluation.compare_cases import (
+    Case,
+    Complete,
+    cases,
+    check_cases,
+    open_pictures,
+    paste,
+    photo_count,
+)
 from portrait_tf.evaluation.compare_config import Plan
 from portrait_tf.files import write_atomically
 from portrait_tf.labels import NUM_LABELS
-from portrait_tf.masks import evaluation_mask
-from portrait_tf.photos import read_photo, write_png
 
 logger = logging.getLogger(__name__)
 
@@ -37,128 +42,6 @@ ONCE = "once"
 """In place of a seed: the one run of what is not trained."""
 
 MISSING = {"fsr": "needs opencv-contrib-python-headless, which is not installed"}
-
-
-class Case(NamedTuple):
-    """One question: photo and label map at the working size, and a hole.
-
-    `photo` is RGB `uint8` `[H, W, 3]`, `truth` `uint8` `[H, W]` (255 is void), `mask`
-    `uint8` `[H, W]`, 255 = hole.
-    """
-
-    index: int
-    name: str
-    task: str
-    photo: np.ndarray
-    truth: np.ndarray
-    mask: np.ndarray
-
-
-Complete = Callable[[Case], np.ndarray]
-"""Gives the completed photo, RGB `uint8` `[H, W, 3]`."""
-
-
-def cases(
-    plan: Plan, reader: Reader, indices: range | list[int] | None = None
-) -> Iterator[Case]:
-    """Every photo with every task, photos first.
-
-    Args:
-        plan: What is compared.
-        reader: The split that is scored.
-        indices: Of photos; None for all that the plan scores.
-    """
-    compare, size = plan.compare, plan.base.size
-    for index in indices if indices is not None else range(photo_count(plan, reader)):
-        sample = reader[index]
-        prepared = prepare(sample, size)
-        photo, truth, joints = (prepared[k] for k in ("image", "parsing", "joints"))
-        for task in compare.tasks:
-            seed = [compare.mask_seed, index]
-            mask = evaluation_mask(task, seed, size, joints, truth)
-            yield Case(index, sample.name, task, photo, truth, mask)
-
-
-def photo_count(plan: Plan, reader: Reader) -> int:
-    wanted = plan.compare.photos
-    return len(reader) if wanted is None else min(wanted, len(reader))
-
-
-def write_inputs(plan: Plan, reader: Reader, folder: pathlib.Path) -> int:
-    """Writes what a method from outside is asked, and nothing of the answer.
-
-    `inputs/TASK/NAME.png`, grey (128) in the hole, and `masks/TASK/NAME.png`, 255 =
-    hole.
-
-    Returns:
-        The number of inputs.
-    """
-    count = 0
-    for case in cases(plan, reader):
-        hole = case.mask[..., None] > 0
-        name = f"{case.task}/{case.name}.png"
-        write_png(folder / "inputs" / name, np.where(hole, np.uint8(128), case.photo))
-        write_png(folder / "masks" / name, case.mask)
-        count += 1
-    return count
-
-
-def check_cases(plan: Plan, reader: Reader) -> dict:
-    """Reads all photos that are scored, and all pictures that are finished.
-
-    Returns:
-        `photos`, how many, and `sha256` of all photos, label maps and masks.
-
-    Raises:
-        PortraitError: A photo or a picture is broken, missing or of another size; no
-            label map for a method that is given the true one; fewer than two photos.
-    """
-    count = photo_count(plan, reader)
-    if count < 2:
-        raise PortraitError(f"expected at least 2 photos to score, found {count}")
-    true_map = [name for name, one in plan.methods.items() if one.parsing == "truth"]
-    readers = {name: open_pictures(folder) for name, folder in plan.pictures.items()}
-    digest = hashlib.sha256()
-    for case in cases(plan, reader):
-        if true_map and not (case.truth < NUM_LABELS).any():
-            raise PortraitError(
-                f"{case.name}: expected a label map, for methods.{true_map[0]} is "
-                "given the true one; the photo has none"
-            )
-        for array in (case.photo, case.truth, case.mask):
-            digest.update(array.tobytes())
-        for complete in readers.values():
-            complete(case)
-    return {"photos": count, "sha256": digest.hexdigest()}
-
-
-def open_pictures(folder: pathlib.Path) -> Complete:
-    """A method whose answers are files: `FOLDER/TASK/NAME.png`, or another format."""
-
-    def complete(case: Case) -> np.ndarray:
-        beside = folder / case.task
-        path = next(
-            (
-                path
-                for extension in (".png", ".webp", ".jpg", ".jpeg", ".bmp")
-                if (path := beside / f"{case.name}{extension}").is_file()
-            ),
-            None,
-        )
-        if path is None:
-            raise PortraitError(f"expected a picture {beside / case.name}.png")
-        picture = read_photo(path, oriented=False)
-        if picture.shape != case.photo.shape:
-            expected, received = (
-                "x".join(map(str, one.shape[:2])) for one in (case.photo, picture)
-            )
-            raise PortraitError(
-                f"{path}: expected a picture of {expected} (height x width), received "
-                f"{received}"
-            )
-        return picture
-
-    return complete
 
 
 def check_networks(plan: Plan) -> None:
@@ -446,11 +329,6 @@ def open_network(plan: Plan, name: str, seed: int, out: pathlib.Path) -> Complet
     return lambda case: call(case.photo, case.mask, case.truth).numpy()
 
 
-def paste(complete: Complete, case: Case) -> np.ndarray:
-    """The answer, with the known pixels as they were."""
-    return np.where(case.mask[..., None] > 0, complete(case), case.photo)
-
-
 def score_method(
     plan: Plan,
     reader: Reader,
@@ -569,10 +447,6 @@ def run_compare(
     make_stage_1(plan, training, out, verbose)
 
     results: dict[str, dict] = {}
-    # Seeds first: a stop after some hours leaves every method with as many.
-    for seed in plan.compare.seeds:
-        for name in plan.networks:
-            train_method(plan, name, seed, training, out, verbose)
 
     def scored(name: str, run: str, complete: Callable[[], Complete]) -> None:
         path = scores_path(out, name)
@@ -588,15 +462,25 @@ def run_compare(
             write_json(path, kept)
         results.setdefault(name, {})[run] = kept["runs"][run]
 
+    kept_open = {}
+
+    def opened(name: str, seed: int) -> Complete:
+        """Of the first seed kept, to be timed and drawn, too."""
+        if name in kept_open and seed == plan.compare.seeds[0]:
+            return kept_open[name]
+        complete = open_network(plan, name, seed, out)
+        if seed == plan.compare.seeds[0]:
+            kept_open[name] = complete
+        return complete
+
+    # Seeds first: a stop after some hours leaves every method with as many.
+    for seed in plan.compare.seeds:
+        for name in plan.networks:
+            train_method(plan, name, seed, training, out, verbose)
+            scored(name, str(seed), lambda n=name, s=seed: opened(n, s))
+    for name, folder in plan.pictures.items():
+        scored(name, ONCE, lambda f=folder: open_pictures(f))
     left_out = {}
-    for name in plan.methods:
-        if name in plan.pictures:
-            scored(name, ONCE, lambda n=name: open_pictures(plan.pictures[n]))
-            continue
-        for seed in plan.compare.seeds:
-            scored(
-                name, str(seed), lambda n=name, s=seed: open_network(plan, n, s, out)
-            )
     for name in plan.compare.classical:
         if available(name):
             scored(name, ONCE, lambda n=name: open_classical(n))
@@ -608,10 +492,13 @@ def run_compare(
             "need VGG weights ('features.weights')"
         )
 
-    methods = {
-        name: open_network(plan, name, plan.compare.seeds[0], out)
-        for name in plan.networks
+    # In the config's order.
+    results = {
+        name: results[name]
+        for name in (*plan.methods, *plan.compare.classical)
+        if name in results
     }
+    methods = {name: opened(name, plan.compare.seeds[0]) for name in plan.networks}
     methods |= {name: open_classical(name) for name in results if name in CLASSICAL}
     # Of a method that is given the truth, no user can have the speed.
     timed = {

@@ -16,19 +16,20 @@ from portrait_tf.config import Config
 from portrait_tf.data.open import open_dataset
 from portrait_tf.data.synthetic import write_synthetic
 from portrait_tf.errors import PortraitError
-from portrait_tf.evaluation import compare as comparison
 from portrait_tf.evaluation.classical import CLASSICAL, available
+from portrait_tf.evaluation.compare_cases import cases
 from portrait_tf.evaluation.compare_config import load_plan, within_budget
 from portrait_tf.evaluation.compare_summary import compare_pair
 from portrait_tf.evaluation.features import FeatureDistance, frechet_distance
 from portrait_tf.photos import read_mask, read_photo, write_png
 
-# One phase: the others are graphs of their own, which take seconds to trace.
+# One phase and no VGG: each of the others is a graph that takes seconds to trace.
 BASE = {
     **TINY,
     "completion": {
         **TINY["completion"],
         "schedule": {"reconstruction_steps": 5, "critic_steps": 0},
+        "loss": {"perceptual": 0},
     },
 }
 COMPARE = {
@@ -183,7 +184,13 @@ def test_training_goes_on_after_a_stop(done, data, tmp_path, monkeypatch):
 
     config, out, _ = done
     path = tmp_path / "compare.yaml"
-    values = {**COMPARE, "methods": {"ours": None}, "classical": [], "features": {}}
+    values = {
+        **COMPARE,
+        "methods": {"ours": None},
+        "classical": [],
+        "features": {},
+        "stage_1": {"source": str(out / "stage_1")},
+    }
     path.write_text(yaml.safe_dump(values))
     arguments = ("--config", path, "--data", data, "--out", tmp_path / "out")
     count = Checkpoints.on_train_batch_end
@@ -218,7 +225,7 @@ def test_pictures_from_outside(done, data, tmp_path):
     assert code == 0 and "6 inputs and masks" in output
     plan = load_plan(config)
     reader = open_dataset(data, "val")
-    for case in comparison.cases(plan, reader):
+    for case in cases(plan, reader):
         name = f"{case.task}/{case.name}.png"
         np.testing.assert_array_equal(
             read_mask(inputs / "masks" / name, case.mask.shape), case.mask
@@ -294,7 +301,12 @@ class TestMistakes:
             ({"pictures": "a", "parsing": "none"}, ["methods.mine", "no other key"]),
             ({"parsing": "none"}, ["methods.mine.parsing", "takes a map"]),
             (
-                {"set": ["completion.perceptual.weights=none.h5"]},
+                {
+                    "set": [
+                        "completion.perceptual.weights=none.h5",
+                        "completion.loss.perceptual=1",
+                    ]
+                },
                 ["methods.mine", "no such file: none.h5"],
             ),
         ],
