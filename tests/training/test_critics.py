@@ -13,7 +13,11 @@ from portrait_tf.layers import crop_and_resize
 from portrait_tf.losses import GradientPenalty, R1Penalty
 from portrait_tf.models import Discriminator
 from portrait_tf.training.checkpoint import restore_checkpoint, save_checkpoint
-from portrait_tf.training.completion import CompletionTrainer, image_gradients
+from portrait_tf.training.completion import (
+    CompletionTrainer,
+    hole_psnr,
+    image_gradients,
+)
 from portrait_tf.training.run import build_network
 
 
@@ -269,18 +273,25 @@ def test_a_step_has_all_terms_and_moves_all_networks(
 
 @pytest.mark.long
 @LOSSES
-def test_a_gan_learns_four_people(loss, changes, tiny_config, portraits):
+def test_a_gan_learns_one_batch_by_heart(loss, changes, tiny_config, portraits):
     config = with_changes(
         tiny_config, ["masks.strokes=0", "masks.body_part=0", "masks.border=0"]
     )
     changes = [
-        *changes, "network.widths=[16,32,48]", "training.steps=120",
-        "training.optimizer.learning_rate=0.01",
+        *changes, "network.widths=[16,32,48]", "training.steps=40",
+        "training.optimizer.learning_rate=0.003",
     ]  # fmt: skip
     trainer = adversarial_trainer(config, loss, changes)
-    data = training_dataset(portraits, trainer.config, 4, 0, 120, 0)
+    batch = first_batch(trainer, portraits)
+
+    def quality():
+        painted = trainer(batch, trainer.parsing_for(batch, 0.0))
+        return float(tf.reduce_mean(hole_psnr(batch["image"], painted, batch["mask"])))
+
+    before = quality()
+    data = tf.data.Dataset.from_tensors(batch).repeat()
     history = trainer.fit(
-        data, epochs=8, steps_per_epoch=15, verbose=0, shuffle=False
+        data, epochs=2, steps_per_epoch=20, verbose=0, shuffle=False
     ).history
     assert all(np.isfinite(values).all() for values in history.values())
-    assert history["psnr_hole"][-1] > history["psnr_hole"][0] + 3
+    assert quality() > before + 8
