@@ -57,7 +57,7 @@ PLAIN = {"completion": {"network": {"prefill": "plain"}}}
 def write_config(folder, **changes):
     (folder / "plain.yaml").write_text(yaml.safe_dump(PLAIN))
     path = folder / "compare.yaml"
-    path.write_text(yaml.safe_dump({**COMPARE, **changes}))
+    path.write_text(yaml.safe_dump({**COMPARE, **changes}, sort_keys=False))
     return path
 
 
