@@ -53,8 +53,6 @@ def check_networks(plan: Plan) -> None:
         PortraitError: A network cannot be built, is to be given a map that it does
             not take, or not the one that it needs; VGG weights that cannot be had.
     """
-    import keras
-
     from portrait_tf.losses.perceptual import build_vgg
     from portrait_tf.training.run import build_network
 
@@ -83,7 +81,6 @@ def check_networks(plan: Plan) -> None:
                 f"{'takes a map' if takes else 'takes no map'}; received "
                 f"{method.parsing}"
             )
-    keras.utils.clear_session()
 
 
 def open_folder(plan: Plan, inputs: dict, out: pathlib.Path) -> None:
@@ -110,39 +107,30 @@ def open_folder(plan: Plan, inputs: dict, out: pathlib.Path) -> None:
     setup["base"].pop("seed")
     if not out.is_dir() and out.exists():
         raise PortraitError(f"{out} is a file; a folder is expected")
-    _same_or_new(out / "setup.json", setup, str(out), write=False)
-    for name, config in plan.networks.items():
-        definition = {
+    path = out / "setup.json"
+    if path.is_file() and (problem := _difference(_read_json(path), setup)):
+        raise PortraitError(
+            f"{out} holds a comparison with another {problem}; give another --out"
+        )
+    definitions = {
+        name: {
             "completion": config.completion.model_dump(mode="json"),
             "parsing": plan.methods[name].parsing,
         }
-        path = scores_path(out, name)
-        kept = read_scores(path)
+        for name, config in plan.networks.items()
+    }
+    for name, definition in definitions.items():
+        kept = read_scores(scores_path(out, name))
         if kept and (problem := _difference(kept["definition"], definition)):
             raise PortraitError(
                 f"{out} holds a method {name!r} with another {problem}; give it "
                 "another name, or another --out"
             )
-    _same_or_new(out / "setup.json", setup, str(out), write=True)
-    for name, config in plan.networks.items():
-        path = scores_path(out, name)
-        if not read_scores(path):
-            definition = {
-                "completion": config.completion.model_dump(mode="json"),
-                "parsing": plan.methods[name].parsing,
-            }
-            write_json(path, {"definition": definition, "runs": {}})
-
-
-def _same_or_new(path: pathlib.Path, setup: dict, out: str, write: bool) -> None:
-    if path.is_file():
-        problem = _difference(_read_json(path), setup)
-        if problem:
-            raise PortraitError(
-                f"{out} holds a comparison with another {problem}; give another --out"
-            )
-    elif write:
-        write_json(path, setup)
+    # All of it fits: only now is anything written.
+    write_json(path, setup)
+    for name, definition in definitions.items():
+        if not read_scores(scores_path(out, name)):
+            write_json(scores_path(out, name), {"definition": definition, "runs": {}})
 
 
 def _difference(old: object, new: object, key: str = "") -> str | None:

@@ -75,11 +75,15 @@ def print_report(report: dict, console: Console) -> None:
     for key, names in report["order"][ALL_TASKS].items():
         # No markup: a method may be called anything.
         line = f"{columns[key]['name']}: {' > '.join(names)}"
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for name in report["pairs"]:
-        console.print(pair_line(report, name), markup=False, highlight=False)
+        console.print(
+            pair_line(report, name), markup=False, highlight=False, soft_wrap=True
+        )
     for name, reason in report["left_out"].items():
-        console.print(f"left out: {name}: {reason}", markup=False, highlight=False)
+        console.print(
+            f"left out: {name}: {reason}", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 def render_csv(results: dict[str, dict]) -> str:

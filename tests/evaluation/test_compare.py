@@ -57,7 +57,7 @@ PLAIN = {"completion": {"network": {"prefill": "plain"}}}
 def write_config(folder, **changes):
     (folder / "plain.yaml").write_text(yaml.safe_dump(PLAIN))
     path = folder / "compare.yaml"
-    path.write_text(yaml.safe_dump({**COMPARE, **changes}))
+    path.write_text(yaml.safe_dump({**COMPARE, **changes}, sort_keys=False))
     return path
 
 
@@ -425,15 +425,16 @@ def test_a_pair_is_decided_beyond_the_spread():
     assert compare_pair(ours, ours - 1, "lower")["verdict"] == "worse"
 
 
-class TestClassical:
-    @pytest.fixture(scope="class")
-    def stripes(self):
-        rows, columns = np.indices((48, 40))
-        photo = np.stack([columns % 8 * 30, 255 - columns % 8 * 30, rows * 0 + 60], -1)
-        mask = np.zeros((48, 40), np.uint8)
-        mask[14:32, 12:28] = 255
-        return photo.astype(np.uint8), mask
+@pytest.fixture(scope="module")
+def stripes():
+    rows, columns = np.indices((48, 40))
+    photo = np.stack([columns % 8 * 30, 255 - columns % 8 * 30, rows * 0 + 60], -1)
+    mask = np.zeros((48, 40), np.uint8)
+    mask[14:32, 12:28] = 255
+    return photo.astype(np.uint8), mask
 
+
+class TestClassical:
     @pytest.mark.parametrize("name", [name for name in CLASSICAL if available(name)])
     def test_known_pixels_stay_and_the_hole_is_not_read(self, name, stripes):
         photo, mask = stripes
