@@ -205,7 +205,9 @@ def load_plan(path: str | pathlib.Path, changes: list[str] | None = None) -> Pla
                     f"{source}: changes '{key}', which all methods share; expected "
                     "changes of 'completion' alone"
                 )
-        networks[name] = within_budget(config, compare.steps)
+        networks[name] = within_budget(
+            config, compare.steps, base.completion.training.batch_size
+        )
     return Plan(
         compare=compare,
         methods=methods,
@@ -263,8 +265,8 @@ def _over(values: dict, changes: dict) -> dict:
     return merged
 
 
-def within_budget(config: Config, steps: int) -> Config:
-    """The experiment with another number of steps of stage 2, and all in proportion.
+def within_budget(config: Config, steps: int, batch_size: int) -> Config:
+    """The experiment with another budget of stage 2, and all else in proportion.
 
     Phases and warm-ups are shortened or lengthened by the same factor, so that a
     method is not robbed of its adversarial phase by a small budget.
@@ -278,6 +280,7 @@ def within_budget(config: Config, steps: int) -> Config:
     }
     changes = [
         f"completion.training.steps={steps}",
+        f"completion.training.batch_size={batch_size}",
         *(f"completion.schedule.{key}={value}" for key, value in schedule.items()),
     ]
     for key, optimizer in (

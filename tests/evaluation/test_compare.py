@@ -356,7 +356,7 @@ def test_a_budget_shortens_phases_and_warm_ups():
     config.completion.training.optimizer.warmup_steps = 100
     config.completion.schedule.reconstruction_steps = 700
     config.completion.schedule.critic_steps = 50
-    short = within_budget(config, 100).completion
+    short = within_budget(config, 100, 2).completion
     assert short.training.steps == 100
     assert short.training.optimizer.warmup_steps == 10
     assert short.schedule.reconstruction_steps == 70
