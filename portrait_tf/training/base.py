@@ -9,6 +9,9 @@ import tensorflow as tf
 
 from portrait_tf.config import TrainingConfig
 
+PHASES = ("reconstruction", "critics", "adversarial")
+"""GLC's (Iizuka et al. 2017, section 3.4); without critics there is only the first."""
+
 GRADIENTS = ("gradient", "critics_gradient")
 """Norms that are recorded beside the terms of a step, before they are clipped."""
 
@@ -66,19 +69,35 @@ class Trainer(keras.Model):
 
     @property
     def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
-        """All of them, by their names."""
+        """All of them, by their names; not the one that Keras' `compile` makes."""
         return {
             one.name: one
-            for one in vars(self).values()
-            if isinstance(one, keras.optimizers.Optimizer)
+            for name, one in vars(self).items()
+            if name.endswith("_optimizer") and one is not None
         }
+
+    schedule = None
+    """A `ScheduleConfig`, of a trainer with critics; `train_step` reads `phase`."""
+
+    phase = PHASES[0]
 
     def phase_starts(self) -> list[int]:
         """Steps at which the train step changes."""
-        return []
+        if self.schedule is None:
+            return []
+        start = self.schedule.reconstruction_steps
+        return [start, start + self.schedule.critic_steps]
+
+    def phase_at(self, step: int) -> str:
+        """Which of `PHASES` a step belongs to."""
+        return PHASES[sum(step >= start for start in self.phase_starts())]
 
     def enter_phase(self, step: int) -> None:
         """Makes ready for the phase that holds `step`."""
+        phase = self.phase_at(step)
+        if phase != self.phase:
+            self.phase = phase
+            self.make_train_function(force=True)
 
     def prepare(self, training: TrainingConfig) -> None:
         """Makes what the config asks for: averaged weights; and room for `record`.

@@ -4,6 +4,7 @@ import logging
 import pathlib
 
 import keras
+import numpy as np
 
 from portrait_tf.config import Config
 from portrait_tf.data.dataset import Reader, usable_reader, validation_dataset
@@ -70,6 +71,7 @@ def train_stage(
         earlier[before] = _earlier_stage(before, sources[before], run, config)
         if _is_elsewhere(sources[before], run):
             given[before] = str(sources[before])
+            _check_kept(stage, before, run, earlier[before])
     run = open_run(run, config)
     for before, source in given.items():
         path = run / before / GIVEN_NAME
@@ -131,6 +133,22 @@ def _is_elsewhere(source: str | pathlib.Path | None, run: str | pathlib.Path) ->
     if source is None:
         return False
     return pathlib.Path(source).resolve() != pathlib.Path(run).resolve()
+
+
+def _check_kept(
+    stage: str, before: str, run: pathlib.Path, network: keras.Model
+) -> None:
+    """Raises PortraitError: the run trained this stage on another network."""
+    begun = (run / stage / CHECKPOINT_NAME).is_file()
+    if not begun or not (run / before / GIVEN_NAME).is_file():
+        return
+    kept = load_run_network(run, before).get_weights()
+    new = network.get_weights()
+    if len(kept) != len(new) or not all(map(np.array_equal, kept, new)):
+        raise PortraitError(
+            f"{run}: its {stage} was trained on another {before} network than the one "
+            f"given now; leave out --{before}, or give another --run folder"
+        )
 
 
 def _earlier_stage(

@@ -23,8 +23,6 @@ from portrait_tf.models.parsing import parsing_probabilities
 from portrait_tf.training.base import GRADIENTS, Trainer, in_float32
 from portrait_tf.training.optimizers import build_optimizer
 
-PHASES = ("reconstruction", "critics", "adversarial")
-
 # What the names of a critic's terms end in.
 _CRITICS = {"global_discriminator": "", "local_discriminator": "_local"}
 
@@ -66,8 +64,8 @@ class CompletionTrainer(Trainer):
         self.parsing_network = parsing_network
         self.parsing_network.trainable = False
         self.config = config
-        self.phase = PHASES[0]
         self.critics = _build_critics(config, network.size)
+        self.schedule = completion.schedule if self.critics else None
         self.network_optimizer = build_optimizer(
             completion.training.optimizer,
             completion.training.steps,
@@ -112,28 +110,6 @@ class CompletionTrainer(Trainer):
         self.gradient_penalty = GradientPenalty()
         self.r1 = R1Penalty()
 
-    def phase_at(self, step: int) -> str:
-        """Which phase a step belongs to."""
-        schedule = self.config.completion.schedule
-        if not self.critics or step < schedule.reconstruction_steps:
-            return PHASES[0]
-        if step < schedule.reconstruction_steps + schedule.critic_steps:
-            return PHASES[1]
-        return PHASES[2]
-
-    def enter_phase(self, step: int) -> None:
-        phase = self.phase_at(step)
-        if phase != self.phase:
-            self.phase = phase
-            self.make_train_function(force=True)
-
-    def phase_starts(self) -> list[int]:
-        if not self.critics:
-            return []
-        schedule = self.config.completion.schedule
-        start = schedule.reconstruction_steps
-        return [start, start + schedule.critic_steps]
-
     def _critic_variables(self) -> list:
         return [
             variable
@@ -148,7 +124,8 @@ class CompletionTrainer(Trainer):
     def state(self) -> dict[str, list]:
         state = {name: network.weights for name, network in self.networks.items()}
         # Not among the weights; most networks have none.
-        state["noise"] = getattr(self.network, "noise_state", [])
+        if noise := getattr(self.network, "noise_state", []):
+            state["noise"] = noise
         state["network_optimizer"] = self.network_optimizer.variables
         if self.critics:
             state["critic_optimizer"] = self.critic_optimizer.variables

@@ -10,7 +10,7 @@ from portrait_tf.models import CompletionNetwork, Discriminator, FaceNetwork
 from portrait_tf.models.face import face_inputs, find_faces, paste_correction
 from portrait_tf.pipeline import Pipeline
 from portrait_tf.training.base import GRADIENTS, Trainer, in_float32
-from portrait_tf.training.completion import PHASES, hole_psnr, mixed_parsing
+from portrait_tf.training.completion import hole_psnr, mixed_parsing
 from portrait_tf.training.optimizers import build_optimizer
 
 
@@ -47,7 +47,6 @@ class FaceTrainer(Trainer):
         self.network = network
         self.pipeline = Pipeline(parsing_network, completion_network)
         self.config = config
-        self.phase = PHASES[0]
         self.network_optimizer = build_optimizer(
             face.training.optimizer,
             face.training.steps,
@@ -56,6 +55,7 @@ class FaceTrainer(Trainer):
         )
         self.discriminator = self.critic_optimizer = None
         if face.loss.adversarial:
+            self.schedule = face.schedule
             self.discriminator = Discriminator(
                 network.size,
                 name="face_discriminator",
@@ -86,24 +86,6 @@ class FaceTrainer(Trainer):
         self.tracked = {name: keras.metrics.Mean(name) for name in names}
         names = ["faces", "psnr_face_before", "psnr_face"]
         self.scores = {name: keras.metrics.Mean(name) for name in names}
-
-    def phase_at(self, step: int) -> str:
-        """Which phase a step belongs to."""
-        first, second = self.phase_starts() or (step + 1, step + 1)
-        return PHASES[(step >= first) + (step >= second)]
-
-    def enter_phase(self, step: int) -> None:
-        phase = self.phase_at(step)
-        if phase != self.phase:
-            self.phase = phase
-            self.make_train_function(force=True)
-
-    def phase_starts(self) -> list[int]:
-        if self.discriminator is None:
-            return []
-        schedule = self.config.face.schedule
-        start = schedule.reconstruction_steps
-        return [start, start + schedule.critic_steps]
 
     @property
     def networks(self) -> dict[str, keras.Model]:

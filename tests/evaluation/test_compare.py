@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pathlib
 import shutil
 
 import numpy as np
@@ -17,6 +18,7 @@ from portrait_tf.data.open import open_dataset
 from portrait_tf.data.synthetic import write_synthetic
 from portrait_tf.errors import PortraitError
 from portrait_tf.evaluation.classical import CLASSICAL, available
+from portrait_tf.evaluation.compare import check_networks
 from portrait_tf.evaluation.compare_cases import cases
 from portrait_tf.evaluation.compare_config import load_plan, within_budget
 from portrait_tf.evaluation.compare_summary import compare_pair
@@ -348,6 +350,26 @@ def test_changes_of_the_command_line_and_paths(tmp_path):
     assert plan.networks["plain"].completion.loss.hole == 3
     assert plan.networks["plain"].completion.network.prefill == "plain"
     assert plan.reference == "ours"
+
+
+def test_the_comparison_that_is_shipped_is_one_of_equals():
+    plan = load_plan(
+        pathlib.Path(__file__).parents[2] / "configs/compare.yaml",
+        ["features.weights=null"],
+    )
+    budgets = {
+        (config.size, config.completion.training.steps,
+         config.completion.training.batch_size, config.masks.model_dump_json())
+        for config in plan.networks.values()
+    }  # fmt: skip
+    assert len(budgets) == 1 and len(plan.networks) == 7
+    for config in plan.networks.values():
+        config.completion.loss.perceptual = 0.0
+        config.completion.loss.style = 0.0
+    check_networks(plan)
+    assert {name for name, one in plan.methods.items() if one.parsing == "none"} == {
+        "ours_without_parsing", "contextual_attention", "partial_convolution", "glc"
+    }  # fmt: skip
 
 
 def test_a_budget_shortens_phases_and_warm_ups():

@@ -69,7 +69,7 @@ def test_it_goes_through_its_phases(three_stages):
     assert [row["loss"] > 0 for row in history] == [True, False, True, True]
     assert np.mean([row["faces"] for row in history]) > 0.5
     found = {path.name for path in (run / "face").iterdir()}
-    assert found == {"checkpoint.npz", "log.csv", "preview.png"}
+    assert found >= {"checkpoint.npz", "log.csv", "preview.png"}
     arrays, meta = face_arrays(run)
     assert meta["step"] == 5
     assert {name.split("/")[0] for name in arrays} == {
@@ -123,6 +123,15 @@ def test_a_run_keeps_the_stages_it_was_given(two_stages, portraits, tmp_path):
             np.testing.assert_array_equal(a, b)
     # It goes on without being told again, and with a stage 2 of its own refuses one.
     train_stage("face", config, portraits, tmp_path / "new", verbose=0)
+    other = with_changes(CONFIG, ["seed=7"])
+    save_weights(
+        build_network("parsing", other), tmp_path / "other/parsing" / GIVEN_NAME, {}
+    )
+    with pytest.raises(
+        PortraitError, match="face was trained on another parsing network"
+    ):
+        train_stage("face", config, portraits, tmp_path / "new", verbose=0,
+                    parsing_run=tmp_path / "other")  # fmt: skip
     shutil.copytree(two_stages, tmp_path / "own")
     (tmp_path / "own" / "completion" / "checkpoint.npz").touch()
     with pytest.raises(PortraitError, match="stage 2 of its own.*leave out --compl"):
