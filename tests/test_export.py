@@ -166,6 +166,7 @@ def test_in_process_engine_takes_the_highest_version(models, tiny_pipeline, tmp_
         SavedModelEngine(tmp_path)
 
 
+@pytest.mark.long
 def test_with_a_face_network_it_is_published(tiny_face_pipeline, tmp_path):
     """`export_pipeline` compares every signature; here the faces make a difference."""
     inputs = saved_model.example_inputs(tiny_face_pipeline.size)["serving_default"]

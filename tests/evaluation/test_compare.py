@@ -151,6 +151,7 @@ def test_every_network_has_the_budget_and_one_stage_1(done):
         assert config["schedule"]["reconstruction_steps"] == 4
 
 
+@pytest.mark.long
 def test_what_is_finished_is_kept(done, data, tmp_path):
     config, out, _ = done
     again = shutil.copytree(out, tmp_path / "out")

@@ -233,6 +233,7 @@ class TestMixedPrecision:
             np.testing.assert_array_equal(one, two)
         assert trainer.averaged_state() == {}
 
+    @pytest.mark.long
     def test_a_run_goes_on_in_float32(self, runs, portraits, tmp_path):
         run, config, _ = runs
         shutil.copytree(run, tmp_path / "run")
@@ -357,6 +358,7 @@ class TestBest:
         ):
             np.testing.assert_array_equal(one, two)
 
+    @pytest.mark.long
     def test_its_value_survives_a_resume(self, runs, portraits, tmp_path):
         """However it is monitored, a worse epoch replaces no better one."""
         run, config, history = runs
@@ -389,6 +391,7 @@ class TestBest:
         assert ("val_miou_hole" in message) == validated
         assert not (tmp_path / "parsing" / "checkpoint.npz").exists()
 
+    @pytest.mark.long
     def test_the_lowest_of_a_term_and_nothing_without_a_monitor(
         self, portraits, tmp_path
     ):
@@ -406,13 +409,14 @@ class TestBest:
 
 
 class TestTensorBoard:
+    @pytest.mark.long
     def test_curves_and_pictures_of_a_run_that_was_resumed(self, portraits, tmp_path):
         accumulator = pytest.importorskip(
             "tensorboard.backend.event_processing.event_accumulator"
         )
         config = changed("parsing", "steps=24", "steps_per_epoch=12")
         run = tmp_path / "run"
-        train_stage("parsing", config, portraits, run, portraits, verbose=0)
+        whole = train_stage("parsing", config, portraits, run, portraits, verbose=0)
         folder = run / "parsing" / "tensorboard"
         # As if the run had been killed after an epoch that its checkpoint has not.
         shutil.copytree(folder, tmp_path / "killed")
@@ -437,7 +441,7 @@ class TestTensorBoard:
             assert [point.step for point in train.Scalars(name)] == [10, 12, 20, 24]
         assert [point.step for point in train.Scalars("miou")] == [12, 24]
         ten, two = (point.value for point in train.Scalars("loss")[:2])
-        assert (10 * ten + 2 * two) / 12 == pytest.approx(history[0]["loss"], rel=1e-4)
+        assert (10 * ten + 2 * two) / 12 == pytest.approx(whole[0]["loss"], rel=1e-4)
         assert set(validation.Tags()["scalars"]) == {
             *terms,
             "miou",
@@ -447,7 +451,7 @@ class TestTensorBoard:
         found = [(point.step, point.value) for point in validation.Scalars("loss")]
         assert [step for step, _ in found] == [12, 24]
         assert [value for _, value in found] == pytest.approx(
-            [row["val_loss"] for row in history]
+            [whole[0]["val_loss"], history[1]["val_loss"]]
         )
         pictures = train.Images("preview")
         assert [picture.step for picture in pictures] == [12, 24]
@@ -491,6 +495,7 @@ class TestCommandLine:
         assert result.exit_code == 0, result.output
         return result.output
 
+    @pytest.mark.long
     def test_more_steps_of_finished_stages(self, runs, tmp_path):
         run = shutil.copytree(runs[0], tmp_path / "run")
         write_synthetic(tmp_path / "data", 4, 2, 0, (64, 64))
