@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 
 # Files of tests are shared out among the cores; a worker takes up to 2 GB.
-PYTEST = $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadscope
+PYTEST = $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test test-all test-long lint format clean
 

@@ -38,6 +38,7 @@ setup(
             "matplotlib>=3.8,<4",
             "scikit-image>=0.24,<1",
             "scikit-learn>=1.5,<2",
+            "tensorboard>=2.20,<3",
         ],
     },
     entry_points={"console_scripts": ["portrait-tf=portrait_tf.cli:main"]},

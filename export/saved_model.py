@@ -20,7 +20,7 @@ _ODD_SIZE = (163, 97)
 
 
 def export_pipeline(pipeline: Pipeline, directory: str | pathlib.Path) -> pathlib.Path:
-    """Exports both networks as the next version under a folder.
+    """Exports all networks as the next version under a folder.
 
     The version is written under a name that no server looks at, loaded again in a
     `tf.compat.v1.Session` as TensorFlow Serving does, run on every signature and

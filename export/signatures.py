@@ -52,7 +52,7 @@ def build_signatures(pipeline: Pipeline) -> dict[str, tuple[Callable, list]]:
     """Each signature's function and what it takes, by the signature's name.
 
     Args:
-        pipeline: Both networks.
+        pipeline: All networks.
     """
 
     def serving_default(image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:

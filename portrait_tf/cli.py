@@ -36,11 +36,17 @@ app.add_typer(evaluate_app, name="evaluate")
 class Stage(enum.StrEnum):
     parsing = "parsing"
     completion = "completion"
+    face = "face"
 
 
 class Split(enum.StrEnum):
     train = "train"
     val = "val"
+
+
+class Checkpoint(enum.StrEnum):
+    last = "last"
+    best = "best"
 
 
 Photo = Annotated[pathlib.Path, typer.Argument(help="A photo, or a folder of photos.")]
@@ -70,6 +76,12 @@ Layout = Annotated[
     typer.Option(help="lip, atr, cihp, folder or shards; found out by itself."),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Everything random follows from it.")]
+Which = Annotated[
+    Checkpoint,
+    typer.Option(
+        "--checkpoint", help="Of a run: its last, or the epoch validated best."
+    ),
+]
 SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="Leave out broken files, and count them.")
 ]
@@ -250,7 +262,7 @@ def _complete_folder(
 @app.command()
 def train(
     stage: Annotated[
-        Stage, typer.Argument(help="Stage 1 is `parsing`, trained first.")
+        Stage, typer.Argument(help="In this order; `face` may be left out.")
     ],
     config: Annotated[pathlib.Path, typer.Option(help="A YAML file of configs/.")],
     data: Data,
@@ -265,7 +277,11 @@ def train(
     ] = None,
     parsing: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Stage 1 of another run, or `bundled`, for stage 2."),
+        typer.Option(help="Stage 1 of another run, or `bundled`, for later stages."),
+    ] = None,
+    completion: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Stage 2 of another run, or `bundled`, for `face`."),
     ] = None,
     skip_broken: SkipBroken = False,
 ) -> None:
@@ -289,7 +305,16 @@ def train(
 
     verbose = "auto" if sys.stderr.isatty() else 2
     try:
-        train_stage(stage.value, settings, training, run, validation, parsing, verbose)
+        train_stage(
+            stage.value,
+            settings,
+            training,
+            run,
+            validation,
+            parsing,
+            verbose,
+            completion,
+        )
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -308,6 +333,7 @@ def evaluate(
         Optional[pathlib.Path],  # noqa: UP045
         typer.Option(help="A trained run, in place of the bundled weights."),
     ] = None,
+    checkpoint: Which = Checkpoint.last,
     json_out: Annotated[
         Optional[pathlib.Path],  # noqa: UP045
         typer.Option("--json", help="Write the numbers to a file, too."),
@@ -337,6 +363,7 @@ def evaluate(
         raise typer.BadParameter("expected the folder of a data set", param_hint="data")
     if sum(map(bool, (run, model, server))) > 1:
         raise PortraitError("expected one of --run, --model and --server")
+    _check_checkpoint(checkpoint, run)
     reader = open_dataset(data, split.value, skip_broken=skip_broken)
     _load_tensorflow()
     from portrait_tf import engines
@@ -347,7 +374,7 @@ def evaluate(
     if run:
         from portrait_tf.pipeline import Pipeline
 
-        engine = engines.PipelineEngine(Pipeline.from_run(run))
+        engine = engines.PipelineEngine(Pipeline.from_run(run, checkpoint))
     else:
         engine = engines.open_engine(server, model)
     with _progress("evaluating") as advance:
@@ -427,6 +454,7 @@ def evaluate_parsing(
     run: Annotated[
         str, typer.Option(metavar="RUN", help="A trained run, or `bundled`.")
     ] = "bundled",
+    checkpoint: Which = Checkpoint.last,
     json_out: Annotated[
         Optional[pathlib.Path],  # noqa: UP045
         typer.Option("--json", help="Write the numbers to a file, too."),
@@ -477,6 +505,7 @@ def evaluate_parsing(
         raise PortraitError(
             f"{run}: expected the folder of a trained run, or 'bundled'"
         )
+    _check_checkpoint(checkpoint, run)
     reader = open_dataset(data, split.value, skip_broken=skip_broken)
     _load_tensorflow()
     from portrait_tf.data.dataset import usable_reader
@@ -484,7 +513,7 @@ def evaluate_parsing(
     from portrait_tf.photos import write_png
 
     reader = usable_reader(reader)
-    structure = _structure(run, flip, scales)
+    structure = _structure(run, checkpoint, flip, scales)
     predict = parsing.predictor(structure)
 
     def keep_mask(task: str, name: str, mask) -> None:  # noqa: ANN001
@@ -507,6 +536,7 @@ def evaluate_parsing(
         "split": split.value,
         "photos": photos,
         "network": run,
+        "checkpoint": checkpoint.value,
         "size": list(structure.size),
         "scales": list(structure.scales),
         "flip": structure.flip,
@@ -523,7 +553,16 @@ def evaluate_parsing(
         _write_report(html_out, report.render_html(scores, examples))
 
 
-def _structure(run: str, flip: bool | None, scales: list[float] | None):  # noqa: ANN202
+def _check_checkpoint(checkpoint: Checkpoint, run: str | pathlib.Path | None) -> None:
+    if checkpoint != Checkpoint.last and run in (None, "bundled"):
+        raise PortraitError(
+            f"expected a trained run for --checkpoint {checkpoint}, received none"
+        )
+
+
+def _structure(  # noqa: ANN202
+    run: str, checkpoint: Checkpoint, flip: bool | None, scales: list[float] | None
+):
     """Stage 1 of a run, or the bundled one, averaged as its config or the user says."""
     from portrait_tf.config import load_config
     from portrait_tf.models.averaging import AveragedParsing
@@ -533,7 +572,7 @@ def _structure(run: str, flip: bool | None, scales: list[float] | None):  # noqa
     if run == "bundled":
         network, config = load_bundled("parsing"), bundled_pipeline_config()
     else:
-        network = load_run_network(run, "parsing")
+        network = load_run_network(run, "parsing", checkpoint)
         config = load_config(pathlib.Path(run) / "config.yaml").pipeline
     return AveragedParsing(
         network,
@@ -552,20 +591,82 @@ def _write_report(path: pathlib.Path, text: str) -> None:
 
 
 @app.command()
+def compare(
+    config: Annotated[pathlib.Path, typer.Option(help="As configs/compare.yaml.")],
+    data: Data,
+    out: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option("-o", "--out", help="The folder of runs and report; resumed."),
+    ] = None,
+    write_inputs: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(
+            metavar="DIR", help="Write what a method from outside is asked, as PNG."
+        ),
+    ] = None,
+    set_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config."),
+    ] = None,
+    skip_broken: SkipBroken = False,
+) -> None:
+    """Train several methods with one budget, and compare them; resumed after a stop."""
+    from portrait_tf.data.open import open_dataset
+    from portrait_tf.evaluation.compare_config import load_plan
+
+    if not out and not write_inputs:
+        raise PortraitError("expected --out or --write-inputs, received neither")
+    plan = load_plan(config, set_)
+    scored = open_dataset(data, plan.compare.split, skip_broken=skip_broken)
+    training = open_dataset(data, "train", skip_broken=skip_broken) if out else None
+    _load_tensorflow()
+    from portrait_tf.data.dataset import usable_reader
+    from portrait_tf.evaluation import compare as comparison
+    from portrait_tf.evaluation import compare_cases
+    from portrait_tf.evaluation.compare_page import print_report
+
+    scored = usable_reader(scored)
+    if write_inputs:
+        count = compare_cases.write_inputs(plan, scored, write_inputs)
+        typer.echo(f"{count} inputs and masks written to {write_inputs}")
+    if not out:
+        return
+    verbose = "auto" if sys.stderr.isatty() else 2
+    try:
+        report = comparison.run_compare(plan, training, scored, out, verbose, _progress)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    print_report(report, _console())
+    typer.echo(f"report: {out / 'report.html'}")
+
+
+@app.command()
 def export(
     run: Annotated[str, typer.Argument(help="A trained run, or `bundled`.")],
     out_dir: Annotated[pathlib.Path, typer.Argument(help="The folder of versions.")],
+    face: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option(
+            "--face/--no-face",
+            help="With the run's face network, in place of its config's word.",
+        ),
+    ] = None,
+    checkpoint: Which = Checkpoint.last,
 ) -> None:
     """Write the next version of the SavedModel that a server runs."""
     if run != "bundled" and not pathlib.Path(run).is_dir():
         raise PortraitError(
             f"{run}: expected the folder of a trained run, or 'bundled'"
         )
+    _check_checkpoint(checkpoint, run)
     _load_tensorflow()
     from export.saved_model import export_pipeline
     from portrait_tf.pipeline import Pipeline
 
-    pipeline = Pipeline.bundled() if run == "bundled" else Pipeline.from_run(run)
+    if run == "bundled":
+        pipeline = Pipeline.bundled(face)
+    else:
+        pipeline = Pipeline.from_run(run, checkpoint, face)
     typer.echo(f"exported to {export_pipeline(pipeline, out_dir)}")
 
 
@@ -577,6 +678,7 @@ def weights(
         Optional[str],  # noqa: UP045
         typer.Option(help="Files are called STAGE_NAME.npz; else the config's name."),
     ] = None,
+    checkpoint: Which = Checkpoint.last,
 ) -> None:
     """Write a run's networks in compact form: float16, without optimizers."""
     from portrait_tf.config import load_config
@@ -587,7 +689,7 @@ def weights(
     from portrait_tf.weights import save_weights
 
     stages = trained_stages(run) or [Stage.parsing.value]
-    networks = {stage: load_run_network(run, stage) for stage in stages}
+    networks = {stage: load_run_network(run, stage, checkpoint) for stage in stages}
     for stage, network in networks.items():
         path = out_dir / f"{stage}_{name or config.name}.npz"
         save_weights(network, path, config.model_dump(mode="json"))

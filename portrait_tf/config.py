@@ -48,6 +48,7 @@ class MaskConfig(Section):
     strokes: float = Field(1.0, ge=0, description="Weight of free-form strokes.")
     body_part: float = Field(1.0, ge=0, description="Weight of dilated label regions.")
     border: float = Field(1.0, ge=0, description="Weight of extrapolation borders.")
+    face: float = Field(0.0, ge=0, description="Weight of holes at the face.")
     rectangle_size: Range = Field((0.2, 0.6), description="Side, of the photo's side.")
     stroke_count: tuple[int, int] = (1, 6)
     stroke_width: Range = Field((0.05, 0.2), description="Of the photo's shorter side.")
@@ -59,10 +60,11 @@ class MaskConfig(Section):
         description="Weights: which side is cut off first.",
     )
     second_border: Fraction = Field(0.2, description="Probability of a second side.")
+    face_size: Range = Field((0.5, 2.0), description="Side, of the face's.")
 
     @pydantic.model_validator(mode="after")
     def _some_kind(self) -> "MaskConfig":
-        kinds = (self.rectangle, self.strokes, self.body_part, self.border)
+        kinds = (self.rectangle, self.strokes, self.body_part, self.border, self.face)
         if not sum(kinds):
             raise ValueError("at least one kind of hole needs a weight above 0")
         return self
@@ -94,6 +96,22 @@ class TrainingConfig(Section):
     validation_photos: int = Field(104, ge=0, description="0: no validation.")
     checkpoint_minutes: float = Field(4, gt=0)
     optimizer: OptimizerConfig = OptimizerConfig()
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Decay of a moving average of the network's weights, such as "
+        "0.999; then it is what is validated, drawn, evaluated and exported.",
+    )
+    mixed_precision: bool = Field(
+        False, description="The trained network computes in bfloat16, its weights stay."
+    )
+    monitor: str | None = Field(
+        None,
+        description="What `best.npz` is best by, a column of `log.csv`; '' for none, "
+        "null for the stage's own: val_miou_hole, val_psnr_hole.",
+    )
+    tensorboard: bool = Field(True, description="Curves and pictures for TensorBoard.")
 
 
 class ParsingNetworkConfig(Section):
@@ -135,16 +153,21 @@ class JPPNetConfig(Section):
 PARSING_NETWORKS = {"compact": ParsingNetworkConfig, "jppnet": JPPNetConfig}
 
 
-def _network_kind(value: object) -> object:
-    if isinstance(value, dict):
-        return value.get("kind", "compact")
-    return getattr(value, "kind", None)
+def _kind_or(default: str) -> pydantic.Discriminator:
+    """Chooses a network's section by its `kind`."""
+
+    def kind(value: object) -> object:
+        if isinstance(value, dict):
+            return value.get("kind", default)
+        return getattr(value, "kind", None)
+
+    return pydantic.Discriminator(kind)
 
 
 AnyParsingNetworkConfig = Annotated[
     Annotated[ParsingNetworkConfig, pydantic.Tag("compact")]
     | Annotated[JPPNetConfig, pydantic.Tag("jppnet")],
-    pydantic.Discriminator(_network_kind),
+    _kind_or("compact"),
 ]
 
 
@@ -205,8 +228,9 @@ class ParsingConfig(Section):
 
 
 class CompletionNetworkConfig(Section):
-    """Size of the stage-2 network."""
+    """Size of the stage-2 network of our own, `CompletionNetwork`."""
 
+    kind: Literal["parsing_guided"] = "parsing_guided"
     widths: tuple[int, int, int] = Field(
         (32, 64, 128), description="Channels at strides 2, 4 and 8."
     )
@@ -217,15 +241,117 @@ class CompletionNetworkConfig(Section):
         "parsing",
         description="What the network adds to: label colours, a membrane, nothing.",
     )
+    parsing: bool = Field(
+        True, description="The network takes the map; false needs another prefill."
+    )
+    convolution: Literal["plain", "gated"] = Field(
+        "plain", description="DeepFill v2's gates take two thirds more arithmetic."
+    )
+    attention: Literal["none", "any", "same_label"] = Field(
+        "none",
+        description="From all positions at stride 8 to the known ones: to any of them, "
+        "or to those of the same label.",
+    )
+    noise: int = Field(
+        0, ge=0, description="Channels of noise at the input, in training alone."
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _map_is_there(self) -> "CompletionNetworkConfig":
+        for name, value in (("prefill", "parsing"), ("attention", "same_label")):
+            if not self.parsing and getattr(self, name) == value:
+                raise ValueError(
+                    f"{name} {value} needs the map, so it does not go with parsing "
+                    f"false; choose another {name}"
+                )
+        return self
+
+
+class PartialConvolutionConfig(Section):
+    """A peer: the U-Net of partial convolutions (arXiv 1804.07723)."""
+
+    kind: Literal["partial_convolution"]
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (64, 128, 256, 512, 512, 512, 512, 512),
+        min_length=1,
+        description="Channels at strides 2, 4, 8...; as many as the size can be halved "
+        "are used.",
+    )
+    normalisation: Literal["batch", "group"] = Field(
+        "batch", description="The paper's, or one that does not depend on the batch."
+    )
+
+
+class ContextualAttentionConfig(Section):
+    """A peer: two stages of gated convolutions with attention (DeepFill v2)."""
+
+    kind: Literal["contextual_attention"]
+    width: int = Field(
+        24, ge=2, description="Channels at full size; the paper's 48 before gating."
+    )
+    scale: float = Field(10.0, gt=0, description="Of the softmax of the attention.")
+    fuse: bool = Field(True, description="Attention is propagated to neighbours.")
+
+
+class GlcConfig(Section):
+    """A peer: *Globally and Locally Consistent Image Completion* (2017)."""
+
+    kind: Literal["glc"]
+    width_divisor: int = Field(1, ge=1, le=32, description="Of all channels.")
+    normalisation: Literal["batch", "group"] = Field(
+        "batch", description="The paper's, or one that does not depend on the batch."
+    )
+
+
+# What `completion.network.kind` chooses among; a file without it means the first.
+COMPLETION_NETWORKS = {
+    "parsing_guided": CompletionNetworkConfig,
+    "partial_convolution": PartialConvolutionConfig,
+    "contextual_attention": ContextualAttentionConfig,
+    "glc": GlcConfig,
+}
+
+AnyCompletionNetworkConfig = Annotated[
+    Annotated[CompletionNetworkConfig, pydantic.Tag("parsing_guided")]
+    | Annotated[PartialConvolutionConfig, pydantic.Tag("partial_convolution")]
+    | Annotated[ContextualAttentionConfig, pydantic.Tag("contextual_attention")]
+    | Annotated[GlcConfig, pydantic.Tag("glc")],
+    _kind_or("parsing_guided"),
+]
+
+_NETWORKS = {**PARSING_NETWORKS, **COMPLETION_NETWORKS}
 
 
 class DiscriminatorConfig(Section):
-    """Both critics: spectral normalisation, conditioned on the parsing map."""
+    """Both critics, and what they and the network play for."""
 
     widths: tuple[int, ...] = (32, 64, 96, 128)
     local_size: tuple[int, int] = Field(
         (64, 64), description="Height and width of the local critic's crop."
     )
+    local_crops: int = Field(
+        0,
+        ge=0,
+        description="0: one crop around all holes. More: as many crops of `local_size` "
+        "pixels, each about a random pixel of the hole.",
+    )
+    conditioned: bool = Field(True, description="The critics see the parsing map.")
+    spectral_normalisation: bool = True
+    loss: Literal["hinge", "least_squares", "wgan_gp"] = "hinge"
+    gradient_penalty: float = Field(10.0, ge=0, description="Weight, of wgan_gp.")
+    r1: float = Field(0.0, ge=0, description="Weight of R1, with any loss.")
+    r1_interval: int = Field(
+        16, ge=1, description="R1 is taken every so many steps, and weighs as many."
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _one_bound(self) -> "DiscriminatorConfig":
+        if self.loss == "wgan_gp" and self.spectral_normalisation:
+            raise ValueError(
+                "loss wgan_gp bounds the critics by its gradient penalty: expected "
+                "spectral_normalisation false, received true"
+            )
+        return self
 
 
 class PerceptualConfig(Section):
@@ -246,13 +372,41 @@ class PerceptualConfig(Section):
 
 
 class CompletionLossConfig(Section):
-    """Loss weights of stage 2: the paper's are not known to us, ours are these."""
+    """Loss weights of stage 2: the paper's are not known to us, ours are these.
+
+    What weighs 0 is not computed. With both adversarial weights 0 there are no critics.
+    """
 
     hole: float = Field(6.0, ge=0, description="L1 inside the hole.")
     known: float = Field(1.0, ge=0, description="L1 outside the hole.")
+    coarse: float = Field(
+        1.0,
+        ge=0,
+        description="Both L1, of the first answer of a network that has two stages.",
+    )
     perceptual: float = Field(0.1, ge=0)
+    style: float = Field(0.0, ge=0, description="Gram matrices of the same features.")
+    total_variation: float = Field(0.0, ge=0, description="Of the hole and its seam.")
+    label_colour: float = Field(
+        0.0, ge=0, description="Mean colour of a label, hidden against seen."
+    )
     adversarial: float = Field(0.02, ge=0, description="Global critic.")
     adversarial_local: float = Field(0.02, ge=0)
+    feature_matching: float = Field(0.0, ge=0, description="Of all critics there are.")
+
+    @pydantic.model_validator(mode="after")
+    def _terms_fit(self) -> "CompletionLossConfig":
+        if not (self.hole or self.known or self.perceptual or self.style):
+            raise ValueError(
+                "at least one of hole, known, perceptual and style needs a weight "
+                "above 0"
+            )
+        if self.feature_matching and not (self.adversarial or self.adversarial_local):
+            raise ValueError(
+                "feature_matching needs a critic: expected adversarial or "
+                "adversarial_local above 0"
+            )
+        return self
 
 
 class CompletionScheduleConfig(Section):
@@ -263,7 +417,7 @@ class CompletionScheduleConfig(Section):
 
 
 class CompletionConfig(Section):
-    network: CompletionNetworkConfig = CompletionNetworkConfig()
+    network: AnyCompletionNetworkConfig = CompletionNetworkConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     perceptual: PerceptualConfig = PerceptualConfig()
     loss: CompletionLossConfig = CompletionLossConfig()
@@ -277,8 +431,72 @@ class CompletionConfig(Section):
     )
 
 
+class FaceNetworkConfig(Section):
+    """Size of the face network, and the box that it works on."""
+
+    size: tuple[int, int] = Field(
+        (64, 64), description="Height and width of the crop; multiples of 8."
+    )
+    widths: tuple[int, int, int] = Field(
+        (32, 64, 96), description="Channels at strides 2, 4 and 8."
+    )
+    blocks: int = Field(4, ge=0, description="Residual blocks at stride 8.")
+    context: float = Field(
+        0.3, ge=0, description="Around the face, on each side, as a part of it."
+    )
+    feather: float = Field(
+        0.1, ge=0, le=0.5, description="Soft border of the box, as a part of its side."
+    )
+
+    @pydantic.field_validator("size")
+    @classmethod
+    def _multiples(cls, size: tuple[int, int]) -> tuple[int, int]:
+        if any(side < 8 or side % 8 for side in size):
+            raise ValueError(f"height and width must be multiples of 8, got {size}")
+        return size
+
+
+class FaceDiscriminatorConfig(Section):
+    """The critic of the crop: that of stage 2, of the crop's size."""
+
+    widths: tuple[int, ...] = (32, 64, 96)
+
+
+class FaceLossConfig(Section):
+    """Loss weights of the face network, in the crop; our choice."""
+
+    hole: float = Field(6.0, ge=0, description="L1 inside the hole.")
+    perceptual: float = Field(
+        0.2, ge=0, description="With network, weights and layers of completion."
+    )
+    adversarial: float = Field(0.02, ge=0, description="0: no critic.")
+
+
+class FaceConfig(Section):
+    """Face refinement, the third stage; stages 1 and 2 are frozen meanwhile."""
+
+    network: FaceNetworkConfig = FaceNetworkConfig()
+    discriminator: FaceDiscriminatorConfig = FaceDiscriminatorConfig()
+    loss: FaceLossConfig = FaceLossConfig()
+    schedule: CompletionScheduleConfig = CompletionScheduleConfig()
+    training: TrainingConfig = TrainingConfig()
+    discriminator_optimizer: OptimizerConfig = OptimizerConfig(
+        learning_rate=4e-4, beta_1=0.5, warmup_steps=0
+    )
+    masks: MaskConfig = Field(
+        MaskConfig(
+            rectangle=0.25, strokes=0.5, body_part=0.25, border=0.5, face=2.5,
+            border_sides={"top": 2.0, "left": 1.0, "right": 1.0, "bottom": 1.0},
+        ),
+        description="In place of `masks`: most of these holes are at the face.",
+    )  # fmt: skip
+    predicted_parsing: Fraction = Field(
+        0.5, description="Part of the samples fed with stage 1's map, not the truth."
+    )
+
+
 class PipelineConfig(Section):
-    """How both stages are run once they are trained; no key here changes a weight."""
+    """How the stages are run once they are trained; no key here changes a weight."""
 
     flip: bool = Field(
         False, description="Average stage 1 with its answer to the mirrored photo."
@@ -288,10 +506,11 @@ class PipelineConfig(Section):
         min_length=1,
         description="Average stage 1 over these scales; JPPNet: 1, 0.75 and 1.25.",
     )
+    face: bool = Field(True, description="Refine faces, if the run has learned to.")
 
 
 class Config(Section):
-    """One experiment: both stages, their data and their holes."""
+    """One experiment: its stages, their data and their holes."""
 
     name: str = "unnamed"
     seed: int = Field(0, ge=0)
@@ -302,6 +521,7 @@ class Config(Section):
     masks: MaskConfig = MaskConfig()
     parsing: ParsingConfig = ParsingConfig()
     completion: CompletionConfig = CompletionConfig()
+    face: FaceConfig = FaceConfig()
     pipeline: PipelineConfig = PipelineConfig()
 
     @pydantic.field_validator("size")
@@ -316,15 +536,15 @@ def _valid_keys(model: type[Section], location: tuple) -> list[str]:
     for part in location[:-1]:
         field = getattr(model, "model_fields", {}).get(part)
         # The kind of a network is a part of the location, though not of the key.
-        model = field.annotation if field else PARSING_NETWORKS.get(part)
+        model = field.annotation if field else _NETWORKS.get(part)
     return list(getattr(model, "model_fields", {}))
 
 
 def _explain(model: type[Section], error: dict) -> str:
     location = error["loc"]
-    key = ".".join(str(part) for part in location if part not in PARSING_NETWORKS)
+    key = ".".join(str(part) for part in location if part not in _NETWORKS)
     if error["type"] == "union_tag_invalid":
-        kinds = ", ".join(PARSING_NETWORKS)
+        kinds = error["ctx"]["expected_tags"].replace("'", "")
         kind = error["input"]["kind"]
         return f"'{key}.kind': expected one of {kinds} (received {kind!r})"
     if error["type"] == "extra_forbidden":

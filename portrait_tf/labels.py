@@ -30,6 +30,10 @@ LABELS = (
 )
 NUM_LABELS = len(LABELS)
 
+FACE_LABELS = (LABELS.index("Face"), LABELS.index("Sunglasses"))
+HAIR_LABELS = (LABELS.index("Hair"), LABELS.index("Hat"))
+"""With `FACE_LABELS`, the head."""
+
 VOID_LABEL = 255
 """Pixels of this value have no label: they count in no loss and in no score."""
 

@@ -12,13 +12,15 @@ import numpy as np
 
 from portrait_tf.config import MaskConfig
 from portrait_tf.errors import PortraitError
-from portrait_tf.labels import VOID_LABEL
+from portrait_tf.labels import FACE_LABELS, VOID_LABEL
 
 HOLE = 255
 MAX_HOLE_FRACTION = 0.85
 """Random masks leave at least the rest of the photo known."""
 
 EVALUATION_TASKS = ("square", "strokes", "lower_third", "right_quarter")
+FACE_TASK = "face"
+"""A task of its own, for face refinement: no table has it beside the four."""
 
 _BODY_PAIRS = {14: 15, 15: 14, 16: 17, 17: 16, 18: 19, 19: 18}
 _ATTEMPTS = 20
@@ -151,6 +153,65 @@ def body_part_mask(
     return np.where(distance <= radius, np.uint8(HOLE), np.uint8(0))
 
 
+def face_extent(parsing: np.ndarray | None) -> tuple[float, ...] | None:
+    """Where the face is: its middle row and column, its height and width.
+
+    Between quantiles, so that stray pixels of a ragged label map do not count.
+
+    Args:
+        parsing: LIP labels `[H, W]`, or None.
+
+    Returns:
+        In pixels; None where there is no face.
+    """
+    if parsing is None:
+        return None
+    places = np.nonzero(np.isin(parsing, FACE_LABELS))
+    if not len(places[0]):
+        return None
+    # A part of the pixels is left out on both sides, and made up for.
+    low, high = np.quantile(np.stack(places), (0.05, 0.95), axis=1)
+    return (*((low + high) / 2), *np.maximum((high - low) / 0.9, 1.0))
+
+
+def face_mask(
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    parsing: np.ndarray | None,
+    side: tuple[float, float] = (0.5, 2.0),
+) -> np.ndarray:
+    """Hides the face or a part of it, and what is around: a rectangle or an ellipse.
+
+    Its middle is within the middle half of the face.
+
+    Args:
+        rng: Source of randomness.
+        size: Height and width.
+        parsing: LIP labels `[H, W]`. None, or a map without a face, gives a rectangle
+            somewhere.
+        side: Smallest and largest side, as parts of the face's.
+
+    Returns:
+        `uint8` `[H, W]`, 255 in the hole.
+    """
+    extent = face_extent(parsing)
+    if extent is None:
+        return rectangle_mask(rng, size)
+    middle, face = np.array(extent[:2]), np.array(extent[2:])
+    middle = middle + rng.uniform(-0.25, 0.25, 2) * face
+    half = np.maximum(rng.uniform(*side, 2) * face / 2, 1.0)
+    distance = [
+        np.abs(np.arange(length) - centre) / radius
+        for length, centre, radius in zip(size, middle, half, strict=True)
+    ]
+    rows, columns = distance[0][:, None], distance[1][None]
+    if rng.random() < 0.5:
+        hole = (rows <= 1) & (columns <= 1)
+    else:
+        hole = rows**2 + columns**2 <= 1
+    return np.where(hole, np.uint8(HOLE), np.uint8(0))
+
+
 def border_mask(
     size: tuple[int, int],
     top: float = 0,
@@ -234,10 +295,16 @@ def random_mask(
     if size[0] * size[1] < 2:
         raise PortraitError(f"a photo of {size[0]}x{size[1]} has no room for a hole")
     weights = np.array(
-        [config.rectangle, config.strokes, config.body_part, config.border]
+        [
+            config.rectangle,
+            config.strokes,
+            config.body_part,
+            config.border,
+            config.face,
+        ]
     )
     for _ in range(_ATTEMPTS):
-        kind = int(rng.choice(4, p=weights / weights.sum()))
+        kind = int(rng.choice(len(weights), p=weights / weights.sum()))
         if kind == 0:
             mask = rectangle_mask(rng, size, config.rectangle_size)
         elif kind == 1:
@@ -251,8 +318,10 @@ def random_mask(
         elif kind == 2:
             dilation = rng.uniform(*config.body_part_dilation)
             mask = body_part_mask(rng, size, parsing, dilation)
-        else:
+        elif kind == 3:
             mask = random_border_mask(rng, size, config)
+        else:
+            mask = face_mask(rng, size, parsing, config.face_size)
         hole = np.count_nonzero(mask)
         if 0 < hole <= MAX_HOLE_FRACTION * mask.size:
             return mask
@@ -286,6 +355,25 @@ def _square_on_person(
     return mask
 
 
+def _square_on_face(
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    joints: np.ndarray | None,
+    parsing: np.ndarray | None,
+) -> np.ndarray:
+    extent = face_extent(parsing)
+    if extent is None:
+        return _square_on_person(rng, size, joints, parsing)
+    side = max(1, min(round(1.2 * max(extent[2:])), *size))
+    top, left = (
+        int(np.clip(round(middle - side / 2), 0, length - side))
+        for middle, length in zip(extent[:2], size, strict=True)
+    )
+    mask = np.zeros(size, np.uint8)
+    mask[top : top + side, left : left + side] = HOLE
+    return mask
+
+
 def _wide_strokes(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     smallest, largest = (part * size[0] * size[1] for part in (0.2, 0.3))
     mask = np.zeros(size, np.uint8)
@@ -312,9 +400,11 @@ def evaluation_mask(
       lie wholly in the photo (compare PBHC's squares, CVPR 2021).
     * `strokes`: wide free-form strokes that cover 20 to 30 % of the photo.
     * `lower_third` and `right_quarter`: extrapolation past the border.
+    * `face` (`FACE_TASK`): a square somewhat larger than the face, over it; as
+      `square` where there is no face.
 
     Args:
-        task: One of `EVALUATION_TASKS`.
+        task: One of `EVALUATION_TASKS`, or `FACE_TASK`.
         seed: An integer or several, as `numpy.random.default_rng` takes them.
         size: Height and width.
         joints: `[16, 3]` of x, y in pixels and a weight, 0 where the joint is not
@@ -337,10 +427,12 @@ def evaluation_mask(
         mask = border_mask(size, bottom=1 / 3)
     elif task == "right_quarter":
         mask = border_mask(size, right=1 / 4)
+    elif task == FACE_TASK:
+        mask = _square_on_face(rng, size, joints, parsing)
     else:
         raise PortraitError(
             f"'{task}' is no evaluation task; expected one of "
-            f"{', '.join(EVALUATION_TASKS)}"
+            f"{', '.join((*EVALUATION_TASKS, FACE_TASK))}"
         )
     return mask
 

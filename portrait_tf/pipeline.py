@@ -1,4 +1,4 @@
-"""Both stages and the compositing as one callable.
+"""The stages and the compositing as one callable.
 
 Training previews, evaluation, the command line and the export all go through here.
 
@@ -17,10 +17,12 @@ import tensorflow as tf
 from portrait_tf.errors import PortraitError
 from portrait_tf.metrics import heatmap_peaks
 from portrait_tf.models.averaging import AveragedParsing
+from portrait_tf.models.completion import completion_inputs
+from portrait_tf.models.face import FaceNetwork, refine_faces
 
 
 class Pipeline:
-    """The chain of stage 1 and stage 2.
+    """The chain of stage 1, stage 2 and, if there is one, the face network.
 
     Args:
         parsing_network: Stage 1.
@@ -28,6 +30,8 @@ class Pipeline:
         flip: Whether stage 1 is asked about the mirrored photo, too, and both answers
             are averaged.
         scales: Of the working size, at which stage 1 is asked; averaged likewise.
+        face_network: Stage 3; it works on crops, so it fits any working size. It runs
+            on every photo, with a face or without.
 
     Raises:
         PortraitError: The networks have different working sizes; a scale that is not
@@ -48,6 +52,7 @@ class Pipeline:
         completion_network: keras.Model,
         flip: bool = False,
         scales: tuple[float, ...] = (1.0,),
+        face_network: FaceNetwork | None = None,
     ) -> None:
         if parsing_network.size != completion_network.size:
             raise PortraitError(
@@ -56,46 +61,84 @@ class Pipeline:
             )
         self.parsing_network = parsing_network
         self.completion_network = completion_network
+        self.face_network = face_network
         self.structure = AveragedParsing(parsing_network, flip, scales)
         self.size = tuple(completion_network.size)
 
     @classmethod
-    def bundled(cls) -> "Pipeline":
-        """With the weights that come in the package, and their config's `pipeline`."""
-        from portrait_tf.weights import bundled_pipeline_config, load_bundled
+    def bundled(cls, face: bool | None = None) -> "Pipeline":
+        """With the weights that come in the package, and their config's `pipeline`.
 
+        Args:
+            face: Whether faces are refined, in place of that config's word.
+
+        Raises:
+            PortraitError: Faces are asked for, and no face network is bundled.
+        """
+        from portrait_tf.weights import (
+            bundled_pipeline_config,
+            is_bundled,
+            load_bundled,
+        )
+
+        settings = dict(bundled_pipeline_config())
+        configured = settings.pop("face")
+        wanted = configured if face is None else face
+        if face and not is_bundled("face"):
+            raise PortraitError(
+                "the package has no weights of the face network: leave out --face"
+            )
         return cls(
             load_bundled("parsing"),
             load_bundled("completion"),
-            **dict(bundled_pipeline_config()),
+            **settings,
+            face_network=(
+                load_bundled("face") if wanted and is_bundled("face") else None
+            ),
         )
 
     @classmethod
-    def from_run(cls, run: str | pathlib.Path) -> "Pipeline":
-        """With the last checkpoints of a trained run, and its config's `pipeline`.
+    def from_run(
+        cls, run: str | pathlib.Path, which: str = "last", face: bool | None = None
+    ) -> "Pipeline":
+        """With the networks of a trained run, and its config's `pipeline`.
+
+        Args:
+            run: Its folder. A face network is taken if the run has one.
+            which: `last` or `best`, as `load_run_network` has it.
+            face: Whether faces are refined, in place of the config's word.
 
         Raises:
             PortraitError: A stage is not trained yet, or its file does not fit.
         """
         from portrait_tf.config import load_config
-        from portrait_tf.training.run import load_run_network
+        from portrait_tf.training.run import load_run_network, trained_stages
 
+        networks = [
+            load_run_network(run, stage, which) for stage in ("parsing", "completion")
+        ]
+        settings = dict(load_config(pathlib.Path(run) / "config.yaml").pipeline)
+        configured = settings.pop("face")
+        wanted = configured if face is None else face
+        if not face and "face" not in trained_stages(run):
+            wanted = False
         return cls(
-            load_run_network(run, "parsing"),
-            load_run_network(run, "completion"),
-            **dict(load_config(pathlib.Path(run) / "config.yaml").pipeline),
+            *networks,
+            **settings,
+            face_network=load_run_network(run, "face", which) if wanted else None,
         )
 
     @property
     def keras_models(self) -> list[keras.Model]:
         """Every network with weights of its own: what an export has to track."""
         networks = [*self.structure.networks, self.completion_network]
+        networks += [self.face_network] if self.face_network is not None else []
         return list(dict.fromkeys([self.parsing_network, *networks]))
 
     def networks(
         self, image: tf.Tensor, mask: tf.Tensor, parsing: tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:
-        """Both stages at the working size.
+        """All stages at the working size.
 
         Args:
             image: `float32` `[B, h, w, 3]` in [-1, 1]; the hole is not read.
@@ -106,7 +149,9 @@ class Pipeline:
             `completed` `[B, h, w, 3]` in [-1, 1], known pixels as they were;
             `parsing` `[B, h, w, 20]` probabilities;
             `logits` `[B, h, w, 20]`; `pose` `[B, h/4, w/4, 16]` heatmaps (h/8, w/8 of
-            a `JPPNet`), if stage 1 predicts them.
+            a `JPPNet`), if stage 1 predicts them. With a face network also
+            `unrefined` `[B, h, w, 3]`, what `completed` was before it, and
+            `face_boxes` `[B, 4]` and `face_found` `[B]` of `refine_faces`.
         """
         image, mask = tf.convert_to_tensor(image), tf.convert_to_tensor(mask)
         masked = image * (1.0 - mask)
@@ -114,7 +159,8 @@ class Pipeline:
         if parsing is None:
             parsing = structure["parsing"]
         painted = self.completion_network(
-            {"image": masked, "parsing": parsing, "mask": mask}, training=False
+            completion_inputs(self.completion_network, masked, parsing, mask),
+            training=False,
         )["painted"]
         completed = masked + tf.clip_by_value(painted, -1.0, 1.0) * mask
         result = {
@@ -124,6 +170,9 @@ class Pipeline:
         }
         if self.parsing_network.pose:
             result["pose"] = structure["pose"]
+        if self.face_network is not None:
+            result["unrefined"] = completed
+            result |= refine_faces(self.face_network, completed, parsing, mask)
         return result
 
     def place(self, image: tf.Tensor) -> tuple:

@@ -35,12 +35,20 @@ def save_arrays(
         meta: Anything JSON can hold.
         dtype: Floating-point arrays are stored so (`float16` for weights that are to
             be small); None keeps theirs.
+
+    Raises:
+        PortraitError: A number is not finite; nothing is written.
     """
     arrays = {
         f"{group}/{name}": _to_numpy(variable, dtype)
         for group, variables in groups.items()
         for name, variable in _named(variables).items()
     }
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise PortraitError(
+                f"{path} is not written: expected finite numbers, {name!r} has others"
+            )
     text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     buffer = io.BytesIO()
     save = np.savez_compressed if dtype else np.savez

@@ -11,6 +11,7 @@ from tiny import TINY
 
 from portrait_tf.config import Config, parse_config
 from portrait_tf.data.synthetic import synthetic_portrait
+from portrait_tf.labels import LABELS
 
 
 @pytest.fixture
@@ -24,18 +25,33 @@ def portraits() -> list:
     return [synthetic_portrait(seed, (64, 64)) for seed in (0, 1, 2, 3)]
 
 
-@pytest.fixture(scope="session")
-def tiny_pipeline():
-    """Both networks with random weights, so that every pixel of a hole is painted."""
-    from portrait_tf.pipeline import Pipeline
+def _random_networks(*stages: str) -> list:
     from portrait_tf.training.run import build_network
 
     keras.utils.set_random_seed(0)
-    config = parse_config(TINY)
-    networks = [build_network(stage, config) for stage in ("parsing", "completion")]
+    networks = [build_network(stage, parse_config(TINY)) for stage in stages]
     rng = np.random.default_rng(0)
     for network in networks:
         network.set_weights(
             [w + rng.normal(0, 0.05, w.shape) for w in network.get_weights()]
         )
-    return Pipeline(*networks)
+    return networks
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline():
+    """Both networks with random weights, so that every pixel of a hole is painted."""
+    from portrait_tf.pipeline import Pipeline
+
+    return Pipeline(*_random_networks("parsing", "completion"))
+
+
+@pytest.fixture(scope="session")
+def tiny_face_pipeline():
+    """With a face network, and a stage 1 that takes everything for a face."""
+    from portrait_tf.pipeline import Pipeline
+
+    *networks, face = _random_networks("parsing", "completion", "face")
+    kernel, bias = networks[0].get_layer("parsing_difference").weights
+    bias.assign(bias + 20.0 * (np.arange(bias.shape[0]) % 20 == LABELS.index("Face")))
+    return Pipeline(*networks, face_network=face)

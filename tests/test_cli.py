@@ -69,6 +69,8 @@ def test_help_and_mistakes_do_not_load_tensorflow(tmp_path):
         (["evaluate", "parsing", "--data", "none"], 2),
         (["evaluate", "parsing", "--data", "none", "--scales", "1", "9"], 2),
         (["complete", "none.png", "--mask", "m.png", "-o", "out.png"], 2),
+        (["compare", "--help"], 0),
+        (["compare", "--config", "none.yaml", "--data", "d", "--out", "o"], 2),
         (["no-such-command"], 2),
         (["train", "stage3", "--config", "c", "--data", "d", "--run", "r"], 2),
     ):

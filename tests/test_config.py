@@ -11,7 +11,12 @@ from portrait_tf.config import (
 )
 from portrait_tf.errors import PortraitError
 
-CONFIGS = sorted(pathlib.Path(__file__).parent.parent.glob("configs/**/*.yaml"))
+# compare.yaml has a schema of its own, and its test with that.
+CONFIGS = sorted(
+    path
+    for path in pathlib.Path(__file__).parent.parent.glob("configs/**/*.yaml")
+    if path.stem != "compare"
+)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -44,6 +49,23 @@ def test_there_are_configs():
             "'parsing.network.kind': expected one of compact, jppnet (received 'jpp')",
         ),
         (
+            {"completion": {"network": {"widhts": [1, 2, 3]}}},
+            "unknown key 'completion.network.widhts'; did you mean 'widths'?",
+        ),
+        (
+            {"completion": {"network": {"kind": "glc", "widths": [1, 2, 3]}}},
+            "unknown key 'completion.network.widths'; did you mean 'width_divisor'?",
+        ),
+        (
+            {"completion": {"network": {"kind": "jppnet"}}},
+            "'completion.network.kind': expected one of parsing_guided, "
+            "partial_convolution, contextual_attention, glc (received 'jppnet')",
+        ),
+        (
+            {"completion": {"network": {"kind": "partial_convolution", "widths": []}}},
+            "'completion.network.widths': ",
+        ),
+        (
             {"parsing": {"scales": [1.0, 0.5]}},
             "need network.kind jppnet; compact works at one size",
         ),
@@ -57,6 +79,26 @@ def test_there_are_configs():
                 )
             },
             "at least one kind of hole needs a weight above 0",
+        ),
+        (
+            {"completion": {"discriminator": {"loss": "wgan_gp"}}},
+            "expected spectral_normalisation false, received true",
+        ),
+        (
+            {
+                "completion": {
+                    "loss": {
+                        "adversarial": 0,
+                        "adversarial_local": 0,
+                        "feature_matching": 1,
+                    }
+                }
+            },
+            "feature_matching needs a critic",
+        ),
+        (
+            {"completion": {"loss": {"hole": 0, "known": 0, "perceptual": 0}}},
+            "at least one of hole, known, perceptual and style",
         ),
         (["size"], "expected keys and values, received list"),
     ],
@@ -116,3 +158,18 @@ def test_a_change_of_kind_leaves_the_other_kind_behind(tmp_path):
     assert load_config(path) == other
     same = with_changes(Config(), ["parsing.network.rounds=1"])
     assert with_changes(same, ["parsing.network.kind=compact"]) == same
+
+
+def test_a_completion_network_without_kind_is_ours(tmp_path):
+    """As in the configs of runs that are older than the kinds."""
+    values = Config().model_dump(mode="json")
+    assert values["completion"]["network"].pop("kind") == "parsing_guided"
+    assert parse_config(values) == Config()
+    other = with_changes(parse_config(values), ["completion.network.kind=glc"])
+    assert other.completion.network.model_dump() == {
+        "kind": "glc",
+        "width_divisor": 1,
+        "normalisation": "batch",
+    }
+    save_config(other, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == other

@@ -13,6 +13,7 @@ from export.saved_model import export_pipeline, run_signature
 from portrait_tf.engines import SavedModelEngine
 from portrait_tf.errors import PortraitError
 from portrait_tf.photos import encode_png
+from portrait_tf.pipeline import Pipeline
 from serving.client import PortraitClient, ServerError
 
 
@@ -163,6 +164,22 @@ def test_in_process_engine_takes_the_highest_version(models, tiny_pipeline, tmp_
     assert completed.shape == photo.shape and parsing.shape == mask.shape
     with pytest.raises(PortraitError, match="holds no exported model"):
         SavedModelEngine(tmp_path)
+
+
+@pytest.mark.long
+def test_with_a_face_network_it_is_published(tiny_face_pipeline, tmp_path):
+    """`export_pipeline` compares every signature; here the faces make a difference."""
+    inputs = saved_model.example_inputs(tiny_face_pipeline.size)["serving_default"]
+    plain = Pipeline(
+        tiny_face_pipeline.parsing_network, tiny_face_pipeline.completion_network
+    )
+    with_face, without = (
+        pipeline(inputs["image"], inputs["mask"])["completed"].numpy().astype(int)
+        for pipeline in (tiny_face_pipeline, plain)
+    )
+    assert np.abs(with_face - without).max() > 10
+    folder = export_pipeline(tiny_face_pipeline, tmp_path / "models")
+    assert (folder / "saved_model.pb").is_file()
 
 
 def test_a_wrong_export_is_not_published(tiny_pipeline, tmp_path, monkeypatch):

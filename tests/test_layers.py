@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from portrait_tf.compat import ops
 from portrait_tf.layers import (
@@ -10,6 +11,7 @@ from portrait_tf.layers import (
     Upsample,
     crop_and_resize,
     hole_boxes,
+    random_hole_boxes,
 )
 
 
@@ -151,6 +153,44 @@ class TestHoleBoxes:
         assert self.box((0, 0), (0, 0)) == [0, 0, 40, 20]
 
 
+class TestRandomHoleBoxes:
+    def test_each_is_about_the_pixel_of_the_hole_that_was_drawn(self):
+        mask = np.zeros((1, 40, 20, 1), np.float32)
+        mask[0, 10, 5:7] = mask[0, 30, 12:14] = 1
+        chance = np.array([[0, 0.24, 0.25, 0.5, 0.99]], np.float32)
+        boxes = np.array(random_hole_boxes(mask, chance, (8, 6)))[0]
+        # Quarters of the chance for (10, 5), (10, 6), (30, 12), (30, 13).
+        centres = np.array([(10, 5), (10, 5), (10, 6), (30, 12), (30, 13)])
+        np.testing.assert_array_equal(boxes[:, :2], centres - (4, 3))
+        np.testing.assert_array_equal(boxes[:, 2:], centres + (4, 3))
+
+    def test_holes_far_apart_are_both_seen_as_often_as_they_are_large(self):
+        mask = np.zeros((1, 64, 64, 1), np.float32)
+        mask[0, :4, :4] = mask[0, 56:64, 56:60] = 1
+        chance = np.random.default_rng(0).uniform(size=(1, 600)).astype(np.float32)
+        boxes = random_hole_boxes(mask, chance, (16, 16))
+        crops = np.array(crop_and_resize(mask, boxes, (16, 16)))
+        assert crops.max((1, 2, 3)).min() == 1
+        first = np.array(boxes)[0, :, 0] < 32
+        assert first.mean() == pytest.approx(16 / 48, abs=0.06)
+
+    def test_boxes_stay_in_the_photo_at_its_borders(self):
+        mask = np.zeros((2, 10, 12, 1), np.float32)
+        mask[0, 0, 11] = mask[1, 9, 0] = 1
+        chance = np.full((2, 1), 0.5, np.float32)
+        boxes = np.array(random_hole_boxes(mask, chance, (4, 6)))[:, 0]
+        np.testing.assert_array_equal(boxes, [(0, 6, 4, 12), (6, 0, 10, 6)])
+        # Larger than the photo: the photo.
+        boxes = np.array(random_hole_boxes(mask, chance, (64, 8)))[:, 0]
+        np.testing.assert_array_equal(boxes, [(0, 4, 10, 12), (0, 0, 10, 8)])
+
+    def test_without_a_hole_it_may_be_anywhere(self):
+        mask = np.zeros((1, 10, 12, 1), np.float32)
+        chance = np.array([[0, 0.5, 0.999]], np.float32)
+        boxes = np.array(random_hole_boxes(mask, chance, (2, 2)))[0]
+        assert boxes[:, 0].tolist() == [0, 4, 8]
+
+
 class TestCropAndResize:
     def test_a_box_at_its_own_size_is_a_slice(self):
         rng = np.random.default_rng(1)
@@ -173,3 +213,38 @@ class TestCropAndResize:
         images[:, 5, 9] = 1
         boxes = np.array([[0, 0, 16, 16]], np.float32)
         assert float(ops.sum(crop_and_resize(images, boxes, (4, 4)))) > 0.01
+
+    def test_several_boxes_a_sample(self):
+        images = np.random.default_rng(2).uniform(size=(2, 12, 10, 3)).astype("f")
+        boxes = np.array(
+            [[[0, 0, 6, 4], [2, 3, 8, 7]], [[6, 6, 12, 10], [1, 0, 7, 4]]], np.float32
+        )
+        crops = np.array(crop_and_resize(images, boxes, (6, 4)))
+        np.testing.assert_allclose(crops[0], images[0, :6, :4], atol=1e-6)
+        np.testing.assert_allclose(crops[1], images[0, 2:8, 3:7], atol=1e-6)
+        np.testing.assert_allclose(crops[2], images[1, 6:, 6:], atol=1e-6)
+        for index in (0, 1):
+            one = crop_and_resize(images, boxes[:, index], (6, 4))
+            np.testing.assert_allclose(crops[index::2], np.array(one), atol=1e-6)
+
+    @pytest.mark.parametrize("several", [False, True])
+    def test_gradients_reach_the_pixels_in_the_boxes_alone(self, several):
+        mask = np.zeros((1, 32, 32, 1), np.float32)
+        mask[0, 0:3, 0:3] = mask[0, 26:29, 14:17] = 1
+        if several:
+            chance = tf.constant([[0.1, 0.9]])
+            boxes = random_hole_boxes(tf.constant(mask), chance, (8, 8))
+        else:
+            boxes = hole_boxes(tf.constant(mask))
+
+        @tf.function
+        def gradient(images):
+            with tf.GradientTape() as tape:
+                tape.watch(images)
+                total = tf.reduce_sum(crop_and_resize(images, boxes, (8, 8)))
+            return tape.gradient(total, images)
+
+        found = np.array(gradient(tf.random.stateless_normal((1, 32, 32, 1), (0, 1))))
+        assert (found[mask > 0] > 0).all()
+        between = found[0, 12:20, :, 0]
+        assert not between.any() if several else between.any()

@@ -5,11 +5,14 @@ from portrait_tf.config import MaskConfig
 from portrait_tf.errors import PortraitError
 from portrait_tf.masks import (
     EVALUATION_TASKS,
+    FACE_TASK,
     MAX_HOLE_FRACTION,
     as_hole_mask,
     body_part_mask,
     border_mask,
     evaluation_mask,
+    face_extent,
+    face_mask,
     random_border_mask,
     random_mask,
     rectangle_mask,
@@ -30,7 +33,8 @@ def person() -> np.ndarray:
 
 
 def only(kind: str, **values) -> MaskConfig:
-    weights = dict.fromkeys(("rectangle", "strokes", "body_part", "border"), 0.0)
+    kinds = ("rectangle", "strokes", "body_part", "border", "face")
+    weights = dict.fromkeys(kinds, 0.0)
     return MaskConfig(**{**weights, kind: 1.0, **values})
 
 
@@ -114,6 +118,32 @@ def test_body_part_without_a_person_is_a_rectangle(value):
     check_form(body_part_mask(rng(), SIZE, parsing))
 
 
+def test_holes_at_the_face_hide_some_of_it():
+    face = person() == 13
+    hidden = []
+    for seed in range(60):
+        mask = face_mask(rng(seed), SIZE, person(), (0.5, 2.0))
+        check_form(mask)
+        hidden.append((mask[face] > 0).mean())
+        assert np.count_nonzero(mask) <= 21 * 17
+    assert min(hidden) > 0.05 and max(hidden) == 1 and np.std(hidden) > 0.1
+
+
+def test_stray_pixels_do_not_move_the_face():
+    parsing = person()
+    parsing[90, 2] = parsing[50, 60] = 13
+    for one, two in zip(face_extent(person()), face_extent(parsing), strict=True):
+        assert abs(one - two) < 2
+    assert face_extent(None) is None and face_extent(np.zeros(SIZE)) is None
+
+
+def test_holes_at_the_face_without_a_face_are_rectangles():
+    for parsing in (None, np.zeros(SIZE, np.uint8)):
+        np.testing.assert_array_equal(
+            face_mask(rng(3), SIZE, parsing), rectangle_mask(rng(3), SIZE)
+        )
+
+
 def test_border_is_the_asked_part_of_each_side():
     mask = border_mask((10, 20), top=0.2, bottom=0.1, left=0.25)
     expected = np.zeros((10, 20), np.uint8)
@@ -160,7 +190,9 @@ def test_border_sides_without_a_weight_are_all_alike():
     assert len(corners) == 4
 
 
-@pytest.mark.parametrize("kind", ["rectangle", "strokes", "body_part", "border"])
+@pytest.mark.parametrize(
+    "kind", ["rectangle", "strokes", "body_part", "border", "face"]
+)
 def test_random_masks_are_never_empty_and_never_too_large(kind):
     for seed in range(40):
         mask = random_mask(rng(seed), SIZE, only(kind), person())
@@ -210,7 +242,7 @@ def test_the_same_seed_gives_the_same_mask():
     assert len(masks) == 12
 
 
-@pytest.mark.parametrize("task", EVALUATION_TASKS)
+@pytest.mark.parametrize("task", [*EVALUATION_TASKS, FACE_TASK])
 def test_evaluation_masks_are_fixed(task):
     first, second = (
         evaluation_mask(task, [3, 7], SIZE, parsing=person()) for _ in range(2)
@@ -269,6 +301,17 @@ def test_evaluation_borders():
     right = evaluation_mask("right_quarter", 0, SIZE)
     assert not right[:, :48].any()
     assert right[:, 48:].all()
+
+
+def test_a_square_over_the_face():
+    mask = evaluation_mask(FACE_TASK, 0, SIZE, parsing=person())
+    # The face is rows 10 to 19, columns 28 to 35; quantiles cost some of a row.
+    assert mask[10:20, 28:36].all() and np.count_nonzero(mask) <= 13 * 13
+    no_face = np.where(person() == 13, 0, person())
+    np.testing.assert_array_equal(
+        evaluation_mask(FACE_TASK, 3, SIZE, parsing=no_face),
+        evaluation_mask("square", 3, SIZE, parsing=no_face),
+    )
 
 
 def test_unknown_evaluation_task_names_the_known_ones():

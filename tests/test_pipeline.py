@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from portrait_tf.engines import PipelineEngine
 from portrait_tf.errors import PortraitError
+from portrait_tf.labels import LABELS
 from portrait_tf.models import CompletionNetwork
 from portrait_tf.pipeline import Pipeline
 
@@ -96,3 +97,58 @@ def test_networks_of_two_sizes_are_refused(tiny_pipeline):
     other = CompletionNetwork(size=(48, 32), widths=(8, 8, 8), dilations=(1,))
     with pytest.raises(PortraitError, match="expected one size"):
         Pipeline(tiny_pipeline.parsing_network, other)
+
+
+class TestFace:
+    """The third network: in the hole of a face alone, or nowhere."""
+
+    def without(self, pipeline):
+        return Pipeline(pipeline.parsing_network, pipeline.completion_network)
+
+    @pytest.mark.parametrize("size", [(32, 32), (33, 97)])
+    def test_it_changes_the_hole_alone(self, tiny_face_pipeline, size):
+        photo, mask = photo_and_mask(size, batch=2)
+        before, after = (
+            pipeline(photo, mask)["completed"].numpy()
+            for pipeline in (self.without(tiny_face_pipeline), tiny_face_pipeline)
+        )
+        known = mask[..., 0] == 0
+        np.testing.assert_array_equal(after[known], photo[known])
+        assert (after[~known] != before[~known]).any()
+
+    def test_photos_without_a_face_are_bit_for_bit_what_stage_2_gave(
+        self, tiny_face_pipeline
+    ):
+        rng = np.random.default_rng(0)
+        image = rng.uniform(-1, 1, (3, 32, 32, 3)).astype(np.float32)
+        mask = np.zeros((3, 32, 32, 1), np.float32)
+        mask[:, 8:16, 4:28] = 1
+        labels = np.zeros((3, 32, 32), int)
+        # A face in the hole, none, and one far from the hole.
+        labels[0, 10:18, 8:18] = labels[2, 24:32, 0:8] = LABELS.index("Face")
+        parsing = tf.one_hot(labels, 20)
+        result = tiny_face_pipeline.networks(image, mask, parsing)
+        assert result["face_found"].numpy().tolist() == [True, False, False]
+        before, after = (result[k].numpy() for k in ("unrefined", "completed"))
+        assert (before[0] != after[0]).any()
+        np.testing.assert_array_equal(before[1:], after[1:])
+        plain = self.without(tiny_face_pipeline).networks(image, mask, parsing)
+        np.testing.assert_array_equal(plain["completed"].numpy(), before)
+
+    def test_a_graph_answers_as_eager_code_does(self, tiny_face_pipeline):
+        photo, mask = photo_and_mask((75, 50), batch=2)
+        eager = tiny_face_pipeline(photo, mask)["completed"].numpy()
+        engine = PipelineEngine(tiny_face_pipeline)
+        for index in range(2):
+            completed, _ = engine.complete(photo[index], mask[index, ..., 0])
+            assert np.abs(completed.astype(int) - eager[index]).max() <= 1
+
+    def test_the_export_tracks_it(self, tiny_face_pipeline):
+        networks = tiny_face_pipeline.keras_models
+        assert [network.name for network in networks] == [
+            "parsing_network", "completion_network", "face_network",
+        ]  # fmt: skip
+
+    def test_bundled_weights_without_it_say_so(self):
+        with pytest.raises(PortraitError, match="no weights of the face network"):
+            Pipeline.bundled(face=True)

@@ -27,4 +27,13 @@ TINY = {
             "optimizer": {"learning_rate": 0.003, "warmup_steps": 2},
         },
     },
+    "face": {
+        "network": {"size": [16, 16], "widths": [8, 16, 16], "blocks": 1},
+        "discriminator": {"widths": [8, 16]},
+        "schedule": {"reconstruction_steps": 2, "critic_steps": 1},
+        "training": {
+            "steps": 5, "batch_size": 2, "steps_per_epoch": 2, "validation_photos": 2,
+            "optimizer": {"learning_rate": 0.003, "warmup_steps": 2},
+        },
+    },
 }  # fmt: skip

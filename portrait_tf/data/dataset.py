@@ -89,7 +89,11 @@ def training_sample(
 
 
 def validation_sample(
-    reader: Reader, config: Config, index: int, seed: int
+    reader: Reader,
+    config: Config,
+    index: int,
+    seed: int,
+    tasks: tuple[str, ...] = EVALUATION_TASKS,
 ) -> dict[str, np.ndarray]:
     """A sample as it is, with the hole of an evaluation task.
 
@@ -98,6 +102,7 @@ def validation_sample(
         config: Uses `size`.
         index: Of the sample; the tasks take turns.
         seed: Of the holes.
+        tasks: As `portrait_tf.masks.evaluation_mask` knows them.
 
     Returns:
         As `portrait_tf.data.augment.prepare`, and `mask`: `uint8` `[h, w]`, 255 in
@@ -105,7 +110,7 @@ def validation_sample(
     """
     prepared = prepare(reader[index], config.size)
     mask = evaluation_mask(
-        EVALUATION_TASKS[index % len(EVALUATION_TASKS)],
+        tasks[index % len(tasks)],
         [seed, index],
         config.size,
         prepared["joints"],
@@ -211,7 +216,12 @@ def training_dataset(
 
 
 def validation_dataset(
-    reader: Reader, config: Config, batch_size: int, count: int, seed: int = 0
+    reader: Reader,
+    config: Config,
+    batch_size: int,
+    count: int,
+    seed: int = 0,
+    tasks: tuple[str, ...] = EVALUATION_TASKS,
 ) -> tf.data.Dataset:
     """The first `count` samples, unchanged, with fixed holes; the tasks take turns.
 
@@ -221,6 +231,7 @@ def validation_dataset(
         batch_size: Samples a batch; the last batch may have fewer.
         count: How many samples; all, if the data set has fewer.
         seed: Of the holes.
+        tasks: As `portrait_tf.masks.evaluation_mask` knows them.
 
     Returns:
         A finite data set of the dicts that the module describes.
@@ -231,7 +242,7 @@ def validation_dataset(
     reader = usable_reader(reader)
     return _stream(
         tf.data.Dataset.range(min(count, len(reader))),
-        lambda index: validation_sample(reader, config, index, seed),
+        lambda index: validation_sample(reader, config, index, seed, tasks),
         config.size,
         batch_size,
         drop_remainder=False,

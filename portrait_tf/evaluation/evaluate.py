@@ -7,25 +7,18 @@ the photo's place in the split alone.
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 
 from portrait_tf.data.augment import prepare
 from portrait_tf.data.dataset import Reader
 from portrait_tf.engines import Engine
+from portrait_tf.evaluation.classical import CLASSICAL
 from portrait_tf.evaluation.confusion import Confusion
 from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask
 
-PEERS = {
-    "telea": lambda photo, mask: _inpaint(photo, mask, cv2.INPAINT_TELEA),
-    "navier_stokes": lambda photo, mask: _inpaint(photo, mask, cv2.INPAINT_NS),
-}
+# Quick ones; `portrait-tf compare` knows more.
+PEERS = {name: CLASSICAL[name] for name in ("telea", "navier_stokes")}
 SCORES = ("psnr_hole", "ssim", "l1")
-_RADIUS = 3
-
-
-def _inpaint(photo: np.ndarray, mask: np.ndarray, method: int) -> np.ndarray:
-    return cv2.inpaint(photo, mask, _RADIUS, method)
 
 
 def score_photo(

@@ -1,14 +1,19 @@
 """Scores of stage 1 for people: tables on a terminal, and a page that stands alone."""
 
-import base64
 import html
-from collections.abc import Callable
 
-import cv2
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from portrait_tf.evaluation.page import (
+    TASK_NAMES,
+    figure,
+    html_table,
+    jpeg,
+    number,
+    page,
+    setup_line,
+)
 from portrait_tf.evaluation.parsing import (
     ALL_TASKS,
     JOINT_SETS,
@@ -19,14 +24,6 @@ from portrait_tf.evaluation.parsing import (
 from portrait_tf.labels import LABELS, PALETTE
 from portrait_tf.photos import encode_png
 
-_TASK_NAMES = {
-    "square": "Square on the person",
-    "strokes": "Wide strokes",
-    "lower_third": "Lower third",
-    "right_quarter": "Right quarter",
-    ALL_TASKS: "All holes together",
-    NO_HOLE: "No hole",
-}
 _MEASURES = {
     "mean_iou_frequent": "Mean IoU, frequent labels",
     "mean_iou": "Mean IoU, all labels",
@@ -40,10 +37,6 @@ _JOINT_SET_NAMES = {
 }
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
 def print_scores(scores: dict, console: Console) -> None:
     """Prints a table of tasks and one of labels.
 
@@ -54,7 +47,7 @@ def print_scores(scores: dict, console: Console) -> None:
     for measure, title in _MEASURES.items():
         table = Table("task", *REGIONS, title=title, title_justify="left")
         for task, one in scores["tasks"].items():
-            table.add_row(task, *(_number(one[region][measure]) for region in REGIONS))
+            table.add_row(task, *(number(one[region][measure]) for region in REGIONS))
         console.print(table)
     table = Table(
         "task",
@@ -65,7 +58,7 @@ def print_scores(scores: dict, console: Console) -> None:
     for task, one in scores["tasks"].items():
         cells = [one["pckh"][name] for name in JOINT_SETS]
         table.add_row(
-            task, *(f"{_number(cell['mean'])} ({cell['count']})" for cell in cells)
+            task, *(f"{number(cell['mean'])} ({cell['count']})" for cell in cells)
         )
     console.print(table)
     table = Table(
@@ -80,7 +73,7 @@ def print_scores(scores: dict, console: Console) -> None:
         table.add_row(
             label,
             str(found["photos"]),
-            *(_number(value) for value in _label_ious(scores, label)),
+            *(number(value) for value in _label_ious(scores, label)),
             style=None if found["frequent"] else "dim",
         )
     console.print(table)
@@ -111,21 +104,12 @@ def render_html(scores: dict, examples: list[Example]) -> str:
         "PCKh@0.5 of joints in the hole": together["pckh"]["in_hole"]["mean"],
     }
     tiles = "".join(
-        f'<div class="tile"><b>{_number(value)}</b>{caption}</div>'
+        f'<div class="tile"><b>{number(value)}</b>{caption}</div>'
         for caption, value in tiles.items()
     )
     rare = [name for name, one in scores["labels"].items() if not one["frequent"]]
-    setup = " · ".join(
-        f"{html.escape(name.replace('_', ' '))} <b>{html.escape(_plain(value))}</b>"
-        for name, value in scores["setup"].items()
-    )
     width = scores["band_pixels"]
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Stage 1: parsing and pose</title><style>{_STYLE}</style></head><body><main>
-<h1>Stage 1: parsing and pose</h1>
-<p class="setup">{setup}</p>
+    body = f"""<p class="setup">{setup_line(scores["setup"])}</p>
 <div class="tiles">{tiles}</div>
 <h2>By task</h2>
 {_task_table(scores)}
@@ -150,27 +134,13 @@ edge, on both sides. The mean over <b>frequent labels</b> leaves out
 {html.escape(", ".join(rare) or "none")}; that over <b>all labels</b> takes every one
 that occurs in truth or prediction. <b>PCKh@0.5</b> is the part of the joints found
 within half a head, the mean over 14 joints; <b>marked hidden</b> are those that the
-annotation says cannot be seen in the whole photo.</p>
-</main></body></html>
-"""
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+annotation says cannot be seen in the whole photo.</p>"""
+    return page("Stage 1: parsing and pose", body)
 
 
 def _bar(value: float | None, note: str = "") -> str:
     share = 0 if value is None else 100 * value
-    return f'<td class="bar" style="--share:{share:.1f}%">{_number(value)}{note}</td>'
-
-
-def _table(head: str, rows: list[str]) -> str:
-    return (
-        f'<div class="scroll"><table><thead>{head}</thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    return f'<td class="bar" style="--share:{share:.1f}%">{number(value)}{note}</td>'
 
 
 def _task_table(scores: dict) -> str:
@@ -188,10 +158,10 @@ def _task_table(scores: dict) -> str:
     for task, one in scores["tasks"].items():
         cells = [_bar(one[region][key]) for key in _MEASURES for region in REGIONS]
         cells += [_bar(one["pckh"][name]["mean"]) for name in JOINT_SETS]
-        name = html.escape(_TASK_NAMES.get(task, task))
+        name = html.escape(TASK_NAMES.get(task, task))
         kind = ' class="total"' if task == ALL_TASKS else ""
         rows.append(f'<tr{kind}><th scope="row">{name}</th>{"".join(cells)}</tr>')
-    return _table(f"{head}</tr>", rows)
+    return html_table(f"{head}</tr>", rows)
 
 
 def _swatch(label: str) -> str:
@@ -211,7 +181,7 @@ def _label_table(scores: dict) -> str:
             f'<tr{kind}><th scope="row">{_swatch(label)}</th>'
             f"<td>{found['photos']}</td>{cells}</tr>"
         )
-    return _table(f"{head}</tr>", rows)
+    return html_table(f"{head}</tr>", rows)
 
 
 def _joint_table(scores: dict) -> str:
@@ -226,7 +196,7 @@ def _joint_table(scores: dict) -> str:
         rows.append(_joint_row(joint, [(one["rate"], one["count"]) for one in cells]))
     means = [(column["mean"], column["count"]) for column in columns]
     rows.append(_joint_row("Mean", means, ' class="total"'))
-    return _table(f"{head}</tr>", rows)
+    return html_table(f"{head}</tr>", rows)
 
 
 def _joint_row(name: str, cells: list[tuple], kind: str = "") -> str:
@@ -239,27 +209,6 @@ def _legend() -> str:
     return f'<p class="legend">{spans}</p>'
 
 
-def _jpeg(picture: np.ndarray) -> bytes:
-    encoded = cv2.imencode(
-        ".jpg",
-        cv2.cvtColor(picture, cv2.COLOR_RGB2BGR),
-        [cv2.IMWRITE_JPEG_QUALITY, 90],
-    )
-    return encoded[1].tobytes()
-
-
-def _picture(
-    picture: np.ndarray, caption: str, kind: str, encode: Callable[[np.ndarray], bytes]
-) -> str:
-    data = base64.b64encode(encode(picture)).decode()
-    height, width = picture.shape[:2]
-    return (
-        f'<figure><img src="data:image/{kind};base64,{data}" width="{width}" '
-        f'height="{height}" alt="{caption}">'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
-
-
 def _example_rows(examples: list[Example]) -> list[str]:
     rows, task = [], None
     for one in examples:
@@ -267,63 +216,16 @@ def _example_rows(examples: list[Example]) -> list[str]:
             if task is not None:
                 rows.append("</div>")
             task = one.task
-            name = html.escape(_TASK_NAMES.get(task, task))
+            name = html.escape(TASK_NAMES.get(task, task))
             rows.append(f'<h3>{name}</h3><div class="examples">')
         pictures = (
-            _picture(one.photo, "input", "jpeg", _jpeg)
-            + _picture(one.truth, "truth", "png", encode_png)
-            + _picture(one.parsing, "predicted", "png", encode_png)
+            figure(one.photo, "input", "jpeg", jpeg)
+            + figure(one.truth, "truth", "png", encode_png)
+            + figure(one.parsing, "predicted", "png", encode_png)
         )
         rows.append(
             f'<section class="example"><p><b>{one.place}</b> '
-            f"{html.escape(one.name)}, mean IoU {_number(one.mean_iou_hole)}</p>"
+            f"{html.escape(one.name)}, mean IoU {number(one.mean_iou_hole)}</p>"
             f'<div class="pictures">{pictures}</div></section>'
         )
     return [*rows, "</div>"] if rows else ["<p>No photo has a label map.</p>"]
-
-
-_STYLE = """
-:root{color-scheme:light dark;--paper:#fff;--ink:#1c2024;--soft:#60666d;--line:#e2e5e9;
---panel:#f5f6f8;--bar:#bcd7f5}
-@media(prefers-color-scheme:dark){:root{--paper:#15181c;--ink:#e7e9ec;--soft:#9aa1a9;
---line:#30353b;--panel:#1e2227;--bar:#27486e}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);
-font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{max-width:1200px;margin:0 auto;padding:20px 16px 48px}
-h1{font-size:1.6rem;margin:.2em 0}h2{font-size:1.2rem;margin:2em 0 .4em}
-h3{font-size:1rem;margin:1.4em 0 .4em}p{max-width:70ch}
-.setup{color:var(--soft);font-size:.9rem;overflow-wrap:anywhere}
-.setup b{color:var(--ink);font-weight:600}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px}
-.tile{background:var(--panel);border-radius:10px;padding:12px 14px;font-size:.85rem;
-line-height:1.35;color:var(--soft)}
-.tile b{display:block;font-size:1.7rem;line-height:1.2;color:var(--ink);
-font-variant-numeric:tabular-nums}
-.scroll{overflow-x:auto;border:1px solid var(--line);border-radius:10px}
-table{border-collapse:separate;border-spacing:0;width:100%;font-size:.85rem;
-font-variant-numeric:tabular-nums}
-th,td{padding:5px 8px;text-align:right;white-space:nowrap;
-border-bottom:1px solid var(--line)}
-tbody tr:last-child>*{border-bottom:0}
-thead th{color:var(--soft);font-weight:500;background:var(--panel)}
-thead .group{text-align:center;border-left:1px solid var(--line)}
-th:first-child{text-align:left;font-weight:500;position:sticky;left:0;z-index:1;
-background:var(--paper)}
-thead th:first-child{background:var(--panel)}
-.bar{min-width:58px;background:linear-gradient(90deg,var(--bar) var(--share),transparent
-var(--share)) no-repeat 4px 50%/calc(100% - 8px) 70%}
-.total>*{font-weight:650}.rare>*{color:var(--soft)}
-small{color:var(--soft);font-weight:400}
-.swatch{display:inline-block;width:.8em;height:.8em;border-radius:3px;margin-right:.5em;
-border:1px solid var(--line);vertical-align:-.05em}
-.legend{display:flex;flex-wrap:wrap;gap:2px 14px;font-size:.8rem;max-width:none}
-.examples{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:12px}
-.example{background:var(--panel);border-radius:10px;padding:10px 12px}
-.example p{margin:0 0 8px;font-size:.85rem;overflow-wrap:anywhere}
-.pictures{display:grid;grid-template-columns:repeat(3,1fr);gap:6px}
-figure{margin:0}img{display:block;width:100%;height:auto;border-radius:4px}
-@media(max-width:600px){th,td{padding:5px 4px}.bar{min-width:50px}
-table{font-size:.8rem}}
-figcaption{font-size:.75rem;color:var(--soft);text-align:center}
-"""

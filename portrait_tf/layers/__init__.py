@@ -1,15 +1,34 @@
 """The few layers that Keras lacks."""
 
-from portrait_tf.layers.boxes import crop_and_resize, hole_boxes
+from portrait_tf.layers.boxes import (
+    box_window,
+    crop_and_resize,
+    hole_boxes,
+    random_hole_boxes,
+    uncrop,
+)
+from portrait_tf.layers.contextual_attention import ContextualAttention
+from portrait_tf.layers.faces import face_boxes
+from portrait_tf.layers.label_attention import LabelAttention
+from portrait_tf.layers.noise import NoiseChannels
+from portrait_tf.layers.partial_convolution import PartialConv2D
 from portrait_tf.layers.prefill import ParsingGuidedFill, PushPull
 from portrait_tf.layers.upsampling import PixelShuffle, Upsample, resize_bilinear
 
 __all__ = [
+    "ContextualAttention",
+    "PartialConv2D",
+    "LabelAttention",
+    "NoiseChannels",
     "ParsingGuidedFill",
     "PixelShuffle",
     "PushPull",
     "Upsample",
+    "box_window",
     "crop_and_resize",
+    "face_boxes",
     "hole_boxes",
+    "random_hole_boxes",
     "resize_bilinear",
+    "uncrop",
 ]

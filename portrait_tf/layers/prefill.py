@@ -1,7 +1,8 @@
 """First, smooth guesses for the colours of a hole; none has parameters.
 
 A network that paints on top of such a guess starts from continuous colours and learns
-only what differs.
+only what differs. They compute in float32 under any dtype policy: what is relaxed
+dozens of times in bfloat16 ends far off.
 """
 
 import keras
@@ -81,7 +82,7 @@ class PushPull(keras.layers.Layer):
     def __init__(
         self, levels: int = 8, relaxations: int = 12, **kwargs: object
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.levels = levels
         self.relaxations = relaxations
 
@@ -130,7 +131,7 @@ class ParsingGuidedFill(keras.layers.Layer):
         label_relaxations: int = 80,
         **kwargs: object,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.levels = levels
         self.relaxations = relaxations
         self.label_relaxations = label_relaxations

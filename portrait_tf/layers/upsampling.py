@@ -45,23 +45,32 @@ class PixelShuffle(keras.layers.Layer):
 
 
 class Upsample(keras.layers.Layer):
-    """Bilinear enlargement by a whole factor: `[B, H, W, C]` -> `[B, f*H, f*W, C]`.
+    """Enlargement by a whole factor: `[B, H, W, C]` -> `[B, f*H, f*W, C]`.
 
     Args:
         factor: How much larger height and width become.
+        interpolation: `bilinear` or `nearest`.
     """
 
-    def __init__(self, factor: int = 2, **kwargs: object) -> None:
+    def __init__(
+        self, factor: int = 2, interpolation: str = "bilinear", **kwargs: object
+    ) -> None:
         super().__init__(**kwargs)
         self.factor = factor
+        self.interpolation = interpolation
 
     def call(self, x: object) -> object:
         shape = ops.shape(x)
-        return resize_bilinear(x, (shape[1] * self.factor, shape[2] * self.factor))
+        size = (shape[1] * self.factor, shape[2] * self.factor)
+        return ops.image.resize(x, size, interpolation=self.interpolation)
 
     def compute_output_shape(self, shape: tuple) -> tuple:
         height, width = (None if n is None else n * self.factor for n in shape[1:3])
         return (shape[0], height, width, shape[3])
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "factor": self.factor}
+        return {
+            **super().get_config(),
+            "factor": self.factor,
+            "interpolation": self.interpolation,
+        }

@@ -1,6 +1,14 @@
 """Losses: functions of tensors, on every backend of Keras."""
 
-from portrait_tf.losses.adversarial import discriminator_hinge, generator_hinge
+from portrait_tf.losses.adversarial import (
+    ADVERSARIAL_LOSSES,
+    FeatureMatchingLoss,
+    GradientPenalty,
+    HingeLoss,
+    LeastSquaresLoss,
+    R1Penalty,
+    WassersteinLoss,
+)
 from portrait_tf.losses.parsing import (
     inverse_sqrt_weights,
     joint_heatmaps,
@@ -9,13 +17,25 @@ from portrait_tf.losses.parsing import (
     pose_error,
     root_pose_error,
 )
-from portrait_tf.losses.perceptual import PerceptualLoss
-from portrait_tf.losses.reconstruction import masked_l1
+from portrait_tf.losses.perceptual import PerceptualLoss, StyleLoss
+from portrait_tf.losses.reconstruction import (
+    LabelColourLoss,
+    TotalVariationLoss,
+    masked_l1,
+)
 
 __all__ = [
+    "ADVERSARIAL_LOSSES",
+    "FeatureMatchingLoss",
+    "GradientPenalty",
+    "HingeLoss",
+    "LabelColourLoss",
+    "LeastSquaresLoss",
     "PerceptualLoss",
-    "discriminator_hinge",
-    "generator_hinge",
+    "R1Penalty",
+    "StyleLoss",
+    "TotalVariationLoss",
+    "WassersteinLoss",
     "inverse_sqrt_weights",
     "joint_heatmaps",
     "masked_l1",

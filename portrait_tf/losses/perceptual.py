@@ -1,4 +1,4 @@
-"""Distance of VGG features (Johnson et al., arXiv 1603.08155)."""
+"""Distances of VGG features: their values, and their Gram matrices."""
 
 import logging
 import pathlib
@@ -16,9 +16,12 @@ _MEANS = (103.939, 116.779, 123.68)
 
 
 class PerceptualLoss:
-    """Weighted mean absolute difference of VGG features.
+    """Weighted mean absolute difference of VGG features (arXiv 1603.08155).
 
-    The paper takes VGG-19; VGG-16 is there for weights that exist for it alone.
+    `sum_n w_n * mean(|F_n(truth) - F_n(painted)|) / mean(|F_n(truth)|)` over layers n.
+    Features reach hundreds and grow with depth: relative to the truth's own mean,
+    layers and weights files can be compared. The paper of this project takes VGG-19;
+    VGG-16 is there for weights that exist for it alone.
 
     Args:
         network: `vgg19` or `vgg16`.
@@ -28,7 +31,8 @@ class PerceptualLoss:
         scale: Photos are averaged over squares of this side first.
         seed: Of the random weights.
 
-    Call with `truth, painted`: `[B, H, W, 3]` in [-1, 1].
+    Call with `truth, painted`: `[B, H, W, 3]` in [-1, 1]; or, to share the features
+    with `StyleLoss`, `extract` both and `compare` them.
 
     Raises:
         PortraitError: An unknown layer, or weights that cannot be had.
@@ -52,17 +56,60 @@ class PerceptualLoss:
         x = ops.flip((x + 1.0) * 127.5, axis=-1)
         return x - ops.convert_to_tensor(_MEANS)
 
-    def __call__(self, truth: object, painted: object) -> object:
-        real = self.features(self._preprocess(truth))
-        fake = self.features(self._preprocess(painted))
+    def extract(self, photos: object) -> dict:
+        """Features by layer of photos `[B, H, W, 3]` in [-1, 1]."""
+        return self.features(self._preprocess(photos))
+
+    def compare(self, real: dict, fake: dict) -> object:
+        """The loss between what `extract` gives of the truth and of another."""
         total = 0.0
         for name, weight in self.layer_weights.items():
-            difference = ops.mean(ops.abs(ops.stop_gradient(real[name]) - fake[name]))
-            # Features reach hundreds and grow with depth: relative to the truth's own
-            # mean, layers and weights files can be compared.
-            typical = ops.mean(ops.abs(ops.stop_gradient(real[name])))
-            total = total + weight * difference / ops.maximum(typical, 1e-6)
+            truth = ops.stop_gradient(real[name])
+            difference = ops.mean(ops.abs(truth - fake[name]))
+            total = total + weight * difference / _typical(truth)
         return total
+
+    def __call__(self, truth: object, painted: object) -> object:
+        return self.compare(self.extract(truth), self.extract(painted))
+
+
+class StyleLoss:
+    """Distance of Gram matrices of VGG features (Gatys et al., arXiv 1508.06576).
+
+    `sum_n w_n * mean(|G_n(truth) - G_n(painted)|)` over layers n, with
+    `G = K * F^T F` of features F `[H * W, C]` and `K = 1 / (C * H * W)`, as partial
+    convolutions have it (arXiv 1804.07723). Ours divides F by the mean of the truth's
+    |F| first, as `PerceptualLoss` does, so that weights carry over between VGGs.
+
+    Args:
+        layers: Weight of each layer, by Keras' layer names.
+
+    Call with `real, fake`: features by layer, from `PerceptualLoss.extract`.
+    """
+
+    def __init__(self, layers: dict[str, float]) -> None:
+        self.layer_weights = layers
+
+    def __call__(self, real: dict, fake: dict) -> object:
+        total = 0.0
+        for name, weight in self.layer_weights.items():
+            truth = ops.stop_gradient(real[name])
+            unit = _typical(truth)
+            difference = _gram(truth / unit) - _gram(fake[name] / unit)
+            total = total + weight * ops.mean(ops.abs(difference))
+        return total
+
+
+def _typical(features: object) -> object:
+    return ops.maximum(ops.mean(ops.abs(features)), 1e-6)
+
+
+def _gram(features: object) -> object:
+    """`[B, H, W, C]` -> `[B, C, C]`."""
+    height, width, channels = ops.shape(features)[1:]
+    flat = ops.reshape(features, (-1, height * width, channels))
+    size = ops.cast(channels * height * width, features.dtype)
+    return ops.matmul(ops.transpose(flat, (0, 2, 1)), flat) / size
 
 
 def build_vgg(

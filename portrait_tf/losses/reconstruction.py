@@ -1,6 +1,9 @@
-"""L1 inside and outside the hole."""
+"""Losses of stage 2 on colours: L1, total variation, colours of labels."""
+
+import numpy as np
 
 from portrait_tf.compat import ops
+from portrait_tf.labels import FLIPPED_LABELS, NUM_LABELS
 
 
 def masked_l1(truth: object, painted: object, region: object) -> object:
@@ -16,3 +19,71 @@ def masked_l1(truth: object, painted: object, region: object) -> object:
     """
     total = ops.sum(region * ops.abs(truth - painted))
     return total / ops.maximum(ops.sum(region) * truth.shape[-1], 1e-6)
+
+
+class TotalVariationLoss:
+    """Smoothness of the hole and its seam (partial convolutions, arXiv 1804.07723).
+
+    `sum(|x[i, j+1] - x[i, j]| + |x[i+1, j] - x[i, j]|) / (3 * |P|)` over pairs of
+    neighbours that both lie in P, the hole grown by one pixel; |P| is its number of
+    pixels in the batch. The paper divides by the photo's, so that a small hole counts
+    less; ours counts every pixel of a hole alike, as `masked_l1` does.
+
+    Call with `completed`: `[B, H, W, 3]`, painted in the hole and true outside; and
+    `mask`: `[B, H, W, 1]`, 1.0 = hole.
+    """
+
+    def __call__(self, completed: object, mask: object) -> object:
+        region = ops.max_pool(mask, 3, 1, padding="same")
+        down = ops.abs(completed[:, 1:] - completed[:, :-1])
+        right = ops.abs(completed[:, :, 1:] - completed[:, :, :-1])
+        total = ops.sum(down * region[:, 1:] * region[:, :-1])
+        total = total + ops.sum(right * region[:, :, 1:] * region[:, :, :-1])
+        return total / ops.maximum(ops.sum(region) * completed.shape[-1], 1e-6)
+
+
+class LabelColourLoss:
+    """The hole's part of a garment has the colour of the part that is seen. Our choice.
+
+    `sum_l a_l * mean(|painted_l - seen_l|) / sum_l a_l` over the batch's samples and
+    labels: `painted_l` is the mean colour of label l inside the hole, `seen_l` the
+    truth's mean colour of it outside, `a_l` its area inside. A label counts where at
+    least `smallest` of the photo shows it, and it has a pixel in the hole. Left and
+    right arms, legs and shoes are one label each. The background is left out: it is not
+    one thing, and what is seen of it says little of what is hidden.
+
+    A map of probabilities is weighed by them, where they are at least 0.5: a faint
+    suspicion all over the photo is no label.
+
+    Args:
+        smallest: Part of the photo's area that must show a label.
+
+    Call with `truth, painted`: `[B, H, W, 3]`; `mask`: `[B, H, W, 1]`, 1.0 = hole; and
+    `parsing`: `[B, H, W, 20]` probabilities. Without a label that counts it is 0.
+    """
+
+    def __init__(self, smallest: float = 0.002) -> None:
+        self.smallest = smallest
+        merged = np.minimum(np.arange(NUM_LABELS), FLIPPED_LABELS)
+        kinds = np.unique(merged)[1:]
+        self.merge = (merged[:, None] == kinds).astype(np.float32)
+
+    def __call__(
+        self, truth: object, painted: object, mask: object, parsing: object
+    ) -> object:
+        sure = ops.matmul(parsing, ops.convert_to_tensor(self.merge))
+        sure = ops.where(sure >= 0.5, sure, 0.0)
+        hidden, hidden_area = _mean_colours(painted, sure * mask)
+        seen, seen_area = _mean_colours(truth, sure * (1.0 - mask))
+        photo = truth.shape[1] * truth.shape[2]
+        counts = (seen_area >= self.smallest * photo) & (hidden_area >= 1.0)
+        weights = ops.where(counts, hidden_area, 0.0)
+        difference = ops.mean(ops.abs(hidden - ops.stop_gradient(seen)), axis=-1)
+        return ops.sum(weights * difference) / ops.maximum(ops.sum(weights), 1e-6)
+
+
+def _mean_colours(image: object, labels: object) -> tuple[object, object]:
+    """Colours `[B, L, 3]` and areas in pixels `[B, L]` of weighted labels."""
+    area = ops.sum(labels, axis=(1, 2))
+    colours = ops.einsum("bhwl,bhwc->blc", labels, image)
+    return colours / ops.maximum(area, 1e-6)[..., None], area

@@ -64,6 +64,29 @@ def plain_conv(
     return layers.LeakyReLU(0.2, name=f"{name}_leaky")(x)
 
 
+def gated_conv(
+    x: object,
+    filters: int,
+    name: str,
+    kernel_size: int = 3,
+    strides: int = 1,
+    dilation: int = 1,
+) -> object:
+    """Convolution and ELU, times a gate that is learned for every place and channel.
+
+    Source: *Free-Form Image Inpainting with Gated Convolution* (arXiv 1806.03589,
+    section 3.1).
+    """
+    shape = (kernel_size, strides, dilation)
+    features = _conv(x, filters, f"{name}_features", *shape)
+    features = layers.Activation("elu", name=f"{name}_elu")(features)
+    gate = _conv(
+        x, filters, f"{name}_gate", *shape, kernel_initializer="glorot_uniform"
+    )
+    gate = layers.Activation("sigmoid", name=f"{name}_sigmoid")(gate)
+    return layers.Multiply(name=f"{name}_gated")([features, gate])
+
+
 def plain_residual_block(x: object, name: str, dilation: int = 1) -> object:
     """Two convolutions beside an identity, without normalisation.
 
@@ -75,9 +98,31 @@ def plain_residual_block(x: object, name: str, dilation: int = 1) -> object:
     return layers.Add(name=f"{name}_add")([x, y])
 
 
+def gated_residual_block(x: object, name: str, dilation: int = 1) -> object:
+    """`plain_residual_block` whose first convolution is gated.
+
+    The second is not: a gate on zeros would only halve its gradient.
+    """
+    y = gated_conv(x, x.shape[-1], f"{name}_1", dilation=dilation)
+    y = _conv(y, x.shape[-1], f"{name}_2", kernel_initializer="zeros")
+    return layers.Add(name=f"{name}_add")([x, y])
+
+
 def group_count(filters: int) -> int:
     """The largest number of groups up to 8 that divides the channels."""
     return next(groups for groups in range(8, 0, -1) if filters % groups == 0)
+
+
+def normalised(x: object, kind: str, name: str) -> object:
+    """`batch` or `group` normalisation.
+
+    Batch normalisation is for networks of others, which were made with it; its moving
+    averages are as fast as where those were trained (PyTorch's momentum of 0.1).
+    """
+    if kind == "batch":
+        return layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
+    groups = group_count(x.shape[-1])
+    return layers.GroupNormalization(groups=groups, name=f"{name}_norm")(x)
 
 
 def residual_block(x: object, name: str, dilation: int = 1) -> object:

@@ -8,13 +8,27 @@ import keras
 from keras import layers
 
 from portrait_tf.labels import NUM_LABELS
-from portrait_tf.layers import ParsingGuidedFill, PixelShuffle, PushPull
+from portrait_tf.layers import (
+    LabelAttention,
+    NoiseChannels,
+    ParsingGuidedFill,
+    PixelShuffle,
+    PushPull,
+)
 from portrait_tf.models.blocks import (
     check_size,
+    gated_conv,
+    gated_residual_block,
     global_context,
     plain_conv,
     plain_residual_block,
 )
+
+_CONVOLUTIONS = {
+    "plain": (plain_conv, plain_residual_block),
+    "gated": (gated_conv, gated_residual_block),
+}
+_ATTENTIONS = ("none", "any", "same_label")
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
@@ -35,9 +49,22 @@ class CompletionNetwork(keras.Model):
         prefill: What the output is a difference to: `parsing`, each label's colours
             spread over its part of the hole; `plain`, a membrane; `none`, the photo
             with its hole.
+        parsing: Whether the network takes the map; without it, it is no longer the
+            paper's, and shows what the map is worth.
+        convolution: `plain`, or `gated` (DeepFill v2, arXiv 1806.03589), which learns
+            to tell what is known from what is not, for two thirds more arithmetic.
+        attention: From all positions at stride 8 to the known ones, halfway through
+            the dilated middle: `none`, `any`, or `same_label` (`LabelAttention`).
+        noise: Channels of Gaussian noise at the input, in training alone
+            (`NoiseChannels`).
 
-    Call with `{"image": [B, H, W, 3], "parsing": [B, H, W, 20], "mask": [B, H, W, 1]}`.
+    Call with `{"image": [B, H, W, 3], "parsing": [B, H, W, 20], "mask": [B, H, W, 1]}`;
+    without the map if `takes_parsing` is false: `completion_inputs` makes the dict.
     Returns `{"painted": [B, H, W, 3]}`, the whole photo repainted, not clipped.
+
+    Raises:
+        ValueError: The size is no multiple of 8; an option is none of the above, or
+            needs the map that `parsing` leaves out.
 
     Example:
 
@@ -53,52 +80,79 @@ class CompletionNetwork(keras.Model):
         widths: tuple[int, int, int] = (32, 64, 128),
         dilations: tuple[int, ...] = (1, 2, 4, 8, 2, 1),
         prefill: str = "parsing",
+        parsing: bool = True,
+        convolution: str = "plain",
+        attention: str = "none",
+        noise: int = 0,
         **kwargs: object,
     ) -> None:
         check_size(size, 8)
+        _check_options(prefill, parsing, convolution, attention)
+        conv, residual_block = _CONVOLUTIONS[convolution]
         # === Layers and Functional Model ===
         image = keras.Input((*size, 3), name="image")
-        parsing = keras.Input((*size, NUM_LABELS), name="parsing")
         mask = keras.Input((*size, 1), name="mask")
+        inputs, structure = {"image": image, "mask": mask}, []
+        if parsing:
+            inputs["parsing"] = keras.Input((*size, NUM_LABELS), name="parsing")
+            structure = [inputs["parsing"]]
         if prefill == "parsing":
-            start = ParsingGuidedFill(name="prefill")([image, mask, parsing])
+            start = ParsingGuidedFill(name="prefill")([image, mask, *structure])
         elif prefill == "plain":
             start = PushPull(name="prefill")([image, mask])
         else:
             start = image
-        x = layers.Concatenate(name="inputs")([start, parsing, mask])
-        x = plain_conv(x, widths[0], "stride2", kernel_size=5, strides=2)
+        known = [start, *structure, mask]
+        if noise:
+            known.append(NoiseChannels(noise, name="noise")(mask))
+        x = layers.Concatenate(name="inputs")(known)
+        x = conv(x, widths[0], "stride2", kernel_size=5, strides=2)
         stride2 = x
-        x = plain_conv(x, widths[1], "stride4_down", strides=2)
-        x = plain_conv(x, widths[1], "stride4")
+        x = conv(x, widths[1], "stride4_down", strides=2)
+        x = conv(x, widths[1], "stride4")
         stride4 = x
-        x = plain_conv(x, widths[2], "stride8", strides=2)
-        for index, dilation in enumerate(dilations):
-            x = plain_residual_block(x, f"middle_block{index + 1}", dilation)
+        x = conv(x, widths[2], "stride8", strides=2)
+        middle = -(-len(dilations) // 2)
+        for index, dilation in enumerate(dilations[:middle]):
+            x = residual_block(x, f"middle_block{index + 1}", dilation)
+        if attention != "none":
+            same_label = attention == "same_label"
+            gathered = LabelAttention(
+                max(1, widths[2] // 2), same_label, name="attention"
+            )([x, image, mask, *(structure if same_label else [])])
+            x = layers.Add(name="attention_add")([x, gathered])
+        for index, dilation in enumerate(dilations[middle:], middle):
+            x = residual_block(x, f"middle_block{index + 1}", dilation)
         x = global_context(x, "context")
         x = layers.Conv2D(4 * widths[1], 1, name="decode4_enlarge")(x)
         x = PixelShuffle(2, name="decode4_shuffle")(x)
         x = layers.Concatenate(name="decode4_skip")([x, stride4])
-        x = plain_conv(x, widths[1], "decode4")
+        x = conv(x, widths[1], "decode4")
         x = layers.Conv2D(4 * widths[0], 1, name="decode2_enlarge")(x)
         x = PixelShuffle(2, name="decode2_shuffle")(x)
         x = layers.Concatenate(name="decode2_skip")([x, stride2])
-        x = plain_conv(x, widths[0], "decode2")
+        x = conv(x, widths[0], "decode2")
         x = layers.Conv2D(
             12, 3, padding="same", kernel_initializer="zeros", name="painted_conv"
         )(x)
         x = PixelShuffle(2, name="painted_shuffle")(x)
-        painted = layers.Add(name="painted")([x, start])
-        super().__init__(
-            inputs={"image": image, "parsing": parsing, "mask": mask},
-            outputs={"painted": painted},
-            **kwargs,
-        )
+        # In float32 under any policy: bfloat16 has but 256 greys.
+        painted = layers.Add(name="painted", dtype="float32")([x, start])
+        super().__init__(inputs=inputs, outputs={"painted": painted}, **kwargs)
         # === Config ===
         self.size = tuple(size)
         self.widths = tuple(widths)
         self.dilations = tuple(dilations)
         self.prefill = prefill
+        self.takes_parsing = parsing
+        self.convolution = convolution
+        self.attention = attention
+        self.noise = noise
+
+    @property
+    def noise_state(self) -> list[keras.Variable]:
+        """Where the noise has got to; a resumed run needs it, no weights file does."""
+        return [self.get_layer("noise").state] if self.noise else []
 
     def get_config(self) -> dict:
         return {
@@ -106,6 +160,10 @@ class CompletionNetwork(keras.Model):
             "widths": self.widths,
             "dilations": self.dilations,
             "prefill": self.prefill,
+            "parsing": self.takes_parsing,
+            "convolution": self.convolution,
+            "attention": self.attention,
+            "noise": self.noise,
             "name": self.name,
         }
 
@@ -114,3 +172,37 @@ class CompletionNetwork(keras.Model):
         cls, config: dict, custom_objects: dict | None = None
     ) -> "CompletionNetwork":
         return cls(**config)
+
+
+def _check_options(
+    prefill: str, parsing: bool, convolution: str, attention: str
+) -> None:
+    for name, value, expected in (
+        ("convolution", convolution, tuple(_CONVOLUTIONS)),
+        ("attention", attention, _ATTENTIONS),
+    ):
+        if value not in expected:
+            raise ValueError(
+                f"{name}: expected one of {', '.join(expected)}, received {value!r}"
+            )
+    for name, value in (("prefill", prefill), ("attention", attention)):
+        if not parsing and value in ("parsing", "same_label"):
+            raise ValueError(
+                f"{name} {value!r} needs the map, received parsing=False; expected "
+                f"another {name}, or parsing=True"
+            )
+
+
+def completion_inputs(
+    network: keras.Model, image: object, parsing: object, mask: object
+) -> dict[str, object]:
+    """What a network of stage 2 is called with.
+
+    Args:
+        network: Its `takes_parsing` says whether it is given the map.
+        image: `[B, H, W, 3]` in [-1, 1], its hole set to 0.
+        parsing: `[B, H, W, 20]` probabilities.
+        mask: `[B, H, W, 1]`, 1.0 = hole.
+    """
+    inputs = {"image": image, "mask": mask}
+    return {**inputs, "parsing": parsing} if network.takes_parsing else inputs

@@ -1,20 +1,48 @@
-"""What both trainers share."""
+"""What all trainers share."""
+
+import contextlib
+from collections.abc import Iterator
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from portrait_tf.config import TrainingConfig
+
+PHASES = ("reconstruction", "critics", "adversarial")
+"""GLC's (Iizuka et al. 2017, section 3.4); without critics there is only the first."""
+
+GRADIENTS = ("gradient", "critics_gradient")
+"""Norms that are recorded beside the terms of a step, before they are clipped."""
 
 
 class Trainer(keras.Model):
     """A model that trains networks; it has no weights and no graph of its own.
 
+    A subclass has `network`, which is trained to be used (critics are not), and
+    `tracked`, a mean of every term of its loss by the term's name. Its train step hands
+    gradients to `update_weights`, and the terms to `record`.
+
+    With a moving average of the weights (`training.ema`) or in mixed precision there
+    is a second network of the same kind in float32, `averaged`. Every train step
+    updates it; validation runs it. So the weights that are trained are never swapped
+    for others, as Keras' `SwapEMAWeights` would do, and a stop at any time finds both
+    as they are.
+
     Attributes:
         step: Optimizer steps done. It is a variable, so that a compiled train step can
             draw random numbers from it: a resumed run draws the same ones.
+        monitor: What the best weights are best by, unless the config says otherwise.
     """
+
+    monitor = ""
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name)
         self.step_variable = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.averaged = None
+        self.decay = None
+        self.latest = None
         # Keras would build a trainer that it thinks unbuilt with made-up data.
         self.built = True
 
@@ -35,9 +63,162 @@ class Trainer(keras.Model):
         """Groups of variables that a checkpoint holds, networks and optimizers."""
         raise NotImplementedError
 
+    def averaged_state(self) -> dict[str, list]:
+        """The group of the averaged weights, if the config asks for them."""
+        return {} if self.decay is None else {"averaged": self.averaged.weights}
+
+    @property
+    def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
+        """All of them, by their names; not the one that Keras' `compile` makes."""
+        return {
+            one.name: one
+            for name, one in vars(self).items()
+            if name.endswith("_optimizer") and one is not None
+        }
+
+    schedule = None
+    """A `ScheduleConfig`, of a trainer with critics; `train_step` reads `phase`."""
+
+    phase = PHASES[0]
+
     def phase_starts(self) -> list[int]:
         """Steps at which the train step changes."""
-        return []
+        if self.schedule is None:
+            return []
+        start = self.schedule.reconstruction_steps
+        return [start, start + self.schedule.critic_steps]
+
+    def phase_at(self, step: int) -> str:
+        """Which of `PHASES` a step belongs to."""
+        return PHASES[sum(step >= start for start in self.phase_starts())]
 
     def enter_phase(self, step: int) -> None:
         """Makes ready for the phase that holds `step`."""
+        phase = self.phase_at(step)
+        if phase != self.phase:
+            self.phase = phase
+            self.make_train_function(force=True)
+
+    def prepare(self, training: TrainingConfig) -> None:
+        """Makes what the config asks for: averaged weights; and room for `record`.
+
+        Before a checkpoint is restored, and before a train step is traced.
+        """
+        self.recorded_names = [*self.tracked, *GRADIENTS]
+        self.latest = tf.Variable(
+            tf.zeros([2, len(self.recorded_names)]), trainable=False
+        )
+        self.decay = training.ema
+        if training.ema is not None or training.mixed_precision:
+            self.averaged = type(self.network).from_config(self.network.get_config())
+            self.start_average()
+
+    @property
+    def answering_network(self) -> keras.Model:
+        """The network to validate, draw and keep: the averaged one, if there is one."""
+        return self.network if self.averaged is None else self.averaged
+
+    def start_average(self) -> None:
+        """Begins the average anew, with the network's weights as they are."""
+        if self.averaged is not None:
+            self.averaged.set_weights(self.network.get_weights())
+
+    def _average(self) -> None:
+        """One step of the average; without a decay it is a copy in float32.
+
+        The decay is at most `(1 + step) / (10 + step)`, as TensorFlow's own moving
+        average has it: first weights, which are random, would stay in it for thousands
+        of steps. What is not trained (statistics of batch normalisation) is copied.
+        """
+        step = tf.cast(self.step_variable, tf.float32)
+        keep = tf.minimum(self.decay or 0.0, (1.0 + step) / (10.0 + step))
+        trained = {id(variable) for variable in self.network.trainable_variables}
+        pairs = zip(self.network.weights, self.averaged.weights, strict=True)
+        for variable, mean in pairs:
+            value = tf.convert_to_tensor(variable)
+            if id(variable) in trained and self.decay is not None:
+                value = value + keep * (tf.convert_to_tensor(mean) - value)
+            mean.assign(value)
+
+    def update_weights(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        gradients: list,
+        variables: list,
+        name: str = GRADIENTS[0],
+    ) -> None:
+        """Applies gradients, records their norm, and averages the network's weights.
+
+        Args:
+            optimizer: Of these variables.
+            gradients: One a variable.
+            variables: What is trained.
+            name: One of `GRADIENTS`; the first is the network's.
+        """
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.record({name: tf.linalg.global_norm(gradients)})
+        if self.averaged is not None and name == GRADIENTS[0]:
+            self._average()
+
+    def record(self, values: dict[str, tf.Tensor]) -> None:
+        """Keeps scalars of this step for `latest_values`; metrics keep only means."""
+        if self.latest is None:
+            return
+        for name, value in values.items():
+            column = self.recorded_names.index(name)
+            self.latest[:, column].assign(tf.stack([tf.cast(value, tf.float32), 1.0]))
+
+    def latest_values(self) -> dict[str, float]:
+        """The terms and gradients of the last step that `record` was given."""
+        if self.latest is None:
+            return {}
+        values, recorded = self.latest.numpy()
+        return {
+            name: float(value)
+            for name, value, known in zip(
+                self.recorded_names, values, recorded, strict=True
+            )
+            if known
+        }
+
+    def forget_values(self) -> None:
+        """So that the next phase does not show terms of the last one."""
+        if self.latest is not None:
+            self.latest.assign(np.zeros(self.latest.shape, np.float32))
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        trained = self.network
+        self.network = self.answering_network
+        try:
+            yield
+        finally:
+            self.network = trained
+
+    def evaluate(self, *args: object, **kwargs: object) -> object:
+        """As Keras has it, with `answering_network`; `fit` validates through it."""
+        # The test step is traced in here once, and keeps to this network.
+        with self._answering():
+            return super().evaluate(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def precision(mixed: bool) -> Iterator[None]:
+    """Networks that are built herein compute in bfloat16, if `mixed`.
+
+    bfloat16 has the range of float32: no loss has to be scaled, as float16 needs it,
+    and a number that is not finite still means trouble. Keras' policy is global, so it
+    is put back.
+    """
+    before = keras.config.dtype_policy()
+    if mixed:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def in_float32(outputs: object) -> object:
+    """Outputs of a network of any precision, for losses."""
+    return keras.tree.map_structure(lambda x: tf.cast(x, tf.float32), outputs)

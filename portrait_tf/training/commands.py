@@ -1,20 +1,25 @@
-"""Training of either stage from files to files; what the command line runs."""
+"""Training of any stage from files to files; what the command line runs."""
 
 import logging
 import pathlib
 
 import keras
+import numpy as np
 
 from portrait_tf.config import Config
 from portrait_tf.data.dataset import Reader, usable_reader, validation_dataset
 from portrait_tf.errors import PortraitError
+from portrait_tf.masks import EVALUATION_TASKS
 from portrait_tf.models.backbones import load_backbone_weights
 from portrait_tf.training.checkpoint import CHECKPOINT_NAME
 from portrait_tf.training.completion import CompletionTrainer
+from portrait_tf.training.face import FaceTrainer
 from portrait_tf.training.parsing import ParsingTrainer
 from portrait_tf.training.previews import Preview
 from portrait_tf.training.run import (
     GIVEN_NAME,
+    STAGES,
+    VALIDATION_TASKS,
     build_network,
     load_run_network,
     open_run,
@@ -35,52 +40,45 @@ def train_stage(
     validation_reader: Reader | None = None,
     parsing_run: str | pathlib.Path | None = None,
     verbose: int | str = "auto",
+    completion_run: str | pathlib.Path | None = None,
 ) -> list[dict]:
     """Trains a stage into a run's folder, or goes on where it was stopped.
 
     Args:
-        stage: `parsing` or `completion`.
+        stage: `parsing`, `completion` or `face`.
         config: The experiment; saved with the run.
         reader: Training samples.
         run: The run's folder.
         validation_reader: Samples to validate on, and to draw.
-        parsing_run: Where stage 2 takes stage 1 from: a run, or `bundled`; it is copied
-            into `run`, which so holds the whole chain. None: its own run.
+        parsing_run: Where later stages take stage 1 from: a run, or `bundled`; it is
+            copied into `run`, which so holds the whole chain. None: its own run.
         verbose: As `model.fit` has it.
+        completion_run: Where the face network takes stage 2 from, likewise.
 
     Returns:
         What was logged, a dict an epoch.
 
     Raises:
-        PortraitError: Broken data; a run of another architecture; no stage 1.
+        PortraitError: Broken data; a run of another architecture; no earlier stage.
     """
     run = pathlib.Path(run)
     reader = usable_reader(reader)
     if validation_reader is not None:
         validation_reader = usable_reader(validation_reader)
-    parsing_network = None
-    elsewhere = False
-    if stage == "completion":
-        source = pathlib.Path(parsing_run or run)
-        elsewhere = source.resolve() != run.resolve()
-        if elsewhere and (run / "parsing" / CHECKPOINT_NAME).is_file():
-            raise PortraitError(
-                f"{run} has a stage 1 of its own, received another one "
-                f"({parsing_run}): leave out --parsing, or give another --run folder"
-            )
-        parsing_network = _stage_1(source)
-        if tuple(parsing_network.size) != tuple(config.size):
-            raise PortraitError(
-                f"stage 1 works at {tuple(parsing_network.size)}, the config says "
-                f"{tuple(config.size)}: expected one size"
-            )
+    sources = {"parsing": parsing_run, "completion": completion_run}
+    earlier, given = {}, {}
+    for before in STAGES[: STAGES.index(stage)]:
+        earlier[before] = _earlier_stage(before, sources[before], run, config)
+        if _is_elsewhere(sources[before], run):
+            given[before] = str(sources[before])
+            _check_kept(stage, before, run, earlier[before])
     run = open_run(run, config)
-    if elsewhere:
-        path = run / "parsing" / GIVEN_NAME
-        save_weights(parsing_network, path, {"source": str(parsing_run)}, dtype=None)
+    for before, source in given.items():
+        path = run / before / GIVEN_NAME
+        save_weights(earlier[before], path, {"source": source}, dtype=None)
     # After stage 1 is loaded, so that both fresh and resumed runs start alike.
     keras.utils.set_random_seed(config.seed)
-    network = build_network(stage, config)
+    network = build_network(stage, config, training=True)
     if stage == "parsing":
         # A checkpoint would overwrite them.
         fresh = not (run / stage / CHECKPOINT_NAME).is_file()
@@ -93,17 +91,30 @@ def train_stage(
                 network.backbone,
             )
         trainer = ParsingTrainer(network, config)
-        previewed = (network, None)
+    elif stage == "completion":
+        trainer = CompletionTrainer(network, earlier["parsing"], config)
     else:
-        trainer = CompletionTrainer(network, parsing_network, config)
-        previewed = (parsing_network, network)
+        trainer = FaceTrainer(
+            network, earlier["parsing"], earlier["completion"], config
+        )
+        # From here on the config is read for its data alone.
+        config = config.model_copy(update={"masks": config.face.masks})
+    trainer.prepare(getattr(config, stage).training)
+    previewed = {**earlier, stage: trainer.answering_network}
     callbacks = []
     if validation_reader is not None and len(validation_reader):
         batches = validation_dataset(
-            validation_reader, config, _PREVIEW_PHOTOS, _PREVIEW_PHOTOS, config.seed
+            validation_reader,
+            config,
+            _PREVIEW_PHOTOS,
+            _PREVIEW_PHOTOS,
+            config.seed,
+            VALIDATION_TASKS.get(stage, EVALUATION_TASKS),
         )
         batch = next(batches.as_numpy_iterator())
-        callbacks.append(Preview(run / stage / "preview.png", *previewed, batch))
+        path = run / stage / "preview.png"
+        networks = {f"{name}_network": one for name, one in previewed.items()}
+        callbacks.append(Preview(path, batch=batch, **networks))
     return train(
         trainer,
         stage,
@@ -117,9 +128,51 @@ def train_stage(
     )
 
 
-def _stage_1(source: str | pathlib.Path) -> keras.Model:
+def _is_elsewhere(source: str | pathlib.Path | None, run: str | pathlib.Path) -> bool:
+    """Whether a source is another one than the run itself."""
+    if source is None:
+        return False
+    return pathlib.Path(source).resolve() != pathlib.Path(run).resolve()
+
+
+def _check_kept(
+    stage: str, before: str, run: pathlib.Path, network: keras.Model
+) -> None:
+    """Raises PortraitError: the run trained this stage on another network."""
+    begun = (run / stage / CHECKPOINT_NAME).is_file()
+    if not begun or not (run / before / GIVEN_NAME).is_file():
+        return
+    kept = load_run_network(run, before).get_weights()
+    new = network.get_weights()
+    if len(kept) != len(new) or not all(map(np.array_equal, kept, new)):
+        raise PortraitError(
+            f"{run}: its {stage} was trained on another {before} network than the one "
+            f"given now; leave out --{before}, or give another --run folder"
+        )
+
+
+def _earlier_stage(
+    stage: str,
+    source: str | pathlib.Path | None,
+    run: pathlib.Path,
+    config: Config,
+) -> keras.Model:
+    """A stage that another one builds on: of the run, another run, or `bundled`."""
+    number = STAGES.index(stage) + 1
+    if _is_elsewhere(source, run) and (run / stage / CHECKPOINT_NAME).is_file():
+        raise PortraitError(
+            f"{run} has a stage {number} of its own, received another one "
+            f"({source}): leave out --{stage}, or give another --run folder"
+        )
     if str(source) == "bundled":
         from portrait_tf.weights import load_bundled
 
-        return load_bundled("parsing")
-    return load_run_network(source, "parsing")
+        network = load_bundled(stage)
+    else:
+        network = load_run_network(source or run, stage)
+    if tuple(network.size) != tuple(config.size):
+        raise PortraitError(
+            f"stage {number} works at {tuple(network.size)}, the config says "
+            f"{tuple(config.size)}: expected one size"
+        )
+    return network

@@ -1,27 +1,34 @@
-"""The stage-2 trainer: a GAN with two critics."""
+"""The stage-2 trainer: a GAN with two critics, one, or none."""
 
 import keras
 import tensorflow as tf
 
 from portrait_tf.config import Config
 from portrait_tf.labels import NUM_LABELS
-from portrait_tf.layers import crop_and_resize, hole_boxes
+from portrait_tf.layers import crop_and_resize, hole_boxes, random_hole_boxes
 from portrait_tf.losses import (
+    ADVERSARIAL_LOSSES,
+    FeatureMatchingLoss,
+    GradientPenalty,
+    LabelColourLoss,
     PerceptualLoss,
-    discriminator_hinge,
-    generator_hinge,
+    R1Penalty,
+    StyleLoss,
+    TotalVariationLoss,
     masked_l1,
 )
-from portrait_tf.models import CompletionNetwork, Discriminator, ParsingNetwork
+from portrait_tf.models import Discriminator, ParsingNetwork
+from portrait_tf.models.completion import completion_inputs
 from portrait_tf.models.parsing import parsing_probabilities
-from portrait_tf.training.base import Trainer
+from portrait_tf.training.base import GRADIENTS, Trainer, in_float32
 from portrait_tf.training.optimizers import build_optimizer
 
-PHASES = ("reconstruction", "critics", "adversarial")
+# What the names of a critic's terms end in.
+_CRITICS = {"global_discriminator": "", "local_discriminator": "_local"}
 
 
 class CompletionTrainer(Trainer):
-    """Trains a `CompletionNetwork` under `model.fit`.
+    """Trains a network of stage 2, ours or a peer's, under `model.fit`.
 
     Batches are those of `ParsingTrainer`; `joints` is not read. The parsing map fed to
     the network is, for each sample at random, the truth or what stage 1 predicts, so
@@ -30,7 +37,12 @@ class CompletionTrainer(Trainer):
 
     Training goes through GLC's three phases (Iizuka et al. 2017, section 3.4):
     reconstruction losses only; the critics only; both. Each phase is a graph of its
-    own, in which the others cost nothing: call `enter_phase` before `fit`.
+    own, in which the others cost nothing: call `enter_phase` before `fit`. A critic
+    whose adversarial loss weighs 0 is not built; without any, all of training is
+    reconstruction.
+
+    Terms of the losses are logged by name, unweighted; `loss` is the network's weighted
+    sum. `gradient_penalty`, `r1` and `feature_matching` are sums over the critics.
 
     Args:
         network: Stage 2.
@@ -38,9 +50,11 @@ class CompletionTrainer(Trainer):
         config: The experiment.
     """
 
+    monitor = "val_psnr_hole"
+
     def __init__(
         self,
-        network: CompletionNetwork,
+        network: keras.Model,
         parsing_network: ParsingNetwork,
         config: Config,
     ) -> None:
@@ -50,26 +64,32 @@ class CompletionTrainer(Trainer):
         self.parsing_network = parsing_network
         self.parsing_network.trainable = False
         self.config = config
-        self.phase = PHASES[0]
-        critics = {"widths": completion.discriminator.widths}
-        self.global_discriminator = Discriminator(
-            network.size, name="global_discriminator", **critics
-        )
-        self.local_discriminator = Discriminator(
-            completion.discriminator.local_size, name="local_discriminator", **critics
-        )
+        self.critics = _build_critics(config, network.size)
+        self.schedule = completion.schedule if self.critics else None
         self.network_optimizer = build_optimizer(
             completion.training.optimizer,
             completion.training.steps,
             network.trainable_variables,
             "network_optimizer",
         )
-        self.critic_optimizer = build_optimizer(
-            completion.discriminator_optimizer,
-            completion.training.steps,
-            self._critic_variables(),
-            "critic_optimizer",
+        self.critic_optimizer = (
+            build_optimizer(
+                completion.discriminator_optimizer,
+                completion.training.steps,
+                self._critic_variables(),
+                "critic_optimizer",
+            )
+            if self.critics
+            else None
         )
+        self.term_weights, self.critic_weights = _weights(config, network, self.critics)
+        self._build_losses()
+        names = ["loss", *self.term_weights, *self.critic_weights]
+        self.tracked = {name: keras.metrics.Mean(name) for name in names}
+        self.psnr_hole = keras.metrics.Mean("psnr_hole")
+
+    def _build_losses(self) -> None:
+        completion = self.config.completion
         perceptual = completion.perceptual
         self.perceptual = (
             PerceptualLoss(
@@ -77,59 +97,51 @@ class CompletionTrainer(Trainer):
                 perceptual.weights,
                 perceptual.layers,
                 perceptual.scale,
-                config.seed,
+                self.config.seed,
             )
-            if completion.loss.perceptual
+            if {"perceptual", "style"} & self.term_weights.keys()
             else None
         )
-        names = ["loss", "l1_hole", "l1_known", "perceptual", "adversarial", "critics"]
-        self.tracked = {name: keras.metrics.Mean(name) for name in names}
-        self.psnr_hole = keras.metrics.Mean("psnr_hole")
-
-    def phase_at(self, step: int) -> str:
-        """Which phase a step belongs to."""
-        schedule = self.config.completion.schedule
-        if step < schedule.reconstruction_steps:
-            return PHASES[0]
-        if step < schedule.reconstruction_steps + schedule.critic_steps:
-            return PHASES[1]
-        return PHASES[2]
-
-    def enter_phase(self, step: int) -> None:
-        phase = self.phase_at(step)
-        if phase != self.phase:
-            self.phase = phase
-            self.make_train_function(force=True)
-
-    def phase_starts(self) -> list[int]:
-        schedule = self.config.completion.schedule
-        start = schedule.reconstruction_steps
-        return [start, start + schedule.critic_steps]
+        self.style = StyleLoss(perceptual.layers)
+        self.total_variation = TotalVariationLoss()
+        self.label_colour = LabelColourLoss()
+        self.adversarial = ADVERSARIAL_LOSSES[completion.discriminator.loss]()
+        self.feature_matching = FeatureMatchingLoss()
+        self.gradient_penalty = GradientPenalty()
+        self.r1 = R1Penalty()
 
     def _critic_variables(self) -> list:
-        return (
-            self.global_discriminator.trainable_variables
-            + self.local_discriminator.trainable_variables
-        )
+        return [
+            variable
+            for critic in self.critics.values()
+            for variable in critic.trainable_variables
+        ]
 
     @property
     def networks(self) -> dict[str, keras.Model]:
-        return {
-            "network": self.network,
-            "global_discriminator": self.global_discriminator,
-            "local_discriminator": self.local_discriminator,
-        }
+        return {"network": self.network, **self.critics}
 
     def state(self) -> dict[str, list]:
-        return {
-            **{name: network.weights for name, network in self.networks.items()},
-            "network_optimizer": self.network_optimizer.variables,
-            "critic_optimizer": self.critic_optimizer.variables,
-        }
+        state = {name: network.weights for name, network in self.networks.items()}
+        # Not among the weights; most networks have none.
+        if noise := getattr(self.network, "noise_state", []):
+            state["noise"] = noise
+        state["network_optimizer"] = self.network_optimizer.variables
+        if self.critics:
+            state["critic_optimizer"] = self.critic_optimizer.variables
+        return state
 
     @property
     def metrics(self) -> list:
         return [*self.tracked.values(), self.psnr_hole]
+
+    def _chance(self, shape: object, stream: int = 0) -> tf.Tensor:
+        """Uniform numbers in [0, 1); every `stream` of a step has others.
+
+        From the step, not from a generator's state: a resumed run draws the same.
+        """
+        seed = tf.constant(self.config.seed + stream, tf.int64)
+        return tf.random.stateless_uniform(shape, tf.stack([seed, self.step_variable]))
 
     def parsing_for(self, batch: dict, predicted_part: float) -> tf.Tensor:
         """The map that stage 2 is given: `[B, H, W, 20]` probabilities."""
@@ -140,119 +152,276 @@ class CompletionTrainer(Trainer):
         predicted = tf.stop_gradient(parsing_probabilities(outputs, self.network.size))
         if predicted_part == 1.0:
             return predicted
-        labels = batch["parsing"]
-        # From the step, not from a generator's state: a resumed run draws the same.
-        chance = tf.random.stateless_uniform(
-            tf.shape(labels)[:1],
-            tf.stack([tf.constant(self.config.seed, tf.int64), self.step_variable]),
-        )
-        use_truth = (chance >= predicted_part)[:, None, None] & (labels < NUM_LABELS)
-        return tf.where(use_truth[..., None], tf.one_hot(labels, NUM_LABELS), predicted)
+        seeds = [tf.constant(self.config.seed, tf.int64), self.step_variable]
+        return mixed_parsing(batch["parsing"], predicted, predicted_part, seeds)
 
     def call(
         self, batch: dict, parsing: tf.Tensor | None = None, training: bool = False
-    ) -> tf.Tensor:
+    ) -> dict[str, tf.Tensor]:
         if parsing is None:
             parsing = self.parsing_for(batch, 1.0)
-        inputs = {
-            "image": batch["image"] * (1.0 - batch["mask"]),
-            "parsing": parsing,
-            "mask": batch["mask"],
-        }
-        return self.network(inputs, training=training)["painted"]
+        image, mask = batch["image"], batch["mask"]
+        inputs = completion_inputs(self.network, image * (1.0 - mask), parsing, mask)
+        return in_float32(self.network(inputs, training=training))
+
+    def _local_boxes(self, mask: tf.Tensor) -> tf.Tensor:
+        """Where the local critic looks in this step: `[B, 4]` or `[B, N, 4]`."""
+        discriminator = self.config.completion.discriminator
+        if not discriminator.local_crops:
+            return hole_boxes(mask)
+        chance = self._chance((tf.shape(mask)[0], discriminator.local_crops), 1)
+        return random_hole_boxes(mask, chance, discriminator.local_size)
 
     def _critic_inputs(
-        self, image: tf.Tensor, parsing: tf.Tensor, mask: tf.Tensor
-    ) -> tuple[dict, dict]:
-        """What the global and what the local critic see."""
-        size = self.config.completion.discriminator.local_size
-        crop = crop_and_resize(
-            tf.concat([image, parsing, mask], axis=-1), hole_boxes(mask), size
-        )
-        local_image, local_parsing, local_mask = tf.split(crop, [3, NUM_LABELS, 1], -1)
-        return (
-            {"image": image, "parsing": parsing, "mask": mask},
-            {"image": local_image, "parsing": local_parsing, "mask": local_mask},
-        )
+        self, image: tf.Tensor, parsing: tf.Tensor, mask: tf.Tensor, boxes: tf.Tensor
+    ) -> dict[str, dict]:
+        """What each critic sees."""
+        discriminator = self.config.completion.discriminator
+        inputs = {"image": image, "parsing": parsing, "mask": mask}
+        if not discriminator.conditioned:
+            del inputs["parsing"]
+        seen = {}
+        if "global_discriminator" in self.critics:
+            seen["global_discriminator"] = inputs
+        if "local_discriminator" in self.critics:
+            channels = [value.shape[-1] for value in inputs.values()]
+            crop = crop_and_resize(
+                tf.concat(list(inputs.values()), -1), boxes, discriminator.local_size
+            )
+            seen["local_discriminator"] = dict(
+                zip(inputs, tf.split(crop, channels, -1), strict=True)
+            )
+        return seen
 
     def _train_critics(
-        self, real: tf.Tensor, fake: tf.Tensor, parsing: tf.Tensor, mask: tf.Tensor
-    ) -> tf.Tensor:
-        both = self._critic_inputs(
-            tf.concat([real, fake], 0),
-            tf.concat([parsing] * 2, 0),
-            tf.concat([mask] * 2, 0),
+        self, batch: dict, completed: tf.Tensor, parsing: tf.Tensor, boxes: tf.Tensor
+    ) -> dict:
+        """One step of the critics; returns their terms."""
+        seen = self._critic_inputs(
+            tf.concat([batch["image"], completed], 0),
+            *(tf.concat([value] * 2, 0) for value in (parsing, batch["mask"], boxes)),
         )
-        critics = (self.global_discriminator, self.local_discriminator)
+        terms = dict.fromkeys(self.critic_weights, 0.0)
         with tf.GradientTape() as tape:
-            loss = 0.0
-            for critic, inputs in zip(critics, both, strict=True):
-                loss += discriminator_hinge(
-                    *tf.split(critic(inputs, training=True), 2, axis=0)
+            for name, critic in self.critics.items():
+                scores = critic(seen[name], training=True)
+                terms[f"critic{_CRITICS[name]}"] = self.adversarial.critic(
+                    *tf.split(scores, 2, axis=0)
                 )
+                # After the scores: they are what normalises the weights of this step.
+                if "gradient_penalty" in terms:
+                    terms["gradient_penalty"] += self._slopes(critic, seen[name])
+                if "r1" in terms:
+                    terms["r1"] += self._r1_when_due(critic, seen[name])
+            total = weighted_sum(terms, self.critic_weights)
         variables = self._critic_variables()
-        gradients = tape.gradient(loss, variables)
-        self.critic_optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return loss
+        gradients = tape.gradient(total, variables)
+        self.update_weights(self.critic_optimizer, gradients, variables, GRADIENTS[1])
+        return terms
 
-    def _reconstruction(self, batch: dict, painted: tf.Tensor) -> tuple:
-        weights = self.config.completion.loss
-        image, mask = batch["image"], batch["mask"]
+    def _slopes(self, critic: Discriminator, both: dict) -> tf.Tensor:
+        """The gradient penalty between the real half of a batch and the fake one."""
+        real, fake = tf.split(both["image"], 2, axis=0)
+        inputs = _first_half(both)
+        part = self._chance((tf.shape(real)[0], 1, 1, 1), 2)
+        between = {**inputs, "image": real + part * (fake - real)}
+        return self.gradient_penalty(image_gradients(critic, between), inputs["mask"])
+
+    def _r1_when_due(self, critic: Discriminator, both: dict) -> tf.Tensor:
+        """R1 of a batch's real half, in its every n-th step n-fold, else 0.
+
+        Lazy regularisation, from StyleGAN2 (arXiv 1912.04958, section 3.1).
+        """
+        interval = self.config.completion.discriminator.r1_interval
+
+        def due() -> tf.Tensor:
+            return interval * self.r1(image_gradients(critic, _first_half(both)))
+
+        step = tf.convert_to_tensor(self.critic_optimizer.iterations)
+        return tf.cond(step % interval == 0, due, lambda: 0.0)
+
+    def _adversarial(
+        self, batch: dict, completed: tf.Tensor, parsing: tf.Tensor, boxes: tf.Tensor
+    ) -> dict:
+        """The network's terms that come from the critics."""
+        mask = batch["mask"]
+        fakes = self._critic_inputs(completed, parsing, mask, boxes)
+        matching = "feature_matching" in self.term_weights
+        if matching:
+            reals = self._critic_inputs(batch["image"], parsing, mask, boxes)
+        terms = {"feature_matching": 0.0} if matching else {}
+        for name, critic in self.critics.items():
+            *fake, scores = critic.features(fakes[name])
+            terms[f"adversarial{_CRITICS[name]}"] = self.adversarial.generator(scores)
+            if matching:
+                *real, _ = critic.features(reals[name])
+                terms["feature_matching"] += self.feature_matching(real, fake)
+        return terms
+
+    def _reconstruction(
+        self, batch: dict, outputs: dict, parsing: tf.Tensor
+    ) -> tuple[tf.Tensor, dict]:
+        """The completed photo, and the terms that need no critic."""
+        image, mask, painted = batch["image"], batch["mask"], outputs["painted"]
         completed = image * (1.0 - mask) + painted * mask
-        terms = {
-            "l1_hole": masked_l1(image, painted, mask),
-            "l1_known": masked_l1(image, painted, 1.0 - mask),
+        losses = {
+            "l1_hole": lambda: masked_l1(image, painted, mask),
+            "l1_known": lambda: masked_l1(image, painted, 1.0 - mask),
+            "total_variation": lambda: self.total_variation(completed, mask),
+            "label_colour": lambda: self.label_colour(image, painted, mask, parsing),
+            "coarse": lambda: self._coarse(image, outputs["coarse"], mask),
         }
-        total = weights.hole * terms["l1_hole"] + weights.known * terms["l1_known"]
         if self.perceptual:
-            terms["perceptual"] = self.perceptual(image, completed)
-            total += weights.perceptual * terms["perceptual"]
-        return completed, terms, total
+            features = [self.perceptual.extract(x) for x in (image, completed)]
+            losses["perceptual"] = lambda: self.perceptual.compare(*features)
+            losses["style"] = lambda: self.style(*features)
+        terms = {
+            name: loss() for name, loss in losses.items() if name in self.term_weights
+        }
+        return completed, terms
+
+    def _coarse(
+        self, image: tf.Tensor, coarse: tf.Tensor, mask: tf.Tensor
+    ) -> tf.Tensor:
+        """Both L1 of a first stage's answer, weighted as those of the last."""
+        loss = self.config.completion.loss
+        inside = masked_l1(image, coarse, mask)
+        return loss.hole * inside + loss.known * masked_l1(image, coarse, 1.0 - mask)
+
+    def _train_network(
+        self, batch: dict, parsing: tf.Tensor, boxes: tf.Tensor | None
+    ) -> tuple[tf.Tensor, dict]:
+        """One step of the network; of the critics too, where boxes say where to look.
+
+        Returns:
+            The completed photo, and all terms.
+        """
+        critic_terms = {}
+        with tf.GradientTape() as tape:
+            outputs = self(batch, parsing, training=True)
+            completed, terms = self._reconstruction(batch, outputs, parsing)
+            if boxes is not None:
+                with tape.stop_recording():
+                    critic_terms = self._train_critics(batch, completed, parsing, boxes)
+                terms |= self._adversarial(batch, completed, parsing, boxes)
+            total = weighted_sum(terms, self.term_weights)
+        variables = self.network.trainable_variables
+        gradients = tape.gradient(total, variables)
+        self.update_weights(self.network_optimizer, gradients, variables)
+        return completed, {**terms, **critic_terms, "loss": total}
 
     def train_step(self, batch: dict) -> dict:
-        weights = self.config.completion.loss
-        image, mask = batch["image"], batch["mask"]
+        mask = batch["mask"]
         parsing = self.parsing_for(batch, self.config.completion.predicted_parsing)
-        terms = {}
+        boxes = None if self.phase == "reconstruction" else self._local_boxes(mask)
         if self.phase == "critics":
-            painted = self(batch, parsing, training=False)
-            completed = image * (1.0 - mask) + painted * mask
-            terms["critics"] = self._train_critics(image, completed, parsing, mask)
+            painted = self(batch, parsing, training=False)["painted"]
+            completed = batch["image"] * (1.0 - mask) + painted * mask
+            terms = self._train_critics(batch, completed, parsing, boxes)
         else:
-            with tf.GradientTape() as tape:
-                painted = self(batch, parsing, training=True)
-                completed, terms, total = self._reconstruction(batch, painted)
-                if self.phase == "adversarial":
-                    with tape.stop_recording():
-                        terms["critics"] = self._train_critics(
-                            image, completed, parsing, mask
-                        )
-                    whole, crop = self._critic_inputs(completed, parsing, mask)
-                    adversarial = weights.adversarial * generator_hinge(
-                        self.global_discriminator(whole, training=False)
-                    ) + weights.adversarial_local * generator_hinge(
-                        self.local_discriminator(crop, training=False)
-                    )
-                    terms["adversarial"] = adversarial
-                    total += adversarial
-            variables = self.network.trainable_variables
-            gradients = tape.gradient(total, variables)
-            self.network_optimizer.apply_gradients(
-                zip(gradients, variables, strict=True)
-            )
-            terms["loss"] = total
+            completed, terms = self._train_network(batch, parsing, boxes)
+        self.record(terms)
         return self._update(batch, completed, terms)
 
     def test_step(self, batch: dict) -> dict:
-        painted = self(batch)
-        completed, terms, total = self._reconstruction(batch, painted)
-        return self._update(batch, completed, {**terms, "loss": total})
+        parsing = self.parsing_for(batch, 1.0)
+        outputs = self(batch, parsing)
+        completed, terms = self._reconstruction(batch, outputs, parsing)
+        terms["loss"] = weighted_sum(terms, self.term_weights)
+        return self._update(batch, completed, terms)
 
     def _update(self, batch: dict, completed: tf.Tensor, terms: dict) -> dict:
         for name, value in terms.items():
             self.tracked[name].update_state(value)
         self.psnr_hole.update_state(hole_psnr(batch["image"], completed, batch["mask"]))
         return {metric.name: metric.result() for metric in self.metrics}
+
+
+def _build_critics(config: Config, size: tuple[int, int]) -> dict[str, Discriminator]:
+    """The critics whose adversarial loss weighs more than 0, by name."""
+    weights = config.completion.loss
+    discriminator = config.completion.discriminator
+    wanted = {
+        "global_discriminator": (weights.adversarial, size),
+        "local_discriminator": (weights.adversarial_local, discriminator.local_size),
+    }
+    return {
+        name: Discriminator(
+            size,
+            discriminator.widths,
+            discriminator.conditioned,
+            discriminator.spectral_normalisation,
+            name=name,
+        )
+        for name, (weight, size) in wanted.items()
+        if weight
+    }
+
+
+def _weights(config: Config, network: keras.Model, critics: dict) -> tuple[dict, dict]:
+    """Weights above 0 of the terms of the network, and of the critics."""
+    loss = config.completion.loss
+    discriminator = config.completion.discriminator
+    of_network = {
+        "l1_hole": loss.hole,
+        "l1_known": loss.known,
+        "coarse": loss.coarse if "coarse" in network.output else 0.0,
+        "perceptual": loss.perceptual,
+        "style": loss.style,
+        "total_variation": loss.total_variation,
+        "label_colour": loss.label_colour,
+        "adversarial": loss.adversarial,
+        "adversarial_local": loss.adversarial_local,
+        "feature_matching": loss.feature_matching,
+    }
+    of_critics = {f"critic{_CRITICS[name]}": 1.0 for name in critics}
+    if critics:
+        penalised = discriminator.loss == "wgan_gp"
+        of_critics["gradient_penalty"] = penalised * discriminator.gradient_penalty
+        of_critics["r1"] = discriminator.r1
+    return tuple(
+        {name: weight for name, weight in weights.items() if weight}
+        for weights in (of_network, of_critics)
+    )
+
+
+def weighted_sum(terms: dict, weights: dict[str, float]) -> tf.Tensor:
+    return sum(weights[name] * value for name, value in terms.items())
+
+
+def image_gradients(critic: Discriminator, inputs: dict) -> tf.Tensor:
+    """Gradient of each sample's score by its photo: `[B, H, W, 3]`.
+
+    A sample's score is the mean over its patches. It can be differentiated again.
+    """
+    image = inputs["image"]
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        scores = critic({**inputs, "image": image}, training=False)
+        # Samples do not see each other: the sum's gradient is each one's own.
+        total = tf.reduce_sum(tf.reduce_mean(scores, axis=(1, 2, 3)))
+    return tape.gradient(total, image)
+
+
+def _first_half(both: dict) -> dict:
+    return {name: tf.split(value, 2, axis=0)[0] for name, value in both.items()}
+
+
+def mixed_parsing(
+    labels: tf.Tensor, predicted: tf.Tensor, predicted_part: float, seeds: list
+) -> tf.Tensor:
+    """For each sample the true map or the predicted one; void pixels are predicted.
+
+    Args:
+        labels: int32 `[B, H, W]`; 20 and above is void.
+        predicted: `[B, H, W, 20]` probabilities.
+        predicted_part: Of the samples.
+        seeds: Two integers, the run's seed and the step: from these, not from a
+            generator's state, so that a resumed run draws the same.
+    """
+    chance = tf.random.stateless_uniform(tf.shape(labels)[:1], tf.stack(seeds))
+    use_truth = (chance >= predicted_part)[:, None, None] & (labels < NUM_LABELS)
+    return tf.where(use_truth[..., None], tf.one_hot(labels, NUM_LABELS), predicted)
 
 
 def hole_psnr(truth: tf.Tensor, completed: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

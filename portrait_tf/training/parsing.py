@@ -16,7 +16,7 @@ from portrait_tf.losses import (
 )
 from portrait_tf.metrics import ParsingIoU, PCKh, heatmap_peaks
 from portrait_tf.models.parsing import full_size_logits
-from portrait_tf.training.base import Trainer
+from portrait_tf.training.base import Trainer, in_float32
 from portrait_tf.training.optimizers import build_optimizer
 
 _POSE_ERRORS = {"relative": pose_error, "root": root_pose_error}
@@ -37,6 +37,8 @@ class ParsingTrainer(Trainer):
         network: Stage 1; without a pose branch, joints are not read.
         config: The experiment.
     """
+
+    monitor = "val_miou_hole"
 
     def __init__(self, network: keras.Model, config: Config) -> None:
         super().__init__(name="parsing_trainer")
@@ -76,7 +78,8 @@ class ParsingTrainer(Trainer):
         if scale != 1.0:
             size = [round(side * scale) for side in self.network.size]
             image, mask = tf.image.resize(image, size), tf.image.resize(mask, size)
-        return self.network({"image": image, "mask": mask}, training=training)
+        outputs = self.network({"image": image, "mask": mask}, training=training)
+        return in_float32(outputs)
 
     def _parsing_terms(
         self, labels: tf.Tensor, logits: tf.Tensor, weights: tf.Tensor
@@ -164,7 +167,8 @@ class ParsingTrainer(Trainer):
             terms, logits = self._terms(batch, answers)
         variables = self.network.trainable_variables
         gradients = tape.gradient(terms["loss"], variables)
-        self.parsing_optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.update_weights(self.parsing_optimizer, gradients, variables)
+        self.record(terms)
         return self._update(batch, answers[0], terms, logits)
 
     def test_step(self, batch: dict) -> dict:

@@ -15,28 +15,38 @@ from portrait_tf.pipeline import Pipeline
 class Preview(keras.callbacks.Callback):
     """Writes a contact sheet: input, mask, parsing, pose, output, truth.
 
+    With a face network, what stage 2 made stands before the output.
+
     Args:
         path: Of the PNG file; the last epoch's replaces it.
         parsing_network: Stage 1.
-        completion_network: Stage 2; None while stage 1 is trained.
         batch: One batch of the validation stream.
+        completion_network: Stage 2; None while stage 1 is trained.
+        face_network: Stage 3, while it is trained.
+
+    Attributes:
+        sheet: The last one, RGB `uint8` `[H, W, 3]`.
     """
 
     def __init__(
         self,
         path: pathlib.Path,
         parsing_network: keras.Model,
-        completion_network: keras.Model | None,
         batch: dict,
+        completion_network: keras.Model | None = None,
+        face_network: keras.Model | None = None,
     ) -> None:
         super().__init__()
         self.path = path
         self.parsing_network = parsing_network
         self.completion_network = completion_network
+        self.face_network = face_network
+        self.sheet = None
         self.batch = {key: np.asarray(value) for key, value in batch.items()}
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        write_png(self.path, self.draw())
+        self.sheet = self.draw()
+        write_png(self.path, self.sheet)
 
     def draw(self) -> np.ndarray:
         """The sheet as RGB `uint8`."""
@@ -44,19 +54,24 @@ class Preview(keras.callbacks.Callback):
         titles = ["input", "mask", "parsing"]
         titles += ["pose"] if self.parsing_network.pose else []
         if self.completion_network is not None:
-            result = Pipeline(self.parsing_network, self.completion_network).networks(
-                image, mask
-            )
+            result = Pipeline(
+                self.parsing_network,
+                self.completion_network,
+                face_network=self.face_network,
+            ).networks(image, mask)
             logits, pose = result["logits"], result.get("pose")
-            outputs = _to_photo(np.asarray(result["completed"]))
-            titles.append("output")
+            drawn = {"unrefined": "stage 2", "completed": "output"}
+            titles += [title for name, title in drawn.items() if name in result]
+            outputs = [
+                _to_photo(np.asarray(result[name])) for name in drawn if name in result
+            ]
         else:
             structure = self.parsing_network(
                 {"image": image * (1 - mask), "mask": mask}, training=False
             )
             logits = structure["parsing"]
             pose = structure.get(f"pose_{self.parsing_network.rounds}")
-            outputs = None
+            outputs = []
         titles += ["truth", "true parsing"]
         if pose is not None:
             peaks = np.array(heatmap_peaks(pose))
@@ -75,8 +90,7 @@ class Preview(keras.callbacks.Callback):
             ]
             if pose is not None:
                 row.append(draw_joints(show_hole(photo, hole), peaks[index]))
-            if outputs is not None:
-                row.append(outputs[index])
+            row += [output[index] for output in outputs]
             truth = np.minimum(self.batch["parsing"][index], 255).astype(np.uint8)
             rows.append([*row, photo, colour_parsing(truth)])
         return contact_sheet(rows, titles)

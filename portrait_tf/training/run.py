@@ -4,9 +4,12 @@
 RUN/config.yaml               every key, defaults too
 RUN/parsing/checkpoint.npz    stage 1: network, optimizer, step
 RUN/parsing/network.npz       in its place: a stage 1 that was trained elsewhere
+RUN/parsing/best.npz          weights of the epoch that was validated best
 RUN/parsing/log.csv           a row an epoch
+RUN/parsing/tensorboard/...   the same for TensorBoard, and every few steps
 RUN/completion/...            stage 2, the same
 RUN/completion/preview.png    input, mask, parsing, output, truth after the last epoch
+RUN/face/...                  face refinement, the same; a run need not have it
 ```
 """
 
@@ -23,34 +26,64 @@ from portrait_tf.data.dataset import (
     validation_dataset,
 )
 from portrait_tf.errors import PortraitError
-from portrait_tf.models import CompletionNetwork, JPPNet, ParsingNetwork
+from portrait_tf.masks import EVALUATION_TASKS, FACE_TASK
+from portrait_tf.models import (
+    CompletionNetwork,
+    ContextualAttentionNetwork,
+    FaceNetwork,
+    GlcNetwork,
+    JPPNet,
+    ParsingNetwork,
+    PartialConvUNet,
+)
 from portrait_tf.storage import assign_arrays, read_arrays
-from portrait_tf.training.base import Trainer
+from portrait_tf.training.base import Trainer, precision
 from portrait_tf.training.checkpoint import (
+    BEST_NAME,
     CHECKPOINT_NAME,
     Checkpoints,
+    FiniteGuard,
+    best_weights,
     restore_checkpoint,
+    weights_group,
 )
+from portrait_tf.training.curves import Curves
+from portrait_tf.training.previews import Preview
 from portrait_tf.weights import load_weights
 
 logger = logging.getLogger(__name__)
 
-STAGES = ("parsing", "completion")
+STAGES = ("parsing", "completion", "face")
 GIVEN_NAME = "network.npz"
+VALIDATION_TASKS = {"face": (FACE_TASK,)}
+"""Holes of a stage that is not validated on `EVALUATION_TASKS`."""
 
-# By the config's `kind`; stage 2 has but one.
+# By the config's `kind`.
 NETWORKS = {
     "compact": ParsingNetwork,
     "jppnet": JPPNet,
-    "completion": CompletionNetwork,
+    "parsing_guided": CompletionNetwork,
+    "partial_convolution": PartialConvUNet,
+    "contextual_attention": ContextualAttentionNetwork,
+    "glc": GlcNetwork,
+    "face": FaceNetwork,
 }
 
 
-def build_network(stage: str, config: Config) -> keras.Model:
-    """A fresh network of `parsing` or `completion`."""
-    arguments = getattr(config, stage).network.model_dump()
+def build_network(stage: str, config: Config, training: bool = False) -> keras.Model:
+    """A fresh network of `parsing`, `completion` or `face`.
+
+    Args:
+        stage: Which.
+        config: The experiment.
+        training: Whether it is to be trained, in the precision that its config says;
+            in float32 otherwise.
+    """
+    section = getattr(config, stage)
+    arguments = {"size": config.size, **section.network.model_dump()}
     build = NETWORKS[arguments.pop("kind", stage)]
-    return build(size=config.size, name=f"{stage}_network", **arguments)
+    with precision(training and section.training.mixed_precision):
+        return build(name=f"{stage}_network", **arguments)
 
 
 def trained_stages(run: str | pathlib.Path) -> list[str]:
@@ -65,11 +98,20 @@ def trained_stages(run: str | pathlib.Path) -> list[str]:
     ]
 
 
-def load_run_network(run: str | pathlib.Path, stage: str) -> keras.Model:
-    """The network of a stage as the last checkpoint of a run has it.
+def load_run_network(
+    run: str | pathlib.Path, stage: str, which: str = "last"
+) -> keras.Model:
+    """The network of a stage as a run has it, with averaged weights if it has those.
+
+    Args:
+        run: Its folder.
+        stage: `parsing` or `completion`.
+        which: `last`, the last checkpoint, or `best`, the epoch validated best; a
+            stage that was trained elsewhere has but one.
 
     Raises:
-        PortraitError: The run has no such stage, or its file does not fit its config.
+        PortraitError: The run has no such stage or no best weights of it, or its file
+            does not fit its config.
     """
     run = pathlib.Path(run)
     checkpoint = run / stage / CHECKPOINT_NAME
@@ -81,9 +123,16 @@ def load_run_network(run: str | pathlib.Path, stage: str) -> keras.Model:
             f"{run} has no trained {stage} stage: expected {checkpoint}; "
             f"`portrait-tf train {stage} --run {run}` makes it"
         )
+    if which == "best":
+        checkpoint = run / stage / BEST_NAME
+        if not checkpoint.is_file():
+            raise PortraitError(
+                f"expected {checkpoint}, found none: no epoch of {stage} was validated "
+                "by its training.monitor; take the last checkpoint"
+            )
     network = build_network(stage, load_config(run / "config.yaml"))
     arrays, _ = read_arrays(checkpoint)
-    assign_arrays(network.weights, arrays, "network", checkpoint)
+    assign_arrays(network.weights, arrays, weights_group(arrays), checkpoint)
     return network
 
 
@@ -100,7 +149,10 @@ def open_run(run: str | pathlib.Path, config: Config) -> pathlib.Path:
     path = run / "config.yaml"
     if path.is_file():
         before = load_config(path)
-        for key in ("seed", "size", "parsing.network", "completion.network"):
+        keys = ["seed", "size", "parsing.network", "completion.network"]
+        # A run may get its face network long after the others, with a new config.
+        keys += ["face.network"] if "face" in trained_stages(run) else []
+        for key in keys:
             old, new = before, config
             for part in key.split("."):
                 old, new = getattr(old, part), getattr(new, part)
@@ -127,8 +179,8 @@ def train(
     """Runs `model.fit` from the last checkpoint, if there is one, to the last step.
 
     Args:
-        trainer: Its networks are trained.
-        stage: `parsing` or `completion`; chooses the section of the config.
+        trainer: Its networks are trained; it is prepared.
+        stage: One of `STAGES`; chooses the section of the config.
         config: The experiment.
         reader: Anything with a length and samples; what is trained on.
         folder: Of this stage, within the run.
@@ -141,7 +193,8 @@ def train(
         What was logged, a dict an epoch.
 
     Raises:
-        PortraitError: A broken photo or label file; a checkpoint that does not fit.
+        PortraitError: A broken photo or label file; a checkpoint that does not fit; a
+            loss or gradient that is not finite; a `monitor` that is not logged.
     """
     training = getattr(config, stage).training
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,11 +211,24 @@ def train(
             training.batch_size,
             min(training.validation_photos, len(validation_reader)),
             config.seed,
+            VALIDATION_TASKS.get(stage, EVALUATION_TASKS),
         )
     trainer.compile(jit_compile=False)
+    best = best_weights(
+        folder / BEST_NAME, trainer, training.monitor, validation is not None
+    )
     saver = Checkpoints(checkpoint, training.checkpoint_minutes)
     history = []
     curves = keras.callbacks.CSVLogger(str(folder / "log.csv"), append=True)
+    # The best weights come first: after a kill between both files, the epoch that
+    # made them is done again, and not the other way round.
+    watching = [FiniteGuard(checkpoint), *([best] if best else []), saver, curves]
+    watching += callbacks or []
+    board = None
+    if training.tensorboard:
+        previews = [one for one in callbacks or [] if isinstance(one, Preview)]
+        board = Curves(folder / "tensorboard", previews[0] if previews else None)
+        watching.append(board)
     try:
         for start, stop in segments(
             trainer.step, training.steps, training.steps_per_epoch, trainer
@@ -180,11 +246,7 @@ def train(
                 epochs=epoch + (stop - start) // length,
                 steps_per_epoch=length,
                 validation_data=validation,
-                callbacks=[
-                    saver,
-                    curves,
-                    *(callbacks or []),
-                ],
+                callbacks=watching,
                 shuffle=False,
                 verbose=verbose,
             )
@@ -205,6 +267,8 @@ def train(
         # Keras closes it at the end of a `fit` that was not broken off.
         if curves.csv_file is not None:
             curves.csv_file.close()
+        if board:
+            board.close()
     return history
 
 

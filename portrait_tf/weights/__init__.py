@@ -7,12 +7,29 @@ import keras
 
 from portrait_tf.config import PipelineConfig, parse_config
 from portrait_tf.errors import PortraitError
-from portrait_tf.models import CompletionNetwork, JPPNet, ParsingNetwork
+from portrait_tf.models import (
+    CompletionNetwork,
+    ContextualAttentionNetwork,
+    FaceNetwork,
+    GlcNetwork,
+    JPPNet,
+    ParsingNetwork,
+    PartialConvUNet,
+)
 from portrait_tf.storage import assign_arrays, read_arrays, read_meta, save_arrays
 
 FOLDER = pathlib.Path(__file__).parent
 _CLASSES = {
-    network.__name__: network for network in (ParsingNetwork, JPPNet, CompletionNetwork)
+    network.__name__: network
+    for network in (
+        ParsingNetwork,
+        JPPNet,
+        CompletionNetwork,
+        PartialConvUNet,
+        ContextualAttentionNetwork,
+        GlcNetwork,
+        FaceNetwork,
+    )
 }
 
 
@@ -25,7 +42,7 @@ def save_weights(
     """Writes a network in compact form: no optimizer, no code.
 
     Args:
-        network: Stage 1 or stage 2.
+        network: Of any stage.
         path: The `.npz` file.
         recipe: How it was made (config, steps, data), kept in the file.
         dtype: Of the weights in the file; None keeps theirs.
@@ -57,8 +74,13 @@ def load_weights(path: str | pathlib.Path) -> keras.Model:
 
 @functools.cache
 def load_bundled(stage: str) -> keras.Model:
-    """The bundled network of `parsing` or `completion`; loaded once, when asked."""
+    """The bundled network of a stage; loaded once, when asked."""
     return load_weights(FOLDER / f"{stage}_demo.npz")
+
+
+def is_bundled(stage: str) -> bool:
+    """Whether the package has a network of a stage."""
+    return (FOLDER / f"{stage}_demo.npz").is_file()
 
 
 def bundled_pipeline_config() -> PipelineConfig:
@@ -67,3 +89,20 @@ def bundled_pipeline_config() -> PipelineConfig:
     # The section alone: the recipe's other keys may be those of an older schema.
     values = read_meta(path)["recipe"].get("pipeline", {})
     return parse_config({"pipeline": values}, str(path)).pipeline
+
+
+def at_size(network: keras.Model, size: tuple[int, int]) -> keras.Model:
+    """A convolutional network built for another working size, with the same weights.
+
+    Nothing is learned anew: people of another size in pixels than those that it was
+    trained on are parsed less well.
+
+    Args:
+        network: Stage 1 or stage 2.
+        size: Height and width; the network itself, if it works at them already.
+    """
+    if tuple(network.size) == tuple(size):
+        return network
+    larger = type(network).from_config({**network.get_config(), "size": tuple(size)})
+    larger.set_weights(network.get_weights())
+    return larger

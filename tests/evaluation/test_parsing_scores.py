@@ -384,6 +384,7 @@ class TestCommand:
         scores = json.loads(files["json"].read_text())
         assert scores["setup"] == {
             "data": str(data), "split": "val", "photos": 3, "network": str(run),
+            "checkpoint": "last",
             "size": [32, 32], "scales": [0.5, 1.0], "flip": True, "seed": 4,
             "min_photos": 2,
         }  # fmt: skip

@@ -1,14 +1,23 @@
 import logging
+import typing
 
+import cv2
 import h5py
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from portrait_tf.config import DiscriminatorConfig
 from portrait_tf.errors import PortraitError
 from portrait_tf.losses import (
+    ADVERSARIAL_LOSSES,
+    FeatureMatchingLoss,
+    GradientPenalty,
+    LabelColourLoss,
     PerceptualLoss,
-    discriminator_hinge,
-    generator_hinge,
+    R1Penalty,
+    StyleLoss,
+    TotalVariationLoss,
     masked_l1,
 )
 from portrait_tf.losses.perceptual import build_vgg
@@ -24,14 +33,6 @@ def test_masked_l1_by_hand():
     # Two pixels of three values: (0.3 + 0.6 + 0.9) / 6.
     assert float(masked_l1(truth, painted, region)) == pytest.approx(0.3)
     assert float(masked_l1(truth, painted, region * 0)) == 0
-
-
-def test_hinge_by_hand():
-    real = np.array([2.0, 0.5, -1.0], np.float32)
-    fake = np.array([-2.0, 0.0, 3.0], np.float32)
-    # (0 + 0.5 + 2) / 3 and (0 + 1 + 4) / 3.
-    assert float(discriminator_hinge(real, fake)) == pytest.approx(2.5 / 3 + 5 / 3)
-    assert float(generator_hinge(fake)) == pytest.approx(-1 / 3)
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +117,183 @@ class TestPerceptual:
             PortraitError, match="other.h5 has no weights.*block1_conv1"
         ):
             build_vgg("vgg16", str(path), ["block1_conv1"])
+
+
+class TestAdversarial:
+    real = np.array([2.0, 0.5, -1.0], np.float32)
+    fake = np.array([-2.0, 0.0, 3.0], np.float32)
+
+    # By hand, e.g. hinge: (0 + 0.5 + 2) / 3 + (0 + 1 + 4) / 3, and -(-2 + 0 + 3) / 3.
+    @pytest.mark.parametrize(
+        ("name", "critic", "generator"),
+        [
+            ("hinge", 2.5 / 3 + 5 / 3, -1 / 3),
+            ("least_squares", ((1 + 0.25 + 4) / 3 + (4 + 9) / 3) / 2, (9 + 1 + 4) / 6),
+            ("wgan_gp", 1 / 3 - 0.5, -1 / 3),
+        ],
+    )
+    def test_by_hand(self, name, critic, generator):
+        loss = ADVERSARIAL_LOSSES[name]()
+        assert float(loss.critic(self.real, self.fake)) == pytest.approx(critic)
+        assert float(loss.generator(self.fake)) == pytest.approx(generator)
+
+    def test_every_name_of_the_config_has_a_class(self):
+        field = DiscriminatorConfig.model_fields["loss"]
+        assert set(typing.get_args(field.annotation)) == set(ADVERSARIAL_LOSSES)
+
+    def test_penalties_against_numpy(self):
+        rng = np.random.default_rng(3)
+        gradients = rng.normal(size=(2, 4, 5, 3)).astype(np.float32)
+        mask = (rng.uniform(size=(2, 4, 5, 1)) < 0.5).astype(np.float32)
+        norms = np.sqrt(((gradients * mask) ** 2).sum((1, 2, 3)))
+        assert float(GradientPenalty()(gradients, mask)) == pytest.approx(
+            ((norms - 1) ** 2).mean(), rel=1e-5
+        )
+        assert float(R1Penalty()(gradients)) == pytest.approx(
+            (gradients**2).sum() / 2 / 2, rel=1e-5
+        )
+
+    def test_feature_matching_against_numpy(self):
+        rng = np.random.default_rng(4)
+        shapes = [(2, 4, 4, 3), (2, 2, 2, 5)]
+        real, fake = ([rng.normal(size=s).astype("f") for s in shapes] for _ in "rf")
+        expected = sum(np.abs(a - b).mean() for a, b in zip(real, fake, strict=True))
+        assert float(FeatureMatchingLoss()(real, fake)) == pytest.approx(
+            expected, rel=1e-5
+        )
+
+
+class TestTotalVariation:
+    def test_against_a_loop(self, photos):
+        completed = photos[0][:, :7, :6]
+        mask = np.zeros((2, 7, 6, 1), np.float32)
+        mask[0, 2:4, 3] = 1
+        mask[1, 6, 0] = 1
+        grown = cv2.dilate(mask[..., 0].transpose(1, 2, 0), np.ones((3, 3)))
+        grown = grown.transpose(2, 0, 1) > 0
+        total = 0.0
+        for sample, row, column in np.argwhere(grown):
+            for other in ((row + 1, column), (row, column + 1)):
+                if other[0] < 7 and other[1] < 6 and grown[sample][other]:
+                    step = completed[sample][other] - completed[sample, row, column]
+                    total += np.abs(step).sum()
+        expected = total / (3 * grown.sum())
+        assert float(TotalVariationLoss()(completed, mask)) == pytest.approx(
+            expected, rel=1e-5
+        )
+
+    def test_the_seam_counts_and_what_is_far_does_not(self):
+        completed = np.zeros((1, 9, 9, 3), np.float32)
+        mask = np.zeros((1, 9, 9, 1), np.float32)
+        mask[:, 3:6, 3:6] = 1
+        loss = TotalVariationLoss()
+        completed[:, 0] = 1
+        assert float(loss(completed, mask)) == 0
+        completed[mask[..., 0] > 0] = 1
+        # 12 steps around 9 pixels, over the 25 of the grown hole.
+        assert float(loss(completed, mask)) == pytest.approx(12 / 25)
+        assert float(loss(completed, mask * 0)) == 0
+
+
+class TestLabelColour:
+    def scene(self, seed=0):
+        """Two samples with soft maps: one label at each pixel, and a little of all."""
+        rng = np.random.default_rng(seed)
+        truth, painted = rng.uniform(-1, 1, (2, 2, 12, 10, 3)).astype(np.float32)
+        mask = np.zeros((2, 12, 10, 1), np.float32)
+        mask[0, 3:9, 2:8] = 1
+        mask[1, 8:] = 1
+        parsing = rng.uniform(size=(2, 12, 10, 20)) * 0.02
+        chosen = rng.choice([0, 5, 9, 18, 19], (2, 12, 10))
+        np.put_along_axis(parsing, chosen[..., None], 1.0, -1)
+        parsing /= parsing.sum(-1, keepdims=True)
+        return truth, painted, mask, parsing.astype(np.float32)
+
+    def expected(self, truth, painted, mask, parsing, smallest):
+        groups = [(label,) for label in range(1, 14)] + [(14, 15), (16, 17), (18, 19)]
+        total, areas = 0.0, 0.0
+        for sample in range(len(truth)):
+            hole = mask[sample, ..., 0] > 0
+            for group in groups:
+                sure = parsing[sample][..., list(group)].sum(-1).astype(float)
+                sure[sure < 0.5] = 0
+                inside, outside = sure[hole].sum(), sure[~hole].sum()
+                if inside < 1 or outside < smallest * hole.size:
+                    continue
+                hidden = (sure[hole][:, None] * painted[sample][hole]).sum(0) / inside
+                seen = (sure[~hole][:, None] * truth[sample][~hole]).sum(0) / outside
+                total += inside * np.abs(hidden - seen).mean()
+                areas += inside
+        return total / areas
+
+    @pytest.mark.parametrize("smallest", [0.002, 0.15])
+    def test_against_a_loop(self, smallest):
+        scene = self.scene()
+        expected = self.expected(*scene, smallest)
+        assert float(LabelColourLoss(smallest)(*scene)) == pytest.approx(
+            expected, rel=1e-4
+        )
+
+    def test_a_left_shoe_is_measured_by_the_right_one(self):
+        truth = np.zeros((1, 8, 8, 3), np.float32)
+        painted = np.full_like(truth, 0.75)
+        mask = np.zeros((1, 8, 8, 1), np.float32)
+        mask[:, 4:] = 1
+        label = np.zeros((1, 8, 8), int)
+        label[:, 2, :2], label[:, 6, :2] = 18, 19
+        truth[:, 2, :2] = 0.25
+        loss = LabelColourLoss()
+        one_hot = np.eye(20, dtype=np.float32)
+        assert float(loss(truth, painted, mask, one_hot[label])) == pytest.approx(0.5)
+        # Not by a dress, which is another garment; not by the background.
+        label[:, 6, :2] = 6
+        assert float(loss(truth, painted, mask, one_hot[label])) == 0
+        assert float(loss(truth, painted, mask * 0, one_hot[label])) == 0
+
+    def test_it_pulls_the_hidden_colour_to_the_seen_one_within_the_label(self):
+        truth, painted, mask, parsing = map(tf.constant, self.scene(1))
+        with tf.GradientTape() as tape:
+            tape.watch([truth, painted])
+            loss = LabelColourLoss()(truth, painted, mask, parsing)
+        gradients = tape.gradient(loss, [truth, painted])
+        # The photo's own colours are a target.
+        assert gradients[0] is None
+        moved = np.abs(gradients[1]).max(-1) > 0
+        person = (np.argmax(parsing, -1) > 0) & (mask.numpy()[..., 0] > 0)
+        np.testing.assert_array_equal(moved, person)
+
+
+class TestStyle:
+    layers = {"block1_conv1": 2.0, "block2_conv1": 0.5}
+
+    def test_against_numpy(self, photos):
+        perceptual = PerceptualLoss("vgg16", "random", self.layers)
+        real, fake = (perceptual.extract(x) for x in photos)
+        expected = 0.0
+        for name, weight in self.layers.items():
+            one, two = (np.array(x[name], np.float64) for x in (real, fake))
+            unit = np.abs(one).mean()
+            size = np.prod(one.shape[1:])
+            grams = [
+                np.einsum("bhwc,bhwd->bcd", x / unit, x / unit) / size
+                for x in (one, two)
+            ]
+            expected += weight * np.abs(grams[0] - grams[1]).mean()
+        assert float(StyleLoss(self.layers)(real, fake)) == pytest.approx(
+            expected, rel=1e-3
+        )
+
+    def test_it_does_not_see_where_things_are(self, photos):
+        """A pattern that is moved has the same texture, and other features."""
+        layers = {"block1_conv1": 1.0}
+        perceptual = PerceptualLoss("vgg16", "random", layers)
+        tile = photos[0][:, :8, :8]
+        one = np.tile(tile, (1, 4, 4, 1))
+        two = np.roll(one, 4, axis=2)
+        style = StyleLoss(layers)
+        moved, other = (
+            float(style(perceptual.extract(one), perceptual.extract(x)))
+            for x in (two, np.ones_like(one))
+        )
+        assert moved < 0.05 * other
+        assert float(perceptual(one, two)) > 0.1

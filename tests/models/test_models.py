@@ -2,14 +2,29 @@ import keras
 import numpy as np
 import pytest
 
-from portrait_tf.models import CompletionNetwork, Discriminator, ParsingNetwork
+from portrait_tf.models import (
+    CompletionNetwork,
+    Discriminator,
+    FaceNetwork,
+    ParsingNetwork,
+)
 
 PARSING = {"size": (32, 48), "widths": (8, 8, 8, 8), "blocks": (1, 1)}
 COMPLETION = {"size": (32, 48), "widths": (8, 8, 8), "dilations": (1, 2)}
 CASES = [
     (ParsingNetwork, {**PARSING, "feature_width": 8}),
     (CompletionNetwork, COMPLETION),
+    (FaceNetwork, {"size": (32, 48), "widths": (8, 8, 8), "blocks": 1}),
     (Discriminator, {"size": (32, 48), "widths": (8, 8)}),
+    (
+        Discriminator,
+        {
+            "size": (32, 48),
+            "widths": (8, 8),
+            "conditioned": False,
+            "spectral_normalisation": False,
+        },
+    ),
 ]
 
 
@@ -44,7 +59,7 @@ def test_names_do_not_depend_on_what_was_built_before(network, arguments):
     assert len(set(paths[0])) == len(paths[0])
 
 
-@pytest.mark.parametrize(("network", "arguments"), CASES[:2])
+@pytest.mark.parametrize(("network", "arguments"), CASES[:3])
 def test_a_photo_gives_the_same_alone_and_in_a_batch(network, arguments):
     built = network(**arguments)
     x = inputs_for(built, batch=3)
@@ -111,7 +126,37 @@ def test_discriminator_scores_patches_and_bounds_its_gain():
     assert np.linalg.norm(matrix, 2) == pytest.approx(1, abs=0.05)
 
 
-@pytest.mark.parametrize(("network", "arguments"), CASES[:2])
+@pytest.mark.parametrize("arguments", [case[1] for case in CASES[3:]])
+def test_discriminator_features_end_in_its_scores(arguments):
+    network = Discriminator(**arguments)
+    x = inputs_for(network)
+    *features, scores = network.features(x)
+    assert [tuple(f.shape) for f in features] == [(2, 16, 24, 8), (2, 8, 12, 8)]
+    np.testing.assert_array_equal(np.array(scores), np.array(network(x)))
+
+
+def test_an_unconditioned_discriminator_sees_no_parsing_and_normalises_nothing():
+    network = Discriminator(**CASES[4][1])
+    assert set(network.input) == {"image", "mask"}
+    before = network.get_weights()
+    network(inputs_for(network), training=True)
+    for one, two in zip(before, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_discriminator_weights_have_the_names_of_existing_checkpoints():
+    network = Discriminator(size=(32, 48), widths=(8,))
+    assert [variable.path for variable in network.weights] == [
+        "normalised1/conv1/kernel",
+        "normalised1/vector_u",
+        "normalised1/conv1/bias",
+        "normalised_scores/scores/kernel",
+        "normalised_scores/vector_u",
+        "normalised_scores/scores/bias",
+    ]
+
+
+@pytest.mark.parametrize(("network", "arguments"), CASES[:3])
 def test_a_size_that_does_not_divide_is_refused(network, arguments):
     with pytest.raises(ValueError, match="must be multiples of .* received \\(30, 48"):
         network(**{**arguments, "size": (30, 48)})

@@ -33,6 +33,20 @@ def test_sgd_with_poly_is_jppnets():
     np.testing.assert_allclose(1 - variable.numpy()[0], moved, rtol=2e-3)
 
 
+@pytest.mark.parametrize(
+    "clip_norm, moved", [(1.0, [0.3, 0.4]), (100.0, [1.5, 2.0]), (None, [1.5, 2.0])]
+)
+def test_gradients_are_clipped_to_one_norm_over_all_variables(clip_norm, moved):
+    config = OptimizerConfig(
+        name="sgd", learning_rate=0.5, momentum=0, warmup_steps=0, clip_norm=clip_norm
+    )
+    variables = [keras.Variable([0.0]), keras.Variable([0.0])]
+    optimizer = build_optimizer(config, 10, variables, "optimizer")
+    optimizer.apply_gradients(zip([[-3.0], [-4.0]], variables, strict=True))
+    found = [float(variable[0]) for variable in variables]
+    assert found == pytest.approx(moved, rel=1e-5)
+
+
 def test_poly_after_a_warm_up():
     config = OptimizerConfig(
         learning_rate=0.5, schedule="poly", power=2, warmup_steps=10, final_fraction=0.1

@@ -1,0 +1,56 @@
+"""Methods that are not trained, for comparison.
+
+Each is called with a photo, RGB `uint8` `[H, W, 3]`, and a mask, `uint8` `[H, W]`,
+non-zero = hole, and returns the completed photo, `uint8` `[H, W, 3]`.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from portrait_tf.evaluation.patchmatch import inpaint_patches
+
+Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+_RADIUS = 3
+
+
+def telea(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """OpenCV's fast marching (Telea, 2004)."""
+    return cv2.inpaint(photo, mask, _RADIUS, cv2.INPAINT_TELEA)
+
+
+def navier_stokes(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """OpenCV's transport along isophotes (Bertalmio et al., CVPR 2001)."""
+    return cv2.inpaint(photo, mask, _RADIUS, cv2.INPAINT_NS)
+
+
+def frequency_selective(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """OpenCV's frequency selective reconstruction (Seiler and Kaup, 2010), fast.
+
+    It is part of opencv-contrib-python-headless; `available` says whether that is
+    installed.
+    """
+    blue_first = cv2.cvtColor(photo, cv2.COLOR_RGB2BGR)
+    result = np.zeros_like(photo)
+    # Here non-zero is what is known.
+    known = np.where(mask != 0, 0, 255).astype(np.uint8)
+    cv2.xphoto.inpaint(blue_first, known, result, cv2.xphoto.INPAINT_FSR_FAST)
+    # It touches known pixels, too.
+    return np.where(
+        (mask != 0)[..., None], cv2.cvtColor(result, cv2.COLOR_BGR2RGB), photo
+    )
+
+
+CLASSICAL: dict[str, Method] = {
+    "telea": telea,
+    "navier_stokes": navier_stokes,
+    "patchmatch": inpaint_patches,
+    "fsr": frequency_selective,
+}
+
+
+def available(name: str) -> bool:
+    """Whether what a method of `CLASSICAL` needs is installed."""
+    return name != "fsr" or hasattr(cv2, "xphoto")

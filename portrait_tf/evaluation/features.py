@@ -1,0 +1,92 @@
+"""Distances of pictures in the features of a trained VGG.
+
+No ImageNet weights are needed, nor assumed: a distance means what its weights mean, so
+it is named after them, and is neither LPIPS nor FID.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from portrait_tf.losses.perceptual import build_vgg
+
+
+def frechet_distance(one: np.ndarray, two: np.ndarray) -> float:
+    """Fréchet distance of two Gaussians (Heusel et al., 2017), fitted to two samples.
+
+    `|m1 - m2|² + tr(S1) + tr(S2) - 2 tr((S1 S2)^½)`. The last trace is that of the
+    root of `S1^½ S2 S1^½`, which is symmetric and has the same eigenvalues, so that no
+    root of a matrix that is not symmetric is needed.
+
+    With no more rows than columns the covariances are rank-deficient, and with few
+    more they are inexact: the distance is then too large, by an amount that depends on
+    the number of rows. Compare it among samples of one size alone.
+
+    Args:
+        one: `[N, C]`, a row a picture; N at least 2.
+        two: `[M, C]`.
+    """
+    one, two = np.asarray(one, np.float64), np.asarray(two, np.float64)
+    means = one.mean(0) - two.mean(0)
+    first, second = (np.atleast_2d(np.cov(x, rowvar=False)) for x in (one, two))
+    values, vectors = np.linalg.eigh(first)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    product = np.linalg.eigvalsh(root @ second @ root)
+    cross = np.sqrt(np.maximum(product, 0)).sum()
+    distance = means @ means + np.trace(first) + np.trace(second) - 2 * cross
+    return float(max(distance, 0.0))
+
+
+class FeatureDistance:
+    """Perceptual distance of a pair of photos, and features to compare sets by.
+
+    The perceptual distance is that of LPIPS (Zhang et al., CVPR 2018, equation 1)
+    without its learned weights: features of each layer are scaled to unit length over
+    the channels, their squared difference is summed over the channels, averaged over
+    the places, and the layers are averaged.
+
+    Args:
+        network: `vgg16` or `vgg19`.
+        weights: `imagenet`, `random`, or a file's path.
+        layers: Of the perceptual distance, by Keras' names.
+        pooled: The layer whose mean over all places is a photo's feature. A shallow
+            one has few channels: with about a hundred photos a covariance of more has
+            no meaning.
+
+    Raises:
+        PortraitError: An unknown layer, or weights that cannot be had.
+    """
+
+    def __init__(
+        self, network: str, weights: str, layers: list[str], pooled: str
+    ) -> None:
+        self.layers, self.pooled = list(layers), pooled
+        names = list(dict.fromkeys([*layers, pooled]))
+        vgg = build_vgg(network, weights, names)
+        self._call = tf.function(
+            # RGB in 0 to 255 to what both VGGs were trained on.
+            lambda x: vgg(keras.applications.vgg16.preprocess_input(x)),
+            input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
+        )
+
+    def features(self, photo: np.ndarray) -> dict[str, np.ndarray]:
+        """All layers' outputs, `[h, w, C]` each, of RGB `uint8` `[H, W, 3]`."""
+        found = self._call(tf.constant(photo[None], tf.float32))
+        return {name: one[0].numpy() for name, one in found.items()}
+
+    def distance(self, one: dict, two: dict) -> float:
+        """Perceptual distance of two photos, given their `features`; 0 to 4."""
+        parts = []
+        for name in self.layers:
+            first, second = (_unit_length(x[name]) for x in (one, two))
+            parts.append(((first - second) ** 2).sum(-1).mean())
+        return float(np.mean(parts))
+
+    def pool(self, features: dict) -> np.ndarray:
+        """A photo's feature vector `[C]`, given its `features`."""
+        return features[self.pooled].mean((0, 1), dtype=np.float64)
+
+
+def _unit_length(features: np.ndarray) -> np.ndarray:
+    length = np.sqrt((features.astype(np.float32) ** 2).sum(-1, keepdims=True))
+    return features / (length + 1e-10)

@@ -1,0 +1,158 @@
+"""Attention from all of a feature map to the part of it that is known."""
+
+import keras
+import numpy as np
+
+from portrait_tf.compat import ops
+from portrait_tf.labels import FLIPPED_LABELS, NUM_LABELS
+
+# Left and right of a pair become one label: what they wear is of one design.
+_DESIGNS = np.eye(NUM_LABELS, dtype=np.float32)[
+    np.minimum(np.arange(NUM_LABELS), FLIPPED_LABELS)
+]
+
+
+class LabelAttention(keras.layers.Layer):
+    """Gathers, for every position, from the known positions, of its own label at best.
+
+    A shoe that is hidden can so take after the one that is seen, wherever that is.
+    Queries are all positions, keys and values the known ones. The values are the
+    features and the mean known colour of the position's cell, so that a colour arrives
+    as it is, not only as what the encoder made of it. With `same_label` the softmax's
+    logits have `log(agreement + epsilon)` added, the agreement of two positions being
+    the dot product of their label probabilities, with left and right of shoes, legs
+    and arms taken together: what agrees is weighed by how much, and where no known
+    position agrees, all do alike. Logits and softmax are float32 under any policy.
+
+    What is gathered is an average of what was seen at other places. It cannot be
+    turned round: the left shoe's features and colours come as they are in the left
+    shoe, not mirrored; that is for the convolutions around this layer to do.
+
+    Memory grows with the square of the number of positions, N² floats a sample for
+    each of logits and weights: 0.6 MB at 24x16 (192x128 at stride 8), 4 MB at 32x32.
+    So nothing is cut into chunks; do not use it at full resolution.
+
+    Sources: *Generative Image Inpainting with Contextual Attention* (arXiv 1801.07892)
+    for attention from the hole to known features; scaled dot products from *Attention
+    Is All You Need* (arXiv 1706.03762, section 3.2.1). The agreement of labels and the
+    colours among the values are our choice.
+
+    Args:
+        width: Channels of queries, keys and values.
+        same_label: Whether positions of one label are preferred; takes the map.
+        stride: How much smaller the features are than photo, mask and map.
+        largest_hole: A position is known if no more of its cell is in the hole.
+        epsilon: Added to the agreement.
+
+    Call with `[features, image, mask]` and, if `same_label`, `parsing`: `[B, h, w, C]`,
+    `[B, H, W, 3]`, its hole not read, `[B, H, W, 1]`, 1.0 = hole, and `[B, H, W, 20]`
+    probabilities. Returns `[B, h, w, C]`, to be added to the features: zeros from a
+    fresh layer, and for a sample without a known position.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        same_label: bool = True,
+        stride: int = 8,
+        largest_hole: float = 0.1,
+        epsilon: float = 1e-6,
+        **kwargs: object,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.width = width
+        self.same_label = same_label
+        self.stride = stride
+        self.largest_hole = largest_hole
+        self.epsilon = epsilon
+        self.query, self.key, self.value = (
+            keras.layers.Conv2D(width, 1, name=name, dtype=self.dtype_policy)
+            for name in ("query", "key", "value")
+        )
+
+    def build(self, shapes: list) -> None:
+        *positions, channels = shapes[0]
+        self.query.build(shapes[0])
+        self.key.build(shapes[0])
+        self.value.build((*positions, channels + 3))
+        # Without a bias: nothing gathered adds nothing.
+        self.output_projection = keras.layers.Conv2D(
+            channels,
+            1,
+            use_bias=False,
+            kernel_initializer="zeros",
+            name="output",
+            dtype=self.dtype_policy,
+        )
+        self.output_projection.build((*positions, self.width))
+        super().build(shapes)
+
+    def _cells(self, x: object) -> object:
+        return ops.average_pool(x, self.stride, self.stride)
+
+    def _known(self, mask: object) -> object:
+        """`[B, 1, N]` float32: 1.0 where a position is known."""
+        hidden = self._cells(ops.cast(mask, "float32"))
+        known = ops.cast(hidden <= self.largest_hole, "float32")
+        return ops.reshape(known, (-1, 1, known.shape[1] * known.shape[2]))
+
+    def attention(
+        self, features: object, mask: object, parsing: object | None = None
+    ) -> object:
+        """How much each position (row) takes from each (column).
+
+        Args:
+            features: As the layer is called with, like the others.
+            mask: See `features`.
+            parsing: See `features`.
+
+        Returns:
+            `[B, N, N]` float32; rows add up to 1, or to 0 where nothing is known.
+        """
+        query, key = (
+            ops.cast(_flat(project(features)), "float32")
+            for project in (self.query, self.key)
+        )
+        logits = ops.einsum("bqc,bkc->bqk", query, key) / self.width**0.5
+        if self.same_label:
+            designs = _flat(self._cells(ops.cast(parsing, "float32")))
+            designs = ops.matmul(designs, _DESIGNS)
+            agreement = ops.einsum("bqc,bkc->bqk", designs, designs)
+            logits = logits + ops.log(agreement + self.epsilon)
+        known = self._known(mask)
+        # The product tells a sample of which nothing is known from all others.
+        return ops.softmax(logits + 1e9 * (known - 1.0), axis=-1) * known
+
+    def call(self, inputs: list) -> object:
+        features, image, mask, *parsing = inputs
+        weights = self.attention(features, mask, *parsing)
+        seen = 1.0 - ops.cast(mask, "float32")
+        colours = self._cells(ops.cast(image, "float32") * seen)
+        colours = colours / ops.maximum(self._cells(seen), 1e-3)
+        values = self.value(
+            ops.concatenate([features, ops.cast(colours, features.dtype)], axis=-1)
+        )
+        gathered = ops.einsum(
+            "bqk,bkc->bqc", weights, ops.cast(_flat(values), "float32")
+        )
+        height, width = features.shape[1:3]
+        gathered = ops.reshape(gathered, (-1, height, width, self.width))
+        return self.output_projection(ops.cast(gathered, features.dtype))
+
+    def compute_output_shape(self, shapes: list) -> tuple:
+        return tuple(shapes[0])
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "width": self.width,
+            "same_label": self.same_label,
+            "stride": self.stride,
+            "largest_hole": self.largest_hole,
+            "epsilon": self.epsilon,
+        }
+
+
+def _flat(x: object) -> object:
+    """`[B, h, w, C]` -> `[B, h * w, C]`."""
+    return ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))

@@ -1,0 +1,489 @@
+"""Comparisons of tiny networks at 32x32, on synthetic people in LIP's layout."""
+
+import csv
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+import scipy.linalg
+import yaml
+from tiny import TINY
+from typer.testing import CliRunner
+
+from portrait_tf import cli
+from portrait_tf.config import Config
+from portrait_tf.data.open import open_dataset
+from portrait_tf.data.synthetic import write_synthetic
+from portrait_tf.errors import PortraitError
+from portrait_tf.evaluation.classical import CLASSICAL, available
+from portrait_tf.evaluation.compare import check_networks
+from portrait_tf.evaluation.compare_cases import cases
+from portrait_tf.evaluation.compare_config import load_plan, within_budget
+from portrait_tf.evaluation.compare_summary import compare_pair
+from portrait_tf.evaluation.features import FeatureDistance, frechet_distance
+from portrait_tf.photos import read_mask, read_photo, write_png
+
+# One phase and no VGG: each of the others is a graph that takes seconds to trace.
+BASE = {
+    **TINY,
+    "completion": {
+        **TINY["completion"],
+        "schedule": {"reconstruction_steps": 5, "critic_steps": 0},
+        "loss": {"perceptual": 0},
+    },
+}
+COMPARE = {
+    "base": BASE,
+    "steps": 4,
+    "tasks": ["square", "lower_third"],
+    "timed_photos": 1,
+    "stage_1": {"source": "train", "steps": 2},
+    "features": {
+        "network": "vgg16",
+        "weights": "random",
+        "layers": ["block1_conv2"],
+        "frechet_layer": "block1_conv1",
+    },
+    "methods": {
+        "ours": None,
+        "true_map": {"parsing": "truth"},
+        "plain": {"config": "plain.yaml", "set": ["completion.loss.known=2"]},
+    },
+    "classical": ["telea", "fsr"],
+}
+PLAIN = {"completion": {"network": {"prefill": "plain"}}}
+
+
+def write_config(folder, **changes):
+    (folder / "plain.yaml").write_text(yaml.safe_dump(PLAIN))
+    path = folder / "compare.yaml"
+    path.write_text(yaml.safe_dump({**COMPARE, **changes}, sort_keys=False))
+    return path
+
+
+def run(*arguments):
+    result = CliRunner().invoke(cli.app, ["compare", *map(str, arguments)])
+    if isinstance(result.exception, PortraitError):
+        return 2, str(result.exception)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "lip"
+    write_synthetic(folder, 4, 3, size=(64, 64))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, data):
+    """A finished comparison: its config, folder and what was printed."""
+    folder = tmp_path_factory.mktemp("compare")
+    config, out = write_config(folder), folder / "out"
+    code, output = run("--config", config, "--data", data, "--out", out)
+    assert code == 0, output
+    return config, out, output
+
+
+def files_of(out):
+    return {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+
+def test_a_comparison_ends_in_tables_and_a_page(done):
+    _, out, output = done
+    report = json.loads((out / "report.json").read_text())
+    methods = ["ours", "true_map", "plain", "telea"]
+    assert list(report["methods"]) == methods + ["fsr"] * available("fsr")
+    assert ("fsr" in report["left_out"]) != available("fsr")
+    columns = ["psnr_hole", "ssim", "l1", "perceptual", "frechet"]
+    assert list(report["scores"]) == columns
+    assert report["scores"]["perceptual"]["name"] == "VGG-16 random distance"
+    for name in methods:
+        one = report["methods"][name]
+        assert list(one["tasks"]) == ["square", "lower_third", "all"]
+        for scores in one["tasks"].values():
+            assert all(np.isfinite(scores[key]["mean"]) for key in columns)
+        assert (one["seconds"] is None) == (name == "true_map")
+    assert [report["methods"][n]["parsing"] for n in methods] == [
+        "predicted", "truth", "predicted", None,
+    ]  # fmt: skip
+    assert set(report["pairs"]) == set(report["methods"]) - {"ours"}
+    for task in ("square", "all"):
+        by_score = report["order"][task]["l1"]
+        values = [report["methods"][n]["tasks"][task]["l1"]["mean"] for n in by_score]
+        assert values == sorted(values)
+    for words in ("ours vs telea: hole PSNR (dB)", "Lower third", "VGG-16 random"):
+        assert words in output.replace("\n", " ")
+
+    with open(out / "photos.csv") as file:
+        rows = list(csv.DictReader(file))
+    ours = [row for row in rows if row["method"] == "ours"]
+    assert len(ours) == 3 * 2 and {row["seed"] for row in ours} == {"0"}
+    mean = np.mean([float(r["l1"]) for r in ours if r["task"] == "square"])
+    shown = report["methods"]["ours"]["tasks"]["square"]["l1"]["mean"]
+    assert mean == pytest.approx(shown, rel=1e-4)
+
+    page = (out / "report.html").read_text()
+    # Two tasks, three photos, and input and truth beside every method.
+    assert page.count("<img") == 2 * 3 * (len(report["methods"]) + 2)
+    assert 'src="http' not in page and "it is not LPIPS" in page
+
+
+def test_every_network_has_the_budget_and_one_stage_1(done):
+    from portrait_tf.storage import read_arrays
+
+    _, out, _ = done
+    runs = {name: out / "methods" / name / "seed_0" for name in ("ours", "plain")}
+    stage_1 = [read_arrays(run / "parsing" / "network.npz")[0] for run in runs.values()]
+    for name, array in stage_1[0].items():
+        np.testing.assert_array_equal(array, stage_1[1][name])
+    for name, folder in runs.items():
+        meta = read_arrays(folder / "completion" / "checkpoint.npz")[1]
+        assert meta["step"] == 4
+        prefill = meta["networks"]["network"]["config"]["prefill"]
+        assert prefill == {"ours": "parsing", "plain": "plain"}[name]
+        config = yaml.safe_load((folder / "config.yaml").read_text())["completion"]
+        assert config["loss"]["known"] == {"ours": 1, "plain": 2}[name]
+        assert config["schedule"]["reconstruction_steps"] == 4
+
+
+@pytest.mark.long
+def test_what_is_finished_is_kept(done, data, tmp_path):
+    config, out, _ = done
+    again = shutil.copytree(out, tmp_path / "out")
+    before = files_of(again)
+    kept = again / "methods" / "plain" / "scores.json"
+    scores = json.loads(kept.read_text())
+    assert len(scores["runs"]["0"]["rows"]) == 6
+    # As a kill would leave it: trained, not scored, and one stage 2 halfway.
+    del scores["runs"]["0"]
+    kept.write_text(json.dumps(scores))
+    shutil.rmtree(again / "methods" / "true_map" / "seed_0" / "completion")
+    ours = again / "methods" / "ours" / "scores.json"
+    marked = json.loads(ours.read_text())
+    marked["runs"]["0"]["rows"][0]["l1"] = 77.0
+    ours.write_text(json.dumps(marked))
+    code, output = run("--config", config, "--data", data, "--out", again)
+    assert code == 0, output
+    after = files_of(again)
+    for path in before:
+        if path.name == "checkpoint.npz" and "true_map" not in str(path):
+            assert after[path] == before[path]
+    assert (again / "methods/true_map/seed_0/completion/checkpoint.npz").is_file()
+    rows = json.loads(kept.read_text())["runs"]["0"]["rows"]
+    expected = json.loads(before[kept])["runs"]["0"]["rows"]
+    for one, two in zip(rows, expected, strict=True):
+        assert one == pytest.approx(two)
+    assert ",77," in (again / "photos.csv").read_text()
+
+
+def test_training_goes_on_after_a_stop(done, data, tmp_path, monkeypatch):
+    from portrait_tf.storage import read_arrays, read_meta
+    from portrait_tf.training.checkpoint import Checkpoints
+
+    config, out, _ = done
+    path = tmp_path / "compare.yaml"
+    values = {
+        **COMPARE,
+        "methods": {"ours": None},
+        "classical": [],
+        "features": {},
+        "stage_1": {"source": str(out / "stage_1")},
+    }
+    path.write_text(yaml.safe_dump(values))
+    arguments = ("--config", path, "--data", data, "--out", tmp_path / "out")
+    count = Checkpoints.on_train_batch_end
+
+    def stop(self, batch, logs=None):
+        count(self, batch, logs)
+        if type(self.model).__name__ == "CompletionTrainer" and self.model.step == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "on_train_batch_end", stop)
+        assert run(*arguments)[0] == 130
+    checkpoint = "methods/ours/seed_0/completion/checkpoint.npz"
+    assert read_meta(tmp_path / "out" / checkpoint)["step"] == 3
+    code, output = run(*arguments)
+    assert code == 0, output
+    whole, parts = (read_arrays(o / checkpoint)[0] for o in (out, tmp_path / "out"))
+    for name, array in whole.items():
+        if name.startswith("network/"):
+            np.testing.assert_allclose(array, parts[name], rtol=1e-3, atol=2e-4)
+    # Without VGG weights two columns are left out, and it says so.
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert set(report["scores"]) == {"psnr_hole", "ssim", "l1"}
+    assert "perceptual and Fréchet distance" in report["left_out"]
+    assert "need VGG weights" in output
+
+
+def test_pictures_from_outside(done, data, tmp_path):
+    config, out, _ = done
+    inputs = tmp_path / "inputs"
+    code, output = run("--config", config, "--data", data, "--write-inputs", inputs)
+    assert code == 0 and "6 inputs and masks" in output
+    plan = load_plan(config)
+    reader = open_dataset(data, "val")
+    for case in cases(plan, reader):
+        name = f"{case.task}/{case.name}.png"
+        np.testing.assert_array_equal(
+            read_mask(inputs / "masks" / name, case.mask.shape), case.mask
+        )
+        given = read_photo(inputs / "inputs" / name)
+        hole = case.mask > 0
+        assert (given[hole] == 128).all()
+        np.testing.assert_array_equal(given[~hole], case.photo[~hole])
+        # A method that knows the answer, and spoils what was known.
+        answer = np.where(hole[..., None], case.photo, np.uint8(0))
+        write_png(tmp_path / "theirs" / name, answer)
+
+    # A method may be added to a folder that is there.
+    again = shutil.copytree(out, tmp_path / "out")
+    methods = {**COMPARE["methods"], "theirs": {"pictures": "theirs"}}
+    config = write_config(tmp_path, methods=methods)
+    arguments = ("--config", config, "--data", data, "--out", again)
+    code, output = run(*arguments)
+    assert code == 0, output
+    report = json.loads((again / "report.json").read_text())
+    assert report["order"]["all"]["l1"][0] == "theirs"
+    assert report["methods"]["theirs"]["tasks"]["all"]["l1"]["mean"] == 0
+    assert report["methods"]["theirs"]["tasks"]["all"]["perceptual"]["mean"] == 0
+    assert report["methods"]["theirs"]["kind"] == "pictures"
+    assert report["pairs"]["theirs"]["all"]["l1"]["verdict"] == "worse"
+
+    (tmp_path / "theirs" / name).unlink()
+    code, output = run(*arguments)
+    assert code == 2 and "expected a picture" in output and case.name in output
+    write_png(tmp_path / "theirs" / name, case.photo[:16])
+    code, output = run(*arguments)
+    assert code == 2 and "expected a picture of 32x32" in output
+
+
+class TestMistakes:
+    """All of them before anything is trained."""
+
+    def check(self, data, config, out, *parts):
+        code, output = run("--config", config, "--data", data, "--out", out)
+        assert code == 2, output
+        for part in parts:
+            assert part in output, output
+        assert "\n" not in output
+
+    def check_new(self, data, folder, *parts, **changes):
+        self.check(data, write_config(folder, **changes), folder / "out", *parts)
+        assert not (folder / "out").exists()
+
+    def test_another_config_in_the_same_folder(self, done, data, tmp_path):
+        out = done[1]
+        before = files_of(out)
+        config = write_config(tmp_path, steps=5)
+        self.check(data, config, out, "another 'steps' (4 there, 5 now)", "--out")
+        methods = {**COMPARE["methods"], "plain": {"config": "plain.yaml"}}
+        config = write_config(tmp_path, methods=methods)
+        self.check(
+            data, config, out, "method 'plain'", "'completion.loss.known' (2.0 there"
+        )
+        other = tmp_path / "lip"
+        write_synthetic(other, 4, 3, seed=1, size=(64, 64))
+        self.check(other, write_config(tmp_path), out, "another data set")
+        assert files_of(out) == before
+
+    @pytest.mark.parametrize(
+        ("method", "parts"),
+        [
+            ({"config": "none.yaml"}, ["none.yaml: cannot read the method's config"]),
+            ({"confg": "a"}, ["compare.yaml: methods.mine", "did you mean 'config'"]),
+            ({"set": ["completion.x=1"]}, ["methods.mine", "'completion.x'"]),
+            ({"set": ["size=[64, 64]"]}, ["methods.mine: changes 'size'"]),
+            ({"set": ["masks.border=0"]}, ["methods.mine: changes 'masks'"]),
+            ({"pictures": "none"}, ["expected a picture", "none/square/"]),
+            ({"pictures": "a", "parsing": "none"}, ["methods.mine", "no other key"]),
+            ({"parsing": "none"}, ["methods.mine.parsing", "takes a map"]),
+            (
+                {
+                    "set": [
+                        "completion.perceptual.weights=none.h5",
+                        "completion.loss.perceptual=1",
+                    ]
+                },
+                ["methods.mine", "no such file: none.h5"],
+            ),
+        ],
+    )
+    def test_methods(self, data, tmp_path, method, parts):
+        methods = {"ours": None, "mine": method}
+        self.check_new(data, tmp_path, *parts, methods=methods)
+
+    def test_the_rest(self, data, tmp_path):
+        check = self.check_new
+        check(data, tmp_path, "unknown key 'step'", "'steps'", step=4)
+        check(data, tmp_path, "name of a classical", methods={"telea": None})
+        check(data, tmp_path, "'our own'", methods={"our own": None})
+        check(data, tmp_path, "reference 'x'", reference="x")
+        check(data, tmp_path, "none.yaml", base="none.yaml")
+        features = {"weights": "none.h5"}
+        check(data, tmp_path, "features.weights", "none.h5", features=features)
+        features = {"weights": "random", "layers": ["block9_conv1"]}
+        check(data, tmp_path, "block9_conv1", features=features)
+        stage_1 = {"source": "none"}
+        check(data, tmp_path, "trained stage 1", "none", stage_1=stage_1)
+        check(tmp_path / "lip", tmp_path, "expected a data set's folder")
+        config = write_config(tmp_path)
+        code, output = run("--config", config, "--data", data)
+        assert code == 2 and "--write-inputs" in output
+        code, output = run(
+            "--config", config, "--data", data, "--out", tmp_path / "out",
+            "--set", "step=3",
+        )  # fmt: skip
+        assert code == 2 and "--set: unknown key 'step'" in output
+
+
+def test_changes_of_the_command_line_and_paths(tmp_path):
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(TINY))
+    config = write_config(tmp_path, base="base.yaml", set=["completion.loss.hole=3"])
+    plan = load_plan(config, ["steps=9", "size=[48, 32]", "seeds=[2, 3]"])
+    assert plan.base.size == (48, 32) and plan.base.seed == 2
+    assert plan.networks["ours"].completion.training.steps == 9
+    assert plan.networks["plain"].completion.loss.hole == 3
+    assert plan.networks["plain"].completion.network.prefill == "plain"
+    assert plan.reference == "ours"
+
+
+def test_the_comparison_that_is_shipped_is_one_of_equals():
+    plan = load_plan(
+        pathlib.Path(__file__).parents[2] / "configs/compare.yaml",
+        ["features.weights=null"],
+    )
+    budgets = {
+        (config.size, config.completion.training.steps,
+         config.completion.training.batch_size, config.masks.model_dump_json())
+        for config in plan.networks.values()
+    }  # fmt: skip
+    assert len(budgets) == 1 and len(plan.networks) == 7
+    for config in plan.networks.values():
+        config.completion.loss.perceptual = 0.0
+        config.completion.loss.style = 0.0
+    check_networks(plan)
+    assert {name for name, one in plan.methods.items() if one.parsing == "none"} == {
+        "ours_without_parsing", "contextual_attention", "partial_convolution", "glc"
+    }  # fmt: skip
+
+
+def test_a_budget_shortens_phases_and_warm_ups():
+    config = Config()
+    config.completion.training.steps = 1000
+    config.completion.training.optimizer.warmup_steps = 100
+    config.completion.schedule.reconstruction_steps = 700
+    config.completion.schedule.critic_steps = 50
+    short = within_budget(config, 100, 2).completion
+    assert short.training.steps == 100
+    assert short.training.optimizer.warmup_steps == 10
+    assert short.schedule.reconstruction_steps == 70
+    assert short.schedule.critic_steps == 5
+
+
+def test_stage_1_at_another_size(tiny_pipeline):
+    from portrait_tf.weights import at_size
+
+    network = tiny_pipeline.parsing_network
+    assert at_size(network, (32, 32)) is network
+    larger = at_size(network, (64, 48))
+    assert larger.size == (64, 48)
+    rng = np.random.default_rng(0)
+    tile = rng.uniform(-1, 1, (1, 64, 48, 3)).astype(np.float32)
+    outputs = larger({"image": tile, "mask": np.zeros((1, 64, 48, 1), np.float32)})
+    assert tuple(outputs["parsing"].shape) == (1, 32, 24, 20)
+    for one, two in zip(network.get_weights(), larger.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_frechet_distance():
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=(400, 5)) @ rng.normal(size=(5, 5)) + 1
+    two = rng.normal(size=(300, 5)) @ rng.normal(size=(5, 5))
+    first, second = np.cov(one, rowvar=False), np.cov(two, rowvar=False)
+    means = one.mean(0) - two.mean(0)
+    root = scipy.linalg.sqrtm(first @ second).real
+    expected = means @ means + np.trace(first + second - 2 * root)
+    assert frechet_distance(one, two) == pytest.approx(expected)
+    assert frechet_distance(one, one) == pytest.approx(0, abs=1e-8)
+    assert frechet_distance(one, one + 2) == pytest.approx(5 * 4)
+    # Uncorrelated: squared differences of means and of deviations.
+    line = np.array([[-1.0], [1.0]])
+    assert frechet_distance(line, 3 * line + 1) == pytest.approx(1 + 2 * 4)
+    # Fewer rows than columns: still a number.
+    assert frechet_distance(one[:3], two[:3]) > 0
+
+
+def test_perceptual_distance(portraits):
+    distance = FeatureDistance("vgg16", "random", ["block1_conv1"], "block1_conv2")
+    photo = portraits[0].photo
+    found = distance.features(photo)
+    assert distance.distance(found, found) == 0
+    assert distance.pool(found).shape == (64,)
+    a, b = found["block1_conv1"], distance.features(255 - photo)["block1_conv1"]
+    cosine = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+    other = {"block1_conv1": b}
+    assert distance.distance(found, other) == pytest.approx(
+        (2 - 2 * cosine).mean(), rel=1e-3
+    )
+    noise = np.random.default_rng(0).integers(-8, 9, photo.shape)
+    near = distance.features(np.clip(photo + noise, 0, 255).astype(np.uint8))
+    assert 0 < distance.distance(found, near) < distance.distance(found, other)
+
+
+def test_a_pair_is_decided_beyond_the_spread():
+    rng = np.random.default_rng(0)
+    ours = rng.normal(20, 5, (2, 60))
+    same = compare_pair(ours, ours + rng.normal(0, 1, 60), "higher")
+    assert same["verdict"] == "open" and same["low"] < 0 < same["high"]
+    # A small lead on every photo counts, whatever the photos' own spread.
+    lead = compare_pair(ours, ours - 0.3 + rng.normal(0, 0.1, 60), "higher")
+    assert lead["verdict"] == "better" and lead["wins"] > 55
+    assert lead["difference"] == pytest.approx(0.3, abs=0.05)
+    assert compare_pair(ours, ours - 1, "lower")["verdict"] == "worse"
+
+
+@pytest.fixture(scope="module")
+def stripes():
+    rows, columns = np.indices((48, 40))
+    photo = np.stack([columns % 8 * 30, 255 - columns % 8 * 30, rows * 0 + 60], -1)
+    mask = np.zeros((48, 40), np.uint8)
+    mask[14:32, 12:28] = 255
+    return photo.astype(np.uint8), mask
+
+
+class TestClassical:
+    @pytest.mark.parametrize("name", [name for name in CLASSICAL if available(name)])
+    def test_known_pixels_stay_and_the_hole_is_not_read(self, name, stripes):
+        photo, mask = stripes
+        spoilt = np.where(mask[..., None] > 0, np.uint8(200), photo)
+        done = CLASSICAL[name](photo, mask)
+        np.testing.assert_array_equal(done, CLASSICAL[name](spoilt, mask))
+        np.testing.assert_array_equal(done[mask == 0], photo[mask == 0])
+        assert done.dtype == np.uint8 and done.shape == photo.shape
+
+    def test_patchmatch_continues_a_texture(self, stripes):
+        photo, mask = stripes
+        errors = {
+            name: np.abs(CLASSICAL[name](photo, mask)[mask > 0].astype(int)
+                         - photo[mask > 0]).mean()
+            for name in ("patchmatch", "telea")
+        }  # fmt: skip
+        assert errors["patchmatch"] < 3 < errors["telea"]
+
+    def test_patchmatch_where_hardly_anything_is_known(self):
+        rng = np.random.default_rng(0)
+        photo = rng.integers(0, 256, (20, 24, 3)).astype(np.uint8)
+        for known in (0, 1, 4):
+            mask = np.full((20, 24), 255, np.uint8)
+            mask[:known, :known] = 0
+            done = CLASSICAL["patchmatch"](photo, mask)
+            np.testing.assert_array_equal(done[mask == 0], photo[mask == 0])
+        np.testing.assert_array_equal(
+            CLASSICAL["patchmatch"](photo, np.zeros((20, 24), np.uint8)), photo
+        )

@@ -1,0 +1,258 @@
+"""What `CompletionNetworkConfig` chooses among, alone and through the whole chain."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from export.saved_model import export_pipeline, run_signature
+from portrait_tf.config import parse_config, with_changes
+from portrait_tf.data.dataset import training_dataset, validation_dataset
+from portrait_tf.data.synthetic import synthetic_portrait
+from portrait_tf.errors import PortraitError
+from portrait_tf.models import CompletionNetwork
+from portrait_tf.models.completion import completion_inputs
+from portrait_tf.pipeline import Pipeline
+from portrait_tf.training.checkpoint import restore_checkpoint, save_checkpoint
+from portrait_tf.training.completion import CompletionTrainer
+from portrait_tf.training.previews import Preview
+from portrait_tf.training.run import build_network
+from portrait_tf.weights import load_bundled, load_weights, save_weights
+
+TINY = {"size": (32, 48), "widths": (8, 8, 8), "dilations": (1, 2)}
+# Without a pre-fill, whose loops take longer to build than all the rest.
+ALL = {
+    "prefill": "none",
+    "convolution": "gated",
+    "attention": "same_label",
+    "noise": 2,
+}
+OPTIONS = [
+    ALL,
+    {"parsing": False, "prefill": "plain", "attention": "any", "noise": 1},
+]
+ALL_CHANGES = [f"completion.network.{name}={value}" for name, value in ALL.items()]
+
+
+def named(options):
+    return "-".join(str(value) for value in options.values())
+
+
+def inputs_for(network, batch=2, seed=0):
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((batch, *network.size, 1), np.float32)
+    mask[:, 9:22, 10:32] = 1
+    image = rng.uniform(-1, 1, (batch, *network.size, 3)).astype(np.float32)
+    parsing = rng.dirichlet(np.full(20, 0.1), (batch, *network.size))
+    return completion_inputs(
+        network, image * (1 - mask), parsing.astype(np.float32), mask
+    )
+
+
+def randomised(network, seed=0):
+    rng = np.random.default_rng(seed)
+    network.set_weights(
+        [w + rng.normal(0, 0.1, w.shape) for w in network.get_weights()]
+    )
+    return network
+
+
+def trainer_of(config):
+    networks = [build_network(stage, config) for stage in ("completion", "parsing")]
+    return CompletionTrainer(*networks, config)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=named)
+def test_config_and_weights_round_trip(options, tmp_path):
+    one = randomised(CompletionNetwork(**TINY, **options))
+    assert one.get_config().items() >= options.items()
+    x = inputs_for(one)
+    expected = np.array(one(x)["painted"])
+    save_weights(one, tmp_path / "weights.npz", {}, dtype=None)
+    one.save(tmp_path / "network.keras")
+    for two in (
+        load_weights(tmp_path / "weights.npz"),
+        keras.saving.load_model(tmp_path / "network.keras"),
+    ):
+        assert type(two) is CompletionNetwork and two.get_config() == one.get_config()
+        np.testing.assert_allclose(np.array(two(x)["painted"]), expected, atol=1e-5)
+    save_weights(one, tmp_path / "small.npz", {})
+    small = np.array(load_weights(tmp_path / "small.npz")(x)["painted"])
+    np.testing.assert_allclose(small, expected, atol=0.05)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=named)
+def test_a_fresh_network_answers_its_prefill(options):
+    """Also with noise: what it adds begins at zero."""
+    network = CompletionNetwork(**TINY, **options)
+    x = inputs_for(network)
+    painted = np.array(network(x, training=True)["painted"])
+    known = np.repeat(x["mask"] == 0, 3, axis=-1)
+    np.testing.assert_allclose(painted[known], x["image"][known], atol=1e-5)
+
+
+def test_each_part_has_an_effect():
+    network = randomised(CompletionNetwork(**TINY, **ALL))
+    x = inputs_for(network)
+    painted = np.array(network(x)["painted"])
+    for name in ("stride2_gate_conv", "middle_block1_1_gate_conv", "attention"):
+        layer = network.get_layer(name)
+        kept = layer.get_weights()
+        layer.set_weights([0.5 * w for w in kept])
+        assert np.abs(np.array(network(x)["painted"]) - painted).max() > 1e-4
+        layer.set_weights(kept)
+    np.testing.assert_allclose(np.array(network(x)["painted"]), painted, atol=1e-6)
+    assert np.abs(np.array(network(x, training=True)["painted"]) - painted).max() > 0.1
+
+
+def test_without_the_map_the_hole_is_not_seen():
+    network = randomised(CompletionNetwork(**TINY, **OPTIONS[1]))
+    x = inputs_for(network)
+    other = {**x, "image": np.where(x["mask"] > 0, 9, x["image"]).astype(np.float32)}
+    one, two = (np.array(network(inputs)["painted"]) for inputs in (x, other))
+    np.testing.assert_allclose(one, two, atol=1e-4)
+
+
+def test_the_defaults_are_the_bundled_network():
+    """Values of the release before there were options."""
+    network = load_bundled("completion")
+    portrait = synthetic_portrait(0, (192, 128))
+    mask = np.zeros((1, 192, 128, 1), np.float32)
+    mask[:, 100:190, 30:90] = 1
+    image = (portrait.photo[None] / 127.5 - 1).astype(np.float32) * (1 - mask)
+    parsing = np.eye(20, dtype=np.float32)[np.minimum(portrait.parsing, 19)][None]
+    inputs = completion_inputs(network, image, parsing, mask)
+    painted = np.array(network(inputs)["painted"])[0]
+    expected = [
+        [-0.5987, -0.5345, -0.3149],
+        [-0.0452, -0.0397, -0.0337],
+        [0.0006, -0.0210, -0.0848],
+        [-0.0921, -0.1342, -0.1890],
+    ]
+    np.testing.assert_allclose(
+        painted[[110, 140, 170, 185], [40, 60, 70, 80]], expected, atol=1e-3
+    )
+
+
+class TestWithoutTheMap:
+    def test_the_map_is_no_input(self):
+        network = CompletionNetwork(**TINY, parsing=False, prefill="none")
+        assert set(network.input) == {"image", "mask"} and not network.takes_parsing
+        assert CompletionNetwork(**TINY).takes_parsing
+        assert set(completion_inputs(network, 1, 2, 3)) == {"image", "mask"}
+        assert completion_inputs(CompletionNetwork(**TINY), 1, 2, 3) == {
+            "image": 1, "parsing": 2, "mask": 3,
+        }  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"parsing": False}, "prefill 'parsing' needs the map"),
+            (
+                {"parsing": False, "prefill": "plain", "attention": "same_label"},
+                "attention 'same_label' needs the map",
+            ),
+            ({"attention": "all"}, "attention: expected one of none, any, same_label"),
+            ({"convolution": "partial"}, "convolution: expected one of plain, gated"),
+        ],
+    )
+    def test_what_does_not_go_together_is_refused(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            CompletionNetwork(**TINY, **options)
+        with pytest.raises(PortraitError) as caught:
+            parse_config({"completion": {"network": options}}, "mine.yaml")
+        assert str(caught.value).startswith("mine.yaml: 'completion.network")
+
+    def test_the_chain_works(self, tiny_config, portraits, tmp_path):
+        with pytest.raises(PortraitError, match="prefill parsing needs the map"):
+            with_changes(tiny_config, ["completion.network.parsing=false"])
+        config = with_changes(
+            tiny_config,
+            ["completion.network.parsing=false", "completion.network.prefill=none"],
+        )
+        trainer = trainer_of(config)
+        trainer.compile(jit_compile=False)
+        data = training_dataset(portraits, config, 2, 0, 2, 0)
+        trainer.fit(data, epochs=1, steps_per_epoch=2, verbose=0, shuffle=False)
+        batch = next(validation_dataset(portraits, config, 2, 2, 0).as_numpy_iterator())
+        preview = Preview(
+            tmp_path / "preview.png", trainer.parsing_network, batch, trainer.network
+        )
+        assert preview.draw().shape[-1] == 3
+
+
+def test_a_resumed_run_draws_the_noise_that_a_whole_one_draws(tiny_config, tmp_path):
+    config = with_changes(tiny_config, ["completion.network.noise=2"])
+    one, two = trainer_of(config), trainer_of(config)
+    x = inputs_for(randomised(one.network))
+
+    def draw(trainer):
+        return np.array(trainer.network(x, training=True)["painted"])
+
+    draw(one)
+    save_checkpoint(one, tmp_path / "checkpoint.npz")
+    restore_checkpoint(two, tmp_path / "checkpoint.npz")
+    first = draw(one)
+    np.testing.assert_allclose(draw(two), first, atol=1e-5)
+    assert np.abs(draw(one) - first).max() > 1e-3
+    quiet = [np.array(one.network(x)["painted"]) for _ in range(2)]
+    np.testing.assert_array_equal(*quiet)
+
+
+def test_all_options_run_in_a_session_as_they_do_in_keras(tmp_path):
+    network = randomised(CompletionNetwork(**TINY, **ALL))
+    x = inputs_for(network)
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+
+    def paint(image, mask, parsing):
+        inputs = completion_inputs(network, image, parsing, mask)
+        return network(inputs, training=False)
+
+    specs = [
+        tf.TensorSpec((None, *x[name].shape[1:]), name=name)
+        for name in ("image", "mask", "parsing")
+    ]
+    archive.add_endpoint("paint", paint, specs)
+    archive.write_out(str(tmp_path), verbose=False)
+    found = run_signature(tmp_path, {"paint": x})["paint"]["painted"]
+    np.testing.assert_allclose(found, np.array(network(x)["painted"]), atol=1e-4)
+
+
+@pytest.mark.long
+def test_all_options_are_exported_as_they_are(tiny_config, tmp_path):
+    """The export compares itself with the networks before it is published."""
+    config = with_changes(tiny_config, ALL_CHANGES)
+    networks = [
+        randomised(build_network(stage, config)) for stage in ("parsing", "completion")
+    ]
+    assert export_pipeline(Pipeline(*networks), tmp_path) == tmp_path / "1"
+
+
+def test_all_options_learn_four_people_by_heart(tiny_config, portraits):
+    config = with_changes(
+        tiny_config,
+        ["completion.training.steps=60", "completion.training.batch_size=4",
+         "completion.network.widths=[16,32,48]", "completion.predicted_parsing=0",
+         "completion.training.optimizer.learning_rate=0.01",
+         "completion.schedule.reconstruction_steps=60",
+         "completion.loss.perceptual=0", *ALL_CHANGES],
+    )  # fmt: skip
+    keras.utils.set_random_seed(0)
+    trainer = trainer_of(config)
+    trainer.compile(jit_compile=False)
+    attention = trainer.network.get_layer("attention")
+    before = attention.get_weights()
+    batch = training_dataset(portraits, config, 4, 0, 1, 0)
+    history = trainer.fit(
+        batch.repeat(), epochs=6, steps_per_epoch=10, verbose=0, shuffle=False
+    ).history
+    # The first ten steps' mean.
+    assert history["l1_hole"][-1] < 0.4 * history["l1_hole"][0]
+    # Also what was behind the projection that begins at zero.
+    for name, one, two in zip(
+        attention.weights, before, attention.get_weights(), strict=True
+    ):
+        # The softmax does not see what is added to every key's logit.
+        if name.path != "attention/key/bias":
+            assert np.abs(two - one).max() > 1e-3, name.path

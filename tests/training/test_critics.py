@@ -1,0 +1,297 @@
+"""The critics of stage 2 and what their trainer does with them."""
+
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from portrait_tf.config import with_changes
+from portrait_tf.data.dataset import training_dataset
+from portrait_tf.layers import crop_and_resize
+from portrait_tf.losses import GradientPenalty, R1Penalty
+from portrait_tf.models import Discriminator
+from portrait_tf.training.checkpoint import restore_checkpoint, save_checkpoint
+from portrait_tf.training.completion import (
+    CompletionTrainer,
+    hole_psnr,
+    image_gradients,
+)
+from portrait_tf.training.run import build_network
+
+
+def trainer_of(config, *changes):
+    # Without what takes long to trace.
+    changes = ("loss.perceptual=0", "network.prefill=none", *changes)
+    config = with_changes(config, [f"completion.{change}" for change in changes])
+    keras.utils.set_random_seed(0)
+    networks = [build_network(stage, config) for stage in ("completion", "parsing")]
+    trainer = CompletionTrainer(*networks, config)
+    trainer.compile(jit_compile=False)
+    return trainer
+
+
+def first_batch(trainer, portraits):
+    return next(iter(training_dataset(portraits, trainer.config, 4, 0, 1, 0)))
+
+
+def photo_and_mask(size=(8, 6)):
+    rng = np.random.default_rng(0)
+    image = rng.uniform(-1, 1, (2, *size, 3)).astype(np.float32)
+    mask = np.zeros((2, *size, 1), np.float32)
+    mask[:, 2:5, 1:4] = 1
+    return tf.constant(image), tf.constant(mask)
+
+
+class TestPenaltiesOfALinearCritic:
+    """One convolution of 3x3 with a mean over its scores: its gradient is known."""
+
+    def critic(self):
+        critic = Discriminator((8, 6), (), False, False)
+        # Large, so that slopes are not all but 0.
+        critic.set_weights([w * 40 for w in critic.get_weights()])
+        return critic
+
+    def gradient(self, kernel):
+        """Every pixel adds, by each tap, to one score out of 48, if there is one."""
+        gradient = np.zeros((8, 6, 3))
+        for row, column in np.ndindex(8, 6):
+            for down, right in np.ndindex(3, 3):
+                at = row - down + 1, column - right + 1
+                if 0 <= at[0] < 8 and 0 <= at[1] < 6:
+                    gradient[row, column] += kernel[down, right, :3, 0] / 48
+        return gradient
+
+    def test_gradient_penalty(self):
+        critic = self.critic()
+        image, mask = photo_and_mask()
+        gradients = image_gradients(critic, {"image": image, "mask": mask})
+        expected = self.gradient(critic.get_weights()[0])
+        np.testing.assert_allclose(gradients, [expected] * 2, rtol=1e-4, atol=1e-6)
+        slope = np.linalg.norm(expected * mask[0])
+        assert float(GradientPenalty()(gradients, mask)) == pytest.approx(
+            (slope - 1) ** 2, rel=1e-4
+        )
+
+    def test_r1_and_its_gradient_by_the_weights(self):
+        critic = self.critic()
+        image, mask = photo_and_mask()
+
+        @tf.function
+        def penalty():
+            with tf.GradientTape() as tape:
+                gradients = image_gradients(critic, {"image": image, "mask": mask})
+                loss = R1Penalty()(gradients)
+            return loss, tape.gradient(loss, critic.trainable_variables[0])
+
+        loss, gradient = penalty()
+        kernel = critic.get_weights()[0]
+        expected = 0.5 * (self.gradient(kernel) ** 2).sum()
+        assert float(loss) == pytest.approx(expected, rel=1e-4)
+        # Quadratic in the kernel (Euler): kernel * gradient sums up to twice the loss.
+        assert (kernel * gradient).numpy().sum() == pytest.approx(
+            2 * expected, rel=1e-4
+        )
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_second_order_gradients_through_crop_and_normalisation(normalised):
+    """As in a train step: scores in training mode, then a penalty, in a graph."""
+    keras.utils.set_random_seed(1)
+    critic = Discriminator((8, 8), (6,), False, normalised)
+    image, mask = photo_and_mask((16, 12))
+    boxes = tf.constant([[1.5, 2, 12, 9], [0, 3, 16, 12]])
+    kernel = critic.trainable_variables[0]
+
+    def r1():
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            crop = crop_and_resize(tf.concat([image, mask], -1), boxes, (8, 8))
+            inputs = dict(
+                zip(("image", "mask"), tf.split(crop, [3, 1], -1), strict=True)
+            )
+            total = tf.reduce_sum(critic(inputs, training=False))
+        return R1Penalty()(tape.gradient(total, image))
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            critic({"image": image[:, :8, :8], "mask": mask[:, :8, :8]}, training=True)
+            loss = r1()
+        return tape.gradient(loss, kernel)
+
+    gradient = step()
+    direction = gradient / tf.norm(gradient)
+    values = []
+    for sign in (1, -1):
+        kernel.assign_add(sign * 1e-3 * direction)
+        values.append(float(r1()))
+        kernel.assign_sub(sign * 1e-3 * direction)
+    slope = (values[0] - values[1]) / 2e-3
+    assert slope == pytest.approx(float(tf.norm(gradient)), rel=0.02) and slope > 0
+
+
+class TestWhichCritics:
+    def test_without_adversarial_weights_there_are_none(
+        self, tiny_config, portraits, tmp_path
+    ):
+        off = ["loss.adversarial=0", "loss.adversarial_local=0"]
+        trainer = trainer_of(tiny_config, *off, "loss.known=0")
+        assert trainer.phase_starts() == [] and trainer.phase_at(10**6) == (
+            "reconstruction"
+        )
+        trainer.enter_phase(4)
+        logs = trainer.train_step(first_batch(trainer, portraits))
+        assert set(logs) == {"loss", "l1_hole", "psnr_hole"}
+        assert float(logs["loss"]) == pytest.approx(6 * float(logs["l1_hole"]))
+        assert set(trainer.state()) == {"network", "network_optimizer"}
+        path = pathlib.Path(tmp_path) / "checkpoint.npz"
+        save_checkpoint(trainer, path)
+        assert restore_checkpoint(trainer_of(tiny_config, *off), path) == 0
+
+    @pytest.mark.parametrize("kept", ["global", "local"])
+    def test_one_of_both(self, tiny_config, kept):
+        off = {"global": "adversarial_local", "local": "adversarial"}[kept]
+        trainer = trainer_of(tiny_config, f"loss.{off}=0")
+        assert list(trainer.critics) == [f"{kept}_discriminator"]
+        assert set(trainer.state()) == {
+            "network", f"{kept}_discriminator", "network_optimizer", "critic_optimizer",
+        }  # fmt: skip
+        suffix = "_local" if kept == "local" else ""
+        assert set(trainer.tracked) == {
+            "loss", "l1_hole", "l1_known", f"adversarial{suffix}", f"critic{suffix}",
+        }  # fmt: skip
+
+    def test_what_the_local_critic_sees(self, tiny_config):
+        trainer = trainer_of(
+            tiny_config,
+            "discriminator.local_crops=3",
+            "discriminator.conditioned=false",
+        )
+        image, mask = photo_and_mask((32, 32))
+        mask = tf.ones_like(mask)
+        boxes = trainer._local_boxes(mask)
+        assert tuple(boxes.shape) == (2, 3, 4)
+        # The same within a step, others in the next one.
+        np.testing.assert_array_equal(boxes, trainer._local_boxes(mask))
+        trainer.step = 1
+        assert np.abs(boxes - trainer._local_boxes(mask)).max() > 0
+        parsing = tf.zeros((2, 32, 32, 20))
+        seen = trainer._critic_inputs(image, parsing, mask, boxes)
+        assert set(seen["global_discriminator"]) == {"image", "mask"}
+        top, left = (int(edge) for edge in boxes[0, 1, :2])
+        np.testing.assert_allclose(
+            seen["local_discriminator"]["image"][1],
+            image[0, top : top + 16, left : left + 16],
+            atol=1e-6,
+        )
+
+    def test_r1_is_lazy(self, tiny_config):
+        trainer = trainer_of(
+            tiny_config, "discriminator.r1=2", "discriminator.r1_interval=3"
+        )
+        assert trainer.critic_weights["r1"] == 2
+        critic = trainer.critics["local_discriminator"]
+        rng = np.random.default_rng(0)
+        both = {
+            name: tf.constant(rng.uniform(size=(4, *tensor.shape[1:])), tf.float32)
+            for name, tensor in critic.input.items()
+        }
+        real = {name: value[:2] for name, value in both.items()}
+        value = float(R1Penalty()(image_gradients(critic, real)))
+        found = []
+        for step in range(4):
+            trainer.critic_optimizer.iterations.assign(step)
+            found.append(float(tf.function(trainer._r1_when_due)(critic, both)))
+        assert found == pytest.approx([3 * value, 0, 0, 3 * value], rel=1e-5)
+        assert value > 0
+
+
+LOSSES = pytest.mark.parametrize(
+    ("loss", "changes"),
+    [
+        (
+            "hinge",
+            ["discriminator.r1=0.1", "discriminator.r1_interval=4",
+             "loss.feature_matching=0.1", "loss.total_variation=0.1"],
+        ),
+        (
+            "least_squares",
+            ["discriminator.local_crops=2", "discriminator.conditioned=false",
+             "loss.label_colour=0.5"],
+        ),
+        ("wgan_gp", ["discriminator.spectral_normalisation=false"]),
+    ],
+)  # fmt: skip
+
+
+def adversarial_trainer(config, loss, changes):
+    trainer = trainer_of(
+        config,
+        f"discriminator.loss={loss}", *changes,
+        "schedule.reconstruction_steps=0", "schedule.critic_steps=0",
+        "predicted_parsing=0",
+    )  # fmt: skip
+    trainer.enter_phase(0)
+    return trainer
+
+
+@LOSSES
+def test_a_step_has_all_terms_and_moves_all_networks(
+    loss, changes, tiny_config, portraits
+):
+    changes = ["loss.perceptual=0.1", "loss.style=1", *changes]
+    trainer = adversarial_trainer(
+        tiny_config, loss, [*changes, "training.optimizer.warmup_steps=0"]
+    )
+    # A fresh network repeats the known pixels without a flaw.
+    rng = np.random.default_rng(0)
+    trainer.network.set_weights(
+        [w + rng.normal(0, 0.05, w.shape) for w in trainer.network.get_weights()]
+    )
+    networks = {name: one.get_weights() for name, one in trainer.networks.items()}
+    logs = trainer.train_step(first_batch(trainer, portraits))
+    logs = {name: float(value) for name, value in logs.items()}
+    expected = {
+        "loss", "psnr_hole", "l1_hole", "l1_known", "perceptual", "style",
+        "adversarial", "adversarial_local", "critic", "critic_local",
+        *(change.split("=")[0].split(".")[1] for change in changes
+          if change.startswith("loss.") or change.startswith("discriminator.r1=")),
+        *(["gradient_penalty"] if loss == "wgan_gp" else []),
+    }  # fmt: skip
+    assert logs.keys() == expected
+    assert all(np.isfinite(value) and value != 0 for value in logs.values())
+    total = sum(weight * logs[name] for name, weight in trainer.term_weights.items())
+    assert logs["loss"] == pytest.approx(total, rel=1e-4)
+    for name, before in networks.items():
+        after = trainer.networks[name].get_weights()
+        assert any(
+            np.abs(a - b).max() > 0 for a, b in zip(before, after, strict=True)
+        ), name
+
+
+@pytest.mark.long
+@LOSSES
+def test_a_gan_learns_one_batch_by_heart(loss, changes, tiny_config, portraits):
+    config = with_changes(
+        tiny_config, ["masks.strokes=0", "masks.body_part=0", "masks.border=0"]
+    )
+    changes = [
+        *changes, "network.widths=[16,32,48]", "training.steps=40",
+        "training.optimizer.learning_rate=0.003",
+    ]  # fmt: skip
+    trainer = adversarial_trainer(config, loss, changes)
+    batch = first_batch(trainer, portraits)
+
+    def quality():
+        painted = trainer(batch, trainer.parsing_for(batch, 0.0))
+        return float(tf.reduce_mean(hole_psnr(batch["image"], painted, batch["mask"])))
+
+    before = quality()
+    data = tf.data.Dataset.from_tensors(batch).repeat()
+    history = trainer.fit(
+        data, epochs=2, steps_per_epoch=20, verbose=0, shuffle=False
+    ).history
+    assert all(np.isfinite(values).all() for values in history.values())
+    assert quality() > before + 8
