@@ -18,7 +18,7 @@ def predict(
     request: predict_pb2.PredictRequest,
     *,
     timeout: float | None = None,
-    as_content: bool = True,
+    as_content: bool = False,
 ) -> predict_pb2.PredictResponse:
     """Answers a Predict request with one loaded model.
 
