@@ -204,7 +204,7 @@ class BatchThreads:
         self.metrics = metrics
         self._changed = threading.Condition()
         self._queues: list[_Queue] = []
-        self._stopping = False
+        self._draining = self._stopping = False
         self._threads = [
             threading.Thread(
                 target=self._work,
@@ -230,10 +230,16 @@ class BatchThreads:
                 queue.add(task)
             self._changed.notify_all()
 
+    def drain(self) -> None:
+        """From now on, batches wait for no further requests."""
+        with self._changed:
+            self._draining = True
+            self._changed.notify_all()
+
     def stop(self) -> None:
         """Ends the threads; what is queued is processed before."""
         with self._changed:
-            self._stopping = True
+            self._draining = self._stopping = True
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
@@ -275,7 +281,7 @@ class BatchThreads:
                     continue
                 ready_at, index = min(waiting)
                 pause = ready_at - time.monotonic()
-                if pause > 0 and not self._stopping:
+                if pause > 0 and not self._draining:
                     self._changed.wait(pause)
                     continue
                 queue = self._queues.pop(index)

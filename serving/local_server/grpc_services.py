@@ -124,6 +124,7 @@ class GrpcFrontEnd:
         self._health: health.HealthServicer | None = None
         if with_health:
             self._health = health.HealthServicer()
+        self._is_ready: bool | None = None
         self._is_stopping = False
         try:
             self.port = self._bind(address, credentials)
@@ -148,8 +149,9 @@ class GrpcFrontEnd:
 
     def set_ready(self, ready: bool) -> None:
         """Tells health watchers whether requests would be answered."""
-        if self._health is None or self._is_stopping:
+        if self._health is None or self._is_stopping or ready == self._is_ready:
             return
+        self._is_ready = ready
         status = health_pb2.HealthCheckResponse
         for name in _HEALTH_NAMES:
             self._health.set(name, status.SERVING if ready else status.NOT_SERVING)

@@ -116,6 +116,8 @@ class ModelManager:
         self._sources: dict[str, ModelSource] = {}
         self._versions: dict[str, dict[int, _Version]] = {}
         self._troubles: dict[str, str] = {}
+        # The count of `configure`, and the one whose folders were last looked at.
+        self._configured = self._polled = 0
         self._poll_at = 0.0
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -186,6 +188,7 @@ class ModelManager:
                 if name not in sources:
                     for entry in versions.values():
                         entry.wanted = False
+            self._configured += 1
             self._poll_at = 0.0
             self._changed.notify_all()
 
@@ -207,7 +210,9 @@ class ModelManager:
             self._changed.wait_for(
                 lambda: (
                     self._stopping
-                    or (self._poll_at > 0 and all(map(is_settled, names)))
+                    or (
+                        self._polled == self._configured and all(map(is_settled, names))
+                    )
                 )
             )
             return {
@@ -232,9 +237,8 @@ class ModelManager:
     def _work(self) -> None:
         while not self._stopping:
             try:
-                with self._changed:
-                    if self._poll_at <= time.monotonic():
-                        self._poll()
+                if self._poll_at <= time.monotonic():
+                    self._poll()
                 acted = self._step()
             except Exception:
                 _LOGGER.exception("the server failed to look after its models")
@@ -262,25 +266,34 @@ class ModelManager:
         return min(times)
 
     def _poll(self) -> None:
-        for name, source in self._sources.items():
-            try:
-                chosen = source.choose()
-                self._troubles.pop(name, None)
-            except (PortraitError, OSError) as error:
-                if self._troubles.get(name) != str(error):
-                    _LOGGER.error("%s", error)
-                self._troubles[name] = str(error)
-                if isinstance(error, OSError) or not source.base_path.is_dir():
-                    # Perhaps a file system that is away for a moment.
-                    continue
-                chosen = {}
-            self._want(name, chosen)
-        self._poll_at = (
-            time.monotonic() + self._poll_seconds
-            if self._poll_seconds
-            else float("inf")
-        )
-        self._changed.notify_all()
+        with self._changed:
+            sources, configured = dict(self._sources), self._configured
+            pause = self._poll_seconds or float("inf")
+            self._poll_at = time.monotonic() + pause
+        # Without the lock: requests do not wait for a slow file system.
+        found = {name: self._look(name, source) for name, source in sources.items()}
+        with self._changed:
+            if configured != self._configured:
+                return  # It is outdated; the next look comes at once.
+            for name, chosen in found.items():
+                if chosen is not None:
+                    self._want(name, chosen)
+            self._polled = configured
+            self._changed.notify_all()
+
+    def _look(self, name: str, source: ModelSource) -> dict[int, pathlib.Path] | None:
+        """The wanted versions that are there; None when that cannot be known."""
+        try:
+            chosen = source.choose()
+        except (PortraitError, OSError) as error:
+            if self._troubles.get(name) != str(error):
+                _LOGGER.error("%s", error)
+            self._troubles[name] = str(error)
+            # A folder that is not there is perhaps a file system that is away.
+            is_empty = isinstance(error, PortraitError) and source.base_path.is_dir()
+            return {} if is_empty else None
+        self._troubles.pop(name, None)
+        return chosen
 
     def _want(self, name: str, chosen: Mapping[int, pathlib.Path]) -> None:
         versions = self._versions.setdefault(name, {})

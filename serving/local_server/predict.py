@@ -56,7 +56,10 @@ def predict(
     response.model_spec.version.value = model.version
     response.model_spec.signature_name = signature.name
     for name, array in results.items():
-        response.outputs[name].CopyFrom(
-            tensors.encode(array, signature.outputs[name].dtype, as_content=as_content)
+        tensors.encode(
+            array,
+            signature.outputs[name].dtype,
+            as_content=as_content,
+            into=response.outputs[name],
         )
     return response

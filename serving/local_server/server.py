@@ -10,6 +10,8 @@ import logging
 import pathlib
 import signal
 import socket
+import ssl
+import tempfile
 import threading
 import time
 from types import FrameType, TracebackType
@@ -221,6 +223,8 @@ class LocalServer:
         with self._stopping:
             if self._grpc is not None:
                 self._grpc.announce_stop()
+            if self._batching is not None:
+                self._batching.drain()
             # Together, because each waits for its own requests.
             threads = [
                 threading.Thread(target=front_end.stop, args=(grace,))
@@ -331,6 +335,7 @@ class LocalServer:
                 f"{path} has client_verify without custom_ca; expected the certificate"
                 " that signs those of clients"
             )
+        _check_pem(path, config)
         return grpc.ssl_server_credentials(
             [(config.server_key.encode(), config.server_cert.encode())],
             root_certificates=config.custom_ca.encode() or None,
@@ -455,6 +460,25 @@ def _check_port(protocol: str, port: int) -> None:
         raise PortraitError(
             f"{protocol} port {port} is no port; expected 0 (any free one) to 65535"
         )
+
+
+def _check_pem(path: str, config) -> None:  # noqa: ANN001
+    """Raises PortraitError; gRPC itself would only say that a port cannot be taken."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as folder:
+        key, certificate = pathlib.Path(folder, "key"), pathlib.Path(folder, "cert")
+        key.write_text(config.server_key)
+        certificate.write_text(config.server_cert)
+        try:
+            # The password keeps OpenSSL from asking for one at the terminal.
+            context.load_cert_chain(certificate, key, password="")
+            if config.custom_ca:
+                context.load_verify_locations(cadata=config.custom_ca)
+        except (ssl.SSLError, ValueError) as error:
+            raise PortraitError(
+                f"{path} has a key and certificates that do not go together, or are no"
+                f" PEM: {error}"
+            ) from error
 
 
 def _session_config(options: ServerOptions) -> tf.compat.v1.ConfigProto:

@@ -125,7 +125,11 @@ def _field_is_wider(dtype: tf.DType) -> bool:
 
 
 def encode(
-    array: np.ndarray, dtype: tf.DType, *, as_content: bool
+    array: np.ndarray,
+    dtype: tf.DType,
+    *,
+    as_content: bool,
+    into: tensor_pb2.TensorProto | None = None,
 ) -> tensor_pb2.TensorProto:
     """A tensor to send.
 
@@ -134,9 +138,11 @@ def encode(
         dtype: Their TensorFlow dtype.
         as_content: Raw bytes, which numpy writes and reads at memory speed; False
             for typed fields, TensorFlow Serving's default. Strings are always typed.
+        into: An empty tensor to fill; None for a new one.
     """
     array = np.asarray(array, object if dtype == tf.string else None)
-    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
+    proto = tensor_pb2.TensorProto() if into is None else into
+    proto.dtype = dtype.as_datatype_enum
     proto.tensor_shape.SetInParent()
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
