@@ -149,7 +149,7 @@ class StampClient:
     def wait_for(self, **states):
         """Waits for states: `wait_for(v1="END", v2="AVAILABLE")`."""
         expected = {int(key[1:]): state for key, state in states.items()}
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while True:
             found = {version: state for version, (state, _) in self.states().items()}
             if all(found.get(v) == state for v, state in expected.items()):

@@ -148,7 +148,7 @@ def test_a_full_queue(batched):
         num_batch_threads=1,
     )  # fmt: skip
     # The first takes the thread, the second the queue's place.
-    running, waiting = client.wait(2.0), None
+    running, waiting = client.wait(3.0), None
     while waiting is None or waiting.done():
         waiting = client.wait(0.0)
         threading.Event().wait(0.2)

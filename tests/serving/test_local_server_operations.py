@@ -415,5 +415,5 @@ def test_sigterm_lets_a_request_finish(publish, tmp_path):
         assert not running.done()
         process.send_signal(signal.SIGTERM)
         assert running.result().outputs["count"].int_val
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert "Traceback" not in process.stderr.read()

@@ -96,7 +96,7 @@ def test_a_version_in_use_is_unloaded_after_its_last_request(
     publish, serve, stamp_client
 ):
     client = stamp_client(serve(publish(1), **QUICK))
-    running = client.wait(1.5)
+    running = client.wait(3.0)
     publish(2)
     client.wait_for(v1="UNLOADING", v2="AVAILABLE")
     assert not running.done()
@@ -134,7 +134,7 @@ def test_a_version_that_fails_at_first_is_tried_again(
 ):
     client = stamp_client(
         serve(
-            publish(1), max_num_load_retries=5, load_retry_interval_micros=300_000,
+            publish(1), max_num_load_retries=100, load_retry_interval_micros=300_000,
             **QUICK,
         )
     )  # fmt: skip
