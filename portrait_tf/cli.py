@@ -428,6 +428,16 @@ def _given(context: typer.Context) -> list[str]:
     ]
 
 
+class _ServeCommand(TyperCommand):
+    """Leaves all flags to `serving.local_server.options`, which shows them, too."""
+
+    def format_help(self, ctx, formatter) -> None:  # noqa: ANN001
+        from serving.local_server.options import usage
+
+        super().format_help(ctx, formatter)
+        formatter.write(f"\nFlags, as --flag=VALUE or --flag VALUE:\n\n{usage()}\n")
+
+
 class _ScalesInARow(TyperCommand):
     """Reads `--scales 0.75 1.25` as `--scales 0.75 --scales 1.25`."""
 
@@ -696,34 +706,35 @@ def weights(
         typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
-@app.command()
+@app.command(
+    cls=_ServeCommand,
+    context_settings={"ignore_unknown_options": True},
+    options_metavar="[FLAGS]",
+)
 def serve(
-    models_dir: Annotated[pathlib.Path, typer.Argument(help="What `export` wrote.")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC.")] = 8500,
-    rest_api_port: Annotated[
-        int,
-        typer.Option("--rest_api_port", "--rest-api-port", min=0, max=65535),
-    ] = 8501,
-    model_name: Annotated[
-        str, typer.Option("--model_name", "--model-name", help="In requests.")
-    ] = "portrait",
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    arguments: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(metavar="[MODELS_DIR]", help="What `export` wrote."),
+    ] = None,
 ) -> None:
-    """Serve an export over TensorFlow Serving's protocol, for development."""
+    """Serve exports over TensorFlow Serving's protocol, for development."""
+    from serving.local_server.options import parse_flags
+
+    options, ignored = parse_flags(arguments or [])
+    for name in ignored:
+        typer.echo(f"--{name} has no effect on the embedded server", err=True)
     _load_tensorflow()
     from serving.local_server.server import LocalServer
 
-    server = LocalServer(
-        models_dir,
-        model_name=model_name,
-        host=host,
-        grpc_port=port,
-        rest_port=rest_api_port,
-    )
+    server = LocalServer.from_options(options)
     server.start()
+    name, source = options.model_name, options.model_base_path
+    if options.model_config_file:
+        name, source = "models", options.model_config_file
+    path = "" if options.model_config_file else f"/{name}"
     typer.echo(
-        f"serving {model_name} from {models_dir}: gRPC {host}:{server.grpc_port}, "
-        f"REST http://{host}:{server.rest_port}/v1/models/{model_name}"
+        f"serving {name} from {source}: gRPC {options.host}:{server.grpc_port}, "
+        f"REST http://{options.host}:{server.rest_port}/v1/models{path}"
     )
     server.wait()
 
