@@ -127,7 +127,11 @@ SIGNATURES = {
         },
         {
             "completed_bytes": Field(
-                "string", ("B",), None, "file content", "`completed` as a PNG file, RGB."
+                "string",
+                ("B",),
+                None,
+                "file content",
+                "`completed` as a PNG file, RGB.",
             ),
             "parsing_bytes": Field(
                 "string", ("B",), None, "file content", "`parsing` as a PNG file, grey."

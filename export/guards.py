@@ -27,7 +27,9 @@ def guarded(tensors: list[tf.Tensor], checks: list[tuple]) -> list[tf.Tensor]:
         with tf.control_dependencies(passed[-1:]):
             condition = tf.reduce_all(tf.identity(condition))
             passed.append(
-                tf.debugging.Assert(condition, [message, "; received", received])
+                tf.debugging.Assert(
+                    condition, [message, "received", received], summarize=8
+                )
             )
     with tf.control_dependencies(passed):
         return [tf.identity(tensor) for tensor in tensors]

@@ -37,13 +37,13 @@ def picture_sizes(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
         jpeg = starts(b"\xff\xd8\xff")
         webp = starts(b"RIFF") & starts(b"WEBP", 8)
-        # Of four bytes, three: a side that needs the fourth is refused by its zero.
         zeros = tf.zeros_like(number(0, 1))
 
         def side(at: int, big: bool) -> tf.Tensor:
             highest = number(at if big else at + 3, 1)
             value = number(at + 1 if big else at, 3, big)
-            return tf.where(highest == 0, value, 0)
+            # Four bytes overflow; what needs the fourth is too large anyway.
+            return tf.where(highest == 0, value, 2**24)
 
         lossless = number(21, 3) + (number(24, 1) % 128) * 2**24
         # Rows from bottom to top, unless the height is negative: 2's complement.

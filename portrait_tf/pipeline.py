@@ -395,9 +395,7 @@ class Pipeline:
         pose = self.structure(small_image, small_mask)["pose"]
         return self.place_joints(pose, tf.shape(image)[1:3], place)
 
-    def place_joints(
-        self, pose: tf.Tensor, full: tf.Tensor, place: tuple
-    ) -> tf.Tensor:
+    def place_joints(self, pose: tf.Tensor, full: tf.Tensor, place: tuple) -> tf.Tensor:
         """Finds the joints in heatmaps, in pixels of the photo.
 
         Args:
