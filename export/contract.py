@@ -5,7 +5,9 @@ read it here.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
+from portrait_tf.errors import PortraitError
 from portrait_tf.labels import LABELS, NUM_JOINTS
 
 MODEL_NAME = "portrait"
@@ -210,3 +212,17 @@ SIGNATURES = {
     ),
 }
 """Every signature by name, `serving_default` first."""
+
+
+def check_names(signatures: Sequence[str] | None) -> list[str]:
+    """Names of signatures, in their usual order, each once.
+
+    Raises:
+        PortraitError: There is no such signature.
+    """
+    for name in signatures or []:
+        if name not in SIGNATURES:
+            raise PortraitError(
+                f"unknown signature {name!r}: expected {', '.join(SIGNATURES)}"
+            )
+    return [name for name in SIGNATURES if not signatures or name in signatures]

@@ -101,8 +101,8 @@ max_enqueued_batches {{ value: 64 }}
 # decodes and encodes files. With per-model parameters the server's common file counts.
 num_batch_threads {{ value: 2 }}
 
-# A batch is filled up to the next of these: a GPU's library chooses its kernels anew for
-# every other shape. Each is warmed up before the version is available.
+# A batch is filled up to the next of these: a GPU's library chooses its kernels anew
+# for every other shape. Each is warmed up before the version is available.
 {allowed}
 
 # Photos of different sizes are not padded: padding would count as photo.
@@ -162,8 +162,8 @@ def readme(description: dict) -> str:
         f"A batch has 1 to {limits['photos_per_batch']} photos and at most "
         f"{limits['pixels_per_batch']} pixels; a photo, or an extended one, at most "
         f"{limits['pixels_per_photo']} pixels, and {limits['side']} a side. What "
-        "exceeds them, has another shape, or is no picture, is INVALID_ARGUMENT; files are "
-        "measured before they are decoded.",
+        "exceeds them, has another shape, or is no picture, is INVALID_ARGUMENT; files "
+        "are measured before they are decoded.",
         "",
         "Equal letters in a signature's shapes are equal sizes; B is the batch.",
         "",
@@ -198,15 +198,15 @@ def readme(description: dict) -> str:
 def write_description(folder: pathlib.Path, description: dict) -> None:
     """Writes README, batching parameters and, last of all files, `signature.json`.
 
-    It lists every other file with its size in bytes: so a folder that is not whole can
-    be told.
+    It lists the files that were there before, with their sizes in bytes: so a folder
+    that is not whole can be told. README and batching parameters may be edited later.
     """
-    (folder / README_FILE).write_text(readme(description))
-    (folder / BATCHING_FILE).write_text(batching_params(description["batch_sizes"]))
     files = {
         path.relative_to(folder).as_posix(): path.stat().st_size
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+    (folder / README_FILE).write_text(readme(description))
+    (folder / BATCHING_FILE).write_text(batching_params(description["batch_sizes"]))
     text = json.dumps({**description, "files": files}, indent=2)
     (folder / DESCRIPTION_FILE).write_text(text + "\n")

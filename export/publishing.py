@@ -72,6 +72,25 @@ class Version:
     labels: list[str]
     description: dict
 
+    @property
+    def exported(self) -> str:
+        """When, `YYYY-MM-DD HH:MM` UTC; without a description, its folder's date."""
+        stamp = str(self.description.get("exported", ""))
+        if not stamp:
+            seconds = self.folder.stat().st_mtime
+            stamp = datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
+        return stamp[:16].replace("T", " ")
+
+    @property
+    def precision(self) -> str:
+        """Of the weights; `?` without a description."""
+        return str(self.description.get("precision", "?"))
+
+    @property
+    def signatures(self) -> list[str]:
+        """Their names; `?` without a description."""
+        return list(self.description.get("signatures", "?"))
+
 
 class NewVersion:
     """A version that is being made.

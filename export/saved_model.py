@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from export.contract import BATCH_SIZES, MODEL_NAME, PRECISIONS, SIGNATURES, max_batch
+from export.contract import (
+    BATCH_SIZES,
+    MODEL_NAME,
+    PRECISIONS,
+    SIGNATURES,
+    check_names,
+    max_batch,
+)
 from export.description import describe, write_description
 from export.publishing import new_version
 from export.signatures import build_signatures
@@ -68,20 +75,6 @@ def export_pipeline(
         _write(pipeline, version.folder, precision, names, list(batch_sizes))
         check_export(pipeline, version.folder, precision, names)
         return version.publish()
-
-
-def check_names(signatures: Sequence[str] | None) -> list[str]:
-    """Names of signatures, in their usual order, each once.
-
-    Raises:
-        PortraitError: There is no such signature.
-    """
-    for name in signatures or []:
-        if name not in SIGNATURES:
-            raise PortraitError(
-                f"unknown signature {name!r}: expected {', '.join(SIGNATURES)}"
-            )
-    return [name for name in SIGNATURES if not signatures or name in signatures]
 
 
 def check_batch_sizes(
@@ -196,6 +189,15 @@ def run_signature(
     """
     with open_session(folder) as run:
         return {name: run(name, inputs) for name, inputs in requests.items()}
+
+
+def load_problem(folder: str | pathlib.Path) -> str:
+    """Why a SavedModel does not load in a Session; empty if it does."""
+    try:
+        with open_session(folder):
+            return ""
+    except (tf.errors.OpError, OSError, RuntimeError, ValueError, KeyError) as error:
+        return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def expected_answers(
