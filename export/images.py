@@ -21,7 +21,8 @@ def picture_sizes(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
     Returns:
         `int32` `[B, 2]`, zeros for anything that is no picture, and `[B]` bool,
-        whether it is a WebP file.
+        whether TensorFlow decodes it to the channels that it has, and to no others:
+        WebP and BMP.
     """
     with tf.device("/CPU:0"):
         header = tf.io.decode_raw(contents, tf.uint8, fixed_length=_HEADER)
@@ -77,7 +78,7 @@ def picture_sizes(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             (jpeg, contents),
             fn_output_signature=tf.TensorSpec([2], tf.int32),
         )
-        return tf.stack([height, width], axis=-1) + jpegs, webp
+        return tf.stack([height, width], axis=-1) + jpegs, webp | starts(b"BM")
 
 
 def check_files(
@@ -91,7 +92,7 @@ def check_files(
         most: Photos that a batch may have.
 
     Returns:
-        Both, and `[B]` bool: whether a mask is a WebP file.
+        Photos, masks, and for each the flags of `picture_sizes`.
     """
     image_bytes = tf.ensure_shape(image_bytes, [None])
     mask_bytes = tf.ensure_shape(mask_bytes, [None])
@@ -107,8 +108,8 @@ def check_files(
             *guards.batch_limits(counts[0], most),
         ],
     )
-    sizes, _ = picture_sizes(image_bytes)
-    mask_sizes, webp = picture_sizes(mask_bytes)
+    sizes, as_is = picture_sizes(image_bytes)
+    mask_sizes, mask_as_is = picture_sizes(mask_bytes)
     formats = f"{', '.join(IMAGE_FORMATS[:-1])} or {IMAGE_FORMATS[-1]}"
     checks = [
         (
@@ -126,29 +127,39 @@ def check_files(
             tf.concat([sizes, mask_sizes], axis=-1),
         )
     )
-    return tuple(guards.guarded([image_bytes, mask_bytes, webp], checks))
+    return tuple(guards.guarded([image_bytes, mask_bytes, as_is, mask_as_is], checks))
 
 
-def decode_photo(content: tf.Tensor) -> tf.Tensor:
-    """`uint8` `[1, H, W, 3]` of a checked file."""
+def decode_photo(content: tf.Tensor, as_is: tf.Tensor) -> tf.Tensor:
+    """`uint8` `[1, H, W, 3]` of a checked file; `as_is` of `check_files`."""
+
+    def colours() -> tf.Tensor:
+        picture = _decode_as_is(content)
+        return tf.broadcast_to(picture, tf.concat([tf.shape(picture)[:2], [3]], 0))
+
     with tf.device("/CPU:0"):
-        photo = tf.io.decode_image(content, channels=3, expand_animations=False)
+        photo = tf.cond(as_is, colours, lambda: _decode(content, 3))
     return tf.ensure_shape(photo, [None, None, 3])[None]
 
 
-def decode_mask(content: tf.Tensor, webp: tf.Tensor) -> tf.Tensor:
-    """`uint8` `[1, H, W, 1]` of a checked file."""
+def decode_mask(content: tf.Tensor, as_is: tf.Tensor) -> tf.Tensor:
+    """`uint8` `[1, H, W, 1]` of a checked file; `as_is` of `check_files`."""
 
-    def of_colours() -> tf.Tensor:
-        # WebP files have no fewer channels.
-        return tf.reduce_max(decode_photo(content)[0], axis=-1, keepdims=True)
-
-    def of_greys() -> tf.Tensor:
-        return tf.io.decode_image(content, channels=1, expand_animations=False)
+    def greys() -> tf.Tensor:
+        return tf.reduce_max(_decode_as_is(content), axis=-1, keepdims=True)
 
     with tf.device("/CPU:0"):
-        mask = tf.cond(webp, of_colours, of_greys)
+        mask = tf.cond(as_is, greys, lambda: _decode(content, 1))
     return tf.ensure_shape(mask, [None, None, 1])[None]
+
+
+def _decode(content: tf.Tensor, channels: int) -> tf.Tensor:
+    return tf.io.decode_image(content, channels=channels, expand_animations=False)
+
+
+def _decode_as_is(content: tf.Tensor) -> tf.Tensor:
+    """With one or three channels; transparency is left out."""
+    return tf.ensure_shape(_decode(content, 0), [None, None, None])[..., :3]
 
 
 def encode(picture: tf.Tensor) -> tf.Tensor:

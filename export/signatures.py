@@ -45,8 +45,9 @@ class _Signatures:
         files = check_files(image_bytes, mask_bytes, self.most)
 
         def decode(pair: tuple) -> tuple[tf.Tensor, tf.Tensor]:
-            content, mask_content, webp = pair
-            image, mask = decode_photo(content), decode_mask(mask_content, webp)
+            content, mask_content, as_is, mask_as_is = pair
+            image = decode_photo(content, as_is)
+            mask = decode_mask(mask_content, mask_as_is)
             # A header may lie.
             return tuple(guarded([image, mask], same_sizes(image, mask=mask)))
 

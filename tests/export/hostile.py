@@ -134,6 +134,7 @@ def tensor_requests():
 def file_requests():
     good = png(8, 8, (b"\0" + bytes(24)) * 8)
     grey = encoded(".png", (8, 8))
+    sizes = {"truncated": 64, "lying": 48, "hollow": 16}
     bad = {
         "empty": b"",
         "one byte": b"\x89",
@@ -156,7 +157,9 @@ def file_requests():
         "JPEG 65535x65535": jpeg(65535, 65535),
         "JPEG 0x16": jpeg(0, 16),
         "WebP 16000x16000": webp(16000, 16000),
-        "WebP of zeros": webp(16, 16),
+        "hollow WebP": webp(16, 16),
+        "lying JPEG": jpeg(48, 48),
+        "lying BMP": bmp(48, 48),
         "BMP 30000x30000": bmp(30000, 30000),
         "BMP -30000": bmp(-30000, 30000),
         "BMP negative width": bmp(8, -8),
@@ -164,8 +167,11 @@ def file_requests():
         "noise": RNG.integers(0, 256, 5000).astype(np.uint8).tobytes(),
     }
     for name, content in bad.items():
-        yield name, [content], [grey]
-        yield f"{name}, as mask", [good], [content]
+        # What has a proper header gets company of that size, so that it is decoded.
+        size = sizes.get(name.split()[0])
+        other = encoded(".png", (size, size)) if size else grey
+        yield name, [content], [other]
+        yield f"{name}, as mask", [other], [content]
     yield "no files", [], []
     yield "more photos than masks", [good, good], [grey]
     yield "a batch of 65", [good] * 65, [grey] * 65

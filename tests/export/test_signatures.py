@@ -235,26 +235,34 @@ class TestEncoded:
             (encode_png(photo), encode_png(one))
             for one in (mask, colours, (mask > 0).astype(np.uint8))
         ]
-        webp = cv2.imencode(".webp", colours, lossless)[1].tobytes()
-        files.append((encode_png(photo), webp))
-        self.check(run, files, [photo] * 4, [mask] * 4)
+        files += [
+            (encode_png(photo), cv2.imencode(extension, one, options)[1].tobytes())
+            for extension, one, options in (
+                (".webp", colours, lossless),
+                (".bmp", colours, []),
+                (".bmp", mask, []),
+            )
+        ]
+        self.check(run, files, [photo] * 6, [mask] * 6)
 
     def test_transparency_is_not_read(self, run):
         photo, mask = photo_and_mask((44, 50))
-        faint = np.dstack([photo[..., ::-1], np.full((44, 50), 9, np.uint8)])
+        faint = np.dstack([photo[..., ::-1], np.full((44, 50), 250, np.uint8)])
         files = [
             (cv2.imencode(extension, faint, options)[1].tobytes(), encode_png(mask))
             for extension, options in (
                 (".png", []),
+                (".bmp", []),
                 (".webp", [cv2.IMWRITE_WEBP_QUALITY, 101]),
             )
         ]
-        self.check(run, files[:1], [photo], [mask])
-        found = run(
-            "encoded",
-            {
-                "image_bytes": np.array([files[1][0]], object),
-                "mask_bytes": np.array([files[1][1]], object),
-            },
-        )
-        assert decode(found["completed_bytes"][0]).shape == photo.shape
+        self.check(run, files, [photo] * 3, [mask] * 3)
+
+    def test_grey_photos(self, run):
+        photo, mask = photo_and_mask((44, 50))
+        grey = photo[..., 0]
+        files = [
+            (cv2.imencode(extension, grey)[1].tobytes(), encode_png(mask))
+            for extension in (".png", ".bmp")
+        ]
+        self.check(run, files, [np.dstack([grey] * 3)] * 2, [mask] * 2)
