@@ -120,10 +120,10 @@ class NewVersion:
             with _locked(self._directory):
                 store = _Store(self._directory)
                 number = store.next_number()
-                store.used(number)
                 version = self._directory / str(number)
                 self.folder.rename(version)
                 _flush_folder(self._directory)
+                store.used(number)
                 if self._label:
                     store.label(self._label, number, "export")
         except OSError as error:
@@ -177,10 +177,15 @@ def list_versions(directory: str | pathlib.Path) -> list[Version]:
     """
     directory = _existing(directory)
     labels = _Store(directory).labels
-    return [
-        _inspect(number, folder, labels)
-        for number, folder in sorted(_numbered(directory).items())
-    ]
+    versions = []
+    for number, folder in sorted(_numbered(directory).items()):
+        try:
+            versions.append(_inspect(number, folder, labels))
+        except FileNotFoundError:
+            # Removed meanwhile, or changed by hand.
+            if folder.exists():
+                raise
+    return versions
 
 
 def promote(

@@ -8,6 +8,7 @@ there is one a weight, and which need not have the precision that is computed in
 
 import contextlib
 import hashlib
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -97,7 +98,9 @@ class StoredNetworks:
         return sum(value.nbytes for value in self.values)
 
     @contextlib.contextmanager
-    def in_place_of_keras(self, networks: list[keras.Model] | None = None) -> object:
+    def in_place_of_keras(
+        self, networks: list[keras.Model] | None = None
+    ) -> Iterator[None]:
         """Within it, networks compute with the stored weights.
 
         Args:
