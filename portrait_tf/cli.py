@@ -31,6 +31,10 @@ data_app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
 app.add_typer(data_app, name="data")
 evaluate_app = typer.Typer()
 app.add_typer(evaluate_app, name="evaluate")
+models_app = typer.Typer(
+    no_args_is_help=True, help="Label and remove what is exported."
+)
+app.add_typer(models_app, name="models")
 
 
 class Stage(enum.StrEnum):
@@ -47,6 +51,16 @@ class Split(enum.StrEnum):
 class Checkpoint(enum.StrEnum):
     last = "last"
     best = "best"
+
+
+class Precision(enum.StrEnum):
+    float32 = "float32"
+    float16 = "float16"
+
+
+class Label(enum.StrEnum):
+    canary = "canary"
+    stable = "stable"
 
 
 Photo = Annotated[pathlib.Path, typer.Argument(help="A photo, or a folder of photos.")]
@@ -81,6 +95,9 @@ Which = Annotated[
     typer.Option(
         "--checkpoint", help="Of a run: its last, or the epoch validated best."
     ),
+]
+ModelsFolder = Annotated[
+    pathlib.Path, typer.Argument(metavar="DIR", help="The folder of versions.")
 ]
 SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="Leave out broken files, and count them.")
@@ -662,8 +679,34 @@ def export(
         ),
     ] = None,
     checkpoint: Which = Checkpoint.last,
+    precision: Annotated[
+        Precision, typer.Option(help="Weights are stored so; computed in float32.")
+    ] = Precision.float32,
+    signature: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="NAME", help="Only this one, and others given likewise."),
+    ] = None,
+    working_size: Annotated[
+        Optional[tuple[int, int]],  # noqa: UP045
+        typer.Option(
+            metavar="HEIGHT WIDTH", help="The networks', in place of what they learned."
+        ),
+    ] = None,
+    batch_size: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option(
+            metavar="N", help="For a server's batching, repeated; 1, 2, 4 and 8."
+        ),
+    ] = None,
+    label: Annotated[
+        Optional[Label],  # noqa: UP045
+        typer.Option(help="That models.config gives the version."),
+    ] = None,
 ) -> None:
     """Write the next version of the SavedModel that a server runs."""
+    from export.contract import BATCH_SIZES, check_names
+
+    check_names(signature)
     if run != "bundled" and not pathlib.Path(run).is_dir():
         raise PortraitError(
             f"{run}: expected the folder of a trained run, or 'bundled'"
@@ -677,7 +720,91 @@ def export(
         pipeline = Pipeline.bundled(face)
     else:
         pipeline = Pipeline.from_run(run, checkpoint, face)
-    typer.echo(f"exported to {export_pipeline(pipeline, out_dir)}")
+    if working_size:
+        pipeline = pipeline.at_size(working_size)
+    version = export_pipeline(
+        pipeline,
+        out_dir,
+        precision.value,
+        signature,
+        batch_size or BATCH_SIZES,
+        label.value if label else None,
+    )
+    typer.echo(f"exported to {version}")
+
+
+@models_app.command("list")
+def list_models(
+    directory: ModelsFolder,
+    load: Annotated[
+        bool, typer.Option("--load", help="Also load each as a server would; slow.")
+    ] = False,
+) -> None:
+    """Show every version: labels, size, signatures, and whether it is whole."""
+    from rich.table import Table
+
+    from export.publishing import list_versions
+
+    versions = list_versions(directory)
+    if load:
+        _load_tensorflow()
+        from export.saved_model import load_problem
+    table = Table("version", "labels", "exported", "MB", "weights")
+    table.add_column("signatures", no_wrap=True)
+    table.add_column("state")
+    for one in versions:
+        problem = one.problem or (load_problem(one.folder) if load else "")
+        state = f"broken: {problem}" if problem else "loads" if load else "whole"
+        table.add_row(
+            str(one.number),
+            ", ".join(one.labels),
+            one.exported,
+            f"{one.size / 1e6:.1f}",
+            one.precision,
+            "\n".join(one.signatures),
+            state,
+        )
+    _console().print(table if versions else f"{directory}: no versions yet")
+
+
+@models_app.command()
+def promote(
+    directory: ModelsFolder,
+    version: Annotated[int, typer.Argument(min=1, help="Its number.")],
+    label: Annotated[Label, typer.Option(help="What clients ask for.")],
+    base_path: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="PATH", help="Where the server finds DIR, if elsewhere."),
+    ] = None,
+) -> None:
+    """Let a label stand for a version; a server keeps all labelled ones loaded."""
+    from export import publishing
+
+    publishing.promote(directory, version, label.value, base_path)
+    typer.echo(f"{label.value}: version {version}")
+
+
+@models_app.command()
+def rollback(
+    directory: ModelsFolder,
+    label: Annotated[Label, typer.Option(help="What clients ask for.")],
+) -> None:
+    """Let a label stand again for the version that it stood for before."""
+    from export import publishing
+
+    typer.echo(f"{label.value}: version {publishing.rollback(directory, label.value)}")
+
+
+@models_app.command()
+def prune(
+    directory: ModelsFolder,
+    keep: Annotated[int, typer.Option(min=1, help="How many of the newest stay.")],
+) -> None:
+    """Remove old versions, but none with a label or that a label could go back to."""
+    from export import publishing
+
+    removed = publishing.prune(directory, keep)
+    typer.echo(f"removed: {', '.join(map(str, removed)) or 'none'}")
 
 
 @app.command()

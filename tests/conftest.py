@@ -55,3 +55,16 @@ def tiny_face_pipeline():
     kernel, bias = networks[0].get_layer("parsing_difference").weights
     bias.assign(bias + 20.0 * (np.arange(bias.shape[0]) % 20 == LABELS.index("Face")))
     return Pipeline(*networks, face_network=face)
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tiny_pipeline, tmp_path_factory):
+    """A folder with one version of `tiny_pipeline`, all signatures; not to be changed.
+
+    An export takes half a minute, most of it TensorFlow's: so there is one.
+    """
+    from export.saved_model import export_pipeline
+
+    folder = tmp_path_factory.mktemp("models")
+    export_pipeline(tiny_pipeline, folder)
+    return folder
