@@ -504,7 +504,7 @@ def _margins_as_fractions(
     if unit == "pixels":
         sides = {"top": size[0], "bottom": size[0], "left": size[1], "right": size[1]}
         for name, value in margins.items():
-            if value != int(value) or not 0 <= value <= sides[name]:
+            if not 0 <= value <= sides[name] or value != int(value):
                 raise PortraitError(
                     f"the margin {name!r} is {value} pixels; expected a whole number"
                     f" from 0 to the photo's own {sides[name]}"
