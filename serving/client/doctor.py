@@ -66,6 +66,7 @@ SIGNATURES = {
 """Dtype and rank of the inputs and of the outputs of each signature of an export."""
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_OLD_REQUEST = b"GET / HTTP/1.1\r\nHost: doctor\r\nConnection: close\r\n\r\n"
 _SETTINGS_FRAME = 4
 _PROBE_SECONDS = 5.0
 _SMALL, _LARGE = (96, 64), (1320, 1280)
@@ -194,7 +195,8 @@ def _examine_protocol(host: str, port: int, tls: Tls | None) -> Finding:
         said = _probe(host, port, None)
         if said == "HTTP/2":
             return Finding(step, OK, "HTTP/2 in plaintext")
-        if said == "HTTP/1":
+        # Not every web server answers HTTP/2's first bytes in its own protocol.
+        if "HTTP/1" in (said, _probe(host, port, None, _OLD_REQUEST)):
             return Finding(
                 step,
                 FAILURE,
@@ -254,8 +256,8 @@ def _not_http2(step: str, port: int, said: str) -> Finding:
     )
 
 
-def _probe(host: str, port: int, tls: Tls | None) -> str:
-    """What answers the first bytes of HTTP/2; SSLError where TLS fails."""
+def _probe(host: str, port: int, tls: Tls | None, sent: bytes = _PREFACE) -> str:
+    """What answers, by default HTTP/2's first bytes; SSLError where TLS fails."""
     try:
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(
@@ -267,7 +269,7 @@ def _probe(host: str, port: int, tls: Tls | None) -> str:
                         connection, server_hostname=tls.server_name or host
                     )
                 )
-            connection.sendall(_PREFACE)
+            connection.sendall(sent)
             answer = b""
             while len(answer) < 9 and (block := connection.recv(64)):
                 answer += block
