@@ -5,7 +5,6 @@ which signature is chosen, how a request is built and an answer is read.
 """
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -309,11 +308,7 @@ class Calls:
     def _parsing_map(
         self, parsing: Picture, expected: tuple[int, ...], is_batch: bool
     ) -> np.ndarray:
-        if isinstance(parsing, str | os.PathLike):
-            from portrait_tf.data.label_maps import read_parsing
-
-            parsing = read_parsing(parsing)
-        elif not isinstance(parsing, np.ndarray):
+        if not isinstance(parsing, np.ndarray):
             file = pictures.open_file(parsing, "parsing map", self.max_pixels)
             parsing = pictures.decode_map(file)
         _check_dtype(parsing, "parsing map")

@@ -152,7 +152,13 @@ def examine_connection(target: str, tls: Tls | None = None) -> Iterator[Finding]
     """
     host, port = split_target(target)
     if tls is not None:
-        tls.credentials()
+        try:
+            _tls_context(tls)
+        except (ssl.SSLError, ValueError) as error:
+            raise PortraitError(
+                "the certificates or the key cannot be used; expected PEM that belongs"
+                f" together: {getattr(error, 'reason', None) or error}"
+            ) from None
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

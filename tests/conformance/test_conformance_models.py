@@ -2,6 +2,7 @@
 
 import pytest
 from conformance_calls import TIMEOUT, get_metadata, refused
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 ANY = -1
@@ -99,21 +100,11 @@ def test_signatures_are_of_the_documented_fields(metadata, needs, signature):
     assert set(outputs) - OPTIONAL <= set(definition.outputs) <= set(outputs)
     for name, (dtype, sizes) in inputs.items():
         info = definition.inputs[name]
-        assert (
-            info.DESCRIPTOR.fields_by_name["dtype"]
-            .enum_type.values_by_number[info.dtype]
-            .name
-            == dtype
-        )
+        assert types_pb2.DataType.Name(info.dtype) == dtype
         assert [dim.size for dim in info.tensor_shape.dim] == sizes
     for name, info in definition.outputs.items():
         dtype, rank = outputs[name]
-        assert (
-            info.DESCRIPTOR.fields_by_name["dtype"]
-            .enum_type.values_by_number[info.dtype]
-            .name
-            == dtype
-        )
+        assert types_pb2.DataType.Name(info.dtype) == dtype
         if not info.tensor_shape.unknown_rank:
             assert len(info.tensor_shape.dim) == rank
 

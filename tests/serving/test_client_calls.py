@@ -64,7 +64,7 @@ def test_a_parsing_map_from_a_file(client, tmp_path):
         np.testing.assert_array_equal(completed, expected)
     write_png(path, IMAGE)
     with pytest.raises(PortraitError, match="expected: a PNG whose 8-bit grey values"):
-        client.complete_with_parsing(IMAGE, MASK, path.read_bytes())
+        client.complete_with_parsing(IMAGE, MASK, path)
 
 
 def test_a_parsing_map_that_does_not_fit(client):

@@ -101,6 +101,10 @@ def test_wrong_usage(tmp_path):
     ):
         code, text = doctor(*arguments)
         assert code == 2 and message in text
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    code, text = doctor("--server", "localhost:1", "--root-certificates", garbage)
+    assert code == 2 and "cannot be used" in text
     assert doctor()[0] == 2
     assert split_target("[::1]:8500") == ("::1", 8500)
 
