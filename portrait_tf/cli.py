@@ -866,6 +866,89 @@ def serve(
     server.wait()
 
 
+@app.command()
+def doctor(
+    server: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="The server's gRPC port.")
+    ],
+    model_name: Annotated[
+        str, typer.Option("--model_name", "--model-name", help="In requests.")
+    ] = "portrait",
+    rest: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="URL", help="The REST API; else one port above."),
+    ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Encrypted.")] = False,
+    root_certificates: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(help="PEM of the authorities to trust; implies --tls."),
+    ] = None,
+    client_key: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(help="PEM of this client's key; implies --tls."),
+    ] = None,
+    client_certificate: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(help="PEM of its certificate."),
+    ] = None,
+    server_name: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="The name in the server's certificate; implies --tls."),
+    ] = None,
+    api_key: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            envvar="PORTRAIT_TF_API_KEY", help="Sent as the header x-api-key."
+        ),
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds for each call.")] = 60.0,
+) -> None:
+    """Say what is wrong between here and a server, step by step; 1 if anything is."""
+    from serving.client import doctor as steps
+    from serving.client.base import check_timeout
+    from serving.client.connection import Tls
+
+    check_timeout(timeout)
+    encryption = None
+    options = (root_certificates, client_key, client_certificate, server_name)
+    if tls or any(options):
+        encryption = Tls(*options)
+    if rest and not rest.startswith(("http://", "https://")):
+        raise PortraitError(f"--rest is {rest!r}; expected http://HOST:PORT")
+    console = _console()
+    failures = 0
+
+    def show(finding: steps.Finding) -> None:
+        nonlocal failures
+        failures += finding.state == steps.FAILURE
+        mark = {
+            steps.OK: "[green]✔[/]",
+            steps.WARNING: "[yellow]![/]",
+            steps.FAILURE: "[red]✘[/]",
+            steps.SKIPPED: "[dim]-[/]",
+        }[finding.state]
+        console.print(f"{mark} [bold]{finding.step}[/]", end=": ")
+        console.print(finding.detail, markup=False, highlight=False, soft_wrap=True)
+        if finding.advice:
+            console.print("   →", finding.advice, markup=False, soft_wrap=True)
+
+    for finding in steps.examine_connection(server, encryption):
+        show(finding)
+    if not failures:
+        _load_tensorflow()
+        for finding in steps.examine_service(
+            server,
+            model_name,
+            rest=rest,
+            tls=encryption,
+            timeout=timeout,
+            api_key=api_key,
+        ):
+            show(finding)
+    if failures:
+        raise typer.Exit(1)
+
+
 @data_app.command()
 def synth(
     directory: Annotated[pathlib.Path, typer.Argument(help="A new folder.")],
