@@ -38,7 +38,8 @@ if [ ! -e "$secrets/envoy/api_keys.yaml" ]; then
     echo '    forwarding: {header: x-client, hide_credentials: true}'
     echo '    credentials:'
     for client in "${clients[@]}"; do
-      echo "    - {client: $client, key: $(openssl rand -hex 32)}"
+      # In quotes: digits alone would be read as a number.
+      echo "    - {client: $client, key: \"$(openssl rand -hex 32)\"}"
     done
   } > "$secrets/envoy/api_keys.yaml.new"
   mv "$secrets/envoy/api_keys.yaml.new" "$secrets/envoy/api_keys.yaml"
