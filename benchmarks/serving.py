@@ -338,7 +338,11 @@ def measure(
         What each phase gave, by its name.
     """
     results = {}
-    poll = ["--file_system_poll_wait_seconds=1"]
+    # As in serving/deploy: without the second, arrays are answered number by number.
+    common = [
+        "--file_system_poll_wait_seconds=1",
+        "--enable_serialization_as_tensor_content=true",
+    ]
     with copied_models(models) as copy:
         batching = copy / "batching.txt"
         batching.write_text(_BATCHING.format(size=batch_size, threads=os.cpu_count()))
@@ -347,7 +351,7 @@ def measure(
         ).SerializeToString()
         for phase in phases:
             report(f"{phase} ...")
-            flags = list(poll)
+            flags = list(common)
             if phase == "batching":
                 flags += ["--enable_batching", f"--batching_parameters_file={batching}"]
             with ServerProcess(copy, flags, command) as address:
