@@ -206,6 +206,8 @@ def build_signatures(
     """
     methods = _Signatures(networks)
     return {
-        name: tf.function(getattr(methods, name), input_signature=input_specs(name))
+        name: tf.function(
+            getattr(methods, name), input_signature=input_specs(name), autograph=False
+        )
         for name in names or SIGNATURES
     }

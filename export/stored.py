@@ -80,8 +80,13 @@ class StoredNetworks:
             tf.TensorSpec([None, height, width, channels], tf.float32)
             for channels in (3, 1, 20)
         )
-        self.parse = tf.function(self._parse, input_signature=[image, mask])
-        self.paint = tf.function(self._paint, input_signature=[image, mask, labels])
+        # Without AutoGraph: no Python here asks what a tensor holds.
+        self.parse = tf.function(
+            self._parse, input_signature=[image, mask], autograph=False
+        )
+        self.paint = tf.function(
+            self._paint, input_signature=[image, mask, labels], autograph=False
+        )
 
     @property
     def sha256(self) -> str:
