@@ -12,7 +12,7 @@ setup(
     packages=find_packages(include=["portrait_tf*", "export*", "serving*"]),
     package_data={
         "portrait_tf": ["weights/*.npz", "weights/*.yaml"],
-        "serving": ["deploy/*"],
+        "serving": ["deploy/**/*", "deploy/.env"],
     },
     install_requires=[
         "tensorflow>=2.21,<2.22",
