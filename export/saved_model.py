@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from export.contract import (
     BATCH_SIZES,
@@ -114,8 +115,23 @@ def _write(
             # Nobody trains on: no gradients in the file.
             options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
         )
+    _strip(folder / "saved_model.pb")
     write_warmup(folder, pipeline.size, batch_sizes, names)
     write_description(folder, describe(networks, names, batch_sizes))
+
+
+def _strip(path: pathlib.Path) -> None:
+    """Leaves out notes that TensorFlow writes to every node and runs without."""
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    for graph in model.meta_graphs:
+        for function in graph.graph_def.library.function:
+            for attributes in function.arg_attr.values():
+                for name in ("_user_specified_name", "_output_shapes"):
+                    attributes.attr.pop(name, None)
+            for node in function.node_def:
+                node.attr.pop("_output_shapes", None)
+                node.ClearField("experimental_debug_info")
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def example_inputs(size: tuple[int, int]) -> dict[str, dict[str, np.ndarray]]:

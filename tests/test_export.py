@@ -241,7 +241,8 @@ def test_float16_another_size_and_few_signatures(tiny_pipeline, tmp_path):
 
 @pytest.mark.long
 def test_the_bundled_models_size_is_that_of_its_weights(tmp_path):
-    for precision in ("float32", "float16"):
+    # The graphs take 2.2 MB whatever the precision is.
+    for precision, most in (("float32", 1.1), ("float16", 1.2)):
         folder = tmp_path / precision
         folder.mkdir()
         saved_model._write(
@@ -249,7 +250,7 @@ def test_the_bundled_models_size_is_that_of_its_weights(tmp_path):
         )
         weights = json.loads((folder / "signature.json").read_text())["weights"]
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        assert weights["bytes"] < size < 1.1 * weights["bytes"], precision
+        assert weights["bytes"] < size < most * weights["bytes"], precision
 
 
 @pytest.mark.parametrize(
