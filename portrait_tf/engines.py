@@ -11,9 +11,18 @@ import numpy as np
 
 from portrait_tf.errors import PortraitError
 
+DEFAULT_WORKING_SIZE = (192, 128)
+"""Height and width of the bundled networks; of an engine that does not know its own."""
+
 
 class Engine(Protocol):
-    """What `complete` runs on."""
+    """What `complete` runs on.
+
+    Attributes:
+        working_size: Height and width of the networks; None: not known.
+    """
+
+    working_size: tuple[int, int] | None
 
     def complete(
         self, photo: np.ndarray, mask: np.ndarray
@@ -31,6 +40,7 @@ class PipelineEngine:
         import tensorflow as tf
 
         self.pipeline = pipeline
+        self.working_size = pipeline.size
         # One trace for every size, or each new photo would cost seconds.
         signature = [
             tf.TensorSpec([None, None, None, 3], tf.uint8),
