@@ -3,10 +3,12 @@
     python -m benchmarks.seams --data DIR
 
 Each photo is completed with fixed holes (of seed 0): the tasks of `portrait-tf
-evaluate`, and `spot`, a square of an eighth of the photo's width on the person. Compared are plain pasting, which is
-the pipeline's own answer enlarged, and `complete_photo` with each way of blending; the
-engine is asked once for what several of them need. Scores, in grey levels (0-255),
-means over the hole's border and the channels, then medians over photos:
+evaluate`, and `spot` and `speck`, squares of an eighth and of a 32nd of the photo's
+width on the person. Compared are plain pasting, which is the pipeline's own answer
+enlarged, and `complete_photo` with each way of blending, and with each context where
+several are given; the engine is asked once for what several of them need. Scores, in
+grey levels (0-255), means over the hole's border and the channels, then medians over
+photos:
 
 * `jump`: the difference of two neighbours (4-connected), one in the hole, one outside:
   the derivative across the border. `true` is the same in the true photo, and
@@ -21,10 +23,12 @@ means over the hole's border and the channels, then medians over photos:
 """
 
 import argparse
+import itertools
 import json
 import pathlib
 import shlex
 import sys
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -33,10 +37,10 @@ from portrait_tf.blending import METHODS
 from portrait_tf.data.dataset import Reader
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import write_atomically
-from portrait_tf.large_photos import complete_photo
+from portrait_tf.large_photos import CONTEXTS, complete_photo
 from portrait_tf.masks import EVALUATION_TASKS, HOLE, evaluation_mask
 
-SPOT = "spot"
+SPOTS = {"speck": 32, "spot": 8}
 PLAIN = "plain pasting"
 SCORES = ("jump", "true", "jump/true", "error", "step", "psnr", "sharpness")
 _BAND = 4
@@ -45,11 +49,11 @@ _BAND = 4
 def hole_for(
     task: str, seed: list[int], size: tuple[int, int], parsing: np.ndarray | None
 ) -> np.ndarray:
-    """The hole of a task of `evaluation_mask`, or of `spot`; `uint8` `[H, W]`."""
-    if task != SPOT:
+    """The hole of a task of `evaluation_mask` or of `SPOTS`; `uint8` `[H, W]`."""
+    if task not in SPOTS:
         return evaluation_mask(task, seed, size, None, parsing)
     rows, columns = np.nonzero(evaluation_mask("square", seed, size, None, parsing))
-    half = max(1, size[1] // 16)
+    half = max(1, size[1] // SPOTS[task] // 2)
     row, column = (int(round(places.mean())) for places in (rows, columns))
     mask = np.zeros(size, np.uint8)
     mask[max(0, row - half) : row + half, max(0, column - half) : column + half] = HOLE
@@ -136,6 +140,7 @@ def measure(
     methods: list[str],
     count: int,
     seed: int = 0,
+    contexts: Sequence[str] = ("auto",),
 ) -> tuple[list[dict], list[dict]]:
     """Completes and scores.
 
@@ -146,6 +151,7 @@ def measure(
         methods: Ways of blending.
         count: So many photos, spread evenly.
         seed: Of the holes.
+        contexts: Of `complete_photo`; of more than one, names are `METHOD, CONTEXT`.
 
     Returns:
         A dict each of `task`, `name`, `method` and the scores; and a dict each of
@@ -161,9 +167,10 @@ def measure(
             # Nothing can leak from where nothing is.
             holed = np.where((hole != 0)[..., None], np.uint8(128), photo)
             answers = {PLAIN: asked.complete(holed, hole)[0]}
-            for method in methods:
-                answers[method] = complete_photo(
-                    asked, holed, hole, method=method
+            for method, context in itertools.product(methods, contexts):
+                name = f"{method}, {context}" if len(contexts) > 1 else method
+                answers[name] = complete_photo(
+                    asked, holed, hole, method=method, context=context
                 ).completed
             key = {"task": task, "name": sample.name}
             pictures.append({**key, "mask": hole, "truth": photo, **answers})
@@ -203,7 +210,7 @@ def table(medians: list[dict]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    tasks = (SPOT, *EVALUATION_TASKS)
+    tasks = (*SPOTS, *EVALUATION_TASKS)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="a data set with label maps")
     parser.add_argument("--split", default="val", choices=("train", "val"))
@@ -212,6 +219,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--methods", nargs="+", default=list(METHODS), choices=list(METHODS)
     )
+    parser.add_argument("--contexts", nargs="+", default=["auto"], choices=CONTEXTS)
     parser.add_argument("--run", help="a run, in place of the bundled weights")
     parser.add_argument("--seed", type=int, default=0, help="of the holes")
     parser.add_argument("--json", type=pathlib.Path, help="write all scores")
@@ -229,7 +237,7 @@ def main(arguments: list[str] | None = None) -> None:
         pipeline = Pipeline.from_run(options.run) if options.run else Pipeline.bundled()
         scores, pictures = measure(
             PipelineEngine(pipeline), reader, options.tasks, options.methods,
-            options.count, options.seed,
+            options.count, options.seed, options.contexts,
         )  # fmt: skip
     except PortraitError as error:
         raise SystemExit(str(error)) from None
@@ -240,7 +248,7 @@ def main(arguments: list[str] | None = None) -> None:
         content = {"command": command, "medians": medians, "scores": scores}
         write_atomically(options.json, json.dumps(content, indent=2).encode())
     if options.sheet:
-        shown = [PLAIN, *options.methods, "truth"]
+        shown = [name for name in pictures[0] if name not in ("task", "name", "mask")]
         rows = [
             [show_hole(one["truth"], one["mask"]), *(one[name] for name in shown)]
             for one in pictures

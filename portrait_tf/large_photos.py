@@ -14,7 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from portrait_tf.blending import blend, cubic_weights
+from portrait_tf.blending import METHODS, blend, cubic_weights
 from portrait_tf.engines import DEFAULT_WORKING_SIZE, Engine
 from portrait_tf.errors import PortraitError
 from portrait_tf.masks import HOLE, as_hole_mask
@@ -22,11 +22,13 @@ from portrait_tf.masks import HOLE, as_hole_mask
 SOFT_FROM = 2.0
 """What is enlarged this often shows its softness, and a note says so."""
 
+CONTEXTS = ("auto", "person", "hole")
+
 _GRID = 512
 """Holes are grouped on a grid of at most so many cells a side."""
 _JOIN = 0.02
 """Holes, and a hole and a person, nearer than this part of the view are one matter."""
-_SPECK = 0.002
+_LEAST_PERSON = 0.002
 """Smaller parts of the view that stage 1 takes for people are none."""
 _MARGIN = 0.08
 """Around the person and the hole, as a part of their box."""
@@ -34,6 +36,8 @@ _ALONE = 1.0
 """Around a hole without a person, as a part of its longer side."""
 _SAME = 0.8
 """A crop that has as much of its view is the view: one call of the networks less."""
+_SPECK_SIDE = 5.5
+"""Holes of less pixels than that, as the networks would see them, need no person."""
 _SMALLER = 1.5
 """A hole that would make a crop's person smaller than so many times goes in parts."""
 _LEAST_FEATHER = 4.0
@@ -163,7 +167,7 @@ def complete_photo(
     working_size: tuple[int, int] | None = None,
     method: str = "membrane",
     feather: float | None = None,
-    context: str = "person",
+    context: str = "auto",
 ) -> PhotoResult:
     """Completes a photo of any size at its own resolution.
 
@@ -186,13 +190,25 @@ def complete_photo(
             `portrait_tf.blending.METHODS`.
         feather: Width of the blended border in pixels, for methods that have one;
             None: one pixel of the working size, enlarged, and 4 at least.
+        context: What is shown around a hole: `person`, who touches it, whole; `hole`,
+            surroundings of the hole's own size; `auto`, the second only for a hole that
+            the first would shrink to some 5 pixels: it hides cloth, and no limb.
 
     Returns:
         The photo completed, the label map, and notes.
 
     Raises:
-        PortraitError: No photo, or a mask that `as_hole_mask` refuses.
+        PortraitError: No photo, a mask that `as_hole_mask` refuses, or no such method
+            or context.
     """
+    if context not in CONTEXTS:
+        raise PortraitError(
+            f"'{context}' is no context; expected one of {', '.join(CONTEXTS)}"
+        )
+    if method not in METHODS:
+        raise PortraitError(
+            f"'{method}' is no way of blending; expected one of {', '.join(METHODS)}"
+        )
     photo = np.asarray(photo)
     if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
         raise PortraitError(
@@ -410,14 +426,14 @@ class _Parts:
         self._looks = {whole: self._see(whole)}
         self.overview = self._looks[whole]
 
-    def tasks(self, context: str = "person") -> list[_Task]:
+    def tasks(self, context: str = "auto") -> list[_Task]:
         """People first, each with all that touches them; then what is left."""
         cells_of: dict[tuple, np.ndarray] = {}
         boxes: dict[tuple, Box] = {}
         rest = []
         for piece in self._pieces():
             view = self._view(self.grid.box(piece))
-            people = self._people(view) if context == "person" else {}
+            people = {} if context == "hole" else self._people(view)
             near = self._widened(piece, view)
             touched = {
                 number: (cells, box)
@@ -428,6 +444,9 @@ class _Parts:
                 rest.append(piece)
                 continue
             for number, part in _nearest(piece, touched).items():
+                if context == "auto" and self._is_speck(part, touched[number][1]):
+                    rest.append(part)
+                    continue
                 key = (view, number)
                 boxes[key] = touched[number][1]
                 cells_of[key] = cells_of.get(key, False) | part
@@ -496,7 +515,7 @@ class _Parts:
         people = {}
         for number in range(1, count):
             left, top, width, height, area = (int(one) for one in statistics[number])
-            if area < _SPECK * labels.size:
+            if area < _LEAST_PERSON * labels.size:
                 continue
             box = Box(
                 view.top + int(top * scale[0]),
@@ -508,6 +527,12 @@ class _Parts:
             if cells.any():
                 people[number] = (cells, box.grown(0, 0, self.size))
         return people
+
+    def _is_speck(self, cells: np.ndarray, person: Box) -> bool:
+        """Whether a hole would be next to nothing in a crop about the person."""
+        hole = self.grid.box(cells)
+        crop = self._crop(person.joined(hole), _MARGIN)
+        return max(hole.height, hole.width) < _SPECK_SIDE * self._times(crop)
 
     def _reachable(self, cells: np.ndarray, person: Box) -> np.ndarray:
         """The cells that belong in the person's crop.
