@@ -554,16 +554,16 @@ class _Parts:
         return _Task(cells, box, True)
 
     def _lone_tasks(self, parts: list[np.ndarray]) -> list[_Task]:
-        """Parts whose common crop shows them no smaller share it."""
+        """Parts share a crop that shows them no smaller, or well enough."""
         merged: list[tuple[np.ndarray, Box]] = []
         for part in parts:
             box = self.grid.box(part)
             for index, (cells, other) in enumerate(merged):
                 both = box.joined(other)
-                finest = max(
+                least = min(
                     self._times(self._crop(one, _ALONE)) for one in (box, other)
                 )
-                if self._times(self._crop(both, _ALONE)) <= finest:
+                if self._times(self._crop(both, _ALONE)) <= max(least, SOFT_FROM):
                     merged[index] = (cells | part, both)
                     break
             else:
