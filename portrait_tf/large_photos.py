@@ -433,8 +433,12 @@ class _Parts:
         rest = []
         for piece in self._pieces():
             view = self._view(self.grid.box(piece))
+            seen = self._times(view)
             people = {} if context == "hole" else self._people(view)
-            near = self._widened(piece, view)
+            # At the working size a person may end a pixel before the hole.
+            near = self._widened(
+                piece, max(_JOIN * max(view.height, view.width), 1.5 * seen)
+            )
             touched = {
                 number: (cells, box)
                 for number, (cells, box) in people.items()
@@ -463,8 +467,7 @@ class _Parts:
 
     def _pieces(self) -> list[np.ndarray]:
         """The hole in connected parts, none of them longer than half of a view."""
-        whole = Box(0, 0, *self.size)
-        cells = self._widened(self.hole, whole)
+        cells = self._widened(self.hole, _JOIN * max(self.size) / 2)
         pieces = []
         for part in _connected(cells):
             part = part & self.hole
@@ -497,9 +500,8 @@ class _Parts:
         )
         return _placed(box, lengths, self.size)
 
-    def _widened(self, cells: np.ndarray, view: Box) -> np.ndarray:
-        per_cell = max(self.size) / max(self.grid.cells)
-        radius = max(1, round(_JOIN * max(view.height, view.width) / per_cell / 2))
+    def _widened(self, cells: np.ndarray, pixels: float) -> np.ndarray:
+        radius = max(1, round(pixels * max(self.grid.cells) / max(self.size)))
         square = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
         return cv2.dilate(cells.astype(np.uint8), square) > 0
 
