@@ -9,6 +9,7 @@ only, so that memory does not grow with the photo. How and how well:
 
 import dataclasses
 import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
@@ -230,12 +231,15 @@ def complete_photo(
     for index, task in enumerate(tasks):
         owner[task.cells] = index + 1
     parsing = parts.overview.labels()
-    completed, unknown, notes = photo.copy(), mask.copy(), []
+    completed, unknown = photo.copy(), mask.copy()
+    notes, crops = [], []
     for index, task in enumerate(tasks):
         look = task.look
         # What was seen before knows nothing of what was filled since.
         if look is None or index:
-            look = _look(engine, completed, unknown, task.box, frame)
+            box = _with_something_known(task.box, unknown)
+            look = _look(engine, completed, unknown, box, frame)
+        crops.append(look.box)
         box, filled = _fill(
             completed, unknown, grid, owner, index + 1, look, method, feather
         )
@@ -243,7 +247,7 @@ def complete_photo(
             look.box.of(parsing)[:] = look.labels()
         notes += _softness(look, box, filled)
         box.of(unknown)[filled] = 0
-    return PhotoResult(completed, parsing, notes, [task.box for task in tasks])
+    return PhotoResult(completed, parsing, notes, crops)
 
 
 def _fit(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
@@ -260,6 +264,13 @@ def _any_in_cells(mask: np.ndarray, cells: tuple[int, int]) -> np.ndarray:
 
 def _means(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(values, size[::-1], interpolation=cv2.INTER_AREA)
+
+
+def _with_something_known(box: Box, unknown: np.ndarray) -> Box:
+    """Widens a crop in the middle of a huge hole until it shows a known pixel."""
+    while box.of(unknown).all():
+        box = box.grown(box.height, box.width, unknown.shape)
+    return box
 
 
 def _look(
@@ -422,6 +433,7 @@ class _Parts:
         self.size = photo.shape[:2]
         self.hole = _any_in_cells(mask, grid.cells)
         self._see = lambda box: _look(engine, photo, mask, box, frame)
+        self._shows_nothing = lambda box: box.of(mask).all()
         whole = Box(0, 0, *self.size)
         self._looks = {whole: self._see(whole)}
         self.overview = self._looks[whole]
@@ -430,7 +442,7 @@ class _Parts:
         """People first, each with all that touches them; then what is left."""
         cells_of: dict[tuple, np.ndarray] = {}
         boxes: dict[tuple, Box] = {}
-        rest = []
+        lone: list[tuple[np.ndarray, Box]] = []
         for piece in self._pieces():
             view = self._view(self.grid.box(piece))
             seen = self._times(view)
@@ -445,11 +457,11 @@ class _Parts:
                 if (cells & near).any()
             }
             if not touched:
-                rest.append(piece)
+                self._add_lone(lone, piece)
                 continue
             for number, part in _nearest(piece, touched).items():
                 if context == "auto" and self._is_speck(part, touched[number][1]):
-                    rest.append(part)
+                    self._add_lone(lone, part)
                     continue
                 key = (view, number)
                 boxes[key] = touched[number][1]
@@ -458,17 +470,18 @@ class _Parts:
         for key, cells in cells_of.items():
             box = boxes[key]
             own = self._reachable(cells, box)
-            if (cells & ~own).any():
-                rest += _connected(cells & ~own)
+            for part in _connected(cells & ~own):
+                self._add_lone(lone, part)
             if own.any():
                 tasks.append(self._person_task(key[0], own, box))
         tasks.sort(key=lambda task: -np.count_nonzero(task.cells))
-        return tasks + self._lone_tasks(rest)
+        return tasks + [
+            _Task(cells, self._crop(box, _ALONE), False) for cells, box in lone
+        ]
 
-    def _pieces(self) -> list[np.ndarray]:
+    def _pieces(self) -> Iterator[np.ndarray]:
         """The hole in connected parts, none of them longer than half of a view."""
         cells = self._widened(self.hole, _JOIN * max(self.size) / 2)
-        pieces = []
         for part in _connected(cells):
             part = part & self.hole
             box = self.grid.box(part)
@@ -487,8 +500,7 @@ class _Parts:
                 for left, right in itertools.pairwise(columns):
                     piece = part & self.grid.inside(Box(top, left, bottom, right))
                     if piece.any():
-                        pieces.append(piece)
-        return pieces
+                        yield piece
 
     def _view(self, box: Box) -> Box:
         """What of the photo stage 1 is shown to find the people at a box."""
@@ -507,6 +519,8 @@ class _Parts:
 
     def _people(self, view: Box) -> dict[int, tuple[np.ndarray, Box]]:
         """Stage 1's foreground in parts: the cells and the box of each."""
+        if self._shows_nothing(view):
+            return {}
         if view not in self._looks:
             self._looks[view] = self._see(view)
         labels = self._looks[view].parsing
@@ -555,22 +569,19 @@ class _Parts:
             return _Task(cells, view, True, self._looks[view])
         return _Task(cells, box, True)
 
-    def _lone_tasks(self, parts: list[np.ndarray]) -> list[_Task]:
-        """Parts share a crop that shows them no smaller, or well enough."""
-        merged: list[tuple[np.ndarray, Box]] = []
-        for part in parts:
-            box = self.grid.box(part)
-            for index, (cells, other) in enumerate(merged):
-                both = box.joined(other)
-                least = min(
-                    self._times(self._crop(one, _ALONE)) for one in (box, other)
-                )
-                if self._times(self._crop(both, _ALONE)) <= max(least, SOFT_FROM):
-                    merged[index] = (cells | part, both)
-                    break
-            else:
-                merged.append((part, box))
-        return [_Task(cells, self._crop(box, _ALONE), False) for cells, box in merged]
+    def _add_lone(self, lone: list[tuple[np.ndarray, Box]], part: np.ndarray) -> None:
+        """Adds a part of the hole, in place, to those that need no person.
+
+        Parts share a crop that shows them no smaller than their own, or well enough.
+        """
+        box = self.grid.box(part)
+        for index, (cells, other) in enumerate(lone):
+            both = box.joined(other)
+            least = min(self._times(self._crop(one, _ALONE)) for one in (box, other))
+            if self._times(self._crop(both, _ALONE)) <= max(least, SOFT_FROM):
+                lone[index] = (cells | part, both)
+                return
+        lone.append((part, box))
 
     def _times(self, box: Box) -> float:
         """How often a crop is enlarged."""
@@ -609,9 +620,11 @@ def _placed(box: Box, lengths: tuple[int, int], size: tuple[int, int]) -> Box:
     return Box(top, left, bottom, right)
 
 
-def _connected(cells: np.ndarray) -> list[np.ndarray]:
+def _connected(cells: np.ndarray) -> Iterator[np.ndarray]:
+    # One at a time: of dust on a photo there may be thousands.
     count, part_of = cv2.connectedComponents(cells.astype(np.uint8))
-    return [part_of == number for number in range(1, count)]
+    for number in range(1, count):
+        yield part_of == number
 
 
 def _nearest(

@@ -262,6 +262,23 @@ class TestCrops:
         (crop,) = complete_photo(RedPeople(), photo, mask).crops
         assert crop.joined(Box(20, 2000, 80, 2030)) == crop and crop.width < 200
 
+    def test_a_crop_in_a_huge_hole_still_shows_something_known(self):
+        size = (60, 4000)
+        photo, mask = street(size), hole_at(size, 0, 10, 60, 4000)
+
+        class Careful(RedPeople):
+            def complete(self, photo, mask):
+                assert mask.any() and not mask.all()
+                return super().complete(photo, mask)
+
+        result = complete_photo(Careful(), photo, mask)
+        known = mask == 0
+        np.testing.assert_array_equal(result.completed[known], photo[known])
+        other = complete_photo(
+            Careful(), np.where(known[..., None], photo, 0).astype(np.uint8), mask
+        )
+        np.testing.assert_array_equal(result.completed, other.completed)
+
     def test_the_label_map_is_the_crop_s(self):
         photo = street(self.SIZE, self.LEFT, self.RIGHT)
         mask = hole_at(self.SIZE, 200, 190, 260, 230)
