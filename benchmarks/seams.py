@@ -248,7 +248,8 @@ def main(arguments: list[str] | None = None) -> None:
         content = {"command": command, "medians": medians, "scores": scores}
         write_atomically(options.json, json.dumps(content, indent=2).encode())
     if options.sheet:
-        shown = [name for name in pictures[0] if name not in ("task", "name", "mask")]
+        others = ("task", "name", "mask", "truth")
+        shown = [*(name for name in pictures[0] if name not in others), "truth"]
         rows = [
             [show_hole(one["truth"], one["mask"]), *(one[name] for name in shown)]
             for one in pictures
