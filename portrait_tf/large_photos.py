@@ -114,7 +114,7 @@ class PhotoResult:
 
     completed: np.ndarray
     parsing: np.ndarray
-    notes: list[str]
+    notes: list[str] = dataclasses.field(default_factory=list)
     crops: list[Box] = dataclasses.field(default_factory=list)
 
 
