@@ -4,6 +4,7 @@ Each has `complete(photo, mask)`: RGB `uint8` `[H, W, 3]` and `uint8` `[H, W]`, 
 = hole, give the completed photo `[H, W, 3]` and the label map `uint8` `[H, W]`.
 """
 
+import json
 import pathlib
 from typing import Protocol
 
@@ -11,9 +12,18 @@ import numpy as np
 
 from portrait_tf.errors import PortraitError
 
+DEFAULT_WORKING_SIZE = (192, 128)
+"""Height and width of the bundled networks; of an engine that does not know its own."""
+
 
 class Engine(Protocol):
-    """What `complete` runs on."""
+    """What `complete` runs on.
+
+    Attributes:
+        working_size: Height and width of the networks; None: not known.
+    """
+
+    working_size: tuple[int, int] | None
 
     def complete(
         self, photo: np.ndarray, mask: np.ndarray
@@ -31,6 +41,7 @@ class PipelineEngine:
         import tensorflow as tf
 
         self.pipeline = pipeline
+        self.working_size = pipeline.size
         # One trace for every size, or each new photo would cost seconds.
         signature = [
             tf.TensorSpec([None, None, None, 3], tf.uint8),
@@ -78,6 +89,7 @@ class SavedModelEngine:
                     "numbered folders with one; `portrait-tf export` makes them"
                 )
             directory = max(versions, key=lambda folder: int(folder.name))
+        self.working_size = _described_size(directory)
         self._model = tf.saved_model.load(str(directory))
         self._call = self._model.signatures["serving_default"]
 
@@ -92,6 +104,17 @@ class SavedModelEngine:
         return result["completed"][0].numpy(), result["parsing"][0, ..., 0].numpy()
 
 
+def _described_size(directory: pathlib.Path) -> tuple[int, int] | None:
+    """The working size in a version folder's `signature.json`, if it has that."""
+    try:
+        height, width = json.loads((directory / "signature.json").read_text())[
+            "working_size"
+        ]
+        return int(height), int(width)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 class ServerEngine:
     """A server that speaks TensorFlow Serving's gRPC protocol.
 
@@ -103,6 +126,7 @@ class ServerEngine:
     def __init__(self, target: str, model_name: str = "portrait") -> None:
         from serving.client import PortraitClient
 
+        self.working_size = None
         self._client = PortraitClient(target, model_name=model_name)
 
     def complete(
