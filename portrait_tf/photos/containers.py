@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import struct
 import sys
 import tempfile
@@ -19,6 +20,8 @@ _KEPT_CHUNKS = {
     *(b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"eXIf"),
 }
 """They stay true when pixels change; a palette's do not."""
+
+_FEW_BYTES = 8
 
 _stderr_lock = threading.Lock()
 
@@ -65,8 +68,9 @@ def jpeg_damage(data: bytes) -> str | None:
     """What libjpeg complains of when it decodes a JPEG; None if it is sound.
 
     libjpeg goes on past damaged data, with grey or shifted blocks, and says so on
-    stderr alone; neither OpenCV nor Pillow hand its words on. Bytes that are too many
-    at a scan's end are harmless, and some cameras write them.
+    stderr alone; neither OpenCV nor Pillow hand its words on. Padding at the end of a
+    scan is harmless, and some cameras write it. Damage after which the bits still make
+    sense, such as a single flipped bit, is not found.
     """
     try:
         with _captured_stderr() as lines:
@@ -78,9 +82,19 @@ def jpeg_damage(data: bytes) -> str | None:
     for line in lines:
         if not line.startswith(("Corrupt JPEG data", "Premature end of JPEG")):
             sys.stderr.write(f"{line}\n")
-        elif "extraneous bytes before marker" not in line:
+        elif not _is_padding(line, data):
             words = words or line
     return words
+
+
+def _is_padding(line: str, data: bytes) -> bool:
+    """Whether libjpeg complains of bytes too many that hold nothing."""
+    found = re.search(r"(\d+) extraneous bytes before marker 0xd9", line)
+    if not found:
+        return False
+    end = data.rfind(b"\xff\xd9")
+    extra = data[max(end - int(found[1]), 0) : end]
+    return len(extra) <= _FEW_BYTES or len(set(extra)) == 1
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

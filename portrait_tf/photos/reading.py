@@ -227,11 +227,8 @@ def _take_apart(
     pixels = _deep_pixels(path, image, data, kind)
     if pixels is None:
         pixels = _pixels(image, photo)
-        # Pillow has turned a TIFF when it is loaded.
-        turned = photo.format == "TIFF"
-    else:
-        turned = False
-    if not turned:
+    # Both decoders turn a TIFF when they load it.
+    if photo.format != "TIFF":
         pixels = turn_upright(pixels, photo.orientation)
     photo.pixels = np.ascontiguousarray(pixels)
     if pictures > 1:
@@ -256,6 +253,7 @@ def _jpeg_encoding(image: Image.Image, data: bytes) -> dict[str, Any]:
         "subsampling": JpegImagePlugin.get_sampling(image),
         "progressive": bool(image.info.get("progressive")),
         "comment": image.info.get("comment"),
+        "density": (image.info.get("jfif_unit"), image.info.get("jfif_density")),
         # Photoshop's block, where IPTC is: title, author, rights.
         "segments": [
             (marker, content)

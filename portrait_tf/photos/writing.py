@@ -7,6 +7,7 @@ gently as can be: with the photo's own quantisation tables, on its own block gri
 
 import io
 import pathlib
+import struct
 import zlib
 
 import numpy as np
@@ -158,6 +159,15 @@ def write_photo(
     return notes
 
 
+def _with_density(
+    content: bytes, unit: int | None, density: tuple[int, int] | None
+) -> bytes:
+    """JFIF's density as it was: Pillow writes whole dots an inch only."""
+    if not density or content[2:4] != b"\xff\xe0":
+        return content
+    return content[:13] + struct.pack(">BHH", unit, *density) + content[18:]
+
+
 class _Writer:
     """Pixels and metadata into the bytes of one format."""
 
@@ -231,7 +241,7 @@ class _Writer:
         if pixels.shape[2] == 1:
             del options["subsampling"]
         exif, xmp = self._fitting("EXIF", self.exif), self._fitting("XMP", self.xmp)
-        return self._save(
+        content = self._save(
             pixels,
             "JPEG",
             icc_profile=self.icc,
@@ -240,6 +250,7 @@ class _Writer:
             dpi=self.photo.dpi,
             **options,
         )
+        return _with_density(content, *self.own.get("density", (None, None)))
 
     def _fitting(self, name: str, block: bytes | None) -> bytes | None:
         """A block that a segment of a JPEG can hold."""
