@@ -226,9 +226,7 @@ def plan_folder(
         )
     by_name = _by_name(mask_folder) if mask_folder else {}
     jobs, taken = [], {}
-    for name in find_photos(
-        folder, (*targets, *([mask_folder] if mask_folder else []))
-    ):
+    for name in find_photos(folder, (*targets, *([masks] if masks else []))):
         stem = name.with_suffix("")
         written = name.with_suffix(EXTENSIONS[format]) if format else name
         map_out = parsing_out / name.with_suffix(".png") if parsing_out else None
@@ -384,12 +382,18 @@ def _open_log(path: pathlib.Path | None) -> Iterator[Callable[[dict], None]]:
     with contextlib.ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(open(path, "a", encoding="utf-8"))
+            file = stack.enter_context(open(path, "a+b"))
         except OSError as error:
             raise PortraitError(f"{path}: cannot write: {error.strerror}") from None
 
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            # A run that was killed may have left half a line.
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+
         def write_line(line: dict) -> None:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
             # So that a killed run has told of all it did.
             file.flush()
 

@@ -418,7 +418,7 @@ class TestTiff:
     @needs_imagemagick
     @pytest.mark.parametrize(
         ("orientation", "compression"),
-        [(1, "none"), (1, "lzw"), *((index, "zip") for index in range(1, 9))],
+        [(1, "none"), (1, "lzw"), *((index, "zip") for index in (3, 4, 6, 7))],
     )
     def test_16_bit_colour_by_imagemagick(
         self, scene, hole, profile, tmp_path, orientation, compression
