@@ -10,6 +10,7 @@ from PIL import Image
 from portrait_tf import folders
 from portrait_tf.errors import PortraitError
 from portrait_tf.folders import Job, MaskOptions, plan_folder, run_folder
+from portrait_tf.photos import open_photo
 
 SIZE = (24, 20)
 
@@ -93,7 +94,7 @@ def test_one_mask_for_all_and_another_format(tree, engine):
     jobs = plan_folder(tree / "photos", out, mask, format="WEBP")
     assert run(jobs, engine).completed == 3
     assert written(out) == ["a.webp", "sub/b.webp", "sub/deep.er/c.d.webp"]
-    assert Image.open(out / "a.webp").format == "WEBP"
+    assert open_photo(out / "a.webp").format == "WEBP"
     again = plan_folder(tree / "photos", out, mask, format="WEBP")
     assert again == jobs
 

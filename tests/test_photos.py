@@ -5,6 +5,7 @@ reads some of the results: so no error of ours can hide on both sides.
 """
 
 import io
+import os
 import shutil
 import struct
 import subprocess
@@ -19,10 +20,12 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.photos import (
     PHOTO_EXTENSIONS,
     compose,
+    containers,
     format_of,
     hole_from_alpha,
     open_photo,
     read_hole,
+    tiff,
     write_photo,
 )
 from portrait_tf.photos.orientation import (
@@ -463,6 +466,24 @@ class TestTiff:
         np.testing.assert_array_equal(before[known], after[known])
         assert after[~known][0, 3] == 65535
 
+    def test_premultiplied_alpha_stays_so(self, hole, tmp_path):
+        path, out = tmp_path / "a.tif", tmp_path / "b.tif"
+        pixels = np.random.default_rng(3).integers(0, 999, (*SIZE, 4), np.uint16)
+        path.write_bytes(tiff.encode_tiff(pixels, {}, premultiplied=True))
+        complete(path, out, hole)
+        assert opened(path).tag_v2[338] == opened(out).tag_v2[338] == (1,)
+        np.testing.assert_array_equal(
+            open_photo(out).pixels[hole == 0], pixels[hole == 0]
+        )
+
+    def test_cmyk_becomes_rgb(self, scene, hole, tmp_path):
+        path, out = tmp_path / "a.tif", tmp_path / "b.tif"
+        Image.fromarray(scene).convert("CMYK").save(path, compression="tiff_lzw")
+        assert "CMYK" in complete(path, out, hole)[0]
+        after = opened(out)
+        assert after.mode == "RGB"
+        np.testing.assert_array_equal(np.asarray(after)[hole == 0], scene[hole == 0])
+
     def test_floats_are_refused(self, scene, tmp_path):
         Image.fromarray(scene[..., 0].astype(np.float32)).save(tmp_path / "a.tif")
         with pytest.raises(PortraitError, match="a.tif: expected .* of 8 or 16 bits"):
@@ -658,6 +679,12 @@ class TestBrokenFiles:
         path.write_bytes(data[:-2] + bytes(20) + data[-2:] + b"more")
         open_photo(path)
         assert capfd.readouterr().err == ""
+
+    def test_what_others_write_to_stderr_meanwhile_gets_there(self, scene, capfd):
+        with containers._captured_complaints() as complaints:
+            os.write(2, b"bar \x1b[2K 1/2Corrupt JPEG data: bad\n\x1b[1A bar")
+        assert complaints == ["Corrupt JPEG data: bad"]
+        assert capfd.readouterr().err == "bar \x1b[2K 1/2\x1b[1A bar"
 
     def test_a_png_with_a_wrong_checksum(self, scene, tmp_path):
         path = tmp_path / "a.png"

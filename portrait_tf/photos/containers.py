@@ -23,6 +23,8 @@ _KEPT_CHUNKS = {
 
 _FEW_BYTES = 8
 
+_COMPLAINT = re.compile(rb"((?:Corrupt JPEG data|Premature end of JPEG)[\x20-\x7e]*)\n")
+
 _stderr_lock = threading.Lock()
 
 
@@ -47,21 +49,25 @@ def jpeg_segment(marker: int, content: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def _captured_stderr() -> Iterator[list[str]]:
-    """Lines that a C library wrote to the process' stderr."""
-    lines = []
+def _captured_complaints() -> Iterator[list[str]]:
+    """Lines that libjpeg writes to the process' stderr; all else goes there, later."""
+    found = []
     with _stderr_lock, tempfile.TemporaryFile() as file:
         sys.stderr.flush()
         kept = os.dup(2)
         os.dup2(file.fileno(), 2)
         try:
-            yield lines
+            yield found
         finally:
             sys.stderr.flush()
             os.dup2(kept, 2)
-            os.close(kept)
             file.seek(0)
-            lines += file.read().decode(errors="replace").splitlines()
+            content = file.read()
+            found += [line.decode() for line in _COMPLAINT.findall(content)]
+            # Such as a progress bar, which another thread draws.
+            if rest := _COMPLAINT.sub(b"", content):
+                os.write(kept, rest)
+            os.close(kept)
 
 
 def jpeg_damage(data: bytes) -> str | None:
@@ -73,18 +79,12 @@ def jpeg_damage(data: bytes) -> str | None:
     sense, such as a single flipped bit, is not found.
     """
     try:
-        with _captured_stderr() as lines:
+        with _captured_complaints() as complaints:
             # An eighth of the size: everything is read, hardly anything computed.
             cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
     except (cv2.error, OSError):
         return None
-    words = None
-    for line in lines:
-        if not line.startswith(("Corrupt JPEG data", "Premature end of JPEG")):
-            sys.stderr.write(f"{line}\n")
-        elif not _is_padding(line, data):
-            words = words or line
-    return words
+    return next((line for line in complaints if not _is_padding(line, data)), None)
 
 
 def _is_padding(line: str, data: bytes) -> bool:

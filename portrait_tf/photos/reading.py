@@ -209,6 +209,9 @@ def _take_apart(
         photo.encoding = {
             "tags": tiff.read_tags(image),
             "compressed": image.info.get("compression", "raw") != "raw",
+            # Pillow divides by alpha; OpenCV, for 16 bits, leaves all as it is.
+            "premultiplied": image.tag_v2.get(258, (1,))[0] == _DEEP
+            and image.tag_v2.get(338, (2,))[0] == 1,
         }
         photo.exif = tiff.exif_from_tags(photo.encoding["tags"]) or None
     elif photo.format == "PNG":

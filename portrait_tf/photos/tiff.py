@@ -69,6 +69,7 @@ def encode_tiff(
     icc: bytes | None = None,
     xmp: bytes | None = None,
     dpi: tuple[float, float] | None = None,
+    premultiplied: bool = False,
 ) -> bytes:
     """A TIFF file of one picture.
 
@@ -77,9 +78,10 @@ def encode_tiff(
         tags: Of `read_tags` or `tags_from_exif`.
         orientation: Of the pixels.
         compressed: With Deflate; else not at all.
-        icc: Colour profile.
+        icc: Colour profile; that of the tags is not written.
         xmp: XMP.
         dpi: Pixels an inch, x and y; in place of what the tags say.
+        premultiplied: Whether the colours were multiplied by alpha.
     """
     height, width, channels = pixels.shape
     little = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
@@ -88,6 +90,8 @@ def encode_tiff(
         strips = [zlib.compress(strip) for strip in strips]
     folder = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
     for tag, (kind, value) in tags.items():
+        if tag == _ICC:
+            continue
         if kind is not None:
             folder.tagtype[tag] = kind
         folder[tag] = value
@@ -107,7 +111,7 @@ def encode_tiff(
     folder[278] = _ROWS
     folder[284] = 1
     if channels in (2, 4):
-        folder[338] = 2
+        folder[338] = 1 if premultiplied else 2
     lengths = [len(strip) for strip in strips]
     for tag in (273, 279):
         folder.tagtype[tag] = TiffTags.LONG

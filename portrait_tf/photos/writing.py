@@ -313,6 +313,7 @@ class _Writer:
                 self.orientation,
                 self.own["compressed"],
                 icc=self.icc,
+                premultiplied=self.own["premultiplied"],
             )
         return tiff.encode_tiff(
             pixels,
