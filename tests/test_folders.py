@@ -1,18 +1,21 @@
 """Folders of photos; an inpainting of OpenCV's stands where the networks go."""
 
 import json
+import pathlib
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.folder_memory import draw, resident_mib
 from portrait_tf import folders
 from portrait_tf.errors import PortraitError
 from portrait_tf.folders import Job, MaskOptions, plan_folder, run_folder
 from portrait_tf.photos import open_photo
 
 SIZE = (24, 20)
+STATM = pathlib.Path("/proc/self/statm")
 
 
 class TeleaEngine:
@@ -242,3 +245,14 @@ class TestWrongUse:
         with pytest.raises(PortraitError, match="photos: cannot write"):
             run(jobs, engine, log=tree / "photos")
         assert engine.asked == 0
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not STATM.exists(), reason="resident memory is read from Linux")
+def test_a_thousand_photos_take_no_more_memory_than_a_hundred(tmp_path, engine):
+    draw(tmp_path, 1000)
+    jobs = plan_folder(tmp_path / "photos", tmp_path / "out", tmp_path / "masks")
+    memory = []
+    summary = run(jobs, engine, progress=lambda *_: memory.append(resident_mib()))
+    assert summary.completed == 1000
+    assert memory[-1] - memory[100] < 4

@@ -571,6 +571,20 @@ class TestHeic:
         known = cv2.dilate(hole, np.ones((33, 33))) == 0
         assert np.abs(after.rgb()[known].astype(int) - photo.rgb()[known]).mean() < 4
 
+    @needs_imagemagick
+    def test_files_by_imagemagick(self, scene, hole, tmp_path):
+        pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+        Image.fromarray(scene).save(tmp_path / "scene.png")
+        path, out = tmp_path / "a.heic", tmp_path / "b.heic"
+        convert(tmp_path / "scene.png", "-quality", 95, path)
+        if not path.exists():
+            pytest.skip("this ImageMagick writes no HEIC")
+        complete(path, out, hole)
+        seen = as_imagemagick_sees(out, "rgb").reshape(*SIZE, 3) / 257
+        known = cv2.dilate(hole, np.ones((33, 33))) == 0
+        assert np.abs(seen[known] - scene[known]).mean() < 8
+        assert np.abs(seen[40:46, 16:24] - FILLED).mean() < 12
+
     def test_without_the_library(self, monkeypatch, tmp_path):
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(90))
@@ -742,6 +756,15 @@ class TestBrokenFiles:
         path = tmp_path / "a.jpg"
         Image.fromarray(scene).save(path, exif=b"Exif\0\0" + block[:30])
         complete(path, tmp_path / "b.jpg", hole)
+
+
+def test_what_the_networks_see_may_be_changed(scene, tmp_path):
+    for name in ("a.png", "a.jpg"):
+        Image.fromarray(scene).save(tmp_path / name)
+        photo = open_photo(tmp_path / name)
+        before = photo.pixels.copy()
+        photo.rgb()[:] = 0
+        np.testing.assert_array_equal(photo.pixels, before)
 
 
 class TestMasks:

@@ -96,9 +96,10 @@ class PhotoFile:
         """What the networks see: `uint8` `[H, W, 3]`, transparent parts over white.
 
         Editors leave any colour in transparent pixels; what nobody sees should not
-        lead the networks.
+        lead the networks. The array is the caller's to change.
         """
-        return over_white(self.pixels)
+        seen = over_white(self.pixels)
+        return seen.copy() if np.may_share_memory(seen, self.pixels) else seen
 
 
 def as_bytes(pixels: np.ndarray) -> np.ndarray:
