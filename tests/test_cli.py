@@ -209,6 +209,18 @@ class TestMistakes:
         path.write_text("hello")
         self.complete(path, mask, tmp_path, "text.png: expected a photo (JPEG, PNG")
 
+    def test_neither_a_mask_nor_alpha(self, photo, tmp_path):
+        out = ["-o", tmp_path / "o.png"]
+        self.check(["complete", photo, *out], "expected --mask, or --mask-from-alpha")
+        self.check(
+            ["complete", photo, "--mask-from-alpha", *out],
+            "photo.png: expected an alpha channel",
+        )
+
+    def test_an_extension_that_is_no_format(self, photo, mask, tmp_path):
+        out = tmp_path / "o.gif"
+        self.check(["complete", photo, "--mask", mask, "-o", out], "o.gif", ".gif")
+
     def test_a_truncated_photo(self, photo, mask, tmp_path):
         photo.write_bytes(photo.read_bytes()[:500])
         self.complete(photo, mask, tmp_path, "photo.png: expected a whole photo")
