@@ -21,6 +21,7 @@ setup(
         "numpy>=2,<3",
         # The major version is pinned: OpenCV changes results between them.
         "opencv-python-headless>=5,<6",
+        "pillow>=11.2,<14",
         "pydantic>=2.7,<3",
         "pyyaml>=6,<7",
         "typer>=0.12,<1",
@@ -30,6 +31,7 @@ setup(
     ],
     extras_require={
         "demo": ["matplotlib>=3.8,<4", "scikit-image>=0.24,<1"],
+        "heic": ["pillow-heif>=1,<2"],
         "dev": [
             "pytest>=8,<10",
             "pytest-timeout>=2.3,<3",

@@ -11,7 +11,7 @@ import logging
 import pathlib
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Optional
 
 import typer
@@ -63,9 +63,41 @@ class Label(enum.StrEnum):
     stable = "stable"
 
 
+class Format(enum.StrEnum):
+    jpeg = "jpeg"
+    png = "png"
+    webp = "webp"
+    tiff = "tiff"
+    bmp = "bmp"
+    heic = "heic"
+
+
+_PILLOW_NAMES = {
+    format: "HEIF" if format == Format.heic else format.value.upper()
+    for format in Format
+}
+
 Photo = Annotated[pathlib.Path, typer.Argument(help="A photo, or a folder of photos.")]
 Out = Annotated[
-    pathlib.Path, typer.Option("-o", "--out", help="The PNG file, or the folder.")
+    pathlib.Path,
+    typer.Option(
+        "-o", "--out", help="The file, in the format of its extension; or the folder."
+    ),
+]
+OutFormat = Annotated[
+    Optional[Format],  # noqa: UP045
+    typer.Option("--format", help="Of the output; else each photo's own in a folder."),
+]
+Quality = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, max=100, help="For formats with loss; a JPEG keeps its own."),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Of a folder, also photos that are done.")
+]
+Log = Annotated[
+    Optional[pathlib.Path],  # noqa: UP045
+    typer.Option(metavar="FILE", help="Add a line of JSON for each photo."),
 ]
 Server = Annotated[
     Optional[str],  # noqa: UP045
@@ -112,14 +144,21 @@ def _progress(label: str) -> Iterator:
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeRemainingColumn,
     )
+
+    class RateColumn(ProgressColumn):
+        def render(self, task: Task) -> str:
+            return f"{task.speed:.2f}/s" if task.speed else ""
 
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        RateColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
     ) as bar:
@@ -141,32 +180,54 @@ def _load_tensorflow() -> None:
 @app.command()
 def complete(
     photo: Photo,
-    mask: Annotated[
-        pathlib.Path,
-        typer.Option(help="White = hole; for a folder, a folder with equal names."),
-    ],
     out: Out,
+    mask: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(
+            help="White = hole. For a folder of photos, a folder with equal names, or "
+            "one mask for all of them."
+        ),
+    ] = None,
+    mask_from_alpha: Annotated[
+        bool,
+        typer.Option(
+            "--mask-from-alpha",
+            help="Transparent = hole: in the mask, or without one in the photo.",
+        ),
+    ] = False,
+    invert_mask: Annotated[
+        bool, typer.Option("--invert-mask", help="Black = hole, or opaque = hole.")
+    ] = False,
+    resize_mask: Annotated[
+        bool,
+        typer.Option("--resize-mask", help="Bring a mask to its photo's size."),
+    ] = False,
     server: Server = None,
     model: Model = None,
     parsing_out: ParsingOut = None,
+    format: OutFormat = None,
+    quality: Quality = None,
+    overwrite: Overwrite = False,
+    log: Log = None,
 ) -> None:
-    """Fill the hole of a photo, or of every photo of a folder."""
-    from portrait_tf import photos
+    """Fill the hole of a photo, or of every photo of a folder and its sub-folders."""
+    from portrait_tf import folders
 
-    if photo.is_dir():
-        pairs = _pair(photo, mask)
-
-        def load(path: pathlib.Path) -> tuple:
-            picture = photos.read_photo(path)
-            if path not in pairs:
-                raise PortraitError(f"{path}: no mask of this name in {mask}")
-            return picture, photos.read_mask(pairs[path], picture.shape[:2])
-
-        _complete_folder(photo, load, out, server, model, parsing_out)
-        return
-    picture = photos.read_photo(photo)
-    hole = photos.read_mask(mask, picture.shape[:2])
-    _complete_one(picture, hole, out, server, model, parsing_out)
+    if mask is None and not mask_from_alpha:
+        raise PortraitError("expected --mask, or --mask-from-alpha, received neither")
+    if mask is not None and not mask.exists():
+        raise PortraitError(f"{mask}: cannot read the mask: No such file or directory")
+    options = folders.MaskOptions(mask_from_alpha, invert_mask, resize_mask)
+    _complete_files(
+        photo,
+        lambda job: folders.prepare_completion(job, options),
+        (server, model),
+        (out, parsing_out, format),
+        quality,
+        overwrite,
+        log,
+        mask,
+    )
 
 
 @app.command()
@@ -180,99 +241,84 @@ def extrapolate(
     server: Server = None,
     model: Model = None,
     parsing_out: ParsingOut = None,
+    format: OutFormat = None,
+    quality: Quality = None,
+    overwrite: Overwrite = False,
+    log: Log = None,
 ) -> None:
-    """Extend a photo, or every photo of a folder, past its border."""
-    from portrait_tf import photos
+    """Extend a photo, or every photo of a folder and its sub-folders."""
+    from portrait_tf import folders, photos
 
     margins = {"top": top, "bottom": bottom, "left": left, "right": right}
     photos.check_margins(margins)
-
-    def load(path: pathlib.Path) -> tuple:
-        return photos.extend_photo(photos.read_photo(path), **margins)
-
-    if photo.is_dir():
-        _complete_folder(photo, load, out, server, model, parsing_out)
-        return
-    _complete_one(*load(photo), out, server, model, parsing_out)
-
-
-def _photos_in(folder: pathlib.Path) -> list[pathlib.Path]:
-    from portrait_tf.photos import PHOTO_EXTENSIONS
-
-    found = sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in PHOTO_EXTENSIONS
+    _complete_files(
+        photo,
+        lambda job: folders.prepare_extrapolation(job, margins),
+        (server, model),
+        (out, parsing_out, format),
+        quality,
+        overwrite,
+        log,
     )
-    if not found:
-        raise PortraitError(
-            f"{folder}: expected photos ({', '.join(PHOTO_EXTENSIONS)}), found none"
-        )
-    return found
 
 
-def _pair(folder: pathlib.Path, masks: pathlib.Path) -> dict:
-    if not masks.is_dir():
-        raise PortraitError(
-            f"{masks}: {folder} is a folder, so a folder of masks is expected"
-        )
-    by_stem = {path.stem: path for path in _photos_in(masks)}
-    return {
-        path: by_stem[path.stem] for path in _photos_in(folder) if path.stem in by_stem
-    }
+def _complete_files(
+    photo: pathlib.Path,
+    prepare: Callable,
+    engine: tuple[str | None, pathlib.Path | None],
+    targets: tuple[pathlib.Path, pathlib.Path | None, Format | None],
+    quality: int | None,
+    overwrite: bool,
+    log: pathlib.Path | None,
+    mask: pathlib.Path | None = None,
+) -> None:
+    """One photo, whose mistakes cost no time; or a folder, past its bad files."""
+    from portrait_tf import engines, folders, photos
 
-
-def _complete_one(
-    picture, hole, out: pathlib.Path, server, model, parsing_out  # noqa: ANN001
-) -> None:  # fmt: skip
-    from portrait_tf import engines, photos
-    from portrait_tf.labels import colour_parsing
-
-    if out.is_dir():
-        raise PortraitError(f"{out} is a folder; a PNG file is expected for one photo")
+    out, parsing_out, format = targets
+    format = _PILLOW_NAMES[format] if format else None
+    if format:
+        photos.check_format(format)
+    if photo.is_dir():
+        jobs = folders.plan_folder(photo, out, mask, parsing_out, format)
+        prepared = None
+    else:
+        if mask and mask.is_dir():
+            raise PortraitError(f"{mask} is a folder; a mask is expected for one photo")
+        for target in (out, parsing_out):
+            if target and target.is_dir():
+                raise PortraitError(f"{target} is a folder; a file is expected")
+        if not format and out.suffix:
+            format = photos.format_of(out)
+        job = folders.Job(photo, out, mask, parsing_out, format)
+        jobs, prepared, overwrite = [job], prepare(job), True
     _load_tensorflow()
-    completed, parsing = engines.open_engine(server, model).complete(picture, hole)
-    photos.write_png(out, completed)
-    if parsing_out:
-        photos.write_png(parsing_out, colour_parsing(parsing))
+    network = engines.open_engine(*engine)
 
+    def complete_one(job: folders.Job) -> list[str]:
+        ready = prepared or prepare(job)
+        return folders.complete_prepared(network, job, ready, quality)
 
-def _complete_folder(
-    folder: pathlib.Path, load, out: pathlib.Path, server, model, parsing_out  # noqa: ANN001
-) -> None:  # fmt: skip
-    """Goes on past a bad file; ends with a summary, and with 1 if any failed."""
-    from portrait_tf import engines, photos
-    from portrait_tf.labels import colour_parsing
-
-    for target in (out, parsing_out):
-        if target and target.exists() and not target.is_dir():
-            raise PortraitError(f"{target} is a file; a folder is expected")
-    paths = _photos_in(folder)
-    stems = [path.stem for path in paths]
-    if twice := [stem for stem in stems if stems.count(stem) > 1]:
-        raise PortraitError(
-            f"{folder}: two photos are called {twice[0]!r}, and both would be written "
-            f"as {twice[0]}.png; expected one of each name"
-        )
-    _load_tensorflow()
-    engine = engines.open_engine(server, model)
-    failed = {}
-    with _progress("completing") as advance:
-        for index, path in enumerate(paths):
-            try:
-                completed, parsing = engine.complete(*load(path))
-                photos.write_png(out / f"{path.stem}.png", completed)
-                if parsing_out:
-                    photos.write_png(
-                        parsing_out / f"{path.stem}.png", colour_parsing(parsing)
-                    )
-            except PortraitError as error:
-                message = str(error)
-                name = "" if str(path) in message else f"{path}: "
-                failed[path] = f"{name}{message}"
-            advance(index + 1, len(paths))
-    typer.echo(f"{len(paths) - len(failed)} photos completed, {len(failed)} failed")
-    for message in failed.values():
+    if prepared:
+        for note in folders.run_one(jobs[0], complete_one, log):
+            typer.echo(f"{photo}: {note}", err=True)
+        return
+    try:
+        with _progress("completing") as advance:
+            summary = folders.run_folder(jobs, complete_one, overwrite, log, advance)
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(
+        f"{summary.completed} photos completed, {summary.skipped} skipped as they were "
+        f"done, {summary.failed} failed"
+    )
+    if summary.with_notes:
+        where = log or "--log FILE tells"
+        typer.echo(f"{summary.with_notes} photos have notes: {where}", err=True)
+    for message in summary.errors:
         typer.echo(f"  {message}", err=True)
-    if failed:
+    if summary.failed:
         raise typer.Exit(1)
 
 

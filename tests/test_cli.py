@@ -117,7 +117,7 @@ class TestFolders:
         photos, masks, out = folders
         code, output = run("complete", photos, "--mask", masks, "-o", out)
         assert code == 0
-        assert "3 photos completed, 0 failed" in output
+        assert "3 photos completed, 0 skipped as they were done, 0 failed" in output
         assert sorted(path.name for path in out.iterdir()) == [
             "p0.png", "p1.png", "p2.png",
         ]  # fmt: skip
@@ -131,7 +131,7 @@ class TestFolders:
         write_png(masks / "p3.png", np.full((9, 9), 255, np.uint8))
         code, output = run("complete", photos, "--mask", masks, "-o", out)
         assert code == 1
-        assert "1 photos completed, 3 failed" in output
+        assert "1 photos completed, 0 skipped as they were done, 3 failed" in output
         for part in ("p0.png: expected a whole photo", "p1.png: no mask of this name",
                      "p3.png: expected the photo's size"):  # fmt: skip
             assert part in output
@@ -140,7 +140,9 @@ class TestFolders:
     def test_two_photos_of_one_name_are_refused(self, folders, portraits):
         photos, masks, out = folders
         cv2.imwrite(str(photos / "p1.jpg"), portraits[3].photo)
-        code, output = run("complete", photos, "--mask", masks, "-o", out)
+        code, output = run(
+            "complete", photos, "--mask", masks, "-o", out, "--format", "webp"
+        )
         assert code == 2 and "two photos are called 'p1'" in output
         assert not out.exists()
 
@@ -205,7 +207,19 @@ class TestMistakes:
     def test_no_image(self, mask, tmp_path):
         path = tmp_path / "text.png"
         path.write_text("hello")
-        self.complete(path, mask, tmp_path, "text.png: expected a JPEG or PNG photo")
+        self.complete(path, mask, tmp_path, "text.png: expected a photo (JPEG, PNG")
+
+    def test_neither_a_mask_nor_alpha(self, photo, tmp_path):
+        out = ["-o", tmp_path / "o.png"]
+        self.check(["complete", photo, *out], "expected --mask, or --mask-from-alpha")
+        self.check(
+            ["complete", photo, "--mask-from-alpha", *out],
+            "photo.png: expected an alpha channel",
+        )
+
+    def test_an_extension_that_is_no_format(self, photo, mask, tmp_path):
+        out = tmp_path / "o.gif"
+        self.check(["complete", photo, "--mask", mask, "-o", out], "o.gif", ".gif")
 
     def test_a_truncated_photo(self, photo, mask, tmp_path):
         photo.write_bytes(photo.read_bytes()[:500])

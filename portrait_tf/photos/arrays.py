@@ -1,7 +1,4 @@
-"""Photos and masks from files, and back.
-
-Photos are RGB `uint8` `[H, W, 3]`; masks are `uint8` `[H, W]`, 255 = hole.
-"""
+"""Pixels alone from files, and back: what data sets and reports need; by OpenCV."""
 
 import pathlib
 
@@ -10,9 +7,6 @@ import numpy as np
 
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import write_atomically
-from portrait_tf.masks import as_hole_mask
-
-PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 def _jpeg_is_whole(data: bytes) -> bool:
@@ -86,27 +80,6 @@ def read_photo(path: str | pathlib.Path, oriented: bool = True) -> np.ndarray:
     return cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
 
 
-def read_mask(path: str | pathlib.Path, size: tuple[int, int]) -> np.ndarray:
-    """Reads the mask of a photo: light pixels, above 127, are the hole.
-
-    Args:
-        path: A PNG file, or another format without loss.
-        size: Height and width of the photo.
-
-    Returns:
-        `uint8` `[H, W]`, 255 = hole.
-
-    Raises:
-        PortraitError: The file is missing, cut off, or no picture; another size than
-            the photo's; no hole, or nothing but hole.
-    """
-    path = pathlib.Path(path)
-    mask = decode_image(read_image_bytes(path, "mask"), cv2.IMREAD_GRAYSCALE)
-    if mask is None:
-        raise PortraitError(f"{path}: expected a PNG mask, cannot decode it")
-    return as_hole_mask((mask > 127).astype(np.uint8), size, str(path))
-
-
 def encode_png(picture: np.ndarray) -> bytes:
     """PNG bytes of RGB `[H, W, 3]` or grey `[H, W]`, `uint8`."""
     if picture.ndim == 3:
@@ -124,54 +97,3 @@ def write_png(path: str | pathlib.Path, picture: np.ndarray) -> None:
         write_atomically(path, encode_png(picture))
     except OSError as error:
         raise PortraitError(f"{path}: cannot write: {error.strerror}") from None
-
-
-def check_margins(margins: dict[str, float]) -> None:
-    """Raises PortraitError: a margin not from 0 to 1, or none above 0."""
-    for side, part in margins.items():
-        if not 0 <= part <= 1:
-            raise PortraitError(
-                f"the margin '{side}' is a fraction of the photo: expected 0 to 1, "
-                f"received {part}"
-            )
-    if not any(margins.values()):
-        raise PortraitError(
-            f"expected at least one margin ({', '.join(margins)}) above 0, received "
-            "none"
-        )
-
-
-def extend_photo(
-    photo: np.ndarray,
-    top: float = 0,
-    bottom: float = 0,
-    left: float = 0,
-    right: float = 0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Puts a photo on a larger canvas, whose new border is the hole.
-
-    Args:
-        photo: RGB `uint8` `[H, W, 3]`.
-        top: As a part of the height; `bottom` likewise.
-        bottom: See `top`.
-        left: As a part of the width; `right` likewise.
-        right: See `left`.
-
-    Returns:
-        The canvas, grey in the border, and its mask.
-
-    Raises:
-        PortraitError: A negative margin, one above 1, or none at all.
-    """
-    height, width = photo.shape[:2]
-    check_margins({"top": top, "bottom": bottom, "left": left, "right": right})
-    rows = [round(part * height) for part in (top, bottom)]
-    columns = [round(part * width) for part in (left, right)]
-    if not sum(rows + columns):
-        raise PortraitError(
-            f"the margins are less than a pixel of a photo of {height}x{width}"
-        )
-    padding = (rows, columns)
-    canvas = np.pad(photo, (*padding, (0, 0)), constant_values=128)
-    mask = np.pad(np.zeros((height, width), np.uint8), padding, constant_values=255)
-    return canvas, mask

@@ -1,0 +1,48 @@
+"""Photos and masks from files, and back.
+
+Photos are RGB `uint8` `[H, W, 3]`; masks are `uint8` `[H, W]`, 255 = hole. `read_photo`
+and `write_png` know pixels alone; `open_photo` and `write_photo` keep all that a
+photographer's file has beside them (docs/photos.md).
+"""
+
+from portrait_tf.photos.arrays import (
+    decode_image,
+    encode_png,
+    read_image_bytes,
+    read_photo,
+    write_png,
+)
+from portrait_tf.photos.canvas import check_margins, extend_photo
+from portrait_tf.photos.mask_files import hole_from_alpha, read_hole, read_mask
+from portrait_tf.photos.reading import FORMATS, PhotoFile, open_photo
+from portrait_tf.photos.writing import (
+    EXTENSIONS,
+    check_format,
+    compose,
+    format_of,
+    write_photo,
+)
+
+PHOTO_EXTENSIONS = tuple(FORMATS)
+
+__all__ = [
+    "EXTENSIONS",
+    "FORMATS",
+    "PHOTO_EXTENSIONS",
+    "PhotoFile",
+    "check_format",
+    "check_margins",
+    "compose",
+    "decode_image",
+    "encode_png",
+    "extend_photo",
+    "format_of",
+    "hole_from_alpha",
+    "open_photo",
+    "read_hole",
+    "read_image_bytes",
+    "read_mask",
+    "read_photo",
+    "write_photo",
+    "write_png",
+]

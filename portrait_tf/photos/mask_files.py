@@ -1,0 +1,111 @@
+"""Masks from files: white, or transparent, is the hole."""
+
+import pathlib
+
+import cv2
+import numpy as np
+
+from portrait_tf.errors import PortraitError
+from portrait_tf.masks import as_hole_mask
+from portrait_tf.photos.reading import PhotoFile, as_bytes, open_photo
+
+_GREYS = (32, 223)
+"""What compression leaves of black and white is beyond these."""
+
+_MANY = 0.25
+
+
+def read_hole(
+    path: str | pathlib.Path,
+    size: tuple[int, int],
+    from_alpha: bool = False,
+    invert: bool = False,
+    resize: bool = False,
+) -> tuple[np.ndarray, list[str]]:
+    """Reads the mask of a photo, which is painted over the upright photo.
+
+    Args:
+        path: Any file that `open_photo` reads; turned as its own EXIF says. White on
+            transparent counts as white on black.
+        size: Height and width of the upright photo.
+        from_alpha: Whether its alpha channel is the mask: transparent = hole.
+        invert: Whether hole and photo change places.
+        resize: Whether a mask of another size is brought to the photo's, with the
+            nearest pixels.
+
+    Returns:
+        `uint8` `[H, W]`, 255 = hole, above 127 in the file; and warnings.
+
+    Raises:
+        PortraitError: As `open_photo`; another size than the photo's; no alpha channel
+            where one is wanted; no hole, or nothing but hole.
+    """
+    path = pathlib.Path(path)
+    photo = open_photo(path, "mask")
+    light = _transparency(photo) if from_alpha else _brightness(photo)
+    notes = []
+    if resize and light.shape != tuple(size):
+        notes.append(
+            f"{path}: the mask was brought from {light.shape[0]}x{light.shape[1]} to "
+            f"the photo's {size[0]}x{size[1]} (height x width)"
+        )
+        light = cv2.resize(light, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    hole, more = _threshold(light, size, str(path), invert)
+    return hole, notes + more
+
+
+def read_mask(path: str | pathlib.Path, size: tuple[int, int]) -> np.ndarray:
+    """As `read_hole`, without its choices and warnings: `uint8` `[H, W]`, 255 = hole.
+
+    Raises:
+        PortraitError: As `read_hole`.
+    """
+    return read_hole(path, size)[0]
+
+
+def hole_from_alpha(
+    photo: PhotoFile, invert: bool = False
+) -> tuple[np.ndarray, list[str]]:
+    """The photo's own transparent parts as its hole; as `read_hole`.
+
+    Raises:
+        PortraitError: There is no alpha channel, no hole, or nothing but hole.
+    """
+    return _threshold(_transparency(photo), photo.size, str(photo.path), invert)
+
+
+def _brightness(photo: PhotoFile) -> np.ndarray:
+    pixels = as_bytes(photo.pixels)
+    if photo.is_grey:
+        light = pixels[..., 0]
+    else:
+        light = cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_RGB2GRAY)
+    if photo.alpha is None:
+        return light
+    alpha = pixels[..., -1].astype(np.uint16)
+    return ((light * alpha + 127) // 255).astype(np.uint8)
+
+
+def _transparency(photo: PhotoFile) -> np.ndarray:
+    if photo.alpha is None:
+        raise PortraitError(
+            f"{photo.path}: expected an alpha channel, whose transparent parts are the "
+            "hole, received a picture without one"
+        )
+    return 255 - as_bytes(photo.alpha)
+
+
+def _threshold(
+    light: np.ndarray, size: tuple[int, int], name: str, invert: bool
+) -> tuple[np.ndarray, list[str]]:
+    hole = light > 127
+    if invert:
+        hole = ~hole
+    hole = as_hole_mask(hole.astype(np.uint8), size, name)
+    greys = np.count_nonzero((light > _GREYS[0]) & (light < _GREYS[1]))
+    if greys <= _MANY * np.count_nonzero(hole):
+        return hole, []
+    return hole, [
+        f"{name}: {greys / light.size:.0%} of the mask is grey; all above 127 was "
+        "taken for white"
+    ]

@@ -1,0 +1,258 @@
+"""Folders of photos; an inpainting of OpenCV's stands where the networks go."""
+
+import json
+import pathlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.folder_memory import draw, resident_mib
+from portrait_tf import folders
+from portrait_tf.errors import PortraitError
+from portrait_tf.folders import Job, MaskOptions, plan_folder, run_folder
+from portrait_tf.photos import open_photo
+
+SIZE = (24, 20)
+STATM = pathlib.Path("/proc/self/statm")
+
+
+class TeleaEngine:
+    """A real completion, without TensorFlow; counts what it is asked."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def complete(self, photo, mask):
+        self.asked += 1
+        return cv2.inpaint(photo, mask, 2, cv2.INPAINT_TELEA), np.zeros_like(mask)
+
+
+@pytest.fixture
+def engine():
+    return TeleaEngine()
+
+
+def save(path, value=0, size=SIZE, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    pixels = np.stack([rows * 5 + value, columns * 5, rows + columns], -1)
+    Image.fromarray(pixels.astype(np.uint8)).save(path, **options)
+    return path
+
+
+def save_mask(path, size=SIZE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hole = np.zeros(size, np.uint8)
+    hole[5:12, 4:9] = 255
+    Image.fromarray(hole).save(path)
+    return path
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Photos of three formats in three folders, and a mask of another format each."""
+    for name in ("a.jpg", "sub/b.png", "sub/deep.er/c.d.tif"):
+        save(tmp_path / "photos" / name)
+        save_mask((tmp_path / "masks" / name).with_suffix(".bmp"))
+    (tmp_path / "photos" / "notes.txt").write_text("no photo")
+    (tmp_path / "photos" / ".hidden.png").write_bytes(b"")
+    return tmp_path
+
+
+def run(jobs, engine, options=None, **more):
+    def complete(job):
+        prepared = folders.prepare_completion(job, options or MaskOptions())
+        return folders.complete_prepared(engine, job, prepared)
+
+    return run_folder(jobs, complete, **more)
+
+
+def written(folder):
+    return sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
+    )
+
+
+def test_sub_folders_are_mirrored_and_paired(tree, engine):
+    jobs = plan_folder(tree / "photos", tree / "out", tree / "masks", tree / "maps")
+    summary = run(jobs, engine)
+    assert (summary.completed, summary.skipped, summary.failed) == (3, 0, 0)
+    assert written(tree / "out") == ["a.jpg", "sub/b.png", "sub/deep.er/c.d.tif"]
+    assert written(tree / "maps") == ["a.png", "sub/b.png", "sub/deep.er/c.d.png"]
+    before, after = (
+        np.asarray(Image.open(tree / folder / "sub/b.png").copy())
+        for folder in ("photos", "out")
+    )
+    assert (before != after).any()
+    mask = np.asarray(Image.open(tree / "masks" / "sub/b.bmp").copy())
+    np.testing.assert_array_equal(before[mask == 0], after[mask == 0])
+
+
+def test_one_mask_for_all_and_another_format(tree, engine):
+    """And folders of results and masks inside the folder of photos are no photos."""
+    mask = save_mask(tree / "photos" / "mask.png")
+    out = tree / "photos" / "done"
+    jobs = plan_folder(tree / "photos", out, mask, format="WEBP")
+    assert run(jobs, engine).completed == 3
+    assert written(out) == ["a.webp", "sub/b.webp", "sub/deep.er/c.d.webp"]
+    assert open_photo(out / "a.webp").format == "WEBP"
+    again = plan_folder(tree / "photos", out, mask, format="WEBP")
+    assert again == jobs
+
+
+def test_a_second_run_does_what_is_missing(tree, engine):
+    jobs = plan_folder(tree / "photos", tree / "out", tree / "masks")
+    run(jobs, engine)
+    (tree / "out" / "a.jpg").unlink()
+    broken = tree / "out" / "sub" / "b.png"
+    broken.write_bytes(broken.read_bytes()[:-40])
+    engine.asked = 0
+    summary = run(jobs, engine)
+    assert (summary.completed, summary.skipped, engine.asked) == (2, 1, 2)
+    kept = tree / "out" / "sub" / "deep.er" / "c.d.tif"
+    time = kept.stat().st_mtime_ns
+    assert run(jobs, engine).skipped == 3 and kept.stat().st_mtime_ns == time
+    assert run(jobs, engine, overwrite=True).completed == 3
+    assert kept.stat().st_mtime_ns > time
+    with_maps = plan_folder(
+        tree / "photos", tree / "out", tree / "masks", tree / "maps"
+    )
+    assert run(with_maps, engine).completed == 3
+
+
+def test_bad_photos_do_not_stop_the_others(tree, engine):
+    (tree / "photos" / "0.png").write_bytes(b"no picture")
+    save(tree / "photos" / "1.png")
+    save(tree / "photos" / "2.png", size=(9, 9))
+    save_mask(tree / "masks" / "2.png")
+    save_mask(tree / "masks" / "0.png")
+    save_mask(tree / "masks" / "a.png")
+    log = tree / "logs" / "log.jsonl"
+    seen = []
+    jobs = plan_folder(tree / "photos", tree / "out", tree / "masks")
+    summary = run(
+        jobs, engine, log=log, progress=lambda done, total: seen.append((done, total))
+    )
+    assert (summary.completed, summary.failed) == (2, 4)
+    for message, words in zip(
+        summary.errors,
+        ("0.png: expected a photo", "1.png: no mask of this name", "2.png: expected "
+         "the photo's size of 9x9", "a.jpg: expected one mask of this name, found"),
+        strict=True,
+    ):  # fmt: skip
+        assert words in message and "\n" not in message
+    assert seen == [(index + 1, 6) for index in range(6)]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["status"] for line in lines] == ["failed"] * 4 + ["completed"] * 2
+    assert [line["error"] for line in lines[:4]] == summary.errors
+    assert set(lines[0]) == {
+        "input", "output", "seconds", "status", "error", "notes",
+    }  # fmt: skip
+    assert lines[4]["input"].endswith("b.png") and lines[4]["error"] is None
+    # A killed run leaves half a line; what comes after is whole.
+    with open(log, "a") as file:
+        file.write('{"input": "half')
+    run(jobs, engine, log=log)
+    lines = log.read_text().splitlines()
+    assert len(lines) == 13
+    assert json.loads(lines[-1])["status"] == "skipped"
+
+
+def test_an_error_of_ours_is_told_and_the_others_go_on(tree):
+    def complete(job):
+        if job.photo.name == "a.jpg":
+            raise ZeroDivisionError("ours")
+        return ["a note"]
+
+    jobs = plan_folder(tree / "photos", tree / "out", tree / "masks")
+    summary = run_folder(jobs, complete)
+    assert summary.completed == summary.with_notes == 2
+    assert summary.errors == [f"{tree / 'photos' / 'a.jpg'}: ZeroDivisionError: ours"]
+
+
+class TestMasks:
+    def test_of_alpha_inverted_and_resized(self, tmp_path, engine):
+        photo = save(tmp_path / "a.png")
+        mask = save_mask(tmp_path / "m.png", (12, 10))
+        job = Job(photo, tmp_path / "out.png", mask)
+        with pytest.raises(PortraitError, match="m.png: expected the photo's size"):
+            folders.prepare_completion(job, MaskOptions())
+        ready = folders.prepare_completion(job, MaskOptions(resize=True, invert=True))
+        assert "brought from 12x10" in ready.notes[0]
+        assert ready.hole[0, 0] == 255 and ready.hole[16, 12] == 0
+        with pytest.raises(PortraitError, match="a.png: expected an alpha channel"):
+            folders.prepare_completion(Job(photo, tmp_path / "out.png"), MaskOptions())
+
+    def test_the_photos_own_transparent_part(self, tmp_path, engine):
+        pixels = np.full((*SIZE, 4), 200, np.uint8)
+        pixels[..., 3] = 255
+        pixels[4:9, 3:7] = 0
+        (tmp_path / "photos").mkdir()
+        Image.fromarray(pixels).save(tmp_path / "photos" / "a.png")
+        jobs = plan_folder(tmp_path / "photos", tmp_path / "out")
+        assert run(jobs, engine, MaskOptions(from_alpha=True)).completed == 1
+        after = np.asarray(Image.open(tmp_path / "out" / "a.png").copy())
+        assert (after[..., 3] == 255).all()
+        assert np.abs(after[..., :3].astype(int) - 200).max() <= 2
+
+    def test_a_mask_of_the_stored_photo_gets_a_hint(self, tmp_path):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        photo = save(tmp_path / "a.jpg", exif=exif)
+        job = Job(photo, tmp_path / "out.jpg", save_mask(tmp_path / "m.png"))
+        with pytest.raises(PortraitError, match="20x24 .* after its EXIF orientation"):
+            folders.prepare_completion(job, MaskOptions())
+
+
+def test_extrapolation_keeps_the_photo(tmp_path, engine):
+    photo = save(tmp_path / "a.png")
+    job = Job(photo, tmp_path / "out.png")
+    ready = folders.prepare_extrapolation(job, {"top": 0.5, "left": 0.1})
+    assert ready.origin == (12, 2) and ready.canvas.shape == (36, 22, 3)
+    assert folders.complete_prepared(engine, job, ready) == []
+    before, after = (
+        np.asarray(Image.open(path).copy()) for path in (photo, tmp_path / "out.png")
+    )
+    np.testing.assert_array_equal(after[12:, 2:], before)
+
+
+class TestWrongUse:
+    def check(self, words, *arguments, **more):
+        with pytest.raises(PortraitError, match=words):
+            plan_folder(*arguments, **more)
+
+    def test_folders(self, tree):
+        photos, out = tree / "photos", tree / "out"
+        (tree / "empty").mkdir()
+        self.check("empty: expected photos", tree / "empty", out)
+        self.check("empty: expected photos", photos, out, tree / "empty")
+        self.check("is the folder of the photos", photos, photos, tree / "masks")
+        self.check("is the folder of the photos", photos, out, photos)
+        self.check("a folder is expected", photos, photos / "a.jpg", tree / "masks")
+        self.check("one folder for photos and another", photos, out, None, out)
+
+    def test_results_that_would_replace_one_another(self, tree):
+        photos, out = tree / "photos", tree / "out"
+        save(photos / "a.png")
+        assert len(plan_folder(photos, out, tree / "masks")) == 4
+        self.check("two photos are called 'a'", photos, out, format="PNG")
+        self.check("two photos are called 'a'", photos, out, None, tree / "maps")
+
+    def test_a_log_that_cannot_be_written(self, tree, engine):
+        jobs = plan_folder(tree / "photos", tree / "out", tree / "masks")
+        with pytest.raises(PortraitError, match="photos: cannot write"):
+            run(jobs, engine, log=tree / "photos")
+        assert engine.asked == 0
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not STATM.exists(), reason="resident memory is read from Linux")
+def test_a_thousand_photos_take_no_more_memory_than_a_hundred(tmp_path, engine):
+    draw(tmp_path, 1000)
+    jobs = plan_folder(tmp_path / "photos", tmp_path / "out", tmp_path / "masks")
+    memory = []
+    summary = run(jobs, engine, progress=lambda *_: memory.append(resident_mib()))
+    assert summary.completed == 1000
+    assert memory[-1] - memory[100] < 4

@@ -1,0 +1,864 @@
+"""Real files of every kind: what goes in, what comes out, and what is kept.
+
+The files are made by Pillow and, where it is installed, by ImageMagick, which also
+reads some of the results: so no error of ours can hide on both sides.
+"""
+
+import io
+import os
+import shutil
+import struct
+import subprocess
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin
+
+from portrait_tf.errors import PortraitError
+from portrait_tf.photos import (
+    PHOTO_EXTENSIONS,
+    compose,
+    containers,
+    format_of,
+    hole_from_alpha,
+    open_photo,
+    read_hole,
+    tiff,
+    write_photo,
+)
+from portrait_tf.photos.orientation import (
+    patch_exif,
+    patch_xmp,
+    read_orientation,
+    turn_back,
+    turn_upright,
+)
+
+SIZE = (80, 56)
+FILLED = (200, 30, 60)
+CONVERT = shutil.which("magick") or shutil.which("convert")
+needs_imagemagick = pytest.mark.skipif(
+    CONVERT is None, reason="ImageMagick is not installed"
+)
+
+
+@pytest.fixture
+def scene():
+    """Smooth colours with some grain, no two rows or columns alike."""
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    grain = np.random.default_rng(0).integers(0, 9, (*SIZE, 3))
+    colours = np.stack([rows * 3, columns * 4, 200 - rows - columns], -1)
+    return np.clip(colours + grain, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def hole():
+    hole = np.zeros(SIZE, np.uint8)
+    hole[33:52, 9:30] = 255
+    return hole
+
+
+@pytest.fixture
+def profile():
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def make_exif(orientation, thumbnail=b""):
+    """Maker, orientation, stored size, a maker note full of bytes, and a thumbnail."""
+    note = bytes(range(1, 101))
+    folder_1, folder_exif = 8, 8 + 2 + 3 * 12 + 4
+    maker = folder_exif + 2 + 3 * 12 + 4
+    second = maker + len(note) + 10
+    start = second + 2 + 2 * 12 + 4
+    entry = struct.Struct(">HHII")
+    first = [(0x010F, 2, 10, second - 10), (0x0112, 3, 1, orientation << 16)]
+    inner = [(0xA002, 4, 1, SIZE[1]), (0xA003, 4, 1, SIZE[0]), (0x927C, 7, 100, maker)]
+    block = b"MM\0*" + struct.pack(">I", folder_1) + struct.pack(">H", 3)
+    block += b"".join(entry.pack(*tag) for tag in first)
+    block += entry.pack(0x8769, 4, 1, folder_exif)
+    block += struct.pack(">I", second if thumbnail else 0)
+    block += struct.pack(">H", 3) + b"".join(
+        entry.pack(*tag) for tag in sorted(inner, key=lambda tag: tag[0])
+    )
+    block += bytes(4) + note + b"AnyCamera\0" + struct.pack(">H", 2)
+    block += entry.pack(0x0201, 4, 1, start) + entry.pack(0x0202, 4, 1, len(thumbnail))
+    return block + bytes(4) + thumbnail
+
+
+def complete(path, out, hole, origin=(0, 0), **options):
+    """What the command does, with one colour for the networks' answer."""
+    photo = open_photo(path)
+    completed = np.zeros((*hole.shape, 3), np.uint8)
+    top, left = origin
+    height, width = photo.size
+    completed[top : top + height, left : left + width] = photo.rgb()
+    completed[hole != 0] = FILLED
+    return photo.notes + write_photo(out, photo, completed, hole, origin, **options)
+
+
+def opened(file):
+    """By Pillow; leaves no file open."""
+    data = file.getvalue() if isinstance(file, io.BytesIO) else file.read_bytes()
+    return Image.open(io.BytesIO(data))
+
+
+def convert(*arguments):
+    done = subprocess.run(
+        [CONVERT, *map(str, arguments)], capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def as_imagemagick_sees(path, channels="rgba"):
+    """Stored values, 16 bits each, `[N, C]`."""
+    raw = convert(f"{path}[0]", "-depth", "16", "-endian", "LSB", f"{channels}:-")
+    return np.frombuffer(raw, "<u2").reshape(-1, len(channels))
+
+
+class TestPng:
+    @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+    def test_channels_are_kept_and_known_pixels_too(self, scene, hole, tmp_path, mode):
+        pixels = Image.fromarray(scene).convert(mode)
+        if mode.endswith("A"):
+            alpha = np.tile(np.linspace(0, 255, SIZE[1]), (SIZE[0], 1))
+            pixels.putalpha(Image.fromarray(alpha.astype(np.uint8)))
+        path, out = tmp_path / "a.png", tmp_path / "b.png"
+        pixels.save(path)
+        assert complete(path, out, hole) == []
+        before, after = opened(path), opened(out)
+        assert after.mode == mode
+        before, after = np.asarray(before), np.asarray(after)
+        known = hole == 0
+        np.testing.assert_array_equal(before[known], after[known])
+        inside = after[hole != 0].reshape(np.count_nonzero(hole), -1)[0]
+        luma = round(0.299 * FILLED[0] + 0.587 * FILLED[1] + 0.114 * FILLED[2])
+        colours = [luma] if mode.startswith("L") else list(FILLED)
+        assert inside.tolist() == colours + [255] * mode.endswith("A")
+
+    def test_what_the_networks_see_of_transparent_parts_is_white(self, tmp_path):
+        pixels = np.zeros((4, 6, 4), np.uint8)
+        pixels[:, :2] = (10, 20, 30, 255)
+        pixels[:, 4:] = (100, 0, 200, 127)
+        Image.fromarray(pixels).save(tmp_path / "a.png")
+        seen = open_photo(tmp_path / "a.png").rgb()
+        assert seen[0, 0].tolist() == [10, 20, 30]
+        assert seen[0, 2].tolist() == [255, 255, 255]
+        assert seen[0, 4].tolist() == [178, 128, 228]
+
+    def test_what_is_said_of_the_photo_stays(self, scene, hole, profile, tmp_path):
+        path, out = tmp_path / "a.png", tmp_path / "b.png"
+        text = PngImagePlugin.PngInfo()
+        text.add_text("Author", "A. Person")
+        text.add_itxt("XML:com.adobe.xmp", "<x>tiff:Orientation='6'</x>")
+        text.add(b"gAMA", struct.pack(">I", 45455))
+        Image.fromarray(scene).save(
+            path, pnginfo=text, dpi=(300, 200), icc_profile=profile,
+            exif=b"Exif\0\0" + make_exif(1),
+        )  # fmt: skip
+        complete(path, out, hole)
+        before, after = opened(path), opened(out)
+        before.load(), after.load()
+        assert before.info == after.info
+        assert after.info["Author"] == "A. Person" and "gamma" in after.info
+
+    def test_an_orientation_stays_with_its_pixels(self, scene, hole, tmp_path):
+        path, out = tmp_path / "a.png", tmp_path / "b.png"
+        stored = np.ascontiguousarray(turn_back(scene, 6))
+        Image.fromarray(stored).save(path, exif=b"Exif\0\0" + make_exif(6))
+        complete(path, out, hole)
+        after = opened(out)
+        assert after.size == (SIZE[0], SIZE[1])
+        assert after.getexif()[0x0112] == 6
+        known = turn_back(hole, 6) == 0
+        np.testing.assert_array_equal(np.asarray(after)[known], stored[known])
+
+    @pytest.mark.parametrize("channels", [1, 2, 3, 4])
+    def test_16_bits_bit_for_bit(self, scene, hole, tmp_path, channels):
+        rng = np.random.default_rng(1)
+        pixels = rng.integers(0, 1 << 16, (*SIZE, channels), np.uint16)
+        path, out = tmp_path / "a.png", tmp_path / "b.png"
+        path.write_bytes(plain_deep_png(pixels))
+        assert complete(path, out, hole) == []
+        photo, after = open_photo(path), open_photo(out)
+        np.testing.assert_array_equal(photo.pixels, pixels)
+        assert after.pixels.dtype == np.uint16
+        known = hole == 0
+        np.testing.assert_array_equal(after.pixels[known], pixels[known])
+        inside = after.pixels[hole != 0][0]
+        if channels >= 3:
+            assert inside[:3].tolist() == [257 * value for value in FILLED]
+        if channels in (2, 4):
+            assert inside[-1] == 65535
+
+    def test_a_palette_becomes_full_colours(self, scene, hole, tmp_path):
+        path, out = tmp_path / "a.png", tmp_path / "b.png"
+        Image.fromarray(scene).quantize(64).save(path)
+        assert "palette" in complete(path, out, hole)[0]
+        before = np.asarray(opened(path).convert("RGB"))
+        np.testing.assert_array_equal(
+            np.asarray(opened(out))[hole == 0], before[hole == 0]
+        )
+
+    @needs_imagemagick
+    @pytest.mark.parametrize("kind", ["png24", "png32", "png48", "png64", "png8"])
+    def test_files_by_imagemagick(self, scene, hole, tmp_path, kind):
+        Image.fromarray(scene).save(tmp_path / "scene.png")
+        path, out = tmp_path / "a.png", tmp_path / "b.png"
+        convert(
+            tmp_path / "scene.png", "-alpha", "set", "-channel", "A", "-evaluate",
+            "multiply", "0.6", "+channel", "-density", "240", "-units",
+            "PixelsPerInch", "-set", "comment", "by hand",
+            *(["-evaluate", "multiply", "0.7231"] if kind == "png48" else []),
+            f"{kind}:{path}",
+        )  # fmt: skip
+        complete(path, out, hole)
+        before, after = as_imagemagick_sees(path), as_imagemagick_sees(out)
+        known = (hole == 0).ravel()
+        np.testing.assert_array_equal(before[known], after[known])
+        if kind == "png48":
+            assert (before % 257 != 0).any()
+        expected = [257 * value for value in (*FILLED, 255)]
+        assert after[~known][0].tolist() == expected
+        assert b"by hand" in convert(out, "-format", "%c", "info:")
+        assert float(convert(out, "-format", "%x", "info:")) == pytest.approx(94.49)
+
+
+def plain_deep_png(pixels):
+    """Without filters, by the specification."""
+    height, width, channels = pixels.shape
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body
+        + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )  # fmt: skip
+
+
+class TestJpeg:
+    def save(self, path, pixels, **options):
+        options = {"format": "JPEG", "quality": 88, "subsampling": 2, **options}
+        Image.fromarray(np.ascontiguousarray(pixels)).save(path, **options)
+
+    @pytest.mark.parametrize("quality", [40, 75, 95])
+    def test_its_own_tables_so_it_neither_swells_nor_degrades(
+        self, scene, hole, tmp_path, quality
+    ):
+        path, out = tmp_path / "a.jpg", tmp_path / "b.jpg"
+        big = cv2.resize(scene, None, fx=4, fy=4)
+        hole = cv2.resize(hole, None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
+        self.save(path, big, quality=quality)
+        assert complete(path, out, hole) == []
+        before, after = opened(path), opened(out)
+        assert after.quantization == before.quantization
+        assert JpegImagePlugin.get_sampling(after) == 2
+        assert out.stat().st_size < 1.1 * path.stat().st_size
+        # Two blocks of chroma away from the hole.
+        known = cv2.dilate(hole, np.ones((65, 65))) == 0
+        change = np.abs(
+            np.asarray(after)[known].astype(int) - np.asarray(before)[known]
+        )
+        assert change.mean() < 0.5 and np.percentile(change, 99.9) <= 4
+
+    def test_quality_and_progressive_and_subsampling(self, scene, hole, tmp_path):
+        path, out = tmp_path / "a.jpg", tmp_path / "b.jpg"
+        self.save(path, scene, subsampling=1, progressive=True)
+        complete(path, out, hole, quality=30)
+        after, expected = opened(out), io.BytesIO()
+        self.save(expected, scene, quality=30)
+        assert after.quantization == opened(expected).quantization
+        assert after.info["progressive"] and JpegImagePlugin.get_sampling(after) == 1
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_every_orientation(self, scene, hole, tmp_path, orientation):
+        path, out = tmp_path / "a.jpg", tmp_path / "b.jpg"
+        exif = make_exif(orientation)
+        self.save(
+            path, turn_back(scene, orientation), exif=b"Exif\0\0" + exif,
+            quality=95, subsampling=0,
+        )  # fmt: skip
+        upright = open_photo(path).rgb()
+        assert upright.shape == scene.shape
+        assert np.abs(upright.astype(int) - scene).mean() < 3
+        complete(path, out, hole)
+        after = open_photo(out)
+        assert after.orientation == orientation
+        inside = after.rgb()[36:49, 12:27].astype(int)
+        assert np.abs(inside - FILLED).mean() < 3
+        known = cv2.dilate(hole, np.ones((17, 17))) == 0
+        assert np.abs(after.rgb()[known].astype(int) - upright[known]).mean() < 1
+        stored = turn_back(hole, orientation).shape
+        assert after.exif == patch_exif(exif, orientation, stored)
+        assert bytes(range(1, 101)) in after.exif
+        # Into another format it goes upright, and says so.
+        complete(path, tmp_path / "c.png", hole, format="PNG")
+        turned = opened(tmp_path / "c.png")
+        assert turned.size == (SIZE[1], SIZE[0]) and turned.getexif()[0x0112] == 1
+        known = hole == 0
+        np.testing.assert_array_equal(np.asarray(turned)[known], upright[known])
+
+    def test_a_thumbnail_of_the_old_photo_goes(self, scene, hole, tmp_path):
+        path, out = tmp_path / "a.jpg", tmp_path / "b.jpg"
+        thumbnail = io.BytesIO()
+        self.save(thumbnail, scene[:16, :16])
+        exif = make_exif(1, thumbnail.getvalue())
+        self.save(path, scene, exif=b"Exif\0\0" + exif)
+        complete(path, out, hole)
+        assert path.read_bytes().count(b"\xff\xd8") == 2
+        assert out.read_bytes().count(b"\xff\xd8") == 1
+        assert opened(out).getexif()[0x010F] == "AnyCamera"
+
+    def test_metadata(self, scene, hole, profile, tmp_path):
+        path, out = tmp_path / "a.jpg", tmp_path / "b.jpg"
+        xmp = b"<x:xmpmeta tiff:Orientation='1'/>"
+        rights = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x04(c)!"
+        self.save(
+            path, scene, icc_profile=profile, dpi=(300, 300), comment=b"a note",
+            xmp=xmp, extra=b"\xff\xed" + struct.pack(">H", len(rights) + 2) + rights,
+        )  # fmt: skip
+        complete(path, out, hole)
+        info, before = opened(out).info, opened(path).info
+        assert info["icc_profile"] == profile and info["dpi"] == (300, 300)
+        assert info["comment"] == b"a note" and info["xmp"] == xmp
+        assert rights in out.read_bytes()
+        assert info.keys() == before.keys()
+
+    def test_grey_stays_grey(self, scene, hole, tmp_path):
+        path, out = tmp_path / "a.jpg", tmp_path / "b.jpg"
+        Image.fromarray(scene).convert("L").save(path, quality=80)
+        complete(path, out, hole)
+        before, after = opened(path), opened(out)
+        assert after.mode == "L" and after.quantization == before.quantization
+
+    def test_extrapolation_writes_the_new_size(self, scene, tmp_path):
+        path, out = tmp_path / "a.jpg", tmp_path / "b.jpg"
+        self.save(
+            path, turn_back(scene, 8), exif=b"Exif\0\0" + make_exif(8), quality=95
+        )
+        hole = np.full((SIZE[0] + 24, SIZE[1] + 8), 255, np.uint8)
+        hole[16:-8, 8:] = 0
+        complete(path, out, hole, origin=(16, 8))
+        after = opened(out)
+        assert after.size == (SIZE[0] + 24, SIZE[1] + 8)
+        inner = after.getexif().get_ifd(0x8769)
+        assert (inner[0xA002], inner[0xA003]) == after.size
+        part = open_photo(out).rgb()[24:-16, 16:].astype(int)
+        assert np.abs(part - open_photo(path).rgb()[8:-8, 8:]).mean() < 3
+
+    def test_cmyk_becomes_rgb(self, scene, hole, tmp_path):
+        path, out = tmp_path / "a.jpg", tmp_path / "b.jpg"
+        Image.fromarray(scene).convert("CMYK").save(path, quality=95, subsampling=0)
+        assert complete(path, out, hole) == [
+            "CMYK was converted to RGB, and the output is RGB"
+        ]
+        after = opened(out)
+        assert after.mode == "RGB"
+        known = cv2.dilate(hole, np.ones((17, 17))) == 0
+        change = np.asarray(after)[known].astype(int) - scene[known]
+        assert np.abs(change).mean() < 4
+
+    @needs_imagemagick
+    def test_files_by_imagemagick(self, scene, hole, profile, tmp_path):
+        Image.fromarray(scene).save(tmp_path / "scene.png")
+        (tmp_path / "p.icc").write_bytes(profile)
+        path, out = tmp_path / "a.jpg", tmp_path / "b.jpg"
+        convert(
+            tmp_path / "scene.png", "-profile", tmp_path / "p.icc", "-quality", 91,
+            "-sampling-factor", "4:2:2", "-density", 150, path,
+        )  # fmt: skip
+        complete(path, out, hole)
+        fields = "%[jpeg:sampling-factor] %m %x %Q"
+        said = [convert(one, "-format", fields, "info:") for one in (path, out)]
+        assert said[0] == said[1]
+        assert convert(out, "icc:-") == profile
+
+    @needs_imagemagick
+    def test_cmyk_by_imagemagick(self, scene, hole, tmp_path):
+        Image.fromarray(scene).save(tmp_path / "scene.png")
+        path, out = tmp_path / "a.jpg", tmp_path / "b.jpg"
+        convert(tmp_path / "scene.png", "-colorspace", "CMYK", "-quality", 95, path)
+        assert opened(path).mode == "CMYK"
+        complete(path, out, hole)
+        seen = as_imagemagick_sees(out, "rgb").reshape(*SIZE, 3) / 257
+        known = cv2.dilate(hole, np.ones((17, 17))) == 0
+        assert np.abs(seen[known] - scene[known]).mean() < 4
+
+
+class TestTiff:
+    @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+    @pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+    def test_8_bits(self, scene, hole, tmp_path, mode, compression):
+        path, out = tmp_path / "a.tif", tmp_path / "b.tif"
+        pixels = Image.fromarray(scene).convert(mode)
+        pixels.save(path, compression=compression, dpi=(300, 300), description="me")
+        assert complete(path, out, hole) == []
+        before, after = opened(path), opened(out)
+        np.testing.assert_array_equal(
+            np.asarray(after)[hole == 0], np.asarray(before)[hole == 0]
+        )
+        assert after.mode == mode and after.info["dpi"] == (300, 300)
+        assert after.tag_v2[270] == "me"
+        expected = "tiff_adobe_deflate" if compression else "raw"
+        assert after.info["compression"] == expected
+
+    def test_16_bit_grey(self, hole, tmp_path):
+        path, out = tmp_path / "a.tif", tmp_path / "b.tif"
+        pixels = np.random.default_rng(2).integers(0, 1 << 16, SIZE, np.uint16)
+        Image.fromarray(pixels).save(path)
+        complete(path, out, hole)
+        after = np.asarray(opened(out))
+        assert after.dtype == np.uint16
+        np.testing.assert_array_equal(after[hole == 0], pixels[hole == 0])
+
+    @needs_imagemagick
+    @pytest.mark.parametrize(
+        ("orientation", "compression"),
+        [(1, "none"), (1, "lzw"), *((index, "zip") for index in (3, 4, 6, 7))],
+    )
+    def test_16_bit_colour_by_imagemagick(
+        self, scene, hole, profile, tmp_path, orientation, compression
+    ):
+        stored = np.ascontiguousarray(turn_back(scene, orientation))
+        Image.fromarray(stored).save(tmp_path / "scene.png")
+        (tmp_path / "p.icc").write_bytes(profile)
+        path, out = tmp_path / "a.tif", tmp_path / "b.tif"
+        names = ("top-left", "top-right", "bottom-right", "bottom-left", "left-top",
+                 "right-top", "right-bottom", "left-bottom")  # fmt: skip
+        convert(
+            tmp_path / "scene.png", "-evaluate", "multiply", "0.7231", "-orient",
+            names[orientation - 1], "-density", 200, "-depth", 16, "-compress",
+            compression, "-profile", tmp_path / "p.icc", path,
+        )  # fmt: skip
+        assert open_photo(path).size == SIZE
+        complete(path, out, hole)
+        before, after = (
+            as_imagemagick_sees(path, "rgb"),
+            as_imagemagick_sees(out, "rgb"),
+        )
+        known = (turn_back(hole, orientation) == 0).ravel()
+        assert (before % 257 != 0).any()
+        np.testing.assert_array_equal(before[known], after[known])
+        assert after[~known][0].tolist() == [257 * value for value in FILLED]
+        fields = "%[orientation] %z %x %wx%h"
+        said = [convert(one, "-format", fields, "info:") for one in (path, out)]
+        assert said[0] == said[1]
+        assert convert(out, "icc:-") == profile
+
+    @needs_imagemagick
+    def test_16_bit_alpha_by_imagemagick(self, scene, hole, tmp_path):
+        Image.fromarray(scene).save(tmp_path / "scene.png")
+        path, out = tmp_path / "a.tif", tmp_path / "b.tif"
+        convert(
+            tmp_path / "scene.png", "-alpha", "set", "-channel", "A", "-evaluate",
+            "multiply", "0.6137", "+channel", "-depth", 16, path,
+        )  # fmt: skip
+        complete(path, out, hole)
+        before, after = as_imagemagick_sees(path), as_imagemagick_sees(out)
+        known = (hole == 0).ravel()
+        np.testing.assert_array_equal(before[known], after[known])
+        assert after[~known][0, 3] == 65535
+
+    def test_premultiplied_alpha_stays_so(self, hole, tmp_path):
+        path, out = tmp_path / "a.tif", tmp_path / "b.tif"
+        pixels = np.random.default_rng(3).integers(0, 999, (*SIZE, 4), np.uint16)
+        path.write_bytes(tiff.encode_tiff(pixels, {}, premultiplied=True))
+        complete(path, out, hole)
+        assert opened(path).tag_v2[338] == opened(out).tag_v2[338] == (1,)
+        np.testing.assert_array_equal(
+            open_photo(out).pixels[hole == 0], pixels[hole == 0]
+        )
+
+    def test_cmyk_becomes_rgb(self, scene, hole, tmp_path):
+        path, out = tmp_path / "a.tif", tmp_path / "b.tif"
+        Image.fromarray(scene).convert("CMYK").save(path, compression="tiff_lzw")
+        assert "CMYK" in complete(path, out, hole)[0]
+        after = opened(out)
+        assert after.mode == "RGB"
+        np.testing.assert_array_equal(np.asarray(after)[hole == 0], scene[hole == 0])
+
+    def test_floats_are_refused(self, scene, tmp_path):
+        Image.fromarray(scene[..., 0].astype(np.float32)).save(tmp_path / "a.tif")
+        with pytest.raises(PortraitError, match="a.tif: expected .* of 8 or 16 bits"):
+            open_photo(tmp_path / "a.tif")
+
+
+class TestWebp:
+    def test_lossless_stays_so(self, scene, hole, profile, tmp_path):
+        path, out = tmp_path / "a.webp", tmp_path / "b.webp"
+        pixels = Image.fromarray(scene)
+        pixels.putalpha(Image.fromarray(scene[..., 0]))
+        pixels.save(
+            path, lossless=True, exact=True, icc_profile=profile, exif=make_exif(1),
+            xmp=b"<x/>",
+        )  # fmt: skip
+        assert complete(path, out, hole) == []
+        before, after = opened(path), opened(out)
+        np.testing.assert_array_equal(
+            np.asarray(after)[hole == 0], np.asarray(before)[hole == 0]
+        )
+        assert after.info["icc_profile"] == profile and after.info["xmp"] == b"<x/>"
+        assert after.getexif()[0x010F] == "AnyCamera"
+
+    def test_lossy_stays_so(self, scene, hole, tmp_path):
+        path, out = tmp_path / "a.webp", tmp_path / "b.webp"
+        Image.fromarray(scene).save(path, quality=80)
+        complete(path, out, hole)
+        assert b"VP8 " in out.read_bytes()[:60]
+        complete(path, tmp_path / "c.webp", hole, quality=10)
+        assert (tmp_path / "c.webp").stat().st_size < out.stat().st_size
+
+    @needs_imagemagick
+    def test_files_by_imagemagick(self, scene, hole, tmp_path):
+        Image.fromarray(scene).save(tmp_path / "scene.png")
+        path, out = tmp_path / "a.webp", tmp_path / "b.webp"
+        convert(tmp_path / "scene.png", "-define", "webp:lossless=true", path)
+        complete(path, out, hole)
+        known = (hole == 0).ravel()
+        np.testing.assert_array_equal(
+            as_imagemagick_sees(out)[known], as_imagemagick_sees(path)[known]
+        )
+
+
+class TestBmp:
+    @pytest.mark.parametrize("mode", ["L", "RGB"])
+    def test_bmp(self, scene, hole, tmp_path, mode):
+        path, out = tmp_path / "a.bmp", tmp_path / "b.bmp"
+        Image.fromarray(scene).convert(mode).save(path, dpi=(96, 96))
+        assert complete(path, out, hole) == []
+        before, after = opened(path), opened(out)
+        assert after.mode == mode and after.info["dpi"] == before.info["dpi"]
+        np.testing.assert_array_equal(
+            np.asarray(after)[hole == 0], np.asarray(before)[hole == 0]
+        )
+
+    @needs_imagemagick
+    def test_files_by_imagemagick(self, scene, hole, tmp_path):
+        Image.fromarray(scene).save(tmp_path / "scene.png")
+        path, out = tmp_path / "a.bmp", tmp_path / "b.bmp"
+        convert(tmp_path / "scene.png", f"bmp3:{path}")
+        complete(path, out, hole)
+        known = (hole == 0).ravel()
+        np.testing.assert_array_equal(
+            as_imagemagick_sees(out, "rgb")[known],
+            as_imagemagick_sees(path, "rgb")[known],
+        )
+
+
+class TestHeic:
+    def test_heic(self, scene, hole, profile, tmp_path):
+        heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+        heif.register_heif_opener()
+        path, out = tmp_path / "a.heic", tmp_path / "b.heic"
+        Image.fromarray(np.ascontiguousarray(turn_back(scene, 6))).save(
+            path, quality=90, exif=b"Exif\0\0" + make_exif(6), icc_profile=profile
+        )
+        photo = open_photo(path)
+        assert photo.format == "HEIF" and photo.size == SIZE
+        assert np.abs(photo.rgb().astype(int) - scene).mean() < 8
+        assert complete(path, out, hole) == []
+        after = open_photo(out)
+        assert after.size == SIZE and after.icc == profile
+        assert after.orientation == 1
+        assert b"AnyCamera" in after.exif
+        known = cv2.dilate(hole, np.ones((33, 33))) == 0
+        assert np.abs(after.rgb()[known].astype(int) - photo.rgb()[known]).mean() < 4
+
+    @needs_imagemagick
+    def test_files_by_imagemagick(self, scene, hole, tmp_path):
+        pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+        Image.fromarray(scene).save(tmp_path / "scene.png")
+        path, out = tmp_path / "a.heic", tmp_path / "b.heic"
+        convert(tmp_path / "scene.png", "-quality", 95, path)
+        if not path.exists():
+            pytest.skip("this ImageMagick writes no HEIC")
+        complete(path, out, hole)
+        seen = as_imagemagick_sees(out, "rgb").reshape(*SIZE, 3) / 257
+        known = cv2.dilate(hole, np.ones((33, 33))) == 0
+        assert np.abs(seen[known] - scene[known]).mean() < 8
+        assert np.abs(seen[40:46, 16:24] - FILLED).mean() < 12
+
+    def test_without_the_library(self, monkeypatch, tmp_path):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(90))
+        with pytest.raises(PortraitError, match=r"a.heic: .*portrait-tf\[heic\]"):
+            open_photo(tmp_path / "a.heic")
+        with pytest.raises(PortraitError, match=r"portrait-tf\[heic\]"):
+            format_of("out.heic")
+
+
+class TestOtherFormats:
+    """What is not in the format that is asked for is said."""
+
+    def test_png_to_jpeg(self, scene, hole, profile, tmp_path):
+        path, out = tmp_path / "a.png", tmp_path / "b.jpg"
+        pixels = Image.fromarray(scene)
+        pixels.putalpha(128)
+        pixels.save(path, icc_profile=profile, dpi=(300, 300), exif=make_exif(1))
+        notes = complete(path, out, hole, format="JPEG")
+        assert notes == ["transparent parts were laid over white"]
+        after = opened(out)
+        assert after.info["icc_profile"] == profile
+        assert after.info["dpi"] == (300, 300)
+        assert after.getexif()[0x010F] == "AnyCamera"
+        assert JpegImagePlugin.get_sampling(after) == 0
+
+    @pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "JPEG"])
+    @pytest.mark.parametrize("source", ["jpg", "tif", "png", "webp"])
+    def test_metadata_goes_along(self, scene, hole, profile, tmp_path, source, format):
+        path, out = tmp_path / f"a.{source}", tmp_path / "b"
+        exif = Image.Exif()
+        exif[0x010F] = "AnyCamera"
+        exif.get_ifd(0x8769)[0x9003] = "2026:01:02 03:04:05"
+        Image.fromarray(scene).save(
+            path, icc_profile=profile, exif=exif.tobytes(), dpi=(300, 300)
+        )
+        assert complete(path, out, hole, format=format) == []
+        after = opened(out)
+        after.load()
+        assert after.format == format and after.info["icc_profile"] == profile
+        assert after.getexif()[0x010F] == "AnyCamera"
+        assert after.getexif().get_ifd(0x8769)[0x9003] == "2026:01:02 03:04:05"
+        if "webp" not in (source, format.lower()):
+            assert after.info["dpi"] == pytest.approx((300, 300), rel=1e-4)
+
+    def test_16_bits_to_8(self, hole, tmp_path):
+        pixels = np.full((*SIZE, 3), 257 * 77 + 100, np.uint16)
+        (tmp_path / "a.png").write_bytes(plain_deep_png(pixels))
+        out = tmp_path / "b.bmp"
+        notes = complete(tmp_path / "a.png", out, hole, format="BMP")
+        assert notes == ["of 16 bits a channel, 8 are kept"]
+        assert np.asarray(opened(out))[0, 0].tolist() == [77, 77, 77]
+
+    def test_extensions(self):
+        assert format_of("a.JPG") == "JPEG" and format_of("a.tif") == "TIFF"
+        with pytest.raises(PortraitError, match="out.gif: expected an extension of"):
+            format_of("out.gif")
+        assert ".jpeg" in PHOTO_EXTENSIONS
+
+    def test_a_photo_too_wide_for_the_format(self, tmp_path):
+        Image.new("RGB", (17000, 2)).save(tmp_path / "a.png")
+        hole = np.zeros((2, 17000), np.uint8)
+        hole[:, :9] = 255
+        with pytest.raises(PortraitError, match="b.webp: .*2x17000.*WEBP"):
+            complete(tmp_path / "a.png", tmp_path / "b.webp", hole, format="WEBP")
+        assert not (tmp_path / "b.webp").exists()
+
+
+class TestBrokenFiles:
+    @pytest.mark.parametrize("format", ["jpg", "png", "webp", "tif", "bmp"])
+    def test_cut_off_anywhere(self, scene, tmp_path, format):
+        path = tmp_path / f"a.{format}"
+        Image.fromarray(scene).save(path)
+        data = path.read_bytes()
+        for part in (0.02, 0.3, 0.6, 0.9):
+            path.write_bytes(data[: int(part * len(data))])
+            with pytest.raises(PortraitError, match=f"a.{format}: expected a") as error:
+                open_photo(path)
+            assert "\n" not in str(error.value)
+
+    def test_a_jpeg_damaged_in_the_middle(self, scene, tmp_path, capfd):
+        """As far as a decoder can know."""
+        path = tmp_path / "a.jpg"
+        Image.fromarray(cv2.resize(scene, None, fx=6, fy=6)).save(path, quality=95)
+        data = path.read_bytes()
+        rng = np.random.default_rng(0)
+        found = {"zeros": 0, "noise": 0, "missing": 0}
+        for part in np.linspace(0.3, 0.9, 20):
+            start = int(part * len(data))
+            end = start + 200
+            for name, middle in (
+                ("zeros", bytes(200)), ("noise", rng.bytes(200)), ("missing", b"")
+            ):  # fmt: skip
+                path.write_bytes(data[:start] + middle + data[end:])
+                try:
+                    open_photo(path)
+                except PortraitError as error:
+                    assert str(error).startswith(f"{path}: expected a whole photo")
+                    found[name] += 1
+        assert min(found.values()) >= 10 and found["missing"] >= 18, found
+        assert capfd.readouterr().err == ""
+
+    def test_bytes_too_many_are_harmless(self, scene, tmp_path, capfd):
+        path = tmp_path / "a.jpg"
+        Image.fromarray(scene).save(path)
+        data = path.read_bytes()
+        path.write_bytes(data[:-2] + bytes(20) + data[-2:] + b"more")
+        open_photo(path)
+        assert capfd.readouterr().err == ""
+
+    def test_what_others_write_to_stderr_meanwhile_gets_there(self, scene, capfd):
+        with containers._captured_complaints() as complaints:
+            os.write(2, b"bar \x1b[2K 1/2Corrupt JPEG data: bad\n\x1b[1A bar")
+        assert complaints == ["Corrupt JPEG data: bad"]
+        assert capfd.readouterr().err == "bar \x1b[2K 1/2\x1b[1A bar"
+
+    def test_a_png_with_a_wrong_checksum(self, scene, tmp_path):
+        path = tmp_path / "a.png"
+        Image.fromarray(scene).save(path)
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 0x55
+        path.write_bytes(data)
+        with pytest.raises(PortraitError, match="a.png: expected a whole photo"):
+            open_photo(path)
+
+    def test_bombs(self, tmp_path):
+        path = tmp_path / "a.png"
+        chunks = [
+            (b"IHDR", struct.pack(">IIBBBBB", 40000, 40000, 8, 2, 0, 0, 0)),
+            (b"IDAT", zlib.compress(bytes(1 << 20))),
+            (b"IEND", b""),
+        ]
+        path.write_bytes(
+            b"\x89PNG\r\n\x1a\n" + b"".join(
+                struct.pack(">I", len(body)) + name + body
+                + struct.pack(">I", zlib.crc32(name + body))
+                for name, body in chunks
+            )
+        )  # fmt: skip
+        with pytest.raises(PortraitError, match="at most 179 megapixels"):
+            open_photo(path)
+        text = PngImagePlugin.PngInfo()
+        text.add_text("a", "b" * (1 << 22), zip=True)
+        Image.new("RGB", (4, 4)).save(path, pnginfo=text)
+        with pytest.raises(PortraitError, match="a.png: expected a whole photo"):
+            open_photo(path)
+
+    def test_garbage(self, tmp_path):
+        rng = np.random.default_rng(0)
+        starts = (b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"II*\0\x08\0\0\0", b"BM",
+                  b"RIFF\x00\x01\x00\x00WEBPVP8 ", b"GIF89a", b"")  # fmt: skip
+        for index in range(70):
+            path = tmp_path / "a.jpg"
+            path.write_bytes(starts[index % len(starts)] + rng.bytes(300))
+            with pytest.raises(PortraitError) as error:
+                open_photo(path)
+            assert "a.jpg" in str(error.value) and "\n" not in str(error.value)
+
+    def test_damaged_exif_does_not_matter(self, scene, hole, tmp_path):
+        rng = np.random.default_rng(0)
+        block = make_exif(6, b"thumbnail")
+        for _ in range(200):
+            damaged = bytearray(block)
+            for _ in range(4):
+                damaged[rng.integers(len(damaged))] = rng.integers(256)
+            cut = bytes(damaged[: rng.integers(len(damaged))])
+            for one in (bytes(damaged), cut):
+                assert 1 <= read_orientation(one) <= 8
+                assert len(patch_exif(one, 1, SIZE)) == len(one)
+        path = tmp_path / "a.jpg"
+        Image.fromarray(scene).save(path, exif=b"Exif\0\0" + block[:30])
+        complete(path, tmp_path / "b.jpg", hole)
+
+
+def test_what_the_networks_see_may_be_changed(scene, tmp_path):
+    for name in ("a.png", "a.jpg"):
+        Image.fromarray(scene).save(tmp_path / name)
+        photo = open_photo(tmp_path / name)
+        before = photo.pixels.copy()
+        photo.rgb()[:] = 0
+        np.testing.assert_array_equal(photo.pixels, before)
+
+
+class TestMasks:
+    def save(self, path, pixels, **options):
+        Image.fromarray(pixels).save(path, **options)
+        return path
+
+    def test_white_is_the_hole_whatever_the_depth(self, hole, tmp_path):
+        soft = np.where(hole, 128, 127).astype(np.uint8)
+        deep = (hole[..., None] != 0) * np.uint16(65535)
+        (tmp_path / "deep.png").write_bytes(plain_deep_png(deep))
+        for path in (
+            self.save(tmp_path / "grey.png", hole),
+            self.save(tmp_path / "rgb.png", np.repeat(hole[..., None], 3, 2)),
+            self.save(tmp_path / "bits.png", hole > 0),
+            self.save(tmp_path / "jpeg.jpg", hole, quality=90),
+            tmp_path / "deep.png",
+        ):
+            found, notes = read_hole(path, SIZE)
+            assert notes == []
+            np.testing.assert_array_equal(found, hole)
+        found, notes = read_hole(self.save(tmp_path / "soft.png", soft), SIZE)
+        np.testing.assert_array_equal(found, hole)
+        assert "soft.png: 100% of the mask is grey" in notes[0]
+
+    def test_alpha_and_inversion(self, scene, hole, tmp_path):
+        layer = np.full((*SIZE, 4), 255, np.uint8)
+        layer[..., 3] = hole
+        path = self.save(tmp_path / "layer.png", layer)
+        np.testing.assert_array_equal(read_hole(path, SIZE)[0], hole)
+        found, _ = read_hole(path, SIZE, from_alpha=True)
+        np.testing.assert_array_equal(found, 255 - hole)
+        found, _ = read_hole(path, SIZE, from_alpha=True, invert=True)
+        np.testing.assert_array_equal(found, hole)
+        found, _ = read_hole(
+            self.save(tmp_path / "m.png", 255 - hole), SIZE, invert=True
+        )
+        np.testing.assert_array_equal(found, hole)
+        photo = np.dstack([scene, 255 - hole])
+        photo = open_photo(self.save(tmp_path / "photo.png", photo))
+        np.testing.assert_array_equal(hole_from_alpha(photo)[0], hole)
+        completed = photo.rgb()
+        assert (compose(photo, completed, hole)[..., 3] == 255).all()
+        with pytest.raises(PortraitError, match="m.png: expected an alpha channel"):
+            read_hole(tmp_path / "m.png", SIZE, from_alpha=True)
+
+    def test_another_size(self, hole, tmp_path):
+        path = self.save(tmp_path / "m.png", hole[::2, ::2])
+        with pytest.raises(PortraitError, match="m.png: expected the photo's size"):
+            read_hole(path, SIZE)
+        found, notes = read_hole(path, SIZE, resize=True)
+        assert "40x28 to the photo's 80x56" in notes[0]
+        np.testing.assert_array_equal(np.unique(found), [0, 255])
+        assert np.mean(found != hole) < 0.03
+        assert read_hole(self.save(path, hole), SIZE, resize=True)[1] == []
+
+    def test_it_is_painted_over_the_upright_photo(self, hole, tmp_path):
+        """Its own orientation counts as the photo's does."""
+        exif = b"Exif\0\0" + make_exif(6)
+        turned = self.save(
+            tmp_path / "t.png", np.ascontiguousarray(turn_back(hole, 6)), exif=exif
+        )
+        np.testing.assert_array_equal(read_hole(turned, SIZE)[0], hole)
+
+    def test_no_hole_and_no_photo(self, tmp_path):
+        for value, words in ((0, "expected non-zero pixels"), (255, "all of it")):
+            path = self.save(tmp_path / "m.png", np.full(SIZE, value, np.uint8))
+            with pytest.raises(PortraitError, match=words):
+                read_hole(path, SIZE)
+
+
+def test_turning_back_undoes_turning():
+    pixels = np.arange(24).reshape(4, 6)
+    for orientation in range(0, 10):
+        there = turn_upright(pixels, orientation)
+        np.testing.assert_array_equal(turn_back(there, orientation), pixels)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientations_are_pillows(orientation):
+    from PIL import ImageOps
+
+    pixels = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    image = Image.fromarray(pixels)
+    image.getexif()[0x0112] = orientation
+    np.testing.assert_array_equal(
+        turn_upright(pixels, orientation), np.asarray(ImageOps.exif_transpose(image))
+    )
+
+
+def test_xmp_says_the_same_orientation():
+    attribute, element = (
+        b'<a tiff:Orientation="6" b="6"/>',
+        b"<tiff:Orientation>8</tiff:Orientation>",
+    )
+    assert patch_xmp(attribute, 1) == b'<a tiff:Orientation="1" b="6"/>'
+    assert patch_xmp(element, 1) == b"<tiff:Orientation>1</tiff:Orientation>"
