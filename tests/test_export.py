@@ -209,6 +209,7 @@ def test_a_wrong_export_is_not_published(tiny_pipeline, tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "models").iterdir()] == [".models.lock"]
 
 
+@pytest.mark.long
 def test_float16_another_size_and_few_signatures(tiny_pipeline, tmp_path):
     """`export_pipeline` compares it with networks that have rounded weights."""
     larger = tiny_pipeline.at_size((48, 32))
