@@ -17,17 +17,15 @@ from conformance_calls import (
 
 
 @pytest.fixture(scope="session")
-def addresses(request, tmp_path_factory):
+def addresses(request):
     """gRPC and REST as `host:port`; None for a REST port that nobody answers."""
     target = os.environ.get("TFS_TARGET")
     if target:
         yield target, os.environ.get("TFS_REST") or _find_rest(target)
         return
-    from export.saved_model import export_pipeline
     from serving.local_server import LocalServer
 
-    folder = tmp_path_factory.mktemp("conformance")
-    export_pipeline(request.getfixturevalue("tiny_pipeline"), folder)
+    folder = request.getfixturevalue("tiny_models")
     name = os.environ.get("TFS_MODEL", "portrait")
     with LocalServer(folder, name, grpc_port=0, rest_port=0) as server:
         yield f"localhost:{server.grpc_port}", f"localhost:{server.rest_port}"

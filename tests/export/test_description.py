@@ -161,6 +161,7 @@ def test_batching_is_a_text_proto():
     assert list(parsed.allowed_batch_sizes) == [1, 3]
 
 
+@pytest.mark.long
 def test_warm_up_covers_every_signature_and_batch_size(version, description):
     path = version / "assets.extra" / "tf_serving_warmup_requests"
     assert path.stat().st_size < 20_000

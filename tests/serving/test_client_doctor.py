@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import pathlib
 import re
 import shutil
 import socket
@@ -332,7 +333,8 @@ def test_message_limit(full):
     from tensorflow.core.protobuf import saved_model_pb2
     from tensorflow_serving.apis import get_model_metadata_pb2
 
-    file = full.models_dir / "1" / "saved_model.pb"
+    folder = pathlib.Path(full.options.model_base_path)
+    file = folder / "1" / "saved_model.pb"
     graph = saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs[0]
     signatures = get_model_metadata_pb2.SignatureDefMap()
     signatures.signature_def["serving_default"].CopyFrom(
