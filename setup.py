@@ -12,7 +12,7 @@ setup(
     packages=find_packages(include=["portrait_tf*", "export*", "serving*"]),
     package_data={
         "portrait_tf": ["weights/*.npz", "weights/*.yaml"],
-        "serving": ["deploy/*"],
+        "serving": ["deploy/**/*", "deploy/.env"],
     },
     install_requires=[
         "tensorflow>=2.21,<2.22",
@@ -39,6 +39,7 @@ setup(
             "scikit-image>=0.24,<1",
             "scikit-learn>=1.5,<2",
             "tensorboard>=2.20,<3",
+            "prometheus-client>=0.20,<1",
         ],
     },
     entry_points={"console_scripts": ["portrait-tf=portrait_tf.cli:main"]},

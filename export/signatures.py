@@ -1,106 +1,77 @@
 """The functions that a server offers; graphs of TensorFlow operations, nothing else.
 
-* `serving_default`: `image` `uint8` `[B, H, W, 3]` (RGB) and `mask` `uint8`
-  `[B, H, W, 1]` (non-zero = hole) give `completed` `uint8` `[B, H, W, 3]` and `parsing`
-  `uint8` `[B, H, W, 1]` (LIP's labels).
-* `encoded`: `image_bytes` and `mask_bytes`, strings `[B]` with PNG, JPEG or BMP files,
-  give `completed_bytes` and `parsing_bytes`, strings `[B]` with PNG files. The photos
-  of a batch may differ in size. `_bytes` makes REST answers base64.
+What each takes and gives is written down in `export.contract`.
 """
 
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from portrait_tf.pipeline import Pipeline
+from export.contract import SIGNATURES, max_batch
+from export.guards import (
+    check_photos,
+    guarded,
+    pixel_limits,
+    same_sizes,
+)
+from export.images import check_files, decode_mask, decode_photo, encode
+from export.stored import StoredNetworks
 
 
-def _check(image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Refuses what the networks cannot take; the first operations of every graph.
+class _Signatures:
+    """One method a signature, called like it."""
 
-    A convolution that meets another rank aborts the process, and only `ensure_shape`
-    turns that into INVALID_ARGUMENT.
-    """
-    image = tf.ensure_shape(image, [None, None, None, 3])
-    mask = tf.ensure_shape(mask, [None, None, None, 1])
-    same = tf.debugging.assert_equal(
-        tf.shape(image)[:3],
-        tf.shape(mask)[:3],
-        message="image and mask must have one batch, height and width",
-    )
-    filled = tf.debugging.assert_positive(
-        tf.shape(image), message="batch, height and width must be at least 1"
-    )
-    with tf.control_dependencies([check for check in (same, filled) if check]):
-        return tf.identity(image), tf.identity(mask)
-
-
-def _decode(content: tf.Tensor, channels: int) -> tf.Tensor:
-    with tf.device("/CPU:0"):
-        picture = tf.io.decode_image(
-            content, channels=channels, expand_animations=False
+    def __init__(self, networks: StoredNetworks) -> None:
+        self.networks = networks
+        self.pipeline = networks.pipeline
+        self.size = self.pipeline.size
+        self.most = max_batch(self.size)
+        height, width = self.size
+        self._small = tuple(
+            tf.TensorSpec([height, width, channels], tf.float32) for channels in (3, 1)
         )
-    return tf.ensure_shape(picture, [None, None, channels])[None]
 
+    def serving_default(
+        self, image: tf.Tensor, mask: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        image, mask = check_photos(image, self.most, mask=mask)
+        small_image, small_mask, place = self.pipeline.shrink(image, mask)
+        result = self.networks.complete(small_image, small_mask)
+        return self.pipeline.paste(image, mask, result, place)
 
-def _encode(picture: tf.Tensor) -> tf.Tensor:
-    with tf.device("/CPU:0"):
-        return tf.io.encode_png(picture)
+    def encoded(
+        self, image_bytes: tf.Tensor, mask_bytes: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        files = check_files(image_bytes, mask_bytes, self.most)
 
-
-def build_signatures(pipeline: Pipeline) -> dict[str, tuple[Callable, list]]:
-    """Each signature's function and what it takes, by the signature's name.
-
-    Args:
-        pipeline: All networks.
-    """
-
-    def serving_default(image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        return pipeline(*_check(image, mask))
-
-    def decode_pair(pair: tuple) -> tuple[tf.Tensor, tf.Tensor]:
-        return _check(_decode(pair[0], 3), _decode(pair[1], 1))
-
-    def encoded(image_bytes: tf.Tensor, mask_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        image_bytes = tf.ensure_shape(image_bytes, [None])
-        mask_bytes = tf.ensure_shape(mask_bytes, [None])
-        same = tf.debugging.assert_equal(
-            tf.shape(image_bytes),
-            tf.shape(mask_bytes),
-            message="image_bytes and mask_bytes must have one length",
-        )
-        with tf.control_dependencies([same] if same else []):
-            pairs = (tf.identity(image_bytes), tf.identity(mask_bytes))
+        def decode(pair: tuple) -> tuple[tf.Tensor, tf.Tensor]:
+            content, mask_content, as_is, mask_as_is = pair
+            image = decode_photo(content, as_is)
+            mask = decode_mask(mask_content, mask_as_is)
+            # A header may lie.
+            return tuple(guarded([image, mask], same_sizes(image, mask=mask)))
 
         def shrink(pair: tuple) -> tuple[tf.Tensor, tf.Tensor]:
-            small_image, small_mask, _ = pipeline.shrink(*decode_pair(pair))
+            small_image, small_mask, _ = self.pipeline.shrink(*decode(pair))
             return small_image[0], small_mask[0]
 
         def paste(items: tuple) -> tuple[tf.Tensor, tf.Tensor]:
             # Decoded once more: photos of different sizes fit in no one tensor.
             pair, completed, parsing = items
-            image, mask = decode_pair(pair)
-            result = pipeline.paste(
+            image, mask = decode(pair)
+            result = self.pipeline.paste(
                 image,
                 mask,
                 {"completed": completed[None], "parsing": parsing[None]},
-                pipeline.place(image),
+                self.pipeline.place(image),
             )
-            return _encode(result["completed"][0]), _encode(result["parsing"][0])
+            return encode(result["completed"][0]), encode(result["parsing"][0])
 
-        height, width = pipeline.size
-        small_image, small_mask = tf.map_fn(
-            shrink,
-            pairs,
-            fn_output_signature=(
-                tf.TensorSpec([height, width, 3], tf.float32),
-                tf.TensorSpec([height, width, 1], tf.float32),
-            ),
-        )
-        result = pipeline.networks(small_image, small_mask)
+        small = tf.map_fn(shrink, files, fn_output_signature=self._small)
+        result = self.networks.complete(*small)
         completed, parsing = tf.map_fn(
             paste,
-            (pairs, result["completed"], result["parsing"]),
+            (files, result["completed"], result["parsing"]),
             fn_output_signature=(
                 tf.TensorSpec([], tf.string),
                 tf.TensorSpec([], tf.string),
@@ -108,19 +79,135 @@ def build_signatures(pipeline: Pipeline) -> dict[str, tuple[Callable, list]]:
         )
         return {"completed_bytes": completed, "parsing_bytes": parsing}
 
+    def parse(self, image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        image, mask = check_photos(image, self.most, mask=mask)
+        small_image, small_mask, place = self.pipeline.shrink(image, mask)
+        structure = self.networks.parse(small_image, small_mask)
+        full = tf.shape(image)[1:3]
+        parsing = self.pipeline.enlarge_parsing(structure["parsing"], full, place)
+        if "pose" not in structure:
+            return {"parsing": parsing}
+        joints = self.pipeline.place_joints(structure["pose"], full, place)
+        return {"parsing": parsing, "joints": joints}
+
+    def complete_with_parsing(
+        self, image: tf.Tensor, mask: tf.Tensor, parsing: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        image, mask, parsing = check_photos(
+            image, self.most, mask=mask, parsing=parsing
+        )
+        small_image, small_mask, place = self.pipeline.shrink(image, mask)
+        shares, unknown = self.pipeline.shrink_parsing(parsing, place)
+        predicted = tf.cond(
+            tf.reduce_any(unknown > 0),
+            lambda: self.networks.parse(small_image, small_mask)["parsing"],
+            lambda: tf.zeros_like(shares),
+        )
+        shares = shares + unknown * predicted
+        result = {
+            "completed": self.networks.paint(small_image, small_mask, shares),
+            "parsing": shares,
+        }
+        completed = self.pipeline.paste(image, mask, result, place)["completed"]
+        return {"completed": completed}
+
+    def extrapolate(self, image: tf.Tensor, margins: tf.Tensor) -> dict[str, tf.Tensor]:
+        margins = tf.ensure_shape(margins, [None, 4])
+        (image,) = check_photos(image, self.most)
+        full = tf.shape(image)[1:3]
+        image, margins = guarded(
+            [image, margins],
+            [
+                (
+                    tf.shape(image)[0] == tf.shape(margins)[0],
+                    "image and margins must have one batch",
+                    tf.stack([tf.shape(image)[0], tf.shape(margins)[0]]),
+                ),
+                # Of a NaN, neither is true.
+                (
+                    (margins >= 0) & (margins <= 1),
+                    "margins are parts of the photo, 0 to 1",
+                    margins,
+                ),
+            ],
+        )
+        pixels = tf.cast(
+            tf.round(margins * tf.cast(tf.repeat(full, 2), tf.float32)), tf.int32
+        )
+        sizes = full + tf.stack(
+            [pixels[:, 0] + pixels[:, 1], pixels[:, 2] + pixels[:, 3]], axis=-1
+        )
+        canvas = tf.reduce_max(sizes, axis=0)
+        image, pixels, sizes, canvas = guarded(
+            [image, pixels, sizes, canvas],
+            pixel_limits(canvas[None], tf.shape(image)[0], "canvas"),
+        )
+
+        def extend(items: tuple) -> tuple[tf.Tensor, tf.Tensor]:
+            photo, (top, bottom, left, right) = items[0], tf.unstack(items[1])
+            padding = [[top, bottom], [left, right], [0, 0]]
+            known = tf.zeros([full[0], full[1], 1], tf.uint8)
+            return (
+                tf.pad(photo, padding)[None],
+                tf.pad(known, padding, constant_values=255)[None],
+            )
+
+        def shrink(items: tuple) -> tuple[tf.Tensor, tf.Tensor]:
+            small_image, small_mask, _ = self.pipeline.shrink(*extend(items))
+            return small_image[0], small_mask[0]
+
+        def paste(items: tuple) -> tuple[tf.Tensor, tf.Tensor]:
+            photo, pixels, size, completed, parsing = items
+            extended, mask = extend((photo, pixels))
+            result = self.pipeline.paste(
+                extended,
+                mask,
+                {"completed": completed[None], "parsing": parsing[None]},
+                self.pipeline.place(extended),
+            )
+            rest = canvas - size
+            padding = [[0, rest[0]], [0, rest[1]], [0, 0]]
+            return tuple(
+                tf.pad(result[name][0], padding) for name in ("completed", "parsing")
+            )
+
+        small = tf.map_fn(shrink, (image, pixels), fn_output_signature=self._small)
+        result = self.networks.complete(*small)
+        completed, parsing = tf.map_fn(
+            paste,
+            (image, pixels, sizes, result["completed"], result["parsing"]),
+            fn_output_signature=tuple(
+                tf.TensorSpec([None, None, channels], tf.uint8) for channels in (3, 1)
+            ),
+        )
+        return {"completed": completed, "parsing": parsing, "size": sizes}
+
+
+def input_specs(name: str) -> list[tf.TensorSpec]:
+    """What a signature's graph says of its inputs: sizes that vary are None."""
+    return [
+        tf.TensorSpec(
+            [None if isinstance(size, str) else size for size in field.shape],
+            field.dtype,
+            name=field_name,
+        )
+        for field_name, field in SIGNATURES[name].inputs.items()
+    ]
+
+
+def build_signatures(
+    networks: StoredNetworks, names: list[str] | None = None
+) -> dict[str, Callable]:
+    """Each signature's graph function, by name.
+
+    Args:
+        networks: All stages.
+        names: Of `export.contract.SIGNATURES`; all of them by default.
+    """
+    methods = _Signatures(networks)
     return {
-        "serving_default": (
-            serving_default,
-            [
-                tf.TensorSpec([None, None, None, 3], tf.uint8, name="image"),
-                tf.TensorSpec([None, None, None, 1], tf.uint8, name="mask"),
-            ],
-        ),
-        "encoded": (
-            encoded,
-            [
-                tf.TensorSpec([None], tf.string, name="image_bytes"),
-                tf.TensorSpec([None], tf.string, name="mask_bytes"),
-            ],
-        ),
+        name: tf.function(
+            getattr(methods, name), input_signature=input_specs(name), autograph=False
+        )
+        for name in names or SIGNATURES
     }

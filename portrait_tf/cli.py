@@ -31,6 +31,10 @@ data_app = typer.Typer(no_args_is_help=True, help="Make and check data sets.")
 app.add_typer(data_app, name="data")
 evaluate_app = typer.Typer()
 app.add_typer(evaluate_app, name="evaluate")
+models_app = typer.Typer(
+    no_args_is_help=True, help="Label and remove what is exported."
+)
+app.add_typer(models_app, name="models")
 
 
 class Stage(enum.StrEnum):
@@ -47,6 +51,16 @@ class Split(enum.StrEnum):
 class Checkpoint(enum.StrEnum):
     last = "last"
     best = "best"
+
+
+class Precision(enum.StrEnum):
+    float32 = "float32"
+    float16 = "float16"
+
+
+class Label(enum.StrEnum):
+    canary = "canary"
+    stable = "stable"
 
 
 Photo = Annotated[pathlib.Path, typer.Argument(help="A photo, or a folder of photos.")]
@@ -81,6 +95,9 @@ Which = Annotated[
     typer.Option(
         "--checkpoint", help="Of a run: its last, or the epoch validated best."
     ),
+]
+ModelsFolder = Annotated[
+    pathlib.Path, typer.Argument(metavar="DIR", help="The folder of versions.")
 ]
 SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="Leave out broken files, and count them.")
@@ -428,6 +445,16 @@ def _given(context: typer.Context) -> list[str]:
     ]
 
 
+class _ServeCommand(TyperCommand):
+    """Leaves all flags to `serving.local_server.options`, which shows them, too."""
+
+    def format_help(self, ctx, formatter) -> None:  # noqa: ANN001
+        from serving.local_server.options import usage
+
+        super().format_help(ctx, formatter)
+        formatter.write(f"\nFlags, as --flag=VALUE or --flag VALUE:\n\n{usage()}\n")
+
+
 class _ScalesInARow(TyperCommand):
     """Reads `--scales 0.75 1.25` as `--scales 0.75 --scales 1.25`."""
 
@@ -652,8 +679,34 @@ def export(
         ),
     ] = None,
     checkpoint: Which = Checkpoint.last,
+    precision: Annotated[
+        Precision, typer.Option(help="Weights are stored so; computed in float32.")
+    ] = Precision.float32,
+    signature: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="NAME", help="Only this one, and others given likewise."),
+    ] = None,
+    working_size: Annotated[
+        Optional[tuple[int, int]],  # noqa: UP045
+        typer.Option(
+            metavar="HEIGHT WIDTH", help="The networks', in place of what they learned."
+        ),
+    ] = None,
+    batch_size: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option(
+            metavar="N", help="For a server's batching, repeated; 1, 2, 4 and 8."
+        ),
+    ] = None,
+    label: Annotated[
+        Optional[Label],  # noqa: UP045
+        typer.Option(help="That models.config gives the version."),
+    ] = None,
 ) -> None:
     """Write the next version of the SavedModel that a server runs."""
+    from export.contract import BATCH_SIZES, check_names
+
+    check_names(signature)
     if run != "bundled" and not pathlib.Path(run).is_dir():
         raise PortraitError(
             f"{run}: expected the folder of a trained run, or 'bundled'"
@@ -667,7 +720,91 @@ def export(
         pipeline = Pipeline.bundled(face)
     else:
         pipeline = Pipeline.from_run(run, checkpoint, face)
-    typer.echo(f"exported to {export_pipeline(pipeline, out_dir)}")
+    if working_size:
+        pipeline = pipeline.at_size(working_size)
+    version = export_pipeline(
+        pipeline,
+        out_dir,
+        precision.value,
+        signature,
+        batch_size or BATCH_SIZES,
+        label.value if label else None,
+    )
+    typer.echo(f"exported to {version}")
+
+
+@models_app.command("list")
+def list_models(
+    directory: ModelsFolder,
+    load: Annotated[
+        bool, typer.Option("--load", help="Also load each as a server would; slow.")
+    ] = False,
+) -> None:
+    """Show every version: labels, size, signatures, and whether it is whole."""
+    from rich.table import Table
+
+    from export.publishing import list_versions
+
+    versions = list_versions(directory)
+    if load:
+        _load_tensorflow()
+        from export.saved_model import load_problem
+    table = Table("version", "labels", "exported", "MB", "weights")
+    table.add_column("signatures", no_wrap=True)
+    table.add_column("state")
+    for one in versions:
+        problem = one.problem or (load_problem(one.folder) if load else "")
+        state = f"broken: {problem}" if problem else "loads" if load else "whole"
+        table.add_row(
+            str(one.number),
+            ", ".join(one.labels),
+            one.exported,
+            f"{one.size / 1e6:.1f}",
+            one.precision,
+            "\n".join(one.signatures),
+            state,
+        )
+    _console().print(table if versions else f"{directory}: no versions yet")
+
+
+@models_app.command()
+def promote(
+    directory: ModelsFolder,
+    version: Annotated[int, typer.Argument(min=1, help="Its number.")],
+    label: Annotated[Label, typer.Option(help="What clients ask for.")],
+    base_path: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="PATH", help="Where the server finds DIR, if elsewhere."),
+    ] = None,
+) -> None:
+    """Let a label stand for a version; a server keeps all labelled ones loaded."""
+    from export import publishing
+
+    publishing.promote(directory, version, label.value, base_path)
+    typer.echo(f"{label.value}: version {version}")
+
+
+@models_app.command()
+def rollback(
+    directory: ModelsFolder,
+    label: Annotated[Label, typer.Option(help="What clients ask for.")],
+) -> None:
+    """Let a label stand again for the version that it stood for before."""
+    from export import publishing
+
+    typer.echo(f"{label.value}: version {publishing.rollback(directory, label.value)}")
+
+
+@models_app.command()
+def prune(
+    directory: ModelsFolder,
+    keep: Annotated[int, typer.Option(min=1, help="How many of the newest stay.")],
+) -> None:
+    """Remove old versions, but none with a label or that a label could go back to."""
+    from export import publishing
+
+    removed = publishing.prune(directory, keep)
+    typer.echo(f"removed: {', '.join(map(str, removed)) or 'none'}")
 
 
 @app.command()
@@ -696,36 +833,120 @@ def weights(
         typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
-@app.command()
+@app.command(
+    cls=_ServeCommand,
+    context_settings={"ignore_unknown_options": True},
+    options_metavar="[FLAGS]",
+)
 def serve(
-    models_dir: Annotated[pathlib.Path, typer.Argument(help="What `export` wrote.")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC.")] = 8500,
-    rest_api_port: Annotated[
-        int,
-        typer.Option("--rest_api_port", "--rest-api-port", min=0, max=65535),
-    ] = 8501,
-    model_name: Annotated[
-        str, typer.Option("--model_name", "--model-name", help="In requests.")
-    ] = "portrait",
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    arguments: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(metavar="[MODELS_DIR]", help="What `export` wrote."),
+    ] = None,
 ) -> None:
-    """Serve an export over TensorFlow Serving's protocol, for development."""
+    """Serve exports over TensorFlow Serving's protocol, for development."""
+    from serving.local_server.options import parse_flags
+
+    options, ignored = parse_flags(arguments or [])
+    for name in ignored:
+        typer.echo(f"--{name} has no effect on the embedded server", err=True)
     _load_tensorflow()
     from serving.local_server.server import LocalServer
 
-    server = LocalServer(
-        models_dir,
-        model_name=model_name,
-        host=host,
-        grpc_port=port,
-        rest_port=rest_api_port,
-    )
+    server = LocalServer.from_options(options)
     server.start()
+    name, source = options.model_name, options.model_base_path
+    if options.model_config_file:
+        name, source = "models", options.model_config_file
+    path = "" if options.model_config_file else f"/{name}"
     typer.echo(
-        f"serving {model_name} from {models_dir}: gRPC {host}:{server.grpc_port}, "
-        f"REST http://{host}:{server.rest_port}/v1/models/{model_name}"
+        f"serving {name} from {source}: gRPC {options.host}:{server.grpc_port}, "
+        f"REST http://{options.host}:{server.rest_port}/v1/models{path}"
     )
     server.wait()
+
+
+@app.command()
+def doctor(
+    server: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="The server's gRPC port.")
+    ],
+    model_name: Annotated[
+        str, typer.Option("--model_name", "--model-name", help="In requests.")
+    ] = "portrait",
+    rest: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="URL", help="The REST API; else one port above."),
+    ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Encrypted.")] = False,
+    root_certificates: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(help="PEM of the authorities to trust; implies --tls."),
+    ] = None,
+    client_key: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(help="PEM of this client's key; implies --tls."),
+    ] = None,
+    client_certificate: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(help="PEM of its certificate."),
+    ] = None,
+    server_name: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="The name in the server's certificate; implies --tls."),
+    ] = None,
+    api_key: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            envvar="PORTRAIT_TF_API_KEY", help="Sent as the header x-api-key."
+        ),
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds for each call.")] = 60.0,
+) -> None:
+    """Say what is wrong between here and a server, step by step; 1 if anything is."""
+    from serving.client import doctor as steps
+    from serving.client.base import check_timeout
+    from serving.client.connection import Tls
+
+    check_timeout(timeout)
+    encryption = None
+    options = (root_certificates, client_key, client_certificate, server_name)
+    if tls or any(options):
+        encryption = Tls(*options)
+    if rest and not rest.startswith(("http://", "https://")):
+        raise PortraitError(f"--rest is {rest!r}; expected http://HOST:PORT")
+    console = _console()
+    failures = 0
+
+    def show(finding: steps.Finding) -> None:
+        nonlocal failures
+        failures += finding.state == steps.FAILURE
+        mark = {
+            steps.OK: "[green]✔[/]",
+            steps.WARNING: "[yellow]![/]",
+            steps.FAILURE: "[red]✘[/]",
+            steps.SKIPPED: "[dim]-[/]",
+        }[finding.state]
+        console.print(f"{mark} [bold]{finding.step}[/]", end=": ")
+        console.print(finding.detail, markup=False, highlight=False, soft_wrap=True)
+        if finding.advice:
+            console.print("   →", finding.advice, markup=False, soft_wrap=True)
+
+    for finding in steps.examine_connection(server, encryption):
+        show(finding)
+    if not failures:
+        _load_tensorflow()
+        for finding in steps.examine_service(
+            server,
+            model_name,
+            rest=rest,
+            tls=encryption,
+            timeout=timeout,
+            api_key=api_key,
+        ):
+            show(finding)
+    if failures:
+        raise typer.Exit(1)
 
 
 @data_app.command()

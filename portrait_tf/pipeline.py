@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from portrait_tf.errors import PortraitError
+from portrait_tf.labels import NUM_LABELS
 from portrait_tf.metrics import heatmap_peaks
 from portrait_tf.models.averaging import AveragedParsing
 from portrait_tf.models.completion import completion_inputs
@@ -128,6 +129,40 @@ class Pipeline:
             face_network=load_run_network(run, "face", which) if wanted else None,
         )
 
+    def at_size(self, size: tuple[int, int]) -> "Pipeline":
+        """The same networks at another working size: `portrait_tf.weights.at_size`.
+
+        Args:
+            size: Height and width; the face network works on crops and stays.
+
+        Raises:
+            PortraitError: A network cannot be built at this size.
+        """
+        from portrait_tf.weights import at_size
+
+        if tuple(size) == self.size:
+            return self
+        if min(size) < 16:
+            raise PortraitError(
+                f"expected a working size of at least 16x16, received "
+                f"{size[0]}x{size[1]}"
+            )
+        try:
+            networks = [
+                at_size(network, size)
+                for network in (self.parsing_network, self.completion_network)
+            ]
+        except ValueError as error:
+            raise PortraitError(
+                f"no network of working size {size[0]}x{size[1]}: {error}"
+            ) from None
+        return Pipeline(
+            *networks,
+            flip=self.structure.flip,
+            scales=self.structure.scales,
+            face_network=self.face_network,
+        )
+
     @property
     def keras_models(self) -> list[keras.Model]:
         """Every network with weights of its own: what an export has to track."""
@@ -158,22 +193,34 @@ class Pipeline:
         structure = self.structure(masked, mask)
         if parsing is None:
             parsing = structure["parsing"]
-        painted = self.completion_network(
-            completion_inputs(self.completion_network, masked, parsing, mask),
-            training=False,
-        )["painted"]
-        completed = masked + tf.clip_by_value(painted, -1.0, 1.0) * mask
-        result = {
-            "completed": completed,
-            "parsing": parsing,
-            "logits": structure["logits"],
-        }
+        result = {"parsing": parsing, "logits": structure["logits"]}
         if self.parsing_network.pose:
             result["pose"] = structure["pose"]
-        if self.face_network is not None:
-            result["unrefined"] = completed
-            result |= refine_faces(self.face_network, completed, parsing, mask)
-        return result
+        return result | self.paint(masked, mask, parsing)
+
+    def paint(
+        self, image: tf.Tensor, mask: tf.Tensor, parsing: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Stage 2, and the face network if there is one, at the working size.
+
+        Args:
+            image: `float32` `[B, h, w, 3]` in [-1, 1], 0 in the hole.
+            mask: `float32` `[B, h, w, 1]`, 1.0 = hole.
+            parsing: `[B, h, w, 20]` probabilities.
+
+        Returns:
+            `completed`, and with a face network `unrefined`, `face_boxes` and
+            `face_found`, as `networks`.
+        """
+        painted = self.completion_network(
+            completion_inputs(self.completion_network, image, parsing, mask),
+            training=False,
+        )["painted"]
+        completed = image + tf.clip_by_value(painted, -1.0, 1.0) * mask
+        if self.face_network is None:
+            return {"completed": completed}
+        refined = refine_faces(self.face_network, completed, parsing, mask)
+        return {"unrefined": completed} | refined
 
     def place(self, image: tf.Tensor) -> tuple:
         """Where photos go in the working frame: at the top, centred.
@@ -249,7 +296,23 @@ class Pipeline:
             tf.clip_by_value(tf.round((painted + 1.0) * 127.5), 0.0, 255.0), tf.uint8
         )
         completed = tf.where(mask != 0, painted, image)
-        probabilities = tf.image.crop_to_bounding_box(result["parsing"], *place)
+        labels = self.enlarge_parsing(result["parsing"], full, place)
+        return {"completed": completed, "parsing": labels}
+
+    def enlarge_parsing(
+        self, parsing: tf.Tensor, full: tf.Tensor, place: tuple
+    ) -> tf.Tensor:
+        """Brings probabilities to the photo's size, as labels.
+
+        Args:
+            parsing: `[B, h, w, 20]`.
+            full: Height and width of the photo.
+            place: Of `shrink`.
+
+        Returns:
+            `uint8` `[B, H, W, 1]`, LIP's labels.
+        """
+        probabilities = tf.image.crop_to_bounding_box(parsing, *place)
         # Twice the working size gives smooth borders; the photo's own size would take
         # 20 floats a pixel.
         fine = tf.minimum(full, tf.stack(place[2:]) * 2)
@@ -257,7 +320,40 @@ class Pipeline:
             tf.image.resize(probabilities, fine), axis=-1, output_type=tf.int32
         )
         labels = tf.image.resize(labels[..., None], full, method="nearest")
-        return {"completed": completed, "parsing": tf.cast(labels, tf.uint8)}
+        return tf.cast(labels, tf.uint8)
+
+    def shrink_parsing(
+        self, parsing: tf.Tensor, place: tuple
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Fits label maps into the working frame.
+
+        Args:
+            parsing: `uint8` `[B, H, W, 1]`, LIP's labels; any other value: not known.
+            place: Of `shrink`.
+
+        Returns:
+            Each label's share of a pixel `[B, h, w, 20]`, and the share that is not
+            known `[B, h, w, 1]`, 1.0 in what is left of the frame. They add up to 1.
+        """
+        height, width = self.size
+        left, fitted = place[1], tf.stack(place[2:])
+        # At the photo's size there would be 20 floats a pixel.
+        fine = tf.minimum(tf.shape(parsing)[1:3], fitted * 4)
+        labels = tf.image.resize(parsing, fine, method="nearest")[..., 0]
+        shares = tf.image.resize(
+            tf.one_hot(tf.cast(labels, tf.int32), NUM_LABELS), fitted, antialias=True
+        )
+        padding = [
+            [0, 0],
+            [0, height - fitted[0]],
+            [left, width - fitted[1] - left],
+            [0, 0],
+        ]
+        shares = tf.clip_by_value(tf.pad(shares, padding), 0.0, 1.0)
+        shares = tf.ensure_shape(shares, [None, height, width, NUM_LABELS])
+        unknown = 1.0 - tf.reduce_sum(shares, axis=-1, keepdims=True)
+        # Rounding errors are no label.
+        return shares, tf.where(unknown < 1e-4, 0.0, unknown)
 
     def __call__(self, image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
         """Completes a batch of photos of one size.
@@ -296,9 +392,23 @@ class Pipeline:
                 "(parsing.network.pose)"
             )
         small_image, small_mask, place = self.shrink(image, mask)
-        peaks = heatmap_peaks(self.structure(small_image, small_mask)["pose"])
+        pose = self.structure(small_image, small_mask)["pose"]
+        return self.place_joints(pose, tf.shape(image)[1:3], place)
+
+    def place_joints(self, pose: tf.Tensor, full: tf.Tensor, place: tuple) -> tf.Tensor:
+        """Finds the joints in heatmaps, in pixels of the photo.
+
+        Args:
+            pose: Heatmaps of `networks`, with 16 channels.
+            full: Height and width of the photo.
+            place: Of `shrink`.
+
+        Returns:
+            `[B, 16, 3]`, as `joints`.
+        """
+        peaks = heatmap_peaks(pose)
         top, left, height, width = (tf.cast(edge, tf.float32) for edge in place)
-        full = tf.cast(tf.shape(image)[1:3], tf.float32)
+        full = tf.cast(full, tf.float32)
         x = (peaks[..., 0] * self.size[1] - left) * full[1] / width
         y = (peaks[..., 1] * self.size[0] - top) * full[0] / height
         return tf.stack([x, y, peaks[..., 2]], axis=-1)

@@ -1,5 +1,6 @@
 """Small things that many tests need; the networks here are tiny."""
 
+import fcntl
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -55,3 +56,23 @@ def tiny_face_pipeline():
     kernel, bias = networks[0].get_layer("parsing_difference").weights
     bias.assign(bias + 20.0 * (np.arange(bias.shape[0]) % 20 == LABELS.index("Face")))
     return Pipeline(*networks, face_network=face)
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tiny_pipeline, tmp_path_factory):
+    """A folder with one version of `tiny_pipeline`, all signatures; not to be changed.
+
+    An export takes half a minute, most of it TensorFlow's: so there is one, for all
+    workers of pytest-xdist, whose folders lie side by side.
+    """
+    from export.saved_model import export_pipeline
+
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent
+    folder = shared / "tiny_models"
+    with open(shared / "tiny_models.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "1").is_dir():
+            export_pipeline(tiny_pipeline, folder)
+    return folder

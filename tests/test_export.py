@@ -1,7 +1,11 @@
 """Export, then a fresh process that serves it, then gRPC."""
 
+import json
+import os
+import pathlib
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -9,6 +13,8 @@ import pytest
 import tensorflow as tf
 
 from export import saved_model
+from export.contract import SIGNATURES
+from export.publishing import list_versions, prune
 from export.saved_model import export_pipeline, run_signature
 from portrait_tf.engines import SavedModelEngine
 from portrait_tf.errors import PortraitError
@@ -31,10 +37,8 @@ def photo_and_mask(size, seed=0):
 
 
 @pytest.fixture(scope="module")
-def models(tiny_pipeline, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    assert export_pipeline(tiny_pipeline, folder) == folder / "1"
-    return folder
+def models(tiny_models):
+    return tiny_models
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +114,7 @@ def test_encoded_jpeg_is_taken(server):
         (
             None,
             encode_png(np.full((9, 9), 255, np.uint8)),
-            "one batch, height and width",
+            "one height and width each",
         ),
     ],
 )
@@ -125,13 +129,9 @@ def test_bad_files_are_invalid_arguments(server, image, mask, message):
 def test_the_version_folder_is_complete(models):
     found = {str(path.relative_to(models / "1")) for path in (models / "1").rglob("*")}
     assert {"saved_model.pb", "assets.extra/tf_serving_warmup_requests"} <= found
-    assert [path.name for path in models.iterdir()] == ["1"]
-    records = list(
-        tf.data.TFRecordDataset(
-            str(models / "1" / "assets.extra" / "tf_serving_warmup_requests")
-        )
-    )
-    assert len(records) == 2
+    assert {"signature.json", "README.md", "batching_params.pbtxt"} <= found
+    names = {path.name for path in models.iterdir() if path.name[0] != "."}
+    assert names == {"1", "models.history.json"}
 
 
 def test_signatures_have_the_documented_names_and_types(models):
@@ -146,14 +146,18 @@ def test_signatures_have_the_documented_names_and_types(models):
         for name, function in model.signatures.items()
     }  # fmt: skip
     image, text = ("uint8", 4), ("string", 1)
+    plain = {"image": image, "mask": image}
     assert found == {
-        "serving_default": (
-            {"image": image, "mask": image},
-            {"completed": image, "parsing": image},
-        ),
+        "serving_default": (plain, {"completed": image, "parsing": image}),
         "encoded": (
             {"image_bytes": text, "mask_bytes": text},
             {"completed_bytes": text, "parsing_bytes": text},
+        ),
+        "parse": (plain, {"parsing": image, "joints": ("float32", 3)}),
+        "complete_with_parsing": ({**plain, "parsing": image}, {"completed": image}),
+        "extrapolate": (
+            {"image": image, "margins": ("float32", 2)},
+            {"completed": image, "parsing": image, "size": ("int32", 2)},
         ),
     }
 
@@ -178,7 +182,9 @@ def test_with_a_face_network_it_is_published(tiny_face_pipeline, tmp_path):
         for pipeline in (tiny_face_pipeline, plain)
     )
     assert np.abs(with_face - without).max() > 10
-    folder = export_pipeline(tiny_face_pipeline, tmp_path / "models")
+    folder = export_pipeline(
+        tiny_face_pipeline, tmp_path / "models", signatures=["serving_default"]
+    )
     assert (folder / "saved_model.pb").is_file()
 
 
@@ -186,23 +192,97 @@ def test_a_wrong_export_is_not_published(tiny_pipeline, tmp_path, monkeypatch):
     """Written with other weights than it is compared with, it must be found out."""
     write = saved_model._write
 
-    def write_wrong(pipeline, folder):
+    def write_wrong(pipeline, *arguments):
         network = pipeline.completion_network
         weights = network.get_weights()
         network.set_weights([w * 1.5 for w in weights])
         try:
-            write(pipeline, folder)
+            write(pipeline, *arguments)
         finally:
             network.set_weights(weights)
 
     monkeypatch.setattr(saved_model, "_write", write_wrong)
     with pytest.raises(RuntimeError, match="it was not published"):
-        export_pipeline(tiny_pipeline, tmp_path / "models")
-    assert list((tmp_path / "models").iterdir()) == []
+        export_pipeline(
+            tiny_pipeline, tmp_path / "models", signatures=["serving_default"]
+        )
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [".models.lock"]
+
+
+@pytest.mark.long
+def test_float16_another_size_and_few_signatures(tiny_pipeline, tmp_path):
+    """`export_pipeline` compares it with networks that have rounded weights."""
+    larger = tiny_pipeline.at_size((48, 32))
+    folder = export_pipeline(
+        larger,
+        tmp_path / "models",
+        precision="float16",
+        signatures=["parse", "serving_default"],
+        batch_sizes=[1, 3],
+        label="canary",
+    )
+    (version,) = list_versions(tmp_path / "models")
+    assert version.labels == ["canary"] and version.problem == ""
+    assert version.precision == "float16"
+    assert version.signatures == ["serving_default", "parse"]
+    assert version.description["working_size"] == [48, 32]
+    assert version.description["batch_sizes"] == [1, 3]
+    weights = sum(network.count_params() for network in larger.keras_models)
+    data = folder / "variables" / "variables.data-00000-of-00001"
+    assert 2 * weights <= data.stat().st_size < 2.1 * weights
+    photo, mask = photo_and_mask((61, 47))
+    inputs = {"image": photo[None], "mask": mask[None, ..., None]}
+    found = run_signature(folder, {"serving_default": inputs})["serving_default"]
+    wanted = larger(**inputs)["completed"].numpy()
+    # Half precision: near, not equal.
+    difference = np.abs(found["completed"].astype(int) - wanted)
+    assert difference.max() > 0 and difference.mean() < 2
+    smaller = tiny_pipeline(**inputs)["completed"].numpy()
+    assert np.abs(smaller.astype(int) - wanted).mean() > difference.mean()
+
+
+@pytest.mark.long
+def test_the_bundled_models_size_is_that_of_its_weights(tmp_path):
+    # The graphs take 2.2 MB whatever the precision is.
+    for precision, most in (("float32", 1.1), ("float16", 1.2)):
+        folder = tmp_path / precision
+        folder.mkdir()
+        saved_model._write(
+            Pipeline.bundled(), folder, precision, list(SIGNATURES), [1, 2, 4, 8]
+        )
+        weights = json.loads((folder / "signature.json").read_text())["weights"]
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        assert weights["bytes"] < size < most * weights["bytes"], precision
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "float8"}, "unknown precision 'float8': expected float32 or"),
+        ({"signatures": ["paint"]}, "unknown signature 'paint': expected serving_def"),
+        ({"batch_sizes": []}, "rising numbers from 1 to 64, received \\[\\]"),
+        ({"batch_sizes": [2, 1]}, "rising numbers from 1 to 64"),
+        ({"batch_sizes": [0, 1]}, "rising numbers from 1 to 64"),
+        ({"batch_sizes": [1, 65]}, "rising numbers from 1 to 64"),
+        ({"label": "best"}, "unknown label 'best': expected canary or stable"),
+    ],
+)
+def test_options_that_cannot_be(tiny_pipeline, tmp_path, options, message):
+    with pytest.raises(PortraitError, match=message):
+        export_pipeline(tiny_pipeline, tmp_path / "models", **options)
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("size", [(40, 32), (8, 8), (0, 16)])
+def test_working_sizes_that_cannot_be(tiny_pipeline, size):
+    with pytest.raises(PortraitError, match="multiples of 16|at least 16x16"):
+        tiny_pipeline.at_size(size)
 
 
 def test_the_next_number_is_taken_and_others_stay(tiny_pipeline, tmp_path, monkeypatch):
-    monkeypatch.setattr(saved_model, "_write", lambda _, folder: (folder / "x").touch())
+    monkeypatch.setattr(
+        saved_model, "_write", lambda _, folder, *rest: (folder / "x").touch()
+    )
     monkeypatch.setattr(saved_model, "check_export", lambda *_: None)
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "file").touch()
@@ -215,3 +295,55 @@ def test_an_unwritable_folder_is_named(tiny_pipeline, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(PortraitError, match="file: cannot write the export there"):
         export_pipeline(tiny_pipeline, tmp_path / "file")
+
+
+_EXPORTER = """
+import sys
+from conftest import _random_networks
+from export.saved_model import export_pipeline
+from portrait_tf.pipeline import Pipeline
+
+pipeline = Pipeline(*_random_networks("parsing", "completion"))
+print("ready", flush=True)
+export_pipeline(pipeline, sys.argv[1], signatures=["serving_default"], label="stable")
+"""
+
+
+@pytest.mark.long
+def test_kill_9_at_any_stage_of_an_export(tmp_path):
+    """As soon as each of these is there; what is numbered then is whole."""
+    directory = tmp_path / "models"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(pathlib.Path(__file__).parent), *sys.path]),
+    }
+    for pattern in (
+        ".exporting-*",
+        ".exporting-*/variables/variables.index",
+        ".exporting-*/saved_model.pb",
+        ".exporting-*/signature.json",
+        "1",
+        "models.config",
+    ):
+        process = subprocess.Popen(
+            [sys.executable, "-c", _EXPORTER, directory],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+        assert process.stdout.readline() == "ready\n", process.stderr.read()
+        while process.poll() is None and not list(directory.glob(pattern)):
+            time.sleep(0.001)
+        process.kill()
+        process.communicate()
+        versions = list_versions(directory)
+        assert [one.problem for one in versions] == [""] * len(versions)
+        if pattern == "models.config":
+            assert versions[-1].labels == ["stable"]
+        elif pattern != "1":
+            assert versions == []
+            assert list(directory.glob(".exporting-*")), pattern
+        for one in versions:
+            assert saved_model.load_problem(one.folder) == ""
+    # Each export has removed what the one before has left, and so does this.
+    assert len(list(directory.glob(".exporting-*"))) <= 1
+    prune(directory, 9)
+    assert not list(directory.glob(".exporting-*"))

@@ -73,6 +73,7 @@ def data(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_from_a_data_set_to_numbers_and_a_sheet(tiny_config, data, tmp_path, capsys):
     changes = [
         "size=[96,64]", "completion.network.prefill=none",

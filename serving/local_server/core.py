@@ -1,46 +1,107 @@
 """Which model and which version a request means; the front ends ask only this.
 
 Conventions: a model has one or more loaded versions; a request without a version
-means the highest. Unknown names and versions are NOT_FOUND, in TensorFlow Serving's
-words.
+means the highest, one with a label the version that the label names. Unknown names and
+versions are NOT_FOUND, in TensorFlow Serving's words.
 """
 
-from collections.abc import Mapping
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
 
 import grpc
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
+    model_management_pb2,
     model_pb2,
     predict_pb2,
 )
 
+from serving.local_server.manager import ModelManager, State
+from serving.local_server.metrics import Metrics
 from serving.local_server.model import LoadedModel
+from serving.local_server.model_config import (
+    Labels,
+    ModelSet,
+    check_labels,
+    read_config,
+)
 from serving.local_server.predict import predict
 from serving.local_server.request_error import RequestError, invalid_argument
 
-_AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
-
 
 class ServerCore:
-    """The loaded models by name and version.
+    """The models, their labels, and what is asked of them.
 
     Args:
-        models: For each model name, its loaded versions by number.
+        manager: Loads the versions.
+        metrics: Where requests are noted.
         response_tensors_as_content: Whether numbers are answered as raw bytes or in
             typed fields, see `tensors.encode`.
+        allow_labels_for_unavailable: Whether a new label may name a version that is
+            not loaded.
     """
 
     def __init__(
         self,
-        models: Mapping[str, Mapping[int, LoadedModel]],
-        response_tensors_as_content: bool = True,
+        manager: ModelManager,
+        metrics: Metrics,
+        *,
+        response_tensors_as_content: bool = False,
+        allow_labels_for_unavailable: bool = False,
     ):
-        self._models = models
+        self.metrics = metrics
+        self._manager = manager
         self._as_content = response_tensors_as_content
+        self._allow_unavailable = allow_labels_for_unavailable
+        self._labels: Labels = {}
+        self._configuring = threading.Lock()
 
-    def find(self, spec: model_pb2.ModelSpec) -> LoadedModel:
-        """The version that a request means.
+    # === Models ===
+
+    def apply(self, models: ModelSet) -> None:
+        """Serves these models from now on, and waits for those that are new.
+
+        Args:
+            models: All of them; what is not among them is unloaded.
+
+        Raises:
+            RequestError: FAILED_PRECONDITION for labels of versions that are not
+                available, and nothing is changed; UNKNOWN when a new model has no
+                version that loads.
+        """
+        with self._configuring:
+            known = set(self._manager.names())
+            available = {name: self._manager.available(name) for name in known}
+            check_labels(
+                models.labels,
+                self._labels,
+                available,
+                allow_unavailable=self._allow_unavailable,
+            )
+            self._manager.configure(models.sources)
+            self._labels = models.labels
+            new = [name for name in models.sources if name not in known]
+            failed = self._manager.wait(new)
+        if failed:
+            reasons = ", ".join(f"{name}: {why}" for name, why in failed.items())
+            raise RequestError(
+                grpc.StatusCode.UNKNOWN,
+                f"{len(failed)} servable(s) did not become available: {{{reasons}}}",
+            )
+
+    def is_ready(self) -> bool:
+        """Whether every model has a version that answers."""
+        names = self._manager.names()
+        return bool(names) and all(map(self._manager.available, names))
+
+    # === Requests ===
+
+    @contextlib.contextmanager
+    def use(self, spec: model_pb2.ModelSpec) -> Iterator[LoadedModel]:
+        """Holds the version that a request means, while it is used.
 
         Raises:
             RequestError: INVALID_ARGUMENT without a name or with an unknown label,
@@ -48,34 +109,34 @@ class ServerCore:
         """
         if not spec.name:
             raise invalid_argument("ModelSpec has no name specified.")
-        if spec.version_label:
-            raise invalid_argument(
-                f"Unrecognized servable version label: {spec.version_label}"
-            )
-        versions = self._models.get(spec.name, {})
-        if spec.HasField("version"):
-            wanted = f"Specific({spec.name}, {spec.version.value})"
-            model = versions.get(spec.version.value)
-        else:
-            wanted = f"Latest({spec.name})"
-            model = versions[max(versions)] if versions else None
-        if model is None:
-            raise RequestError(
-                grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}"
-            )
-        return model
+        with self._manager.use(spec.name, self._version_of(spec)) as model:
+            yield model
 
     def predict(
         self, request: predict_pb2.PredictRequest, timeout: float | None = None
     ) -> predict_pb2.PredictResponse:
-        """Answers Predict; errors as `find` and `predict.predict`."""
+        """Answers Predict; errors as `use` and `predict.predict`."""
         if not request.HasField("model_spec"):
             raise invalid_argument("Missing ModelSpec")
-        return predict(
-            self.find(request.model_spec),
-            request,
-            timeout=timeout,
-            as_content=self._as_content,
+        begun = time.monotonic()
+        with self.use(request.model_spec) as model:
+            response = predict(
+                model,
+                request,
+                timeout=timeout,
+                as_content=self._as_content,
+            )
+        self.record_runtime(request.model_spec.name, time.monotonic() - begun)
+        return response
+
+    def record_runtime(self, model_name: str, seconds: float) -> None:
+        """Notes a Predict request that succeeded."""
+        self.metrics.observe(
+            ":tensorflow:serving:runtime_latency",
+            seconds,
+            model_name,
+            "Predict",
+            "TF1",
         )
 
     def metadata(
@@ -84,7 +145,7 @@ class ServerCore:
         """Answers GetModelMetadata, whose one field is `signature_def`.
 
         Raises:
-            RequestError: As `find`; INVALID_ARGUMENT for another field, or none.
+            RequestError: As `use`; INVALID_ARGUMENT for another field, or none.
         """
         if not request.HasField("model_spec"):
             raise invalid_argument("Missing ModelSpec")
@@ -95,13 +156,13 @@ class ServerCore:
         for field in request.metadata_field:
             if field != "signature_def":
                 raise invalid_argument(f"Metadata field {field} is not supported")
-        model = self.find(request.model_spec)
         signatures = get_model_metadata_pb2.SignatureDefMap()
-        for name, definition in model.signature_defs.items():
-            signatures.signature_def[name].CopyFrom(definition)
         response = get_model_metadata_pb2.GetModelMetadataResponse()
+        with self.use(request.model_spec) as model:
+            for name, definition in model.signature_defs.items():
+                signatures.signature_def[name].CopyFrom(definition)
+            response.model_spec.version.value = model.version
         response.model_spec.name = request.model_spec.name
-        response.model_spec.version.value = model.version
         response.metadata["signature_def"].Pack(signatures)
         return response
 
@@ -112,32 +173,52 @@ class ServerCore:
 
         Raises:
             RequestError: NOT_FOUND when there is none, INVALID_ARGUMENT without a
-                model.
+                model or with an unknown label.
         """
         if not request.HasField("model_spec"):
             raise invalid_argument("Missing ModelSpec")
         spec = request.model_spec
-        if spec.version_label:
+        wanted = self._version_of(spec)
+        found = self._manager.statuses(spec.name)
+        if wanted is not None:
+            found = [status for status in found if status.version == wanted]
+        if not found:
+            which = (
+                "any versions of model"
+                if wanted is None
+                else f"version {wanted} of model"
+            )
+            raise RequestError(
+                grpc.StatusCode.NOT_FOUND, f"Could not find {which} {spec.name}"
+            )
+        response = get_model_status_pb2.GetModelStatusResponse()
+        for status in found:
+            entry = response.model_version_status.add(
+                version=status.version, state=int(status.state)
+            )
+            entry.status.SetInParent()
+            if status.error is not None and status.state is State.END:
+                entry.status.error_code = status.error.code.value[0]
+                entry.status.error_message = status.error.message
+        return response
+
+    def reload(
+        self, request: model_management_pb2.ReloadConfigRequest
+    ) -> model_management_pb2.ReloadConfigResponse:
+        """Answers HandleReloadConfigRequest; errors as `read_config` and `apply`."""
+        self.apply(read_config(request.config))
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.SetInParent()
+        return response
+
+    def _version_of(self, spec: model_pb2.ModelSpec) -> int | None:
+        if spec.HasField("version"):
+            return spec.version.value
+        if not spec.version_label:
+            return None
+        version = self._labels.get(spec.name, {}).get(spec.version_label)
+        if version is None:
             raise invalid_argument(
                 f"Unrecognized servable version label: {spec.version_label}"
             )
-        versions = self._models.get(spec.name, {})
-        if spec.HasField("version"):
-            if spec.version.value not in versions:
-                raise RequestError(
-                    grpc.StatusCode.NOT_FOUND,
-                    f"Could not find version {spec.version.value} of model {spec.name}",
-                )
-            numbers = [spec.version.value]
-        elif versions:
-            numbers = sorted(versions, reverse=True)
-        else:
-            raise RequestError(
-                grpc.StatusCode.NOT_FOUND,
-                f"Could not find any versions of model {spec.name}",
-            )
-        response = get_model_status_pb2.GetModelStatusResponse()
-        for number in numbers:
-            entry = response.model_version_status.add(version=number, state=_AVAILABLE)
-            entry.status.SetInParent()
-        return response
+        return version

@@ -1,11 +1,12 @@
 """The gRPC front end: PredictionService, ModelService and the standard health check.
 
-Predict, GetModelMetadata and GetModelStatus are served; every other method answers
-UNIMPLEMENTED.
+Predict, GetModelMetadata, GetModelStatus and HandleReloadConfigRequest are served;
+every other method answers UNIMPLEMENTED.
 """
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import TypeVar
 
@@ -49,7 +50,20 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             context.abort(
                 grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed in the queue"
             )
-        return _answer(context, lambda: self._core.predict(request, remaining))
+        begun, status = time.monotonic(), "INTERNAL"
+        try:
+            response = self._core.predict(request, remaining)
+            status = "OK"
+            return response
+        except RequestError as error:
+            status = error.code.name
+            context.abort(error.code, error.message)
+        except Exception as error:
+            _abort_internal(context, error)
+        finally:
+            self._core.metrics.record_request(
+                request.model_spec.name, "GRPC", status, time.monotonic() - begun
+            )
 
     def GetModelMetadata(self, request, context):  # noqa: ANN001, ANN201
         return _answer(context, lambda: self._core.metadata(request))
@@ -74,7 +88,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return _answer(context, lambda: self._core.status(request))
 
     def HandleReloadConfigRequest(self, request, context):  # noqa: ANN001, ANN201
-        _unimplemented(context, "HandleReloadConfigRequest")
+        return _answer(context, lambda: self._core.reload(request))
 
 
 class GrpcFrontEnd:
@@ -83,23 +97,42 @@ class GrpcFrontEnd:
     Args:
         address: `host:port`; port 0 takes a free one.
         workers: Requests handled at the same time; more wait.
+        credentials: For TLS; None for plain text.
+        socket_path: A Unix socket to listen on, too.
+        arguments: Further arguments of gRPC's channels.
+        with_health: Whether there is a health service.
 
     Attributes:
         port: The port that is bound.
 
     Raises:
-        OSError: When the address cannot be bound.
+        OSError: When an address cannot be bound.
     """
 
-    def __init__(self, address: str, workers: int):
+    def __init__(
+        self,
+        address: str,
+        workers: int,
+        *,
+        credentials: grpc.ServerCredentials | None = None,
+        socket_path: str = "",
+        arguments: Sequence[tuple[str, int | str]] = (),
+        with_health: bool = True,
+    ):
         self._executor = futures.ThreadPoolExecutor(workers, "grpc")
-        self._server = grpc.server(self._executor, options=_OPTIONS)
+        self._server = grpc.server(self._executor, options=[*_OPTIONS, *arguments])
+        self._health: health.HealthServicer | None = None
+        if with_health:
+            self._health = health.HealthServicer()
+        self._is_ready: bool | None = None
+        self._is_stopping = False
         try:
-            self.port = self._server.add_insecure_port(address)
+            self.port = self._bind(address, credentials)
+            if socket_path:
+                self._bind(f"unix:{socket_path}", credentials)
         except RuntimeError as error:
             self.stop(0)
             raise OSError(str(error)) from error
-        self._health = health.HealthServicer()
 
     def start(self, core: ServerCore) -> None:
         """Begins to answer with `core`."""
@@ -109,19 +142,35 @@ class GrpcFrontEnd:
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelService(core), self._server
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        for name in _HEALTH_NAMES:
-            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        if self._health is not None:
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self.set_ready(core.is_ready())
         self._server.start()
+
+    def set_ready(self, ready: bool) -> None:
+        """Tells health watchers whether requests would be answered."""
+        if self._health is None or self._is_stopping or ready == self._is_ready:
+            return
+        self._is_ready = ready
+        status = health_pb2.HealthCheckResponse
+        for name in _HEALTH_NAMES:
+            self._health.set(name, status.SERVING if ready else status.NOT_SERVING)
 
     def announce_stop(self) -> None:
         """Tells health watchers that the server is going."""
-        self._health.enter_graceful_shutdown()
+        self._is_stopping = True
+        if self._health is not None:
+            self._health.enter_graceful_shutdown()
 
     def stop(self, grace: float) -> None:
         """Takes no new request and waits up to `grace` seconds for those running."""
         self._server.stop(grace).wait()
         self._executor.shutdown(wait=False)
+
+    def _bind(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
+        if credentials is None:
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, credentials)
 
 
 def _answer(
@@ -132,8 +181,12 @@ def _answer(
     except RequestError as error:
         context.abort(error.code, error.message)
     except Exception as error:
-        _LOGGER.exception("a request failed in the server")
-        context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__} in the server")
+        _abort_internal(context, error)
+
+
+def _abort_internal(context: grpc.ServicerContext, error: Exception) -> None:
+    _LOGGER.exception("a request failed in the server")
+    context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__} in the server")
 
 
 def _unimplemented(context: grpc.ServicerContext, method: str) -> None:

@@ -10,16 +10,22 @@ import contextlib
 import dataclasses
 import logging
 import pathlib
+import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from portrait_tf.errors import PortraitError
+from serving.local_server.batching import Batcher
+from serving.local_server.metrics import Metrics
 from serving.local_server.request_error import from_tensorflow, invalid_argument
 
 DEFAULT_SIGNATURE = "serving_default"
 
+# What fits an int64.
+_VERSION = re.compile("0*[0-9]{1,18}")
 _LOAD_ERRORS = (tf.errors.OpError, OSError, RuntimeError, ValueError, KeyError)
 
 
@@ -122,31 +128,45 @@ class LoadedModel:
 
     Args:
         path: The version folder, `MODELS_DIR/N`.
+        tags: The tags of the graph in it.
+        config: How the Session runs; None for TensorFlow's defaults.
+        metrics: Where runs are noted.
 
     Attributes:
         path: That folder.
         version: N.
         signature_defs: The signatures as the file has them, for metadata.
+        batcher: Merges the requests that `run` gets; None, and each runs by itself.
 
     Raises:
         PortraitError: When the folder is not a SavedModel that loads.
     """
 
-    def __init__(self, path: str | pathlib.Path):
+    def __init__(
+        self,
+        path: str | pathlib.Path,
+        *,
+        tags: Sequence[str] = (tf.saved_model.SERVING,),
+        config: tf.compat.v1.ConfigProto | None = None,
+        metrics: Metrics | None = None,
+    ):
         self.path = pathlib.Path(path)
         self.version = int(self.path.name)
+        self.batcher: Batcher | None = None
+        self._metrics = metrics or Metrics()
         self._graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=self._graph)
+        self._session = tf.compat.v1.Session(graph=self._graph, config=config)
         try:
             with self._graph.as_default(), _no_deprecation_notice():
                 meta_graph = tf.compat.v1.saved_model.load(
-                    self._session, [tf.saved_model.SERVING], str(self.path)
+                    self._session, list(tags), str(self.path)
                 )
         except _LOAD_ERRORS as error:
             self._session.close()
+            shown = ", ".join(repr(tag) for tag in tags)
             raise PortraitError(
                 f"{self.path} cannot be loaded; expected a SavedModel with the tag"
-                f" 'serve': {_first_line(error)}"
+                f" {shown}: {_first_line(error)}"
             ) from error
         self.signature_defs = dict(meta_graph.signature_def)
         self._signatures = {
@@ -167,7 +187,7 @@ class LoadedModel:
         outputs: Sequence[str],
         timeout: float | None = None,
     ) -> dict[str, np.ndarray]:
-        """Runs checked inputs.
+        """Runs checked inputs, within a batch where there is batching.
 
         Args:
             signature: One of this model's.
@@ -176,8 +196,21 @@ class LoadedModel:
             timeout: Seconds after which the run is abandoned; None for never.
 
         Raises:
-            RequestError: With the Session's own status, when the run fails.
+            RequestError: With the Session's own status, when the run fails; as
+                `Batcher.run`, with batching.
         """
+        if self.batcher is not None:
+            return self.batcher.run(signature, inputs, outputs, timeout)
+        return self.run_session(signature, inputs, outputs, timeout)
+
+    def run_session(
+        self,
+        signature: Signature,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str],
+        timeout: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """As `run`, at once and by itself."""
         options = None
         if timeout is not None:
             # 0 would mean "no limit" to the Session.
@@ -187,12 +220,17 @@ class LoadedModel:
         feeds = {
             signature.inputs[name].tensor_name: array for name, array in inputs.items()
         }
+        start = time.perf_counter()
         try:
-            return self._session.run(fetches, feeds, options=options)
+            results = self._session.run(fetches, feeds, options=options)
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from error
+        self._metrics.record_graph_run(time.perf_counter() - start)
+        return results
 
     def close(self) -> None:
+        if self.batcher is not None:
+            self.batcher.close()
         self._session.close()
 
 
@@ -218,21 +256,11 @@ def find_versions(models_dir: str | pathlib.Path) -> dict[int, pathlib.Path]:
     versions = {
         int(path.name): path
         for path in models_dir.iterdir()
-        if path.name.isascii() and path.name.isdigit() and path.is_dir()
+        if _VERSION.fullmatch(path.name) and path.is_dir()
     }
     if not versions:
         raise PortraitError(f"the models folder {models_dir} is empty; {expected}")
     return versions
-
-
-def load_latest(models_dir: str | pathlib.Path) -> LoadedModel:
-    """Loads the version with the highest number.
-
-    Raises:
-        PortraitError: When there is none, or when it does not load.
-    """
-    versions = find_versions(models_dir)
-    return LoadedModel(versions[max(versions)])
 
 
 def _read_signature(name: str, definition) -> Signature:  # noqa: ANN001

@@ -18,7 +18,7 @@ def predict(
     request: predict_pb2.PredictRequest,
     *,
     timeout: float | None = None,
-    as_content: bool = True,
+    as_content: bool = False,
 ) -> predict_pb2.PredictResponse:
     """Answers a Predict request with one loaded model.
 
@@ -56,7 +56,10 @@ def predict(
     response.model_spec.version.value = model.version
     response.model_spec.signature_name = signature.name
     for name, array in results.items():
-        response.outputs[name].CopyFrom(
-            tensors.encode(array, signature.outputs[name].dtype, as_content=as_content)
+        tensors.encode(
+            array,
+            signature.outputs[name].dtype,
+            as_content=as_content,
+            into=response.outputs[name],
         )
     return response

@@ -3,17 +3,24 @@
     POST /v1/models/NAME[/versions/N]:predict
     GET  /v1/models/NAME[/versions/N]
     GET  /v1/models/NAME[/versions/N]/metadata
+    GET  the path of MonitoringConfig, for Prometheus
 
-Every refusal is `{"error": "..."}` with the HTTP status of its gRPC code.
+`/labels/L` may stand for `/versions/N`. Bodies may be gzip, both ways. Every refusal
+is `{"error": "..."}` with the HTTP status of its gRPC code.
 """
 
 import contextlib
+import dataclasses
+import gzip
 import http.server
 import json
 import logging
 import re
 import socket
 import threading
+import time
+import zlib
+from collections.abc import Iterator
 
 import grpc
 from tensorflow.core.framework import types_pb2
@@ -28,11 +35,13 @@ from serving.local_server import json_tensors
 from serving.local_server.core import ServerCore
 from serving.local_server.request_error import RequestError, invalid_argument
 
-TIMEOUT = 30.0
-"""Seconds for one run, TensorFlow Serving's `--rest_api_timeout_in_ms`."""
+MAX_BODY = 1 << 30
+"""Bytes of a body, unpacked; four photos of 4096 x 4096 written as numbers."""
 
+_MIN_GZIP_BODY = 1024
 _IDLE_TIMEOUT = 120.0
 _READ_BLOCK = 1 << 20
+_MAX_LINE = 1 << 16
 _PATH = re.compile(
     r"(?i)/v1/models/(?P<name>[^/:]+)"
     r"(?:/(?:versions/(?P<version>\d+)|labels/(?P<label>[^/:]+)))?"
@@ -56,12 +65,28 @@ _HTTP_STATUS = {
 _LOGGER = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass(frozen=True)
+class RestSettings:
+    """How to answer.
+
+    Attributes:
+        timeout: Seconds for one run.
+        cors: Whether web pages from elsewhere may call.
+        metrics_path: Where the metrics are; None for nowhere.
+    """
+
+    timeout: float = 30.0
+    cors: bool = False
+    metrics_path: str | None = None
+
+
 class RestFrontEnd:
     """An HTTP server on one address.
 
     Args:
         host: The address to bind.
         port: The port; 0 takes a free one.
+        settings: How to answer.
 
     Attributes:
         port: The port that is bound.
@@ -70,8 +95,9 @@ class RestFrontEnd:
         OSError: When the address cannot be bound.
     """
 
-    def __init__(self, host: str, port: int):
+    def __init__(self, host: str, port: int, settings: RestSettings | None = None):
         self._server = _Server(host, port)
+        self._server.settings = settings or RestSettings()
         self.port = self._server.server_address[1]
         self._thread: threading.Thread | None = None
 
@@ -99,6 +125,7 @@ class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
     core: ServerCore
+    settings: RestSettings
 
     def __init__(self, host: str, port: int):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -204,7 +231,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             body = self._read_body()
             if body is not None:
-                self._send(200, self._produce(body))
+                self._answer(body)
         except RequestError as error:
             self._send(_HTTP_STATUS.get(error.code, 500), {"error": error.message})
         except OSError:
@@ -213,28 +240,71 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             _LOGGER.exception("a request failed in the server")
             self._send(500, {"error": f"{type(error).__name__} in the server"})
 
+    def _answer(self, body: bytes) -> None:
+        path = self.path.partition("?")[0]
+        settings = self.server.settings
+        if path == settings.metrics_path:
+            self._send_bytes(
+                200, self.server.core.metrics.page().encode(), "text/plain"
+            )
+        elif settings.cors and self.command == "OPTIONS":
+            self._send(200, {})
+        else:
+            self._send(200, self._produce(path, body))
+
     def _read_body(self) -> bytes | None:
         """The body, or None after a refusal that ends the connection."""
-        if "Transfer-Encoding" in self.headers:
-            self.send_error(411, "a body is expected with Content-Length")
+        encoding = self.headers.get("Transfer-Encoding", "identity").lower()
+        if encoding not in ("identity", "chunked"):
+            self.send_error(501, f"Transfer-Encoding {encoding!r} is not known")
             return None
-        length = self.headers.get("Content-Length", "0")
-        if not (length.isascii() and length.isdigit()):
-            self.send_error(400, f"Content-Length {length!r} is not a number")
-            return None
-        remaining = int(length)
         body = bytearray()
-        # In blocks, so that memory follows what arrives and not what is announced.
+        try:
+            for block in self._blocks(encoding == "chunked"):
+                body += block
+                if len(body) > MAX_BODY:
+                    self.send_error(413, f"a body has at most {MAX_BODY} bytes")
+                    return None
+        except ValueError as error:
+            self.send_error(400, str(error))
+            return None
+        if self.headers.get("Content-Encoding", "identity").lower() == "gzip":
+            return _unpack(bytes(body))
+        return bytes(body)
+
+    def _blocks(self, chunked: bool) -> Iterator[bytes]:
+        """A body in blocks, so that memory follows what arrives, not what is announced.
+
+        Raises:
+            ValueError: When a length is no number.
+        """
+        if not chunked:
+            length = self.headers.get("Content-Length", "0")
+            if not (length.isascii() and length.isdigit()):
+                raise ValueError(f"Content-Length {length!r} is not a number")
+            yield from self._read(int(length))
+            return
+        while True:
+            line = self.rfile.readline(_MAX_LINE).partition(b";")[0].strip()
+            if not re.fullmatch(rb"[0-9A-Fa-f]{1,16}", line):
+                raise ValueError(f"the length of a chunk is {line!r}")
+            length = int(line, 16)
+            if not length:
+                break
+            yield from self._read(length)
+            self.rfile.readline(_MAX_LINE)
+        while self.rfile.readline(_MAX_LINE).strip():
+            pass  # Trailers.
+
+    def _read(self, remaining: int) -> Iterator[bytes]:
         while remaining:
             block = self.rfile.read(min(remaining, _READ_BLOCK))
             if not block:
                 raise ConnectionError("the connection ended inside a body")
-            body += block
+            yield block
             remaining -= len(block)
-        return bytes(body)
 
-    def _produce(self, body: bytes) -> dict:
-        path = self.path.partition("?")[0]
+    def _produce(self, path: str, body: bytes) -> dict:
         if not path.lower().startswith("/v1/"):
             raise RequestError(grpc.StatusCode.NOT_FOUND, f"Not found: {path}")
         match = _PATH.fullmatch(path)
@@ -252,7 +322,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif match["label"]:
             spec.version_label = match["label"]
         if method == "predict":
-            return _predict(self.server.core, spec, body)
+            return _predict(self.server.core, spec, body, self.server.settings.timeout)
         if method:
             raise RequestError(
                 grpc.StatusCode.UNIMPLEMENTED, f"{method} is not served by this server"
@@ -260,10 +330,29 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return (_metadata if match["metadata"] else _status)(self.server.core, spec)
 
     def _send(self, status: int, content: dict) -> None:
-        body = json.dumps(content).encode()
+        self._send_bytes(status, json.dumps(content).encode(), "application/json")
+
+    def _send_bytes(self, status: int, body: bytes, kind: str) -> None:
+        # Headers are missing where http.server could not read a request.
+        headers = getattr(self, "headers", None) or {}
+        packs = (
+            len(body) >= _MIN_GZIP_BODY
+            and "gzip" in headers.get("Accept-Encoding", "").lower()
+        )
+        if packs:
+            # The fastest level: this is mostly numbers.
+            body = gzip.compress(body, 1)
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
+        if packs:
+            self.send_header("Content-Encoding", "gzip")
+        if self.server.settings.cors:
+            self.send_header("Access-Control-Allow-Origin", "*")
+            self.send_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+            self.send_header(
+                "Access-Control-Allow-Headers", "Content-Type, Content-Encoding"
+            )
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
@@ -271,13 +360,39 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
-def _predict(core: ServerCore, spec: model_pb2.ModelSpec, body: bytes) -> dict:
-    model = core.find(spec)
-    signature, inputs, row_form = json_tensors.parse_predict(body, model)
-    for name, array in inputs.items():
-        signature.check_input(name, signature.inputs[name].dtype, array.shape)
-    results = model.run(signature, inputs, signature.select_outputs(()), TIMEOUT)
-    return json_tensors.format_predict(results, signature, row_form)
+def _unpack(body: bytes) -> bytes:
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        content = unpacker.decompress(body, MAX_BODY)
+    except zlib.error as error:
+        raise invalid_argument(
+            f"Failed to uncompress the gzip body: {error}"
+        ) from error
+    if not unpacker.eof:
+        raise invalid_argument("Failed to uncompress the gzip body: it is not whole")
+    return content
+
+
+def _predict(
+    core: ServerCore, spec: model_pb2.ModelSpec, body: bytes, timeout: float
+) -> dict:
+    begun, status = time.monotonic(), "INTERNAL"
+    try:
+        with core.use(spec) as model:
+            signature, inputs, row_form = json_tensors.parse_predict(body, model)
+            for name, array in inputs.items():
+                signature.check_input(name, signature.inputs[name].dtype, array.shape)
+            outputs = signature.select_outputs(())
+            results = model.run(signature, inputs, outputs, timeout)
+        answer = json_tensors.format_predict(results, signature, row_form)
+        core.record_runtime(spec.name, time.monotonic() - begun)
+        status = "OK"
+        return answer
+    except RequestError as error:
+        status = error.code.name
+        raise
+    finally:
+        core.metrics.record_request(spec.name, "REST", status, time.monotonic() - begun)
 
 
 def _status(core: ServerCore, spec: model_pb2.ModelSpec) -> dict:

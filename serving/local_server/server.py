@@ -1,51 +1,78 @@
 """Start and stop of the embedded server.
 
-For development and tests; not a replacement of TensorFlow Serving: no batching, no
-reload of versions, one process. Production runs TensorFlow Serving on the same folder
-(see `serving/deploy`).
+For development and tests; not a replacement of TensorFlow Serving: one process of
+Python. Production runs TensorFlow Serving on the same folder and the same files of
+configuration (see `serving/deploy`).
 """
 
 import errno
 import logging
-import os
 import pathlib
 import signal
 import socket
+import ssl
+import tempfile
 import threading
+import time
 from types import FrameType, TracebackType
 
+import grpc
+import tensorflow as tf
+from tensorflow_serving.config import model_server_config_pb2
+
 from portrait_tf.errors import PortraitError
-from serving.local_server import warmup
+from serving.local_server import text_protos, warmup
+from serving.local_server.batching import (
+    PARAMETERS_FILE,
+    Batcher,
+    BatchingParameters,
+    BatchThreads,
+)
 from serving.local_server.core import ServerCore
 from serving.local_server.grpc_services import GrpcFrontEnd
-from serving.local_server.model import LoadedModel, find_versions, load_latest
-from serving.local_server.rest import RestFrontEnd
+from serving.local_server.manager import ModelManager
+from serving.local_server.metrics import Metrics
+from serving.local_server.model import LoadedModel, find_versions
+from serving.local_server.model_config import ModelSet, read_config, single_model
+from serving.local_server.options import ServerOptions
+from serving.local_server.request_error import RequestError
+from serving.local_server.rest import RestFrontEnd, RestSettings
+
+METRICS_PATH = "/monitoring/prometheus/metrics"
+"""Where the metrics are, when MonitoringConfig does not say."""
 
 _LOGGER = logging.getLogger(__name__)
-_WORKERS = 4 * (os.cpu_count() or 1)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _POLL_SECONDS = 0.2
 
 
 class LocalServer:
-    """Serves the newest version of a model folder over gRPC and REST.
+    """Serves models over gRPC and REST.
 
     For development and tests; not a replacement of TensorFlow Serving.
 
     Args:
-        models_dir: A folder of numbered SavedModels; the highest number is served.
+        models_dir: A folder of numbered SavedModels; the highest number is served. None
+            with `model_config_file`.
         model_name: The name that requests must give.
         host: The address to bind; `0.0.0.0` for every interface.
         grpc_port: The gRPC port; 0 takes a free one.
         rest_port: The REST port; 0 takes a free one.
         response_tensors_as_content: Whether gRPC answers carry numbers as raw bytes.
             False for typed fields, TensorFlow Serving's default, which Python reads
-            and writes far more slowly.
+            far more slowly.
+        enable_grpc_healthcheck_service: Whether there is a health service.
+        options: Further settings, see `ServerOptions`.
 
     Attributes:
         grpc_port: The gRPC port, after `start` the one that is bound.
         rest_port: The REST port, likewise.
-        version: The version that is served; None while nothing is.
+        options: All settings.
+        version: The version that a request without one gets, of the first model; None
+            while nothing is served.
+
+    Raises:
+        PortraitError: For settings that cannot be.
 
     Example:
 
@@ -57,71 +84,131 @@ class LocalServer:
 
     def __init__(
         self,
-        models_dir: str | pathlib.Path,
+        models_dir: str | pathlib.Path | None = None,
         model_name: str = "portrait",
         host: str = "127.0.0.1",
         grpc_port: int = 8500,
         rest_port: int = 8501,
         *,
-        response_tensors_as_content: bool = True,
+        response_tensors_as_content: bool = False,
+        enable_grpc_healthcheck_service: bool = True,
+        **options: object,
     ):
-        self.models_dir = pathlib.Path(models_dir)
-        self.model_name = model_name
-        self.host = host
-        self.grpc_port = grpc_port
-        self.rest_port = rest_port
-        self._as_content = response_tensors_as_content
+        self._set_up(
+            ServerOptions(
+                model_base_path=str(models_dir or ""),
+                model_name=model_name,
+                host=host,
+                port=grpc_port,
+                rest_api_port=rest_port,
+                enable_serialization_as_tensor_content=response_tensors_as_content,
+                enable_grpc_healthcheck_service=enable_grpc_healthcheck_service,
+                **options,
+            )
+        )
+
+    @classmethod
+    def from_options(cls, options: ServerOptions) -> "LocalServer":
+        """A server with exactly these settings, as the command line makes it."""
+        server = cls.__new__(cls)
+        server._set_up(options)
+        return server
+
+    def _set_up(self, options: ServerOptions) -> None:
+        self.options = options
+        self.host = options.host
+        self.grpc_port, self.rest_port = options.port, options.rest_api_port
+        self._metrics = Metrics()
         self._grpc: GrpcFrontEnd | None = None
         self._rest: RestFrontEnd | None = None
-        self._model: LoadedModel | None = None
+        self._manager: ModelManager | None = None
+        self._core: ServerCore | None = None
+        self._batching: BatchThreads | None = None
+        self._config_thread: threading.Thread | None = None
         self._stop_asked = False
+        self._stopped = threading.Event()
         self._stopping = threading.Lock()
 
     @property
     def version(self) -> int | None:
-        return None if self._model is None else self._model.version
+        if self._manager is None:
+            return None
+        for name in self._manager.names():
+            return max(self._manager.available(name), default=None)
+        return None
 
     def start(self) -> "LocalServer":
-        """Takes the ports, loads and warms up the model, then begins to answer.
+        """Takes the ports, loads and warms up the models, then begins to answer.
 
         Returns:
             This server; a second call does nothing.
 
         Raises:
-            PortraitError: When the folder holds no model that loads, when a warm-up
-                request fails, or when a port cannot be taken. Nothing is left running.
+            PortraitError: When a file of configuration cannot be, when a model has no
+                version that loads, when a warm-up request fails, or when a port cannot
+                be taken. Nothing is left running.
         """
-        if self._model is not None:
+        if self._manager is not None:
             return self
         self._stop_asked = False
-        find_versions(self.models_dir)
+        self._stopped.clear()
+        options = self.options
+        models = self._read_models()
+        batching = self._read_batching()
+        settings = RestSettings(
+            options.rest_api_timeout_in_ms / 1000,
+            options.rest_api_enable_cors_support,
+            self._read_metrics_path(),
+        )
+        credentials = self._read_credentials()
         try:
             # Ports come first: to learn after minutes of loading that one is in use
             # would be a waste.
-            self._grpc = self._bind("gRPC", self.grpc_port)
-            self._rest = self._bind("REST", self.rest_port)
-            self._model = load_latest(self.models_dir)
-            warmed_up = warmup.replay(self._model)
-            core = ServerCore(
-                {self.model_name: {self._model.version: self._model}}, self._as_content
+            self._grpc = self._bind_grpc(credentials)
+            self._rest = self._bind_rest(settings)
+            if batching is not None:
+                self._batching = BatchThreads(batching, self._metrics)
+            self._manager = ModelManager(
+                self._load,
+                retries=options.max_num_load_retries,
+                retry_seconds=options.load_retry_interval_micros / 1e6,
+                poll_seconds=options.file_system_poll_wait_seconds,
+                on_change=self._announce,
             )
-            self._grpc.start(core)
-            self._rest.start(core)
+            self._core = ServerCore(
+                self._manager,
+                self._metrics,
+                response_tensors_as_content=(
+                    options.enable_serialization_as_tensor_content
+                ),
+                allow_labels_for_unavailable=(
+                    options.allow_version_labels_for_unavailable_models
+                ),
+            )
+            self._manager.start()
+            try:
+                self._core.apply(models)
+            except RequestError as error:
+                raise PortraitError(error.message) from error
+            self._grpc.start(self._core)
+            self._rest.start(self._core)
         except BaseException:
             self.stop(0)
             raise
         self.grpc_port, self.rest_port = self._grpc.port, self._rest.port
+        if options.model_config_file and options.model_config_file_poll_wait_seconds:
+            self._config_thread = threading.Thread(
+                target=self._poll_config, name="config", daemon=True
+            )
+            self._config_thread.start()
         _LOGGER.warning(
             "Embedded server for development and tests; not a replacement of"
-            " TensorFlow Serving. Model %r version %d: gRPC %s:%d, REST %s:%d,"
-            " %d warm-up requests.",
-            self.model_name,
-            self._model.version,
+            " TensorFlow Serving. Models %s: gRPC %s:%d, REST %s:%d.",
+            ", ".join(self._manager.names()),
             self.host,
             self.grpc_port,
             self.host,
             self.rest_port,
-            warmed_up,
         )
         return self
 
@@ -132,9 +219,12 @@ class LocalServer:
             grace: Seconds to wait for requests in flight; later they are cut off.
         """
         self._stop_asked = True
+        self._stopped.set()
         with self._stopping:
             if self._grpc is not None:
                 self._grpc.announce_stop()
+            if self._batching is not None:
+                self._batching.drain()
             # Together, because each waits for its own requests.
             threads = [
                 threading.Thread(target=front_end.stop, args=(grace,))
@@ -145,9 +235,14 @@ class LocalServer:
                 thread.start()
             for thread in threads:
                 thread.join()
-            if self._model is not None:
-                self._model.close()
-            self._grpc = self._rest = self._model = None
+            if self._manager is not None:
+                self._manager.stop()
+            if self._config_thread is not None:
+                self._config_thread.join()
+            if self._batching is not None:
+                self._batching.stop()
+            self._grpc = self._rest = self._manager = self._core = None
+            self._batching = self._config_thread = None
 
     def wait(self) -> None:
         """Blocks until SIGINT, SIGTERM or another thread's `stop`, then stops.
@@ -185,23 +280,216 @@ class LocalServer:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stop_asked = True
 
-    def _bind(self, protocol: str, port: int) -> "GrpcFrontEnd | RestFrontEnd":
-        if not 0 <= port <= 65535:
-            raise PortraitError(
-                f"{protocol} port {port} is no port; expected 0 (any free one) to 65535"
-            )
+    # === Settings ===
+
+    def _read_models(self) -> ModelSet:
+        """Raises PortraitError; also when a model has no version at all."""
+        options = self.options
+        if options.model_config_file:
+            models = self._read_config_file()
+        else:
+            models = single_model(options.model_name, options.model_base_path)
+        for source in models.sources.values():
+            # A mistyped folder is found here, and not waited for.
+            find_versions(source.base_path)
+        return models
+
+    def _read_config_file(self) -> ModelSet:
+        path = self.options.model_config_file
+        config = text_protos.read_text_proto(
+            path, model_server_config_pb2.ModelServerConfig
+        )
         try:
-            if protocol == "REST":
-                return RestFrontEnd(self.host, port)
-            _refuse_port_in_use(self.host, port)
-            host = f"[{self.host}]" if ":" in self.host else self.host
-            return GrpcFrontEnd(f"{host}:{port}", _WORKERS)
-        except OSError as error:
-            in_use = error.errno == errno.EADDRINUSE
-            reason = "is already in use" if in_use else f"cannot be taken ({error})"
+            return read_config(config)
+        except RequestError as error:
+            raise PortraitError(f"{path}: {error.message}") from error
+
+    def _read_batching(self) -> BatchingParameters | None:
+        if not self.options.enable_batching:
+            return None
+        if not self.options.batching_parameters_file:
+            return BatchingParameters()
+        return BatchingParameters.read(self.options.batching_parameters_file)
+
+    def _read_metrics_path(self) -> str | None:
+        path = self.options.monitoring_config_file
+        if not path:
+            return None
+        config = text_protos.read_text_proto(path, text_protos.MonitoringConfig)
+        if not config.prometheus_config.enable:
+            return None
+        return config.prometheus_config.path or METRICS_PATH
+
+    def _read_credentials(self) -> grpc.ServerCredentials | None:
+        path = self.options.ssl_config_file
+        if not path:
+            return None
+        config = text_protos.read_text_proto(path, text_protos.SSLConfig)
+        if not (config.server_key and config.server_cert):
             raise PortraitError(
-                f"{protocol} port {port} on {self.host} {reason}; expected a free port"
+                f"{path} lacks a key or a certificate; expected server_key and"
+                " server_cert, each the text of a PEM file"
+            )
+        if config.client_verify and not config.custom_ca:
+            raise PortraitError(
+                f"{path} has client_verify without custom_ca; expected the certificate"
+                " that signs those of clients"
+            )
+        _check_pem(path, config)
+        return grpc.ssl_server_credentials(
+            [(config.server_key.encode(), config.server_cert.encode())],
+            root_certificates=config.custom_ca.encode() or None,
+            require_client_auth=config.client_verify,
+        )
+
+    # === Models ===
+
+    def _load(self, path: pathlib.Path) -> LoadedModel:
+        """Loads and warms up a version; raises PortraitError."""
+        options = self.options
+        begun, status = time.monotonic(), "fail"
+        try:
+            model = LoadedModel(
+                path,
+                tags=options.saved_model_tags.split(","),
+                config=_session_config(options),
+                metrics=self._metrics,
+            )
+            status = "success"
+        finally:
+            name = ":tensorflow:cc:saved_model:load_"
+            took = int((time.monotonic() - begun) * 1e6)
+            self._metrics.count(f"{name}attempt_count", str(path), status)
+            self._metrics.count(f"{name}latency", str(path), by=took)
+        try:
+            model.batcher = self._make_batcher(model)
+            warmed_up = self._warm_up(model)
+        except BaseException:
+            model.close()
+            raise
+        _LOGGER.info("%s is loaded, %d warm-up requests", path, warmed_up)
+        return model
+
+    def _make_batcher(self, model: LoadedModel) -> Batcher | None:
+        if self._batching is None:
+            return None
+        parameters = self._batching.parameters
+        if self.options.enable_per_model_batching_parameters:
+            own = model.path / PARAMETERS_FILE
+            if not own.exists():
+                return None
+            parameters = BatchingParameters.read(own)
+        return Batcher(model.run_session, parameters, self._batching)
+
+    def _warm_up(self, model: LoadedModel) -> int:
+        if not self.options.enable_model_warmup:
+            return 0
+        begun, status = time.monotonic(), "INTERNAL"
+        try:
+            iterations = max(1, self.options.num_request_iterations_for_warmup)
+            count = warmup.replay(model, iterations)
+            status = "OK"
+            return count
+        finally:
+            self._metrics.observe(
+                ":tensorflow:serving:model_warmup_latency",
+                time.monotonic() - begun,
+                str(model.path),
+                status,
+            )
+
+    def _announce(self) -> None:
+        grpc_front_end, core = self._grpc, self._core
+        if grpc_front_end is not None and core is not None:
+            grpc_front_end.set_ready(core.is_ready())
+
+    def _poll_config(self) -> None:
+        """Applies the file of models again and again, as TensorFlow Serving does."""
+        trouble = None
+        seconds = self.options.model_config_file_poll_wait_seconds
+        while not self._stopped.wait(seconds):
+            core = self._core
+            if core is None:
+                return
+            try:
+                core.apply(self._read_config_file())
+                trouble = None
+            except (PortraitError, RequestError) as error:
+                # Once, not with every look.
+                if str(error) != trouble:
+                    trouble = str(error)
+                    _LOGGER.error("the models are left as they are: %s", trouble)
+
+    # === Addresses ===
+
+    def _bind_grpc(self, credentials: grpc.ServerCredentials | None) -> GrpcFrontEnd:
+        port, options = self.options.port, self.options
+        _check_port("gRPC", port)
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        try:
+            _refuse_port_in_use(self.host, port)
+            return GrpcFrontEnd(
+                f"{host}:{port}",
+                options.grpc_max_threads,
+                credentials=credentials,
+                socket_path=options.grpc_socket_path,
+                arguments=options.channel_arguments,
+                with_health=options.enable_grpc_healthcheck_service,
+            )
+        except OSError as error:
+            raise self._address_error("gRPC", port, error) from error
+
+    def _bind_rest(self, settings: RestSettings) -> RestFrontEnd:
+        port = self.options.rest_api_port
+        _check_port("REST", port)
+        try:
+            return RestFrontEnd(self.host, port, settings)
+        except OSError as error:
+            raise self._address_error("REST", port, error) from error
+
+    def _address_error(self, protocol: str, port: int, error: OSError) -> PortraitError:
+        in_use = error.errno == errno.EADDRINUSE
+        reason = "is already in use" if in_use else f"cannot be taken ({error})"
+        return PortraitError(
+            f"{protocol} port {port} on {self.host} {reason}; expected a free port"
+        )
+
+
+def _check_port(protocol: str, port: int) -> None:
+    if not 0 <= port <= 65535:
+        raise PortraitError(
+            f"{protocol} port {port} is no port; expected 0 (any free one) to 65535"
+        )
+
+
+def _check_pem(path: str, config) -> None:  # noqa: ANN001
+    """Raises PortraitError; gRPC itself would only say that a port cannot be taken."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as folder:
+        key, certificate = pathlib.Path(folder, "key"), pathlib.Path(folder, "cert")
+        key.write_text(config.server_key)
+        certificate.write_text(config.server_cert)
+        try:
+            # The password keeps OpenSSL from asking for one at the terminal.
+            context.load_cert_chain(certificate, key, password="")
+            if config.custom_ca:
+                context.load_verify_locations(cadata=config.custom_ca)
+        except (ssl.SSLError, ValueError) as error:
+            raise PortraitError(
+                f"{path} has a key and certificates that do not go together, or are no"
+                f" PEM: {error}"
             ) from error
+
+
+def _session_config(options: ServerOptions) -> tf.compat.v1.ConfigProto:
+    both = options.tensorflow_session_parallelism
+    config = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=options.tensorflow_intra_op_parallelism or both,
+        inter_op_parallelism_threads=options.tensorflow_inter_op_parallelism or both,
+    )
+    gpu = config.gpu_options
+    gpu.per_process_gpu_memory_fraction = options.per_process_gpu_memory_fraction
+    return config
 
 
 def _refuse_port_in_use(host: str, port: int) -> None:

@@ -18,8 +18,12 @@ WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_RECORDS = 1000
 
 
-def replay(model: LoadedModel) -> int:
+def replay(model: LoadedModel, iterations: int = 1) -> int:
     """Runs the warm-up requests of a model, if it has any.
+
+    Args:
+        model: A version; its batching is not used.
+        iterations: How often each request is run.
 
     Returns:
         How many were run.
@@ -44,7 +48,8 @@ def replay(model: LoadedModel) -> int:
                     f"record {count} of {path} is a {log.WhichOneof('log_type')};"
                     " expected a predict_log"
                 )
-            predict(model, log.predict_log.request)
+            for _ in range(iterations):
+                predict(model, log.predict_log.request)
             count += 1
     except (tf.errors.OpError, DecodeError) as error:
         raise PortraitError(

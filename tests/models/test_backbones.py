@@ -46,6 +46,7 @@ def test_a_frozen_backbone_in_the_network(backbone):
     assert norms and not trained & set(norms)
 
 
+@pytest.mark.long
 def test_a_file_of_keras_gives_what_keras_gives(tmp_path):
     """MobileNetV3 up to where the backbone is dilated: the same features."""
     keras.utils.set_random_seed(0)
@@ -76,6 +77,7 @@ def test_a_file_of_keras_gives_what_keras_gives(tmp_path):
     )
 
 
+@pytest.mark.long
 def test_resnet_is_given_photos_as_keras_preprocesses_them():
     keras.utils.set_random_seed(0)
     network = ParsingNetwork(**TINY, backbone="resnet50", mask_channel=False)

@@ -181,6 +181,7 @@ class TestWithoutTheMap:
         assert preview.draw().shape[-1] == 3
 
 
+@pytest.mark.long
 def test_a_resumed_run_draws_the_noise_that_a_whole_one_draws(tiny_config, tmp_path):
     config = with_changes(tiny_config, ["completion.network.noise=2"])
     one, two = trainer_of(config), trainer_of(config)

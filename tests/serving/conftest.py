@@ -2,10 +2,19 @@
 
 import contextlib
 import shutil
+import time
 
+import grpc
+import numpy as np
 import pytest
 import tensorflow as tf
 from serving_photos import FILLED_LABEL
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
 
 from serving.local_server import LocalServer
 
@@ -66,6 +75,127 @@ class MeanFill(tf.Module):
             fn_output_signature=(tf.string, tf.string),
         )
         return {"completed_bytes": completed, "parsing_bytes": parsing}
+
+
+class Stamp(tf.Module):
+    """Answers with what became of a request: the size of its batch, for one."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, "x")])
+    def stamp(self, x):
+        rows, columns = tf.unstack(tf.shape(x))
+        return {
+            "batch": tf.fill([rows], rows),
+            "width": tf.fill([rows], columns),
+            "total": tf.reduce_sum(x, 1),
+        }
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float64, "seconds")])
+    def wait(self, seconds):
+        end = tf.timestamp() + tf.reduce_max(seconds)
+        with tf.control_dependencies([tf.timestamp()]):
+            count = tf.while_loop(
+                lambda _: tf.timestamp() < end, lambda n: n + 1, [tf.constant(0)]
+            )
+        return {"count": tf.fill(tf.shape(seconds), count[0])}
+
+
+class StampClient:
+    """Asks a server that serves `Stamp`."""
+
+    def __init__(self, channel, name="stamp"):
+        self.name = name
+        self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        self.models = model_service_pb2_grpc.ModelServiceStub(channel)
+
+    def request(self, signature="", version=None, label=None, outputs=(), **inputs):
+        request = predict_pb2.PredictRequest(output_filter=outputs)
+        request.model_spec.name = self.name
+        request.model_spec.signature_name = signature
+        if version is not None:
+            request.model_spec.version.value = version
+        if label is not None:
+            request.model_spec.version_label = label
+        for name, value in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+        return request
+
+    def stamp(self, x, **options):
+        """The answer's version, and its outputs as arrays."""
+        request = self.request(x=np.asarray(x, np.float32), **options)
+        response = self.prediction.Predict(request, timeout=30)
+        outputs = {k: tf.make_ndarray(v) for k, v in response.outputs.items()}
+        return response.model_spec.version.value, outputs
+
+    def version(self, **options):
+        return self.stamp([[1.0]], **options)[0]
+
+    def wait(self, seconds, timeout=30):
+        """A future, of a request that takes so long."""
+        request = self.request("wait", seconds=np.array([seconds]))
+        return self.prediction.Predict.future(request, timeout=timeout)
+
+    def states(self, version=None):
+        """Of each version, the name of its state and its error."""
+        request = get_model_status_pb2.GetModelStatusRequest()
+        request.model_spec.name = self.name
+        if version is not None:
+            request.model_spec.version.value = version
+        name = get_model_status_pb2.ModelVersionStatus.State.Name
+        return {
+            entry.version: (name(entry.state), entry.status.error_message)
+            for entry in self.models.GetModelStatus(request).model_version_status
+        }
+
+    def wait_for(self, **states):
+        """Waits for states: `wait_for(v1="END", v2="AVAILABLE")`."""
+        expected = {int(key[1:]): state for key, state in states.items()}
+        end = time.monotonic() + 60
+        while True:
+            found = {version: state for version, (state, _) in self.states().items()}
+            if all(found.get(v) == state for v, state in expected.items()):
+                return
+            assert time.monotonic() < end, (found, expected)
+            time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def stamp_version(tmp_path_factory):
+    """One version of `Stamp`, to be copied."""
+    path = tmp_path_factory.mktemp("stamp") / "1"
+    module = Stamp()
+    tf.saved_model.save(
+        module, str(path), {"serving_default": module.stamp, "wait": module.wait}
+    )
+    return path
+
+
+@pytest.fixture
+def publish(stamp_version, tmp_path):
+    """Publishes versions of `Stamp`, by a rename; gives the folder of versions."""
+
+    def write(*numbers, folder="stamp", batching=None):
+        for number in numbers:
+            unfinished = tmp_path / folder / f"{number}.tmp"
+            shutil.copytree(stamp_version, unfinished)
+            if batching:
+                (unfinished / "batching_params.pbtxt").write_text(batching)
+            unfinished.rename(unfinished.with_suffix(""))
+        return tmp_path / folder
+
+    return write
+
+
+@pytest.fixture
+def stamp_client():
+    """Makes clients of servers; their channels end with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def connect(server, name="stamp"):
+            address = f"localhost:{server.grpc_port}"
+            channel = stack.enter_context(grpc.insecure_channel(address))
+            return StampClient(channel, name)
+
+        yield connect
 
 
 @pytest.fixture(scope="session")

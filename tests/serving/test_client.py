@@ -103,8 +103,11 @@ ONE_WITHOUT[1] = 0
         (BATCH, MASK, r"mask has shape \[9, 11, 1\]; expected \[2, 9, 11, 1\]"),
         (IMAGE, MASK * 0, "the mask has no hole"),
         (BATCH, ONE_WITHOUT, "mask 1 of the batch has no hole"),
-        (IMAGE, b"x", "image is an array of uint8 .* expected the bytes"),
-        (b"x", "mask.png", "mask is a str; expected the bytes"),
+        (IMAGE, b"x", "the mask is no image file that is known here"),
+        (IMAGE, "none.png", "none.png: cannot read the mask: No such file"),
+        (png(IMAGE), png(MASK[:5]), r"mask has shape \[5, 11\]; expected \[9, 11, 1\]"),
+        (png(IMAGE), MASK[:5], r"mask has shape \[5, 11, 1\]; expected"),
+        (png(IMAGE), png(MASK * 0), "the mask has no hole"),
         (b"", b"x", "the image has 0 bytes"),
     ],
 )
@@ -118,9 +121,44 @@ def test_checked_before_sending(image, mask, message):
     assert not isinstance(caught.value, ServerError)
 
 
-def test_timeout_must_be_positive():
-    with pytest.raises(PortraitError, match="timeout is 0; expected"):
-        PortraitClient(timeout=0)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"timeout": 0}, "timeout is 0; expected"),
+        ({"target": "localhost"}, "'localhost' is no address; expected HOST:PORT"),
+        ({"target": "::1:8500"}, "'::1:8500' is no address; expected HOST:PORT"),
+        ({"target": "localhost:85000"}, "is no address"),
+        ({"model_name": ""}, "name is empty"),
+        ({"version": -1}, "version is -1; expected 0 or above"),
+        ({"version": 1, "version_label": "stable"}, "version 1 and label 'stable'"),
+        ({"max_pixels": 0}, "max_pixels is 0"),
+        ({"load_balancing": "random"}, "load_balancing is 'random'; expected"),
+        ({"headers": {"a b": "c"}}, "'a b' is no header's name"),
+        ({"headers": {"grpc-x": "c"}}, "'grpc-x' is no header's name"),
+        ({"api_key": "k\n"}, "value of header 'x-api-key' has characters"),
+    ],
+)
+def test_settings_that_cannot_be(settings, message):
+    with pytest.raises(PortraitError, match=message) as caught:
+        PortraitClient(**settings)
+    assert "k\n" not in str(caught.value)
+
+
+def test_a_call_may_have_its_own_time():
+    with PortraitClient("localhost:1") as client:
+        with pytest.raises(PortraitError, match="timeout is -1; expected"):
+            client.complete(IMAGE, MASK, timeout=-1)
+        with pytest.raises(PortraitError, match="timeout is 0; expected"):
+            client.wait_until_available(0)
+
+
+def test_a_closed_client_says_so(target):
+    client = PortraitClient(target)
+    client.close()
+    with pytest.raises(PortraitError, match="is closed"):
+        client.complete(IMAGE, MASK)
+    with pytest.raises(PortraitError, match="is closed"):
+        client.complete_many([])
 
 
 def check_server_error(caught, code, *phrases):
@@ -134,7 +172,7 @@ def check_server_error(caught, code, *phrases):
 def test_server_refuses(client, target):
     image, mask = make_photo(10, 12)
     with pytest.raises(ServerError) as caught:
-        client.complete(png(image), png(mask[:5]))
+        client.complete_encoded(png(image), png(mask[:5]))
     check_server_error(
         caught,
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -142,7 +180,7 @@ def test_server_refuses(client, target):
         "image and mask differ in size",
     )
     with pytest.raises(ServerError) as caught:
-        client.complete(b"garbage", png(mask))
+        client.complete_encoded(b"garbage", png(mask))
     check_server_error(caught, grpc.StatusCode.INVALID_ARGUMENT, target, "refused")
 
 

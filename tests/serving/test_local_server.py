@@ -24,11 +24,12 @@ from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    model_management_pb2,
+    inference_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_log_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 from portrait_tf.errors import PortraitError
@@ -157,12 +158,15 @@ def test_typed_values_in_a_request(prediction):
     assert parsing.sum() == parsing[0, 0, 0, 0] == 5
 
 
-def test_typed_values_in_an_answer(serve):
-    typed = serve(response_tensors_as_content=False)
-    with open_channel(typed) as channel:
-        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        answer = stub.Predict(photo_request()).outputs["completed"]
+def test_answers_are_typed_values_or_by_a_flag_content(prediction, serve):
+    answer = prediction.Predict(photo_request()).outputs["completed"]
     assert not answer.tensor_content and len(answer.int_val) == 9 * 11 * 3
+    content = serve(response_tensors_as_content=True)
+    with open_channel(content) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        other = stub.Predict(photo_request()).outputs["completed"]
+    assert not other.int_val and len(other.tensor_content) == 9 * 11 * 3
+    np.testing.assert_array_equal(tf.make_ndarray(answer), tf.make_ndarray(other))
 
 
 def test_messages_above_4_mb(prediction):
@@ -364,12 +368,11 @@ def test_empty_batch_and_empty_photo_do_not_harm(prediction):
         assert tf.make_ndarray(response.outputs["completed"]).shape == image.shape
 
 
-def test_other_methods_are_unimplemented(prediction, models):
+def test_other_methods_are_unimplemented(prediction):
     for call in (
         lambda: prediction.Classify(classification_pb2.ClassificationRequest()),
-        lambda: models.HandleReloadConfigRequest(
-            model_management_pb2.ReloadConfigRequest()
-        ),
+        lambda: prediction.Regress(regression_pb2.RegressionRequest()),
+        lambda: prediction.MultiInference(inference_pb2.MultiInferenceRequest()),
     ):
         with pytest.raises(grpc.RpcError) as caught:
             call()
@@ -727,7 +730,8 @@ def test_rest_keeps_connections_open(server):
     [
         ("Content-Length: many", b"400"),
         ("Content-Length: -1", b"400"),
-        ("Transfer-Encoding: chunked", b"411"),
+        ("Transfer-Encoding: chunked\r\n\r\nxyz", b"400"),
+        ("Transfer-Encoding: br", b"501"),
     ],
 )
 def test_rest_unreadable_bodies(server, header, expected):
@@ -826,6 +830,7 @@ def warmed_dir(models_dir, tmp_path):
 def test_warm_up_is_replayed(warmed_dir, serve, caplog):
     folder, write = warmed_dir
     write(photo_request(), photo_request())
+    caplog.set_level("INFO", "serving.local_server")
     serve(folder)
     assert "2 warm-up requests" in caplog.text
 

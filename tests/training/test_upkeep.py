@@ -165,6 +165,7 @@ class TestAverage:
         assert trainer.network is trained
 
     @pytest.mark.parametrize("stage", STAGES)
+    @pytest.mark.long
     def test_it_is_what_a_run_is_read_as(self, stage, runs):
         run, config, _ = runs
         arrays, _ = arrays_of(run, stage)
@@ -200,6 +201,7 @@ class TestAverage:
 
 class TestMixedPrecision:
     @pytest.mark.parametrize("stage", STAGES)
+    @pytest.mark.long
     def test_training_is_finite_and_files_are_float32(self, stage, runs):
         run, _, history = runs
         for row in history[stage]:
@@ -247,6 +249,7 @@ class TestMixedPrecision:
 
 
 class TestGuard:
+    @pytest.mark.long
     def test_a_blow_up_leaves_the_last_checkpoint(self, runs, portraits, tmp_path):
         run, config, _ = runs
         shutil.copytree(run, tmp_path / "run")
@@ -269,6 +272,7 @@ class TestGuard:
 
     # A weight that float32 does not hold.
     @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+    @pytest.mark.long
     def test_the_term_that_is_wrong_is_named(self, runs, portraits, tmp_path):
         config = with_changes(
             parse_config(TINY), ["completion.perceptual.layers={block1_conv2: 1e39}"]
@@ -330,6 +334,7 @@ class TestClipping:
 
 
 class TestBest:
+    @pytest.mark.long
     def test_each_stage_has_its_best_epoch(self, runs):
         run, _, history = runs
         expected = {
@@ -346,6 +351,7 @@ class TestBest:
             assert meta["step"] == steps[first + values[first:].index(best)]
             assert {name.split("/")[0] for name in arrays} == {"network"}
 
+    @pytest.mark.long
     def test_it_is_read_on_demand(self, runs, portraits):
         run, _, _ = runs
         best = load_run_network(run, "parsing", "best")
@@ -467,6 +473,7 @@ class TestTensorBoard:
         train_stage("parsing", config, portraits, tmp_path, verbose=0)
         assert not (tmp_path / "parsing" / "tensorboard").exists()
 
+    @pytest.mark.long
     def test_tensorflow_reads_it_too(self, runs):
         run, _, history = runs
         files = sorted((run / "completion" / "tensorboard" / "validation").iterdir())
@@ -516,6 +523,7 @@ class TestCommandLine:
             assert iterations == [steps - (stage == "completion")]
             assert len((run / stage / "log.csv").read_text().splitlines()) > 3
 
+    @pytest.mark.long
     def test_weights_and_scores_of_the_best(self, runs, tmp_path):
         run = shutil.copytree(runs[0], tmp_path / "run")
         write_synthetic(tmp_path / "data", 0, 1, 0, (64, 64))

@@ -1,0 +1,228 @@
+"""What an export offers: signatures, their fields, limits. Data alone, no TensorFlow.
+
+The graphs, `signature.json`, the README in a version's folder and the command line all
+read it here.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from portrait_tf.errors import PortraitError
+from portrait_tf.labels import LABELS, NUM_JOINTS
+
+MODEL_NAME = "portrait"
+"""As requests and `models.config` call the model."""
+
+PRECISIONS = ("float32", "float16")
+"""What weights can be stored as."""
+
+BATCH_SIZES = (1, 2, 4, 8)
+"""To which a server's batching rounds up; each is warmed up."""
+
+MAX_PIXELS = 2**26
+"""Of a photo, or of the canvas that `extrapolate` answers with: 8192x8192."""
+
+MAX_BATCH_PIXELS = 2**28
+"""Of all photos of a batch together; a request needs some 40 bytes for each."""
+
+MAX_SIDE = 2**14
+"""Of a photo, in pixels."""
+
+IMAGE_FORMATS = ("JPEG", "PNG", "WebP", "BMP")
+"""Of encoded photos and masks."""
+
+
+def max_batch(size: tuple[int, int]) -> int:
+    """How many photos a batch may have: what a networks' features fit in memory for.
+
+    Args:
+        size: Working height and width.
+
+    Returns:
+        64 up to 181x181, less for larger ones, at least 8.
+    """
+    return min(64, max(8, 2**21 // (size[0] * size[1])))
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """An input or output of a signature.
+
+    Attributes:
+        dtype: `uint8`, `int32`, `float32` or `string`.
+        shape: A number, or a letter: equal letters of a signature are equal sizes.
+        range: Smallest and largest value; None for strings.
+        unit: Of the values.
+        meaning: One or two sentences.
+    """
+
+    dtype: str
+    shape: tuple[int | str, ...]
+    range: tuple[float, float] | None
+    unit: str
+    meaning: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """An entry point of the model."""
+
+    meaning: str
+    inputs: dict[str, Field]
+    outputs: dict[str, Field]
+
+
+_PHOTO = ("B", "H", "W", 3)
+_MAP = ("B", "H", "W", 1)
+_CANVAS = ("B", "H2", "W2")
+_LABELS = (0, len(LABELS) - 1)
+
+_IMAGE = Field("uint8", _PHOTO, (0, 255), "grey level", "The photo, RGB.")
+_MASK = Field(
+    "uint8",
+    _MAP,
+    (0, 255),
+    "flag",
+    "Non-zero = hole. What the photo has there is not read.",
+)
+_COMPLETED = Field(
+    "uint8",
+    _PHOTO,
+    (0, 255),
+    "grey level",
+    "The photo with its hole filled, RGB; all other pixels as they were, bit for bit.",
+)
+_PARSING = Field(
+    "uint8",
+    _MAP,
+    _LABELS,
+    "LIP label",
+    "The complete person's label map, in the hole, too.",
+)
+
+SIGNATURES = {
+    "serving_default": Signature(
+        "Completes photos of one size.",
+        {"image": _IMAGE, "mask": _MASK},
+        {"completed": _COMPLETED, "parsing": _PARSING},
+    ),
+    "encoded": Signature(
+        "Completes photos that come, and go, as files; those of a batch may differ in "
+        "size.",
+        {
+            "image_bytes": Field(
+                "string",
+                ("B",),
+                None,
+                "file content",
+                f"The photo: {', '.join(IMAGE_FORMATS)}. EXIF orientation is not "
+                "applied, transparency not read.",
+            ),
+            "mask_bytes": Field(
+                "string",
+                ("B",),
+                None,
+                "file content",
+                "The mask, of the photo's size: any pixel but black = hole, so a "
+                "format without loss.",
+            ),
+        },
+        {
+            "completed_bytes": Field(
+                "string",
+                ("B",),
+                None,
+                "file content",
+                "`completed` as a PNG file, RGB.",
+            ),
+            "parsing_bytes": Field(
+                "string", ("B",), None, "file content", "`parsing` as a PNG file, grey."
+            ),
+        },
+    ),
+    "parse": Signature(
+        "Stage 1 alone: body structure and pose.",
+        {"image": _IMAGE, "mask": _MASK},
+        {
+            "parsing": _PARSING,
+            "joints": Field(
+                "float32",
+                ("B", NUM_JOINTS, 3),
+                None,
+                "pixel, pixel, heatmap peak",
+                "x, y and how sure the network is, of LIP's joints in LIP's order; x "
+                "and y may lie outside the photo. Not there if stage 1 has no pose "
+                "branch.",
+            ),
+        },
+    ),
+    "complete_with_parsing": Signature(
+        "Completes photos by a label map of the user's; stage 1 runs only where that "
+        "map leaves something open, or the photo's shape is not the networks'.",
+        {
+            "image": _IMAGE,
+            "mask": _MASK,
+            "parsing": Field(
+                "uint8",
+                _MAP,
+                (0, 255),
+                "LIP label",
+                "The label map to paint by; any value above "
+                f"{_LABELS[1]} = what stage 1 predicts there.",
+            ),
+        },
+        {"completed": _COMPLETED},
+    ),
+    "extrapolate": Signature(
+        "Extends photos of one size past their borders, each by margins of its own.",
+        {
+            "image": _IMAGE,
+            "margins": Field(
+                "float32",
+                ("B", 4),
+                (0, 1),
+                "part of height, height, width, width",
+                "What to add at the top, bottom, left and right.",
+            ),
+        },
+        {
+            "completed": Field(
+                "uint8",
+                (*_CANVAS, 3),
+                (0, 255),
+                "grey level",
+                "A canvas as large as the largest result of the batch, each result at "
+                "its top left, zeros elsewhere; the photo's own pixels bit for bit.",
+            ),
+            "parsing": Field(
+                "uint8",
+                (*_CANVAS, 1),
+                _LABELS,
+                "LIP label",
+                "The label map, on a canvas likewise.",
+            ),
+            "size": Field(
+                "int32",
+                ("B", 2),
+                (1, MAX_SIDE),
+                "pixel",
+                "Height and width of this photo's own result.",
+            ),
+        },
+    ),
+}
+"""Every signature by name, `serving_default` first."""
+
+
+def check_names(signatures: Sequence[str] | None) -> list[str]:
+    """Names of signatures, in their usual order, each once.
+
+    Raises:
+        PortraitError: There is no such signature.
+    """
+    for name in signatures or []:
+        if name not in SIGNATURES:
+            raise PortraitError(
+                f"unknown signature {name!r}: expected {', '.join(SIGNATURES)}"
+            )
+    return [name for name in SIGNATURES if not signatures or name in signatures]

@@ -1,0 +1,155 @@
+"""The networks as an export holds them: plain variables, and a graph for each stage.
+
+A Keras model that is tracked, as `keras.export.ExportArchive` does it, is written as
+the archive's variables and as the model's: twice. Here Keras gives the graphs alone.
+Its variables are replaced, while a graph is traced, by TensorFlow's own, of which
+there is one a weight, and which need not have the precision that is computed in.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from portrait_tf.errors import PortraitError
+from portrait_tf.pipeline import Pipeline
+
+
+def stored_values(network: keras.Model, precision: str) -> list[np.ndarray]:
+    """A network's variables as they are stored.
+
+    Args:
+        network: Of any stage.
+        precision: Of floating-point ones: `float32` or `float16`.
+
+    Raises:
+        PortraitError: A weight is not finite in this precision.
+    """
+    values = []
+    for variable in network.variables:
+        value = keras.ops.convert_to_numpy(variable)
+        if value.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                value = value.astype(precision)
+            if not np.isfinite(value).all():
+                raise PortraitError(
+                    f"{network.name}: the weights {variable.path!r} are not finite in "
+                    f"{precision}; expected finite numbers"
+                )
+        values.append(value)
+    return values
+
+
+class StoredNetworks:
+    """All stages of a pipeline, in the graph, on variables of their own.
+
+    Both stages are traced once, however many signatures call them.
+
+    Args:
+        pipeline: What is stored; a copy of stage 1 at another scale shares its weights.
+        precision: What weights are stored as, `float32` or `float16`; what is computed
+            is `float32`.
+
+    Attributes:
+        module: Holds the variables; what `tf.saved_model.save` takes.
+
+    Raises:
+        PortraitError: A weight is not finite in this precision.
+    """
+
+    def __init__(self, pipeline: Pipeline, precision: str = "float32") -> None:
+        self.pipeline = pipeline
+        self.precision = precision
+        self.module = tf.Module()
+        self._variables = {}
+        stored = []
+        for network in pipeline.keras_models:
+            values = stored_values(network, precision)
+            shared = [one for others, one in stored if _equal(values, others)]
+            variables = shared[0] if shared else _as_variables(network, values)
+            if not shared:
+                stored.append((values, variables))
+            self._variables[network] = variables
+        self.values = [value for values, _ in stored for value in values]
+        self.module.weights = [one for _, variables in stored for one in variables]
+        height, width = pipeline.size
+        image, mask, labels = (
+            tf.TensorSpec([None, height, width, channels], tf.float32)
+            for channels in (3, 1, 20)
+        )
+        # Without AutoGraph: no Python here asks what a tensor holds.
+        self.parse = tf.function(
+            self._parse, input_signature=[image, mask], autograph=False
+        )
+        self.paint = tf.function(
+            self._paint, input_signature=[image, mask, labels], autograph=False
+        )
+
+    @property
+    def sha256(self) -> str:
+        """Of all weights, in order; equal weights have equal ones."""
+        digest = hashlib.sha256()
+        for value in self.values:
+            digest.update(f"{value.dtype.str}{value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+        return digest.hexdigest()
+
+    @property
+    def bytes(self) -> int:
+        """Of all weights."""
+        return sum(value.nbytes for value in self.values)
+
+    @contextlib.contextmanager
+    def in_place_of_keras(
+        self, networks: list[keras.Model] | None = None
+    ) -> Iterator[None]:
+        """Within it, networks compute with the stored weights.
+
+        Args:
+            networks: Of the pipeline; all of them by default.
+        """
+        mapping = [
+            (variable, tf.cast(stored, variable.dtype))
+            for network in networks or self.pipeline.keras_models
+            for variable, stored in zip(
+                network.variables, self._variables[network], strict=True
+            )
+        ]
+        with keras.StatelessScope(state_mapping=mapping):
+            yield
+
+    def _parse(self, image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Stage 1: `parsing`, and `pose` if it has that branch."""
+        structure = self.pipeline.structure
+        with self.in_place_of_keras(list(dict.fromkeys(structure.networks))):
+            found = structure(image, mask)
+        return {name: found[name] for name in ("parsing", "pose") if name in found}
+
+    def _paint(
+        self, image: tf.Tensor, mask: tf.Tensor, parsing: tf.Tensor
+    ) -> tf.Tensor:
+        """Stages 2 and 3: the photo at the working size, completed."""
+        networks = [self.pipeline.completion_network, self.pipeline.face_network]
+        with self.in_place_of_keras([one for one in networks if one is not None]):
+            return self.pipeline.paint(image, mask, parsing)["completed"]
+
+    def complete(self, image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        """All stages: `completed` and `parsing`, as `Pipeline.networks`."""
+        parsing = self.parse(image, mask)["parsing"]
+        return {"completed": self.paint(image, mask, parsing), "parsing": parsing}
+
+
+def _as_variables(network: keras.Model, values: list[np.ndarray]) -> list[tf.Variable]:
+    return [
+        tf.Variable(value, trainable=False, name=variable.path)
+        for value, variable in zip(values, network.variables, strict=True)
+    ]
+
+
+def _equal(values: list[np.ndarray], others: list[np.ndarray]) -> bool:
+    return len(values) == len(others) and all(
+        np.array_equal(one, other) for one, other in zip(values, others, strict=True)
+    )

@@ -1,0 +1,83 @@
+"""Clients of the served model: TensorFlow Serving or the embedded server, over gRPC.
+
+Conventions: photos are RGB `uint8` `[H, W, 3]`, masks `uint8` with non-zero = hole,
+parsing maps `uint8` LIP labels 0 to 19. What can be checked here is checked before
+anything is sent. The modules of the protocol come with TensorFlow, whose import takes
+seconds; they are imported with the first client, not with this package. No network of
+the library is needed.
+
+Modules, each using only those before it:
+
+* `errors`: one exception for each status;
+* `results`: what the calls return;
+* `connection`: TLS, keepalive, retries, headers;
+* `pictures`: arrays, paths and bytes of image files, checked;
+* `protocol`: the messages of TensorFlow Serving;
+* `calls`: each call as a request and a function that reads its answer;
+* `sync`, `asynchronous`: the two clients, which only send and wait;
+* `doctor`: looks for what is wrong with a set-up.
+"""
+
+from serving.client.asynchronous import AsyncPortraitClient
+from serving.client.connection import Keepalive, RetryPolicy, Tls
+from serving.client.errors import (
+    AbortedError,
+    AlreadyExistsError,
+    CancelledError,
+    DataLossError,
+    DeadlineExceededError,
+    FailedPreconditionError,
+    InternalError,
+    InvalidArgumentError,
+    MessageTooLargeError,
+    NotFoundError,
+    OutOfRangeError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+    ServerError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnimplementedError,
+    UnknownError,
+)
+from serving.client.results import (
+    CompletionResult,
+    ModelMetadata,
+    ParsingResult,
+    SignatureDescription,
+    TensorDescription,
+    VersionStatus,
+)
+from serving.client.sync import PortraitClient
+
+__all__ = [
+    "AbortedError",
+    "AlreadyExistsError",
+    "AsyncPortraitClient",
+    "CancelledError",
+    "CompletionResult",
+    "DataLossError",
+    "DeadlineExceededError",
+    "FailedPreconditionError",
+    "InternalError",
+    "InvalidArgumentError",
+    "Keepalive",
+    "MessageTooLargeError",
+    "ModelMetadata",
+    "NotFoundError",
+    "OutOfRangeError",
+    "ParsingResult",
+    "PermissionDeniedError",
+    "PortraitClient",
+    "ResourceExhaustedError",
+    "RetryPolicy",
+    "ServerError",
+    "SignatureDescription",
+    "TensorDescription",
+    "Tls",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "UnimplementedError",
+    "UnknownError",
+    "VersionStatus",
+]

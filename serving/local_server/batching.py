@@ -1,0 +1,468 @@
+"""Merging of requests, after TensorFlow Serving's batching session.
+
+Conventions: tasks of one signature and one set of outputs share a queue; a batch goes
+to a thread when it is full or when its first task has waited long enough. Inputs are
+joined along axis 0, outputs are cut along it. What goes wrong with a batch goes wrong
+for each task in it, other tasks' mistakes included: TF Serving does so, too.
+"""
+
+import collections
+import dataclasses
+import logging
+import os
+import pathlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import grpc
+import numpy as np
+
+from portrait_tf.errors import PortraitError
+from serving.local_server import text_protos
+from serving.local_server.metrics import Metrics
+from serving.local_server.request_error import RequestError, invalid_argument
+
+PARAMETERS_FILE = "batching_params.pbtxt"
+"""The name of a version's own parameters, in its folder."""
+
+Run = Callable[
+    [object, Mapping[str, np.ndarray], Sequence[str], float | None],
+    dict[str, np.ndarray],
+]
+"""Runs (signature, inputs, outputs, timeout), as `LoadedModel.run` does."""
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchingParameters:
+    """TensorFlow Serving's BatchingParameters, with its defaults.
+
+    Raises:
+        PortraitError: For values that cannot be.
+    """
+
+    max_batch_size: int = 1000
+    batch_timeout_micros: int = 0
+    max_enqueued_batches: int = 10
+    num_batch_threads: int = os.cpu_count() or 1
+    thread_pool_name: str = "model_server_batch_threads"
+    allowed_batch_sizes: tuple[int, ...] = ()
+    pad_variable_length_inputs: bool = False
+    enable_large_batch_splitting: bool = False
+    max_execution_batch_size: int = 0
+
+    def __post_init__(self):
+        for name, least in (
+            ("max_batch_size", 1),
+            ("batch_timeout_micros", 0),
+            ("max_enqueued_batches", 1),
+            ("num_batch_threads", 1),
+            ("max_execution_batch_size", 0),
+        ):
+            if getattr(self, name) < least:
+                raise PortraitError(
+                    f"{name} is {getattr(self, name)}; expected at least {least}"
+                )
+        sizes = self.allowed_batch_sizes
+        if any(
+            size <= before for before, size in zip((0, *sizes), sizes, strict=False)
+        ):
+            raise PortraitError(
+                "allowed_batch_sizes entries must be monotonically increasing; received"
+                f" {list(sizes)}"
+            )
+        if sizes and sizes[-1] != self.largest_run:
+            limit = "max_execution_batch_size" if self.splits else "max_batch_size"
+            raise PortraitError(
+                f"Last entry in allowed_batch_sizes must match {limit}; last entry was"
+                f" {sizes[-1]}; expected {self.largest_run}"
+            )
+
+    @property
+    def splits(self) -> bool:
+        return self.enable_large_batch_splitting
+
+    @property
+    def largest_run(self) -> int:
+        """The most samples that the model gets at once."""
+        if self.splits and self.max_execution_batch_size:
+            return min(self.max_execution_batch_size, self.max_batch_size)
+        return self.max_batch_size
+
+    @classmethod
+    def read(cls, path: str | pathlib.Path) -> "BatchingParameters":
+        """Reads a text proto.
+
+        Raises:
+            PortraitError: When it cannot be read, or says what cannot be.
+        """
+        message = text_protos.read_text_proto(path, text_protos.BatchingParameters)
+        values = {}
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                value = value.value
+            is_list = field.name == "allowed_batch_sizes"
+            values[field.name] = tuple(value) if is_list else value
+        try:
+            return cls(**values)
+        except PortraitError as error:
+            raise PortraitError(f"{path}: {error}") from error
+
+
+class _Task:
+    """A request, or a part of one, and its caller, who waits."""
+
+    def __init__(
+        self, inputs: Mapping[str, np.ndarray], size: int, timeout: float | None
+    ):
+        self.inputs = inputs
+        self.size = size
+        self.begun = time.monotonic()
+        self.deadline = None if timeout is None else self.begun + timeout
+        self._done = threading.Event()
+        self._result: dict[str, np.ndarray] = {}
+        self._error: RequestError | None = None
+
+    def succeed(self, result: dict[str, np.ndarray]) -> None:
+        self._result = result
+        self._done.set()
+
+    def fail(self, error: RequestError) -> None:
+        self._error = error
+        self._done.set()
+
+    def wait(self) -> dict[str, np.ndarray]:
+        self._done.wait()
+        if self._error is not None:
+            # Of its own: several threads may raise what is the same failure.
+            raise RequestError(self._error.code, self._error.message)
+        return self._result
+
+
+class _Batch:
+    def __init__(self):
+        self.tasks: list[_Task] = []
+        self.size = 0
+        self.closed = False
+
+    def add(self, task: _Task) -> None:
+        self.tasks.append(task)
+        self.size += task.size
+
+
+class _Queue:
+    """The batches of one signature that wait for a thread."""
+
+    def __init__(
+        self,
+        parameters: BatchingParameters,
+        process: Callable[[list[_Task]], None],
+    ):
+        self.parameters = parameters
+        self.process = process
+        self.batches: collections.deque[_Batch] = collections.deque()
+
+    def add(self, task: _Task) -> None:
+        limit = self.parameters.largest_run
+        last = self.batches[-1] if self.batches else None
+        if last is None or last.closed or last.size + task.size > limit:
+            if len(self.batches) >= self.parameters.max_enqueued_batches:
+                raise RequestError(
+                    grpc.StatusCode.UNAVAILABLE,
+                    "The batch scheduling queue to which this task was submitted is"
+                    " full",
+                )
+            if last is not None:
+                last.closed = True
+            last = _Batch()
+            self.batches.append(last)
+        last.add(task)
+        last.closed = last.size >= limit
+
+    def ready_at(self) -> float | None:
+        """When the first batch may go; None without one."""
+        if not self.batches:
+            return None
+        first = self.batches[0]
+        if first.closed:
+            return 0.0
+        return first.tasks[0].begun + self.parameters.batch_timeout_micros / 1e6
+
+
+class BatchThreads:
+    """The threads that process batches, shared by all models of a server.
+
+    Args:
+        parameters: The server's; the number of threads and their name.
+        metrics: Where time in queues is noted.
+    """
+
+    def __init__(self, parameters: BatchingParameters, metrics: Metrics):
+        self.parameters = parameters
+        self.metrics = metrics
+        self._changed = threading.Condition()
+        self._queues: list[_Queue] = []
+        self._draining = self._stopping = False
+        self._threads = [
+            threading.Thread(
+                target=self._work,
+                name=f"{parameters.thread_pool_name}-{index}",
+                daemon=True,
+            )
+            for index in range(parameters.num_batch_threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def register(self, queue: _Queue) -> None:
+        with self._changed:
+            self._queues.append(queue)
+
+    def unregister(self, queues: Sequence[_Queue]) -> None:
+        with self._changed:
+            self._queues = [queue for queue in self._queues if queue not in queues]
+
+    def submit(self, queue: _Queue, tasks: Sequence[_Task]) -> None:
+        with self._changed:
+            for task in tasks:
+                queue.add(task)
+            self._changed.notify_all()
+
+    def drain(self) -> None:
+        """From now on, batches wait for no further requests."""
+        with self._changed:
+            self._draining = True
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Ends the threads; what is queued is processed before."""
+        with self._changed:
+            self._draining = self._stopping = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while True:
+            taken = self._take()
+            if taken is None:
+                return
+            queue, batch = taken
+            now = time.monotonic()
+            for task in batch.tasks:
+                self.metrics.observe(
+                    ":tensorflow:serving:batching_session:queuing_latency",
+                    now - task.begun,
+                    self.parameters.thread_pool_name,
+                )
+            try:
+                queue.process(batch.tasks)
+            except RequestError as error:
+                _fail(batch.tasks, error)
+            except Exception as error:
+                _LOGGER.exception("a batch failed in the server")
+                message = f"{type(error).__name__} in the server"
+                _fail(batch.tasks, RequestError(grpc.StatusCode.INTERNAL, message))
+
+    def _take(self) -> tuple[_Queue, _Batch] | None:
+        with self._changed:
+            while True:
+                waiting = [
+                    (queue.ready_at(), index)
+                    for index, queue in enumerate(self._queues)
+                    if queue.batches
+                ]
+                if not waiting:
+                    if self._stopping:
+                        return None
+                    self._changed.wait()
+                    continue
+                ready_at, index = min(waiting)
+                pause = ready_at - time.monotonic()
+                if pause > 0 and not self._draining:
+                    self._changed.wait(pause)
+                    continue
+                queue = self._queues.pop(index)
+                # To the end of the line, so that no queue starves another.
+                self._queues.append(queue)
+                return queue, queue.batches.popleft()
+
+
+class Batcher:
+    """Merges the requests to one version of a model.
+
+    Args:
+        run: Runs a merged batch.
+        parameters: How to merge.
+        threads: The server's threads.
+    """
+
+    def __init__(self, run: Run, parameters: BatchingParameters, threads: BatchThreads):
+        self._run = run
+        self._parameters = parameters
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._queues: dict[tuple, _Queue] = {}
+
+    def run(
+        self,
+        signature: object,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str],
+        timeout: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Runs checked inputs within a batch, and waits for the result.
+
+        Raises:
+            RequestError: INVALID_ARGUMENT for inputs without one common axis 0 or
+                larger than a batch; UNAVAILABLE when the queue is full;
+                FAILED_PRECONDITION when photos of a batch differ in size, or outputs
+                do not follow axis 0; the Session's status when the run fails.
+        """
+        size = _batch_size(inputs)
+        if size == 0:
+            return self._run(signature, inputs, outputs, timeout)
+        limit = self._parameters.largest_run
+        if size > limit and not self._parameters.splits:
+            raise invalid_argument(
+                f"Task size {size} is larger than maximum input batch size {limit}"
+            )
+        starts = range(0, size, limit)
+        tasks = [
+            _Task(
+                {name: array[start : start + limit] for name, array in inputs.items()},
+                min(limit, size - start),
+                timeout,
+            )
+            for start in starts
+        ]
+        self._threads.submit(self._queue(signature, outputs), tasks)
+        results = [task.wait() for task in tasks]
+        if len(results) == 1:
+            return results[0]
+        return {
+            name: np.concatenate([result[name] for result in results])
+            for name in outputs
+        }
+
+    def close(self) -> None:
+        with self._lock:
+            self._threads.unregister(list(self._queues.values()))
+            self._queues.clear()
+
+    def _queue(self, signature: object, outputs: Sequence[str]) -> _Queue:
+        key = (signature.name, tuple(sorted(outputs)))
+        with self._lock:
+            if key not in self._queues:
+                queue = _Queue(
+                    self._parameters,
+                    lambda tasks: self._process(signature, outputs, tasks),
+                )
+                self._queues[key] = queue
+                self._threads.register(queue)
+            return self._queues[key]
+
+    def _process(
+        self, signature: object, outputs: Sequence[str], tasks: list[_Task]
+    ) -> None:
+        timeout = _time_left(tasks)
+        size = sum(task.size for task in tasks)
+        padding = _round_up(size, self._parameters.allowed_batch_sizes) - size
+        merged = {
+            name: _merge(
+                name,
+                [task.inputs[name] for task in tasks],
+                padding,
+                pad_lengths=self._parameters.pad_variable_length_inputs,
+            )
+            for name in tasks[0].inputs
+        }
+        self._threads.metrics.count(
+            ":tensorflow:serving:batching_session:wrapped_run_count"
+        )
+        results = self._run(signature, merged, outputs, timeout)
+        for array in results.values():
+            if np.ndim(array) == 0:
+                raise RequestError(
+                    grpc.StatusCode.FAILED_PRECONDITION,
+                    "Batched output tensor has 0 dimensions",
+                )
+            if len(array) != size + padding:
+                raise RequestError(
+                    grpc.StatusCode.FAILED_PRECONDITION,
+                    "Batched output tensor's 0th dimension does not equal the sum of"
+                    " the 0th dimension sizes of the input tensors",
+                )
+        start = 0
+        for task in tasks:
+            end = start + task.size
+            task.succeed({name: array[start:end] for name, array in results.items()})
+            start = end
+
+
+def _fail(tasks: Sequence[_Task], error: RequestError) -> None:
+    for task in tasks:
+        task.fail(error)
+
+
+def _batch_size(inputs: Mapping[str, np.ndarray]) -> int:
+    if any(np.ndim(array) == 0 for array in inputs.values()):
+        raise invalid_argument(
+            "Batching Run() input tensors must have at least one dimension"
+        )
+    sizes = {len(array) for array in inputs.values()}
+    if len(sizes) > 1:
+        raise invalid_argument(
+            "Batching Run() input tensors must have equal 0th-dimension size"
+        )
+    return sizes.pop()
+
+
+def _time_left(tasks: Sequence[_Task]) -> float | None:
+    """Seconds until the last of the tasks' deadlines; None when one has none."""
+    deadlines = [task.deadline for task in tasks]
+    if None in deadlines:
+        return None
+    left = max(deadlines) - time.monotonic()
+    if left <= 0:
+        raise RequestError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "Run() timeout exceeded while waiting in batching queue",
+        )
+    return left
+
+
+def _round_up(size: int, allowed: Sequence[int]) -> int:
+    return next((one for one in allowed if one >= size), size)
+
+
+def _merge(
+    name: str, arrays: list[np.ndarray], padding: int, *, pad_lengths: bool
+) -> np.ndarray:
+    shapes = {array.shape[1:] for array in arrays}
+    if len(shapes) > 1:
+        same_rank = len({len(shape) for shape in shapes}) == 1
+        if not (pad_lengths and same_rank):
+            raise RequestError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"Tensors with name '{name}' from different tasks have different"
+                " shapes and padding is turned off. Set pad_variable_length_inputs to"
+                " true, or ensure that all tensors with the same name have equal"
+                " dimensions starting with the first dim.",
+            )
+        largest = np.max(list(shapes), axis=0)
+        arrays = [_grow(array, largest) for array in arrays]
+    if padding:
+        # A row that is known to be valid, as TensorFlow Serving takes one.
+        arrays = [*arrays, np.repeat(arrays[-1][:1], padding, axis=0)]
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _grow(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    missing = [
+        (0, int(size) - now) for size, now in zip(shape, array.shape[1:], strict=True)
+    ]
+    filler = b"" if array.dtype == object else 0
+    return np.pad(array, [(0, 0), *missing], constant_values=filler)

@@ -1,0 +1,265 @@
+"""The settings of the server, and `tensorflow_model_server`'s flags for them.
+
+Conventions: a flag has the name of its field, with underscores or dashes; it is written
+`--flag=value` or `--flag value`, a switch also bare. Names, meanings and defaults are
+TensorFlow Serving's, but for those of the addresses and of the model's name, which suit
+a developer's machine. TensorFlow is not needed here, so that a mistyped flag is found
+at once.
+"""
+
+import dataclasses
+import difflib
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+
+from portrait_tf.errors import PortraitError
+
+_WORKERS = 4 * (os.cpu_count() or 1)
+
+_WITHOUT_EFFECT = {
+    "enable_profiler",
+    "enable_signature_method_name_check",
+    "flush_filesystem_caches",
+    "num_load_threads",
+    "num_tflite_interpreters_per_pool",
+    "num_tflite_pools",
+    "num_unload_threads",
+    "remove_unused_fields_from_bundle_metagraph",
+    "rest_api_num_threads",
+    "skip_initialize_tpu",
+}
+"""Flags of TensorFlow Serving that change nothing which a client could see."""
+
+_UNSUPPORTED = {
+    "mixed_precision",
+    "platform_config_file",
+    "prefer_tflite_model",
+    "tensorflow_session_config_file",
+    "thread_pool_factory_config_file",
+    "use_alts_credentials",
+    "xla_cpu_compilation_enabled",
+    "xla_gpu_compilation_enabled",
+}
+"""Flags of TensorFlow Serving that would change something, and do not exist here."""
+
+
+def _flag(default: object, help: str) -> object:
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerOptions:
+    """All settings; each has its meaning in its field's help text.
+
+    Raises:
+        PortraitError: For values or combinations that cannot be.
+    """
+
+    port: int = _flag(8500, "The gRPC port; 0 takes a free one.")
+    grpc_socket_path: str = _flag("", "Also answer gRPC on this Unix socket.")
+    rest_api_port: int = _flag(8501, "The REST port; 0 takes a free one.")
+    host: str = _flag("127.0.0.1", "Address to listen on; 0.0.0.0 for all (ours).")
+    rest_api_timeout_in_ms: int = _flag(30_000, "Time for one REST request.")
+    rest_api_enable_cors_support: bool = _flag(False, "Let web pages call REST.")
+    model_name: str = _flag("portrait", "The name that requests give.")
+    model_base_path: str = _flag("", "A folder of numbered versions.")
+    model_config_file: str = _flag("", "A ModelServerConfig: several models.")
+    model_config_file_poll_wait_seconds: int = _flag(
+        0, "Read that file again so often; 0 for once."
+    )
+    file_system_poll_wait_seconds: int = _flag(
+        1, "Look for new versions so often; 0 for once."
+    )
+    max_num_load_retries: int = _flag(5, "Attempts at loading after the first.")
+    load_retry_interval_micros: int = _flag(60_000_000, "Pause between attempts.")
+    allow_version_labels_for_unavailable_models: bool = _flag(
+        False, "Let a new label name a version that is not loaded yet."
+    )
+    enable_batching: bool = _flag(False, "Merge requests.")
+    batching_parameters_file: str = _flag("", "BatchingParameters, for all models.")
+    enable_per_model_batching_parameters: bool = _flag(
+        False, "Take a version's batching_params.pbtxt, where it has one."
+    )
+    enable_model_warmup: bool = _flag(True, "Replay the warm-up requests.")
+    num_request_iterations_for_warmup: int = _flag(0, "Replay each so often.")
+    saved_model_tags: str = _flag("serve", "Tags of the graph, comma-separated.")
+    enable_serialization_as_tensor_content: bool = _flag(
+        False, "Answer numbers as raw bytes, not in typed fields."
+    )
+    enable_grpc_healthcheck_service: bool = _flag(False, "grpc.health.v1.Health.")
+    grpc_max_threads: int = _flag(_WORKERS, "gRPC requests at the same time.")
+    grpc_channel_arguments: str = _flag("", "KEY=VALUE,... of gRPC.")
+    ssl_config_file: str = _flag("", "SSLConfig: TLS for gRPC.")
+    monitoring_config_file: str = _flag("", "MonitoringConfig: Prometheus, on REST.")
+    tensorflow_session_parallelism: int = _flag(0, "Threads of a Session; 0: auto.")
+    tensorflow_intra_op_parallelism: int = _flag(0, "Threads in an op; 0: auto.")
+    tensorflow_inter_op_parallelism: int = _flag(0, "Ops at a time; 0: auto.")
+    per_process_gpu_memory_fraction: float = _flag(0.0, "0 to 1; 0: as needed.")
+
+    def __post_init__(self):
+        for name, least in (
+            ("rest_api_timeout_in_ms", 1),
+            ("grpc_max_threads", 1),
+            ("max_num_load_retries", 0),
+            ("model_config_file_poll_wait_seconds", 0),
+            ("file_system_poll_wait_seconds", 0),
+            ("num_request_iterations_for_warmup", 0),
+        ):
+            if getattr(self, name) < least:
+                raise PortraitError(
+                    f"--{name} is {getattr(self, name)}; expected at least {least}"
+                )
+        if self.port == self.rest_api_port != 0:
+            raise PortraitError(
+                f"--port and --rest_api_port are both {self.port}; expected two ports"
+            )
+        if not self.model_name:
+            raise PortraitError("--model_name is empty; expected a name")
+        if self.batching_parameters_file and not self.enable_batching:
+            raise PortraitError(
+                "--batching_parameters_file is given without --enable_batching"
+            )
+        if not (self.model_base_path or self.model_config_file):
+            raise PortraitError(
+                "nothing to serve; expected MODELS_DIR, --model_base_path or"
+                " --model_config_file"
+            )
+
+    @property
+    def channel_arguments(self) -> list[tuple[str, int | str]]:
+        """`grpc_channel_arguments`, read; numbers are numbers.
+
+        Raises:
+            PortraitError: When a part is not `KEY=VALUE`.
+        """
+        arguments = []
+        for part in filter(None, self.grpc_channel_arguments.split(",")):
+            key, equals, value = part.partition("=")
+            if not key or not equals:
+                raise PortraitError(
+                    f"--grpc_channel_arguments has {part!r}; expected KEY=VALUE"
+                )
+            is_number = re.fullmatch(r"-?\d+", value)
+            arguments.append((key, int(value) if is_number else value))
+        return arguments
+
+
+_FIELDS = {field.name: field for field in dataclasses.fields(ServerOptions)}
+
+
+def parse_flags(arguments: Sequence[str]) -> tuple[ServerOptions, list[str]]:
+    """Reads a command line.
+
+    Args:
+        arguments: Flags, and at most one folder of versions, in any order.
+
+    Returns:
+        The settings, and the flags that were given but have no effect here.
+
+    Raises:
+        PortraitError: For an unknown flag, or one that does not exist here, for a value
+            of another type, for two folders.
+    """
+    values: dict[str, object] = {}
+    ignored, folders = [], []
+    for name, text in _split(arguments):
+        if name is None:
+            folders.append(text)
+        elif name in _WITHOUT_EFFECT:
+            ignored.append(name)
+        else:
+            values[name] = _read(name, text)
+    sources = [
+        *(f"the folder {folder}" for folder in folders),
+        *(
+            f"--{name}"
+            for name in ("model_base_path", "model_config_file")
+            if values.get(name)
+        ),
+    ]
+    if len(sources) > 1:
+        raise PortraitError(f"expected one thing to serve, received {sources}")
+    if folders:
+        values["model_base_path"] = folders[0]
+    if values.get("model_base_path"):
+        path = pathlib.Path(str(values["model_base_path"]))
+        values["model_base_path"] = str(path)
+    return ServerOptions(**values), ignored
+
+
+def usage() -> str:
+    """The help text of all flags."""
+    width = max(len(name) for name in _FIELDS)
+    lines = []
+    for name, field in _FIELDS.items():
+        default = field.default
+        shown = str(default).lower() if isinstance(default, bool) else default
+        shown = f" [{shown}]" if shown != "" else ""
+        lines.append(f"  --{name:<{width}}  {field.metadata['help']}{shown}")
+    return "\n".join(lines)
+
+
+def _split(arguments: Sequence[str]) -> Iterator[tuple[str | None, str | None]]:
+    """Flags by name, with their text or None; the rest under None."""
+    rest = iter(arguments)
+    waiting: str | None = None
+    for argument in rest:
+        if waiting is not None:
+            switch = _is_switch(waiting)
+            if not switch or argument in ("true", "false"):
+                yield waiting, argument
+                waiting = None
+                continue
+            yield waiting, None
+            waiting = None
+        if not argument.startswith("-") or argument == "-":
+            yield None, argument
+            continue
+        written, equals, text = argument.lstrip("-").partition("=")
+        name = written.replace("-", "_")
+        _check_name(name, argument)
+        if equals:
+            yield name, text
+        else:
+            waiting = name
+    if waiting is not None:
+        yield waiting, None
+
+
+def _is_switch(name: str) -> bool:
+    if name in _WITHOUT_EFFECT:
+        return name.startswith(("enable", "flush", "remove", "skip"))
+    return _FIELDS[name].type is bool
+
+
+def _check_name(name: str, argument: str) -> None:
+    if name in _FIELDS or name in _WITHOUT_EFFECT:
+        return
+    if name in _UNSUPPORTED:
+        raise PortraitError(
+            f"--{name} is a flag of TensorFlow Serving that the embedded server does"
+            " not have"
+        )
+    close = difflib.get_close_matches(name, _FIELDS, 1)
+    hint = f"; did you mean --{close[0]}?" if close else ""
+    raise PortraitError(f"unknown flag {argument.partition('=')[0]}{hint}")
+
+
+def _read(name: str, text: str | None) -> object:
+    kind = _FIELDS[name].type
+    if kind is bool:
+        known = {None: True, "true": True, "1": True, "false": False, "0": False}
+        if text not in known:
+            raise PortraitError(f"--{name} is {text!r}; expected true or false")
+        return known[text]
+    if text is None:
+        raise PortraitError(f"--{name} has no value; expected --{name}=VALUE")
+    if kind is str:
+        return text
+    try:
+        return kind(text)
+    except ValueError as error:
+        expected = "a whole number" if kind is int else "a number"
+        raise PortraitError(f"--{name} is {text!r}; expected {expected}") from error

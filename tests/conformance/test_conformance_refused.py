@@ -1,0 +1,282 @@
+"""What is refused over gRPC: the status, and a phrase that people search for.
+
+Phrases are TensorFlow Serving's own, from its sources; where TensorFlow's operations
+word the refusal, only the status is held to.
+"""
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from conformance_calls import (
+    TIMEOUT,
+    make_photo,
+    make_request,
+    make_tensor,
+    png,
+    predict,
+    refused,
+)
+from tensorflow.core.framework import tensor_pb2
+from tensorflow_serving.apis import classification_pb2, predict_pb2
+
+IMAGE, MASK = make_photo()
+NOT_THERE = 10**9
+
+
+def default(model="portrait", **changes):
+    return make_request(model, **({"image": IMAGE, "mask": MASK} | changes))
+
+
+def unknown_rank():
+    return tensor_pb2.TensorProto(
+        dtype=tf.uint8.as_datatype_enum,
+        tensor_shape=tf.TensorShape(None).as_proto(),
+        int_val=[1],
+    )
+
+
+REFUSED = {
+    "unknown model": (
+        lambda model: default("no_such_model"),
+        "NOT_FOUND",
+        "Servable not found for request: Latest(no_such_model)",
+    ),
+    "unknown version": (
+        lambda model: default(model, version=NOT_THERE),
+        "NOT_FOUND",
+        "Servable not found for request: Specific(",
+    ),
+    "unknown label": (
+        lambda model: default(model, label="no_such_label"),
+        "INVALID_ARGUMENT",
+        "no_such_label",
+    ),
+    "no model": (
+        lambda model: predict_pb2.PredictRequest(),
+        "INVALID_ARGUMENT",
+        "Missing ModelSpec",
+    ),
+    "no model name": (
+        lambda model: default(""),
+        "INVALID_ARGUMENT",
+        "ModelSpec has no name specified",
+    ),
+    "unknown signature": (
+        lambda model: default(model, signature="no_such"),
+        "FAILED_PRECONDITION",
+        'Serving signature key "no_such" not found.',
+    ),
+    "missing input": (
+        lambda model: make_request(model, image=IMAGE),
+        "INVALID_ARGUMENT",
+        "Missing but required: {mask}",
+    ),
+    "no input": (
+        lambda model: make_request(model),
+        "INVALID_ARGUMENT",
+        "input size does not match signature: 0!=2",
+    ),
+    "extra input": (
+        lambda model: default(model, size=IMAGE),
+        "INVALID_ARGUMENT",
+        "Sent extra: {size}",
+    ),
+    "misnamed input": (
+        lambda model: make_request(model, image=IMAGE, hole=MASK),
+        "INVALID_ARGUMENT",
+        "hole",
+    ),
+    "unknown output": (
+        lambda model: default(model, outputs=["no_such"]),
+        "INVALID_ARGUMENT",
+        "output tensor alias not found in signature: no_such",
+    ),
+    "repeated output": (
+        lambda model: default(model, outputs=["parsing", "parsing"]),
+        "INVALID_ARGUMENT",
+        "duplicate output tensor alias",
+    ),
+    "wrong dtype": (
+        lambda model: default(model, image=IMAGE.astype(np.float32)),
+        "INVALID_ARGUMENT",
+        "to be uint8 but float",
+    ),
+    "a string for numbers": (
+        lambda model: default(model, image=[b"x"]),
+        "INVALID_ARGUMENT",
+        "to be uint8 but string",
+    ),
+    "rank 3": (
+        lambda model: default(model, image=IMAGE[0]),
+        "INVALID_ARGUMENT",
+        "",
+    ),
+    "rank 0": (
+        lambda model: default(model, image=np.uint8(1)),
+        "INVALID_ARGUMENT",
+        "",
+    ),
+    "rank 5": (
+        lambda model: default(model, image=IMAGE[None]),
+        "INVALID_ARGUMENT",
+        "",
+    ),
+    "four channels": (
+        lambda model: default(model, image=np.zeros((1, 40, 32, 4), np.uint8)),
+        "INVALID_ARGUMENT",
+        "",
+    ),
+    "a mask of another size": (
+        lambda model: default(model, mask=MASK[:, :20]),
+        "INVALID_ARGUMENT",
+        "",
+    ),
+    "a mask of another batch": (
+        lambda model: default(model, mask=np.concatenate([MASK, MASK])),
+        "INVALID_ARGUMENT",
+        "",
+    ),
+    "content that is too short": (
+        lambda model: default(
+            model, mask=make_tensor(tf.uint8, MASK.shape, tensor_content=b"123")
+        ),
+        "INVALID_ARGUMENT",
+        "tensor parsing error: mask",
+    ),
+    "a negative size": (
+        lambda model: default(
+            model, mask=make_tensor(tf.uint8, (1, 40, -32, 1), int_val=[1])
+        ),
+        "INVALID_ARGUMENT",
+        "tensor parsing error: mask",
+    ),
+    "sizes beyond 64 bits": (
+        lambda model: default(
+            model, mask=make_tensor(tf.uint8, (2**62, 2**62, 2**62, 1), int_val=[1])
+        ),
+        "INVALID_ARGUMENT",
+        "tensor parsing error: mask",
+    ),
+    "an unknown rank": (
+        lambda model: default(model, mask=unknown_rank()),
+        "INVALID_ARGUMENT",
+        "tensor parsing error: mask",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(prediction, model, needs, name):
+    needs("serving_default")
+    make, code, phrase = REFUSED[name]
+    found, details = refused(lambda: prediction.Predict(make(model), timeout=TIMEOUT))
+    assert found == code, details
+    assert phrase in details
+    predict(prediction, default(model))  # The process is alive and well.
+
+
+FILES = {
+    "garbage for a photo": (b"no picture", png(MASK[0])),
+    "garbage for a mask": (png(IMAGE[0]), b"no picture"),
+    "nothing for a photo": (b"", png(MASK[0])),
+    "a photo that is cut off": (png(IMAGE[0])[:300], png(MASK[0])),
+    "a mask of another size": (png(IMAGE[0]), png(MASK[0, :20])),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_are_refused(prediction, model, needs, name):
+    needs("encoded")
+    image, mask = FILES[name]
+    request = make_request(model, "encoded", image_bytes=[image], mask_bytes=[mask])
+    code, details = refused(lambda: prediction.Predict(request, timeout=TIMEOUT))
+    assert code == "INVALID_ARGUMENT", details
+    good = make_request(
+        model, "encoded", image_bytes=[png(IMAGE[0])], mask_bytes=[png(MASK[0])]
+    )
+    predict(prediction, good)
+
+
+@pytest.mark.parametrize("counts", [(1, 2), (2, 1)])
+def test_files_of_different_batches(prediction, model, needs, counts):
+    needs("encoded")
+    images, masks = ([png(one[0])] * n for one, n in zip((IMAGE, MASK), counts))  # noqa: B905
+    request = make_request(model, "encoded", image_bytes=images, mask_bytes=masks)
+    code, details = refused(lambda: prediction.Predict(request, timeout=TIMEOUT))
+    assert code == "INVALID_ARGUMENT", details
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs"),
+    [
+        ("parse", {"image": IMAGE[0], "mask": MASK}),
+        ("parse", {"image": IMAGE, "mask": MASK[..., 0]}),
+        ("complete_with_parsing", {"image": IMAGE, "mask": MASK, "parsing": MASK[0]}),
+        (
+            "complete_with_parsing",
+            {"image": IMAGE, "mask": MASK, "parsing": MASK[:, :20]},
+        ),
+        ("extrapolate", {"image": IMAGE, "margins": np.zeros(4, np.float32)}),
+        ("extrapolate", {"image": IMAGE, "margins": np.zeros((1, 3), np.float32)}),
+        ("extrapolate", {"image": IMAGE, "margins": np.zeros((2, 4), np.float32)}),
+        ("extrapolate", {"image": IMAGE[0], "margins": np.zeros((1, 4), np.float32)}),
+    ],
+)
+def test_shapes_of_other_signatures(prediction, model, needs, signature, inputs):
+    needs(signature)
+    request = make_request(model, signature, **inputs)
+    code, details = refused(lambda: prediction.Predict(request, timeout=TIMEOUT))
+    assert code == "INVALID_ARGUMENT", details
+
+
+@pytest.mark.parametrize("shape", [(0, 40, 32), (1, 0, 32), (1, 0, 0)])
+def test_nothing_in_a_batch_or_photo_harms_nobody(prediction, model, needs, shape):
+    needs("serving_default")
+    request = default(
+        model,
+        image=np.zeros((*shape, 3), np.uint8),
+        mask=np.zeros((*shape, 1), np.uint8),
+    )
+    try:
+        outputs, _ = predict(prediction, request)
+        assert outputs["completed"].shape == (*shape, 3)
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.INVALID_ARGUMENT, error.details()
+    predict(prediction, default(model))
+
+
+def test_deadline(prediction, model, needs):
+    needs("serving_default")
+    image, mask = make_photo(1320, 1280)
+    request = default(model, image=image, mask=mask)
+    code, _ = refused(lambda: prediction.Predict(request, timeout=0.002))
+    assert code == "DEADLINE_EXCEEDED"
+    predict(prediction, default(model))
+
+
+def test_a_method_that_does_not_exist(channel):
+    call = channel.unary_unary("/tensorflow.serving.PredictionService/NoSuchMethod")
+    code, _ = refused(lambda: call(b"", timeout=TIMEOUT))
+    assert code == "UNIMPLEMENTED"
+
+
+def test_a_service_that_does_not_exist(channel):
+    call = channel.unary_unary("/tensorflow.serving.NoSuchService/Predict")
+    code, _ = refused(lambda: call(b"", timeout=TIMEOUT))
+    assert code == "UNIMPLEMENTED"
+
+
+def test_classify_does_not_take_a_predict_signature(prediction, model):
+    request = classification_pb2.ClassificationRequest()
+    request.model_spec.name = model
+    request.input.example_list.examples.add()
+    code, details = refused(lambda: prediction.Classify(request, timeout=TIMEOUT))
+    assert code in ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "UNIMPLEMENTED"), details
+
+
+def test_bytes_that_are_no_message(channel, prediction, model, needs):
+    needs("serving_default")
+    call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+    refused(lambda: call(b"\xff" * 50, timeout=TIMEOUT))
+    predict(prediction, default(model))

@@ -1,0 +1,268 @@
+"""What the exported graphs answer, in a Session."""
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from export.saved_model import open_session
+from portrait_tf.photos import encode_png, extend_photo
+
+
+@pytest.fixture(scope="module")
+def run(tiny_models):
+    with open_session(tiny_models / "1") as run:
+        yield run
+
+
+def photo_and_mask(size, seed=0):
+    rng = np.random.default_rng(seed)
+    photo = cv2.resize(rng.integers(0, 256, (8, 8, 3)).astype(np.uint8), size[::-1])
+    mask = np.zeros(size, np.uint8)
+    mask[size[0] // 2 :, : (size[1] + 1) // 2] = 255
+    return photo, mask
+
+
+def batch(size, count=1, seed=0):
+    pairs = [photo_and_mask(size, seed + index) for index in range(count)]
+    return {
+        "image": np.stack([photo for photo, _ in pairs]),
+        "mask": np.stack([mask[..., None] for _, mask in pairs]),
+    }
+
+
+def decode(content):
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    return picture[..., ::-1] if picture.ndim == 3 else picture[..., None]
+
+
+def assert_alike(found, wanted):
+    assert found.shape == wanted.shape
+    assert np.abs(found.astype(int) - np.asarray(wanted, int)).max() <= 1
+
+
+def reference(pipeline, inputs):
+    return {
+        name: value.numpy()
+        for name, value in pipeline(inputs["image"], inputs["mask"]).items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [((16, 16), 1), ((61, 47), 3), ((1, 1), 1), ((32, 32), 64)]
+)
+def test_any_size_and_batch(run, tiny_pipeline, size, count):
+    inputs = batch(size, count)
+    wanted = reference(tiny_pipeline, inputs)
+    found = run("serving_default", inputs)
+    assert_alike(found["completed"], wanted["completed"])
+    assert np.mean(found["parsing"] != wanted["parsing"]) < 0.01
+
+
+@pytest.mark.parametrize("size", [(4096, 31), (33, 4096)])
+def test_a_side_of_4096(run, size):
+    inputs = batch(size)
+    found = run("serving_default", inputs)
+    known = inputs["mask"][..., 0] == 0
+    assert found["completed"].shape == inputs["image"].shape
+    np.testing.assert_array_equal(found["completed"][known], inputs["image"][known])
+    assert (found["completed"][~known] != inputs["image"][~known]).mean() > 0.5
+    assert found["parsing"].max() <= 19
+
+
+def test_nothing_but_hole(run, tiny_pipeline):
+    inputs = batch((40, 30))
+    inputs["mask"][:] = 1
+    found = run("serving_default", inputs)["completed"]
+    assert_alike(found, reference(tiny_pipeline, inputs)["completed"])
+    inputs["image"][:] = 200
+    np.testing.assert_array_equal(run("serving_default", inputs)["completed"], found)
+
+
+def test_parse_has_the_joints_in_pixels(run, tiny_pipeline):
+    inputs = batch((90, 47), 2)
+    found = run("parse", inputs)
+    wanted = tiny_pipeline.joints(inputs["image"], inputs["mask"]).numpy()
+    assert found["joints"].dtype == np.float32 and found["joints"].shape == (2, 16, 3)
+    np.testing.assert_allclose(found["joints"][..., 2], wanted[..., 2], atol=1e-3)
+    near = np.abs(found["joints"] - wanted).max(-1) < 0.5
+    assert near.mean() > 0.9
+    labels = reference(tiny_pipeline, inputs)["parsing"]
+    assert np.mean(found["parsing"] != labels) < 0.01
+
+
+class TestCompleteWithParsing:
+    def test_an_unknown_map_is_stage_1s(self, run):
+        inputs = batch((61, 47), 2)
+        wanted = run("serving_default", inputs)["completed"]
+        for value in (255, 20):
+            unknown = np.full_like(inputs["mask"], value)
+            found = run("complete_with_parsing", {**inputs, "parsing": unknown})
+            assert list(found) == ["completed"]
+            assert_alike(found["completed"], wanted)
+
+    def test_a_known_map_is_what_is_painted_by(self, run, tiny_pipeline):
+        """Of the networks' shape, so that the frame has no rest for stage 1."""
+        inputs = batch((32, 32))
+        labels = np.repeat(np.arange(32)[:, None] % 20, 32, axis=1)
+        parsing = labels[None, ..., None].astype(np.uint8)
+        image, mask, _ = tiny_pipeline.shrink(inputs["image"], inputs["mask"])
+        shares = tf.one_hot(labels, 20)[None]
+        painted = tiny_pipeline.paint(image, mask, shares)["completed"]
+        wanted = np.where(
+            inputs["mask"] != 0,
+            np.clip(np.round((painted.numpy() + 1) * 127.5), 0, 255),
+            inputs["image"],
+        )
+        found = run("complete_with_parsing", {**inputs, "parsing": parsing})
+        assert_alike(found["completed"], wanted)
+        other = run("complete_with_parsing", {**inputs, "parsing": parsing * 0 + 13})
+        assert np.abs(other["completed"].astype(int) - found["completed"]).max() > 2
+
+    def test_only_what_is_open_is_predicted(self, run, tiny_pipeline):
+        inputs = batch((32, 32))
+        image, mask, place = tiny_pipeline.shrink(inputs["image"], inputs["mask"])
+        parsing = np.full((1, 32, 32, 1), 9, np.uint8)
+        parsing[:, :16] = 255
+        shares, unknown = tiny_pipeline.shrink_parsing(parsing, place)
+        np.testing.assert_array_equal(unknown[0, :16], 1.0)
+        np.testing.assert_array_equal(unknown[0, 16:], 0.0)
+        np.testing.assert_array_equal(shares[0, 16:, :, 9], 1.0)
+        predicted = tiny_pipeline.structure(image, mask)["parsing"]
+        painted = tiny_pipeline.paint(image, mask, shares + unknown * predicted)
+        wanted = np.where(
+            inputs["mask"] != 0,
+            np.clip(np.round((painted["completed"].numpy() + 1) * 127.5), 0, 255),
+            inputs["image"],
+        )
+        found = run("complete_with_parsing", {**inputs, "parsing": parsing})
+        assert_alike(found["completed"], wanted)
+
+
+class TestExtrapolate:
+    def test_margins_of_their_own(self, run, tiny_pipeline):
+        photos = batch((50, 37), 3)["image"]
+        margins = np.array(
+            [[0, 0.3, 0, 0], [0.1, 0, 0.25, 1], [0, 0, 0, 0]], np.float32
+        )
+        found = run("extrapolate", {"image": photos, "margins": margins})
+        assert found["size"].dtype == np.int32
+        canvas = tuple(found["size"].max(0))
+        for name, channels in (("completed", 3), ("parsing", 1)):
+            assert found[name].shape == (3, *canvas, channels)
+        for index in (0, 1):
+            top, bottom, left, right = map(float, margins[index].round(2))
+            extended, hole = extend_photo(photos[index], top, bottom, left, right)
+            height, width = hole.shape
+            assert tuple(found["size"][index]) == (height, width)
+            wanted = reference(
+                tiny_pipeline,
+                {"image": extended[None], "mask": hole[None, ..., None]},
+            )
+            own = {
+                name: found[name][index, :height, :width]
+                for name in ("completed", "parsing")
+            }
+            assert_alike(own["completed"], wanted["completed"][0])
+            assert np.mean(own["parsing"] != wanted["parsing"][0]) < 0.01
+            np.testing.assert_array_equal(
+                own["completed"][hole == 0], extended[hole == 0]
+            )
+            for name in own:
+                assert not found[name][index, height:].any()
+                assert not found[name][index, :, width:].any()
+        assert tuple(found["size"][2]) == (50, 37)
+        np.testing.assert_array_equal(found["completed"][2, :50, :37], photos[2])
+
+    @pytest.mark.parametrize("part", [0.1, 0.25, 1 / 3, 0.5, 1.0])
+    def test_the_size_is_the_command_lines(self, run, part):
+        photo, _ = photo_and_mask((45, 31))
+        extended, _ = extend_photo(photo, part, part, part, part)
+        margins = np.full((1, 4), part, np.float32)
+        found = run("extrapolate", {"image": photo[None], "margins": margins})
+        assert tuple(found["size"][0]) == extended.shape[:2]
+
+
+def read_webp(content):
+    return tf.io.decode_image(content, channels=3, expand_animations=False)
+
+
+class TestEncoded:
+    def check(self, run, files, photos, masks):
+        found = run(
+            "encoded",
+            {
+                "image_bytes": np.array([image for image, _ in files], object),
+                "mask_bytes": np.array([mask for _, mask in files], object),
+            },
+        )
+        for index, (photo, mask) in enumerate(zip(photos, masks, strict=True)):
+            wanted = run(
+                "serving_default",
+                {"image": photo[None], "mask": mask[None, ..., None]},
+            )
+            completed, parsing = (
+                decode(found[name][index])
+                for name in ("completed_bytes", "parsing_bytes")
+            )
+            assert_alike(completed, wanted["completed"][0])
+            assert np.mean(parsing != wanted["parsing"][0]) < 0.01
+
+    def test_every_format_in_one_batch(self, run):
+        """Of different sizes; what each file holds is what TensorFlow decodes."""
+        formats = [
+            (".png", [], tf.io.decode_png),
+            (".jpg", [], tf.io.decode_jpeg),
+            (".jpg", [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], tf.io.decode_jpeg),
+            (".bmp", [], tf.io.decode_bmp),
+            (".webp", [cv2.IMWRITE_WEBP_QUALITY, 80], read_webp),
+            (".webp", [cv2.IMWRITE_WEBP_QUALITY, 101], read_webp),
+        ]
+        files, photos, masks = [], [], []
+        for index, (extension, options, read) in enumerate(formats):
+            photo, mask = photo_and_mask((40 + 7 * index, 61 - 5 * index), index)
+            content = cv2.imencode(extension, photo[..., ::-1], options)[1].tobytes()
+            files.append((content, encode_png(mask)))
+            photos.append(read(content).numpy())
+            masks.append(mask)
+        self.check(run, files, photos, masks)
+
+    def test_masks_as_png_bmp_and_webp(self, run):
+        photo, mask = photo_and_mask((44, 50))
+        colours = np.repeat(mask[..., None], 3, axis=2)
+        lossless = [cv2.IMWRITE_WEBP_QUALITY, 101]
+        files = [
+            (encode_png(photo), encode_png(one))
+            for one in (mask, colours, (mask > 0).astype(np.uint8))
+        ]
+        files += [
+            (encode_png(photo), cv2.imencode(extension, one, options)[1].tobytes())
+            for extension, one, options in (
+                (".webp", colours, lossless),
+                (".bmp", colours, []),
+                (".bmp", mask, []),
+            )
+        ]
+        self.check(run, files, [photo] * 6, [mask] * 6)
+
+    def test_transparency_is_not_read(self, run):
+        photo, mask = photo_and_mask((44, 50))
+        faint = np.dstack([photo[..., ::-1], np.full((44, 50), 250, np.uint8)])
+        files = [
+            (cv2.imencode(extension, faint, options)[1].tobytes(), encode_png(mask))
+            for extension, options in (
+                (".png", []),
+                (".bmp", []),
+                (".webp", [cv2.IMWRITE_WEBP_QUALITY, 101]),
+            )
+        ]
+        self.check(run, files, [photo] * 3, [mask] * 3)
+
+    def test_grey_photos(self, run):
+        photo, mask = photo_and_mask((44, 50))
+        grey = photo[..., 0]
+        files = [
+            (cv2.imencode(extension, grey)[1].tobytes(), encode_png(mask))
+            for extension in (".png", ".bmp")
+        ]
+        self.check(run, files, [np.dstack([grey] * 3)] * 2, [mask] * 2)

@@ -1,0 +1,189 @@
+"""The client on a model with every signature."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from full_model import GREY, save_full_model
+from serving_photos import FILLED_LABEL, make_photo
+from wire import Script
+
+from portrait_tf.errors import PortraitError
+from portrait_tf.photos import write_png
+from serving.client import (
+    FailedPreconditionError,
+    InternalError,
+    PortraitClient,
+)
+from serving.local_server import LocalServer
+
+IMAGE, MASK = make_photo(20, 30)
+HOLE = MASK[..., 0] > 0
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    folder = save_full_model(tmp_path_factory.mktemp("full"))
+    with (
+        LocalServer(folder, grpc_port=0, rest_port=0) as server,
+        PortraitClient(f"localhost:{server.grpc_port}") as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("batch", [None, 2])
+def test_parse(client, batch):
+    image, mask = make_photo(20, 30, batch)
+    result = client.parse(image, mask)
+    np.testing.assert_array_equal(result.parsing, (mask > 0) * FILLED_LABEL)
+    joints = np.arange(48, dtype=np.float32).reshape(16, 3)
+    expected = joints if batch is None else np.stack([joints] * 2)
+    np.testing.assert_array_equal(result.joints, expected)
+    assert result.joints.dtype == np.float32
+
+
+@pytest.mark.parametrize("batch", [None, 2])
+@pytest.mark.parametrize("has_channel", [True, False])
+def test_complete_with_parsing(client, batch, has_channel):
+    image, mask = make_photo(20, 30, batch)
+    labels = np.random.default_rng(1).integers(0, 20, mask.shape, np.uint8)
+    labels[..., 6, 8, 0] = 255
+    completed = client.complete_with_parsing(
+        image, mask, labels if has_channel else labels[..., 0]
+    )
+    arrived = np.where(labels == 255, FILLED_LABEL, labels)
+    np.testing.assert_array_equal(completed, np.where(mask > 0, 10 * arrived, image))
+
+
+def test_a_parsing_map_from_a_file(client, tmp_path):
+    labels = np.random.default_rng(1).integers(0, 20, (20, 30), np.uint8)
+    path = tmp_path / "labels.png"
+    write_png(path, labels)
+    expected = np.where(HOLE[..., None], 10 * labels[..., None], IMAGE)
+    for given in (path, str(path), path.read_bytes()):
+        completed = client.complete_with_parsing(IMAGE, MASK, given)
+        np.testing.assert_array_equal(completed, expected)
+    write_png(path, IMAGE)
+    with pytest.raises(PortraitError, match="expected: a PNG whose 8-bit grey values"):
+        client.complete_with_parsing(IMAGE, MASK, path)
+
+
+def test_a_parsing_map_that_does_not_fit(client):
+    labels = np.zeros((20, 29), np.uint8)
+    with pytest.raises(PortraitError, match=r"parsing map has shape \[20, 29\]; exp"):
+        client.complete_with_parsing(IMAGE, MASK, labels)
+    with pytest.raises(PortraitError, match="parsing map is an array of float32"):
+        client.complete_with_parsing(IMAGE, MASK, labels.astype(np.float32))
+
+
+@pytest.mark.parametrize("signature", [None, "extrapolate", "serving_default"])
+@pytest.mark.parametrize("batch", [None, 2])
+def test_extrapolate(client, signature, batch):
+    image, _ = make_photo(20, 30, batch)
+    result = client.extrapolate(
+        image, top=0.1, bottom=0.25, right=0.5, signature=signature
+    )
+    shape = (20 + 2 + 5, 30 + 15)
+    assert result.completed.shape == (*image.shape[:-3], *shape, 3)
+    assert result.parsing.shape == (*image.shape[:-3], *shape, 1)
+    known = result.completed[..., 2:22, :30, :]
+    np.testing.assert_array_equal(known, image)
+    assert (result.completed[..., 22:, :, :] == GREY).all()
+    assert (result.parsing[..., :, 30:, :] == FILLED_LABEL).all()
+    assert not result.parsing[..., 2:22, :30, :].any()
+
+
+@pytest.mark.parametrize("side", range(4))
+@pytest.mark.parametrize("signature", [None, "encoded"])
+def test_extrapolate_by_pixels(client, side, signature):
+    pixels = [0, 0, 0, 0]
+    for pixels[side] in (1, 7, 19):
+        top, bottom, left, right = pixels
+        result = client.extrapolate(IMAGE, *pixels, unit="pixels", signature=signature)
+        assert result.completed.shape == (20 + top + bottom, 30 + left + right, 3)
+        known = result.completed[top : top + 20, left : left + 30]
+        np.testing.assert_array_equal(known, IMAGE)
+
+
+def test_extrapolate_a_file(client, tmp_path):
+    write_png(tmp_path / "photo.png", IMAGE)
+    result = client.extrapolate(tmp_path / "photo.png", bottom=0.5)
+    np.testing.assert_array_equal(result.completed[:20], IMAGE)
+    assert result.completed.shape == (30, 30, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "at least one margin"),
+        ({"top": 1.5}, "'top' is a fraction .* received 1.5"),
+        ({"left": -0.1}, "'left' is a fraction"),
+        ({"left": float("nan")}, "'left' is a fraction"),
+        ({"top": 0.01}, "less than a pixel of a photo of 20x30"),
+        ({"top": 21, "unit": "pixels"}, "'top' is 21 pixels; expected a whole number"),
+        ({"top": 2.5, "unit": "pixels"}, "'top' is 2.5 pixels; expected a whole"),
+        ({"top": float("nan"), "unit": "pixels"}, "'top' is nan pixels"),
+        ({"top": 1, "unit": "metres"}, "unit is 'metres'; expected"),
+        ({"top": 1, "signature": "parse"}, "signature 'parse' does not extrapolate"),
+    ],
+)
+def test_margins_that_cannot_be(client, arguments, message):
+    with pytest.raises(PortraitError, match=message):
+        client.extrapolate(IMAGE, **arguments)
+
+
+def test_a_model_without_pose_and_without_signatures(serve, tmp_path):
+    without = ("extrapolate", "complete_with_parsing")
+    server = serve(save_full_model(tmp_path, pose=False, without=without))
+    with PortraitClient(f"localhost:{server.grpc_port}") as client:
+        assert client.parse(IMAGE, MASK).joints is None
+        with pytest.raises(FailedPreconditionError, match='"extrapolate" not found'):
+            client.extrapolate(IMAGE, top=0.5)
+        with pytest.raises(FailedPreconditionError, match="complete_with_parsing"):
+            client.complete_with_parsing(IMAGE, MASK, MASK * 0)
+        assert client.extrapolate(
+            IMAGE, top=0.5, signature="serving_default"
+        ).completed.shape == (30, 30, 3)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({"completed": IMAGE[None]}, r"no output 'parsing', only \['completed'\]"),
+        (
+            {"completed": IMAGE[None, :9], "parsing": MASK[None]},
+            r"an array of uint8 and shape \[1, 9, 30, 3\] as output 'completed'",
+        ),
+        (
+            {"completed": IMAGE[None] / 255, "parsing": MASK[None]},
+            "an array of float64 .* as output 'completed'",
+        ),
+    ],
+)
+def test_answers_of_another_model(outputs, message):
+    with (
+        Script(outputs=outputs).running() as address,
+        PortraitClient(address) as client,
+        pytest.raises(InternalError, match=message) as caught,
+    ):
+        client.complete(IMAGE, MASK)
+    assert "is 'portrait' a portrait-tf model?" in str(caught.value)
+
+
+def test_answers_of_another_model_to_files_and_margins():
+    outputs = {
+        "completed_bytes": [b"no picture"],
+        "parsing_bytes": [b"no picture"],
+        "completed": np.zeros((1, 30, 30, 3), np.uint8),
+        "parsing": np.zeros((1, 30, 30, 1), np.uint8),
+        "size": tf.constant([[40, 30]]),
+    }
+    with (
+        Script(outputs=outputs).running() as address,
+        PortraitClient(address) as client,
+    ):
+        with pytest.raises(InternalError, match="'completed_bytes' is no PNG of 20x30"):
+            client.complete(IMAGE, MASK, signature="encoded")
+        with pytest.raises(
+            InternalError, match=r"output 'size' \[\[40, 30\]\] for 'co"
+        ):
+            client.extrapolate(IMAGE, bottom=0.5)

@@ -1,0 +1,332 @@
+"""Retries, headers, TLS, statuses and streams, over real connections."""
+
+import random
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+from serving_photos import check_completed, make_photo
+from wire import Script, make_certificates, server_context, tls_before
+
+from portrait_tf.errors import PortraitError
+from serving.client import (
+    DeadlineExceededError,
+    InvalidArgumentError,
+    Keepalive,
+    MessageTooLargeError,
+    PortraitClient,
+    ResourceExhaustedError,
+    RetryPolicy,
+    ServerError,
+    Tls,
+    UnavailableError,
+    errors,
+)
+
+IMAGE, MASK = make_photo()
+BUSY = (grpc.StatusCode.RESOURCE_EXHAUSTED, "the queue is full")
+GOING = (grpc.StatusCode.UNAVAILABLE, "going away")
+QUICK = RetryPolicy(attempts=4, first_delay=0.01, seed=0)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+# === Statuses ===
+
+
+@pytest.mark.parametrize("code", [c for c in grpc.StatusCode if c.value[0]])
+def test_each_status_has_its_error(code):
+    script = Script([(code, "the\nreason")])
+    retry = RetryPolicy(attempts=1)
+    with script.running() as address, PortraitClient(address, retry=retry) as client:
+        with pytest.raises(ServerError) as caught:
+            client.complete(IMAGE, MASK)
+        assert caught.value.code == code
+        name = code.name.title().replace("_", "") + "Error"
+        assert type(caught.value) is getattr(errors, name)
+        assert address in str(caught.value) and "\n" not in str(caught.value)
+        assert isinstance(caught.value, PortraitError)
+        assert caught.value.may_retry == (code.name in ("UNAVAILABLE", BUSY[0].name))
+
+
+# === Retries ===
+
+
+@pytest.mark.parametrize("outcome", [BUSY, GOING])
+def test_what_passes_is_tried_again(outcome):
+    script = Script([outcome] * 3)
+    with script.running() as address, PortraitClient(address, retry=QUICK) as client:
+        np.testing.assert_array_equal(client.complete(IMAGE, MASK).completed, IMAGE)
+        assert script.calls == 4
+        script.outcomes = [outcome] * 4
+        with pytest.raises((ResourceExhaustedError, UnavailableError)):
+            client.complete(IMAGE, MASK)
+        assert script.calls == 8
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        code
+        for code in grpc.StatusCode
+        if code.name not in ("OK", "UNAVAILABLE", "RESOURCE_EXHAUSTED")
+    ],
+)
+def test_nothing_else_is_tried_again(code):
+    script = Script([(code, "reason")] * 2)
+    with script.running() as address, PortraitClient(address, retry=QUICK) as client:
+        with pytest.raises(ServerError):
+            client.status()
+        assert script.calls == 1
+
+
+def test_a_message_that_is_too_large_is_not_tried_again():
+    limits = [("grpc.max_receive_message_length", 100)]
+    script = Script()
+    with script.running(limits) as address, PortraitClient(address) as client:
+        with pytest.raises(MessageTooLargeError, match="above the size limit of"):
+            client.complete(IMAGE, MASK)
+        assert script.calls == 0
+
+
+def test_retries_end_with_the_deadline():
+    script = Script([BUSY] * 100)
+    retry = RetryPolicy(attempts=100, first_delay=0.2, multiplier=1)
+    with (
+        script.running() as address,
+        PortraitClient(address, retry=retry, timeout=1) as client,
+    ):
+        start = time.monotonic()
+        with pytest.raises(ResourceExhaustedError, match="the queue is full"):
+            client.complete(IMAGE, MASK)
+        assert time.monotonic() - start < 5
+        assert 2 <= script.calls <= 10
+
+
+def test_the_deadline_covers_all_attempts():
+    script = Script([GOING])
+    script.pause.clear()
+    with script.running() as address, PortraitClient(address, retry=QUICK) as client:
+        with pytest.raises(DeadlineExceededError, match="did not answer within 0.5 s"):
+            client.complete(IMAGE, MASK, timeout=0.5)
+        assert script.calls == 2
+
+
+def test_pauses_grow_and_differ():
+    policy = RetryPolicy(attempts=9, first_delay=1, multiplier=2, max_delay=10)
+    error = UnavailableError(*GOING)
+    draws = [
+        [policy.pause(error, attempt, 1000, random.Random(seed)) for seed in range(50)]
+        for attempt in range(1, 9)
+    ]
+    for longest, drawn in zip((1, 2, 4, 8, 10, 10, 10, 10), draws, strict=True):
+        assert longest / 2 <= min(drawn) and max(drawn) <= longest
+        assert len(set(drawn)) == 50
+    assert policy.pause(error, 9, 1000, random.Random(0)) is None
+    assert policy.pause(error, 1, 0.4, random.Random(0)) is None
+    refused = InvalidArgumentError(grpc.StatusCode.INVALID_ARGUMENT, "")
+    assert policy.pause(refused, 1, 1000, random.Random(0)) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RetryPolicy(attempts=0), "attempts is 0; expected at least 1"),
+        (lambda: RetryPolicy(first_delay=-1), "retry delays are -1"),
+        (lambda: RetryPolicy(multiplier=0.5), "multiplied by 0.5"),
+        (lambda: Keepalive(seconds=0), "keepalive seconds is 0"),
+        (lambda: Tls(client_key="k"), "client key and no client certificate"),
+        (lambda: Tls(client_certificate="c"), "client certificate and no client key"),
+    ],
+)
+def test_policies_that_cannot_be(make, message):
+    with pytest.raises(PortraitError, match=message):
+        make()
+
+
+# === Headers, labels, keepalive ===
+
+
+def test_headers_go_with_every_call():
+    script = Script()
+    with (
+        script.running() as address,
+        PortraitClient(
+            address, api_key="secret", headers={"X-Team": "photos"}
+        ) as client,
+    ):
+        client.complete(IMAGE, MASK)
+        client.status()
+        client.wait_until_available()
+    assert len(script.headers) == 3
+    for headers in script.headers:
+        assert headers["x-api-key"] == "secret" and headers["x-team"] == "photos"
+
+
+def test_a_label_is_asked_for():
+    script = Script([None, (grpc.StatusCode.NOT_FOUND, "gone")])
+    with (
+        script.running() as address,
+        PortraitClient(address, version_label="canary") as client,
+    ):
+        client.complete(IMAGE, MASK)
+        with pytest.raises(ServerError, match="label 'canary' of model 'portrait'"):
+            client.complete(IMAGE, MASK)
+    assert script.labels == ["canary", "canary"]
+
+
+def test_keepalive_and_round_robin(target):
+    keepalive = Keepalive(seconds=600, without_calls=True)
+    with PortraitClient(
+        f"dns:///{target}", keepalive=keepalive, load_balancing="round_robin"
+    ) as client:
+        result = client.complete(IMAGE, MASK)
+    check_completed(IMAGE, MASK, result.completed, result.parsing)
+    assert dict(keepalive.options())["grpc.keepalive_time_ms"] == 600_000
+
+
+# === TLS ===
+
+
+def test_tls(server, certificates):
+    with tls_before(server.grpc_port, server_context(certificates)) as port:
+        roots = certificates / "ca.pem"
+        for given in (roots, str(roots), roots.read_bytes()):
+            with PortraitClient(f"localhost:{port}", tls=Tls(given)) as client:
+                result = client.complete(IMAGE, MASK)
+                check_completed(IMAGE, MASK, result.completed, result.parsing)
+
+
+def test_tls_with_a_client_certificate(server, certificates):
+    context = server_context(certificates, clients=True)
+    own = [certificates / "client.key", certificates / "client.pem"]
+    with tls_before(server.grpc_port, context) as port:
+        address = f"localhost:{port}"
+        tls = Tls(certificates / "ca.pem", *own)
+        with PortraitClient(address, tls=tls) as client:
+            assert client.status()[0].state == "AVAILABLE"
+        with (
+            PortraitClient(address, tls=Tls(certificates / "ca.pem")) as client,
+            pytest.raises(UnavailableError),
+        ):
+            client.status(timeout=5)
+
+
+def test_tls_by_another_name(server, certificates):
+    with tls_before(server.grpc_port, server_context(certificates)) as port:
+        address, roots = f"127.0.0.1:{port}", certificates / "ca.pem"
+        with PortraitClient(address, tls=Tls(roots, server_name="localhost")) as client:
+            assert client.status()
+        with (
+            PortraitClient(address, tls=Tls(roots)) as client,
+            pytest.raises(UnavailableError),
+        ):
+            client.status(timeout=5)
+
+
+def test_certificates_that_cannot_be_read(tmp_path):
+    with pytest.raises(PortraitError, match="none.pem: cannot read the root cert"):
+        PortraitClient(tls=Tls(tmp_path / "none.pem"))
+    with pytest.raises(PortraitError, match="the root certificates: expected .* PEM"):
+        PortraitClient(tls=Tls(b"garbage"))
+
+
+# === Streams ===
+
+
+def photos(count):
+    return [make_photo(9 + index % 3, 11, seed=index) for index in range(count)]
+
+
+def test_many_come_in_their_order(target):
+    pairs = photos(30)
+    with PortraitClient(target) as client:
+        results = list(client.complete_many(iter(pairs), concurrency=5))
+    for (image, mask), result in zip(pairs, results, strict=True):
+        check_completed(image, mask, result.completed, result.parsing)
+
+
+def test_many_are_under_way_at_once_and_no_more():
+    script = Script()
+    script.pause.clear()
+    taken = []
+
+    def give():
+        for pair in photos(12):
+            taken.append(pair)
+            yield pair
+
+    with script.running() as address, PortraitClient(address) as client:
+        results = client.complete_many(give(), concurrency=3)
+        assert not taken
+
+        def release():
+            while script.under_way < 3:
+                time.sleep(0.01)
+            script.pause.set()
+
+        releasing = threading.Thread(target=release, daemon=True)
+        releasing.start()
+        next(results)
+        releasing.join()
+        assert script.most_under_way == len(taken) == 3
+        time.sleep(0.3)
+        assert len(taken) == 3
+        next(results)
+        assert len(taken) == 4
+        assert len(list(results)) == 10
+    assert script.most_under_way == 3
+
+
+def test_a_failing_photo_of_many(target):
+    pairs = photos(6)
+    pairs[2] = (pairs[2][0], pairs[2][1] * 0)
+    pairs[4] = "photo.png"
+    with PortraitClient(target) as client:
+        found = list(client.complete_many(pairs, concurrency=2, on_error="yield"))
+        assert [isinstance(one, PortraitError) for one in found] == [
+            index in (2, 4) for index in range(6)
+        ]
+        assert "has no hole" in str(found[2])
+        assert "gave a str; expected pairs (image, mask)" in str(found[4])
+        results = client.complete_many(pairs)
+        assert next(results).completed.shape == pairs[0][0].shape
+        next(results)
+        with pytest.raises(PortraitError, match="has no hole"):
+            next(results)
+        with pytest.raises(StopIteration):
+            next(results)
+
+
+def test_many_with_a_bug_or_a_server_that_is_gone():
+    with PortraitClient("localhost:1", retry=RetryPolicy(attempts=1)) as client:
+        (found,) = client.complete_many(photos(1), on_error="yield")
+        assert isinstance(found, UnavailableError)
+
+        def broken():
+            yield from photos(1)
+            raise RuntimeError("the disk is gone")
+
+        with pytest.raises(RuntimeError, match="the disk is gone"):
+            list(client.complete_many(broken(), on_error="yield"))
+        for arguments, message in (
+            ({"concurrency": 0}, "concurrency is 0"),
+            ({"on_error": "ignore"}, "on_error is 'ignore'"),
+        ):
+            with pytest.raises(PortraitError, match=message):
+                client.complete_many([], **arguments)
+
+
+def test_many_left_early_sends_no_more():
+    script = Script()
+    with script.running() as address, PortraitClient(address) as client:
+        results = client.complete_many(photos(100), concurrency=2)
+        next(results)
+        results.close()
+        time.sleep(0.2)
+        assert script.calls <= 3

@@ -1,0 +1,419 @@
+"""What those who run the embedded server rely on: TLS, metrics, REST's fine print."""
+
+import contextlib
+import gzip
+import http.client
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import StampClient
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import prediction_log_pb2
+
+from portrait_tf.errors import PortraitError
+from serving.local_server import LocalServer
+from serving.local_server.tensors import encode
+
+PREDICT = "/v1/models/stamp:predict"
+
+
+@pytest.fixture
+def stamp(publish, serve):
+    """Starts servers of `Stamp`."""
+
+    def start(**options):
+        return serve(publish(1), **({"model_name": "stamp"} | options))
+
+    return start
+
+
+def call(server, method, path, body=None, **headers):
+    """Sends one HTTP request; gives status, headers and body."""
+    connection = http.client.HTTPConnection("localhost", server.rest_port, timeout=30)
+    with contextlib.closing(connection):
+        headers = {key.replace("_", "-"): value for key, value in headers.items()}
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()
+
+
+# === Typed values ===
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        (tf.uint8, [0, 1, 127, 128, 255]),
+        (tf.int8, [-128, -1, 0, 127]),
+        (tf.uint16, [0, 16383, 16384, 65535]),
+        (tf.int32, [-(2**31), -1, 0, 2**31 - 1]),
+        (tf.int64, [-(2**63), -1, 0, 2**35, 2**63 - 1]),
+        (tf.uint32, [0, 2**32 - 1]),
+        (tf.uint64, [0, 2**63, 2**64 - 1]),
+        (tf.bool, [True, False, True]),
+        (tf.float16, [0.0, -1.5, np.inf, 65504.0]),
+        (tf.float32, [0.0, -1.5, 1e-40, np.inf]),
+        (tf.float64, [0.0, 1e300, -np.inf]),
+        (tf.string, [b"", b"a", b"\x00\xff"]),
+    ],
+)
+def test_typed_values_are_tensorflows(dtype, values):
+    array = np.array(values, object if dtype == tf.string else dtype.as_numpy_dtype)
+    for shape in ((-1,), (1, -1, 1)):
+        proto = encode(array.reshape(shape), dtype, as_content=False)
+        assert not proto.tensor_content
+        back = tf.make_ndarray(proto)
+        assert back.shape == array.reshape(shape).shape
+        np.testing.assert_array_equal(back.ravel(), array)
+    empty = encode(array[:0].reshape(0, 3), dtype, as_content=False)
+    assert tf.make_ndarray(empty).shape == (0, 3)
+
+
+# === REST ===
+
+
+def test_rest_gzip_bodies(stamp):
+    server = stamp()
+    body = gzip.compress(json.dumps({"inputs": [[1.0, 2.0]] * 100}).encode())
+    status, headers, answer = call(
+        server, "POST", PREDICT, body, Content_Encoding="gzip", Accept_Encoding="gzip"
+    )
+    assert status == 200 and headers["Content-Encoding"] == "gzip"
+    assert json.loads(gzip.decompress(answer))["outputs"]["total"] == [3.0] * 100
+    status, headers, answer = call(
+        server, "POST", PREDICT, body, Content_Encoding="gzip"
+    )
+    assert status == 200 and "Content-Encoding" not in headers
+    for broken in (b"garbage", body[:-20]):
+        status, _, answer = call(
+            server, "POST", PREDICT, broken, Content_Encoding="gzip"
+        )
+        assert status == 400 and b"Failed to uncompress" in answer
+
+
+def test_rest_gzip_bomb(stamp, monkeypatch):
+    from serving.local_server import rest
+
+    monkeypatch.setattr(rest, "MAX_BODY", 1 << 20)
+    server = stamp()
+    bomb = gzip.compress(b"[" + b" " * (8 << 20))
+    status, _, answer = call(server, "POST", PREDICT, bomb, Content_Encoding="gzip")
+    assert status == 400 and b"uncompress" in answer
+    status, _, answer = call(server, "POST", PREDICT, b" " * (2 << 20))
+    assert status == 413
+    assert call(server, "GET", "/v1/models/stamp")[0] == 200
+
+
+def test_rest_chunked_bodies(stamp):
+    server = stamp()
+    connection = http.client.HTTPConnection("localhost", server.rest_port, timeout=30)
+    with contextlib.closing(connection):
+        for _ in range(2):  # The connection stays usable.
+            parts = (b'{"inputs": [[1.0,', b" 2.5]]", b"}")
+            connection.request("POST", PREDICT, iter(parts), encode_chunked=True,
+                               headers={"Transfer-Encoding": "chunked"})  # fmt: skip
+            response = connection.getresponse()
+            assert json.loads(response.read())["outputs"]["total"] == [3.5]
+
+
+def test_rest_cors_by_its_flag(stamp):
+    server = stamp(rest_api_enable_cors_support=True)
+    status, headers, _ = call(server, "OPTIONS", PREDICT, Origin="http://page")
+    assert status == 200 and headers["Access-Control-Allow-Origin"] == "*"
+    assert "POST" in headers["Access-Control-Allow-Methods"]
+    status, headers, _ = call(server, "GET", "/v1/models/none", Origin="http://page")
+    assert status == 404 and headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_rest_without_cors(stamp):
+    server = stamp()
+    status, headers, _ = call(server, "OPTIONS", PREDICT, Origin="http://page")
+    assert status == 400 and "Access-Control-Allow-Origin" not in headers
+
+
+def test_rest_timeout(stamp):
+    server = stamp(rest_api_timeout_in_ms=100)
+    body = json.dumps({"signature_name": "wait", "instances": [20.0]})
+    status, _, answer = call(server, "POST", PREDICT, body)
+    assert status == 504 and "error" in json.loads(answer)
+
+
+# === Metrics ===
+
+
+@pytest.fixture
+def monitoring(tmp_path):
+    def write(text):
+        path = tmp_path / "monitoring.config"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_metrics(stamp, stamp_client, monitoring, tmp_path):
+    parser = pytest.importorskip("prometheus_client.parser")
+    path = "/monitoring/prometheus/metrics"
+    server = stamp(
+        monitoring_config_file=monitoring(
+            f'prometheus_config {{ enable: true, path: "{path}" }}'
+        ),
+        enable_batching=True,
+    )
+    client = stamp_client(server)
+    client.version()
+    client.version()
+    with pytest.raises(grpc.RpcError):
+        client.stamp([1.0])
+    assert call(server, "POST", PREDICT, json.dumps({"inputs": [[1.0]]}))[0] == 200
+    with pytest.raises(grpc.RpcError):
+        stamp_client(server, 'o"\\\n').version()
+    status, headers, page = call(server, "GET", path)
+    assert status == 200 and headers["Content-Type"] == "text/plain"
+    families = {
+        family.name: family
+        for family in parser.text_string_to_metric_families(page.decode())
+    }
+    assert families[":tensorflow:serving:request_count"].type == "counter"
+    samples = {
+        # The parser adds what Prometheus' own counters end in.
+        (
+            sample.name.removesuffix("_total"),
+            *sorted(sample.labels.items()),
+        ): sample.value
+        for family in families.values()
+        for sample in family.samples
+    }
+
+    def value(name, **labels):
+        return samples[(f":tensorflow:{name}", *sorted(labels.items()))]
+
+    assert value("serving:request_count", model_name="stamp", status="OK") == 3
+    refused = {"model_name": "stamp", "status": "INVALID_ARGUMENT"}
+    assert value("serving:request_count", **refused) == 1
+    unknown = {"model_name": 'o"\\\n', "status": "NOT_FOUND"}
+    assert value("serving:request_count", **unknown) == 1
+    latency = {"model_name": "stamp", "API": "Predict", "status": "OK"}
+    for entrypoint, count in (("GRPC", 2), ("REST", 1)):
+        labels = latency | {"entrypoint": entrypoint}
+        assert value("serving:request_latency_count", **labels) == count
+        assert value("serving:request_latency_bucket", le="+Inf", **labels) == count
+        assert value("serving:request_latency_sum", **labels) > 0
+        buckets = [
+            sample.value
+            for sample in families[":tensorflow:serving:request_latency"].samples
+            if sample.name.endswith("_bucket")
+            and sample.labels.items() >= labels.items()
+        ]
+        assert len(buckets) == 34 and buckets == sorted(buckets)
+    assert value("core:graph_runs") == 3
+    assert value("core:graph_run_time_usecs") > 0
+    assert value("serving:batching_session:wrapped_run_count") == 3
+    folder = str(tmp_path / "stamp" / "1")
+    loads = {"model_path": folder, "status": "success"}
+    assert value("cc:saved_model:load_attempt_count", **loads) == 1
+    assert value("cc:saved_model:load_latency", model_path=folder) > 0
+
+
+def test_metrics_only_where_they_are_asked_for(stamp, monitoring):
+    server = stamp(monitoring_config_file=monitoring("prometheus_config {}"))
+    assert call(server, "GET", "/monitoring/prometheus/metrics")[0] == 404
+
+
+def test_metrics_path_by_default(stamp, monitoring):
+    config = monitoring("prometheus_config { enable: true }")
+    server = stamp(monitoring_config_file=config)
+    _, _, page = call(server, "GET", "/monitoring/prometheus/metrics")
+    assert b"# TYPE :tensorflow:core:graph_runs counter\n" in page
+
+
+def test_series_are_bounded():
+    from serving.local_server.metrics import MAX_SERIES, Metrics
+
+    metrics = Metrics()
+    for index in range(MAX_SERIES + 50):
+        metrics.record_request(f"model {index}", "GRPC", "NOT_FOUND", 0.001)
+    lines = metrics.page().splitlines()
+    assert sum("request_count{" in line for line in lines) == MAX_SERIES
+    assert sum("request_latency_count{" in line for line in lines) == MAX_SERIES
+
+
+# === gRPC ===
+
+
+def test_health_service_by_its_flag(stamp):
+    server = stamp(enable_grpc_healthcheck_service=False)
+    with grpc.insecure_channel(f"localhost:{server.grpc_port}") as channel:
+        with pytest.raises(grpc.RpcError) as caught:
+            health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_unix_socket(stamp, tmp_path):
+    path = tmp_path / "s"
+    stamp(grpc_socket_path=str(path))
+    with grpc.insecure_channel(f"unix:{path}") as channel:
+        assert StampClient(channel).version() == 1
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """Keys and certificates of a server and a client, signed by one authority."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl makes the certificates")
+    folder = tmp_path_factory.mktemp("tls")
+
+    def run(*arguments):
+        subprocess.run(
+            ["openssl", *arguments], cwd=folder, check=True, capture_output=True
+        )
+
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    run("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
+        "-subj", "/CN=authority")  # fmt: skip
+    (folder / "names").write_text("subjectAltName=DNS:localhost")
+    for name in ("server", "client"):
+        run("req", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.csr",
+            "-subj", f"/CN={name}")  # fmt: skip
+        run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
+            "-CAcreateserial", "-out", f"{name}.pem", "-days", "2",
+            "-extfile", "names")  # fmt: skip
+    return folder
+
+
+def write_ssl_config(certificates, path, *, verify=False):
+    def quoted(name):
+        return json.dumps((certificates / name).read_text())
+
+    text = f"server_key: {quoted('server.key')} server_cert: {quoted('server.pem')}"
+    if verify:
+        text += f" custom_ca: {quoted('ca.pem')} client_verify: true"
+    path.write_text(text)
+    return str(path)
+
+
+def ask(server, credentials):
+    address = f"localhost:{server.grpc_port}"
+    if credentials is None:
+        channel = grpc.insecure_channel(address)
+    else:
+        channel = grpc.secure_channel(address, credentials)
+    with channel:
+        return StampClient(channel).version()
+
+
+def test_tls(stamp, certificates, tmp_path):
+    server = stamp(ssl_config_file=write_ssl_config(certificates, tmp_path / "ssl"))
+    authority = (certificates / "ca.pem").read_bytes()
+    assert ask(server, grpc.ssl_channel_credentials(authority)) == 1
+    with pytest.raises(grpc.RpcError) as caught:
+        ask(server, None)
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+    # TLS is gRPC's alone, as in TensorFlow Serving.
+    assert call(server, "GET", "/v1/models/stamp")[0] == 200
+
+
+def test_tls_of_both_sides(stamp, certificates, tmp_path):
+    config = write_ssl_config(certificates, tmp_path / "ssl", verify=True)
+    server = stamp(ssl_config_file=config)
+    authority, key, certificate = (
+        (certificates / name).read_bytes()
+        for name in ("ca.pem", "client.key", "client.pem")
+    )
+    known = grpc.ssl_channel_credentials(authority, key, certificate)
+    assert ask(server, known) == 1
+    with pytest.raises(grpc.RpcError) as caught:
+        ask(server, grpc.ssl_channel_credentials(authority))
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase"),
+    [
+        ("server_key: 'k'", "lacks a key or a certificate"),
+        ("server_key: 'k' server_cert: 'c' client_verify: true", "without custom_ca"),
+        ("server_key: 'k' server_cert: 'c'", "PEM"),
+        ("serverkey: 'k'", 'no field named "serverkey"'),
+        ("server_key: ", "is not a text proto of tensorflow.serving.SSLConfig"),
+    ],
+)
+def test_tls_that_cannot_be(publish, tmp_path, text, phrase):
+    path = tmp_path / "ssl"
+    path.write_text(text)
+    server = LocalServer(
+        publish(1), grpc_port=0, rest_port=0, ssl_config_file=str(path)
+    )
+    with pytest.raises(PortraitError) as caught:
+        server.start()
+    assert str(path) in str(caught.value) and phrase in str(caught.value)
+
+
+# === Warm-up ===
+
+
+def test_warm_up_iterations_and_none(publish, serve, stamp_client, caplog):
+    caplog.set_level("INFO", "serving.local_server")
+    folder = publish(1)
+    extra = folder / "1" / "assets.extra"
+    extra.mkdir()
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.CopyFrom(
+        StampClient(grpc.insecure_channel("unused")).request(x=np.ones((1, 1), "f"))
+    )
+    with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
+        writer.write(log.SerializeToString())
+    for options, runs in (
+        ({"num_request_iterations_for_warmup": 3}, 3),
+        ({"enable_model_warmup": False}, 0),
+    ):
+        server = serve(folder, model_name="stamp", **options)
+        assert f"graph_runs{{}} {runs}\n" in server._metrics.page()
+
+
+# === The command ===
+
+
+@contextlib.contextmanager
+def serve_command(*arguments):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "portrait_tf.cli", "serve", "--port=0",
+         "--rest_api_port", "0", *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        line = process.stdout.readline()
+        assert "gRPC" in line, process.stderr.read()
+        yield process, line.split("gRPC ")[1].split(",")[0]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_sigterm_lets_a_request_finish(publish, tmp_path):
+    path = tmp_path / "models.config"
+    path.write_text(
+        f"model_config_list {{ config {{ name: 'stamp' base_path: '{publish(1)}'"
+        " model_platform: 'tensorflow' } }"
+    )
+    flags = ("--enable_batching", f"--model_config_file={path}")
+    with (
+        serve_command(*flags) as (process, address),
+        grpc.insecure_channel(address) as channel,
+    ):
+        client = StampClient(channel)
+        assert client.version() == 1
+        running = client.wait(2.0)
+        threading.Event().wait(0.5)
+        assert not running.done()
+        process.send_signal(signal.SIGTERM)
+        assert running.result().outputs["count"].int_val
+        assert process.wait(60) == 0
+        assert "Traceback" not in process.stderr.read()

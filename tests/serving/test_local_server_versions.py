@@ -1,0 +1,370 @@
+"""The embedded server's models, versions and labels, as they come and go."""
+
+import concurrent.futures
+import http.client
+import json
+import shutil
+import threading
+
+import grpc
+import pytest
+from google.protobuf import text_format
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import model_management_pb2
+
+from portrait_tf.errors import PortraitError
+from serving.local_server import LocalServer
+
+QUICK = {"model_name": "stamp", "file_system_poll_wait_seconds": 0.05}
+
+
+def refusal(call):
+    """Code and message of a call that is refused."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    return caught.value.code().name, caught.value.details()
+
+
+def entry(folder, name="stamp", policy="", labels=None):
+    """One model of a ModelServerConfig."""
+    lines = "".join(
+        f"version_labels {{ key: '{label}' value: {version} }} "
+        for label, version in (labels or {}).items()
+    )
+    return (
+        f"config {{ name: '{name}' base_path: '{folder}' model_platform: 'tensorflow' "
+        f"{f'model_version_policy {{ {policy} }}' if policy else ''} {lines} }}\n"
+    )
+
+
+def config(*entries):
+    return f"model_config_list {{ {''.join(entries)} }}"
+
+
+def reload(client, *entries):
+    request = model_management_pb2.ReloadConfigRequest()
+    text_format.Parse(config(*entries), request.config)
+    response = client.models.HandleReloadConfigRequest(request, timeout=30)
+    assert response.status.error_code == 0
+
+
+@pytest.fixture
+def serve_config(serve, tmp_path):
+    """Starts a server from a file of models; gives it and the file."""
+
+    def start(*entries, **options):
+        path = tmp_path / "models.config"
+        path.write_text(config(*entries))
+        options = {"file_system_poll_wait_seconds": 0.05} | options
+        return serve(None, model_config_file=str(path), **options), path
+
+    return start
+
+
+# === One model ===
+
+
+def test_versions_are_swapped_under_requests_and_none_fails(
+    publish, serve, stamp_client
+):
+    server = serve(publish(1), **QUICK)
+    client = stamp_client(server)
+    done = threading.Event()
+
+    def ask():
+        seen = []
+        while not done.is_set():
+            seen.append(client.version())
+        return seen
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask) for _ in range(4)]
+        for version in (2, 3, 4):
+            publish(version)
+            client.wait_for(**{f"v{version}": "AVAILABLE", f"v{version - 1}": "END"})
+        done.set()
+        seen = [future.result() for future in asking]
+    for versions in seen:
+        assert versions == sorted(versions)
+        assert versions[0] == 1 and versions[-1] >= 3
+    assert server.version == 4
+    assert client.states(1) == {1: ("END", "")}
+    assert refusal(lambda: client.version(version=1))[0] == "NOT_FOUND"
+
+
+def test_a_version_in_use_is_unloaded_after_its_last_request(
+    publish, serve, stamp_client
+):
+    client = stamp_client(serve(publish(1), **QUICK))
+    running = client.wait(3.0)
+    publish(2)
+    client.wait_for(v1="UNLOADING", v2="AVAILABLE")
+    assert not running.done()
+    assert client.version() == 2
+    assert running.result().model_spec.version.value == 1
+    client.wait_for(v1="END")
+
+
+def test_a_bad_version_takes_nothing_down(publish, serve, stamp_client, tmp_path):
+    server = serve(
+        publish(1), max_num_load_retries=2, load_retry_interval_micros=1000, **QUICK
+    )
+    client = stamp_client(server)
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "saved_model.pb").write_bytes(b"garbage")
+    bad.rename(tmp_path / "stamp" / "7")
+    client.wait_for(v7="END", v1="AVAILABLE")
+    assert "cannot be loaded" in client.states(7)[7][1]
+    assert client.version() == 1 and server.version == 1
+    path = tmp_path / "stamp" / "7"
+    tried = f'load_attempt_count{{model_path="{path}",status="fail"}} 3'
+    assert tried in server._metrics.page()
+    # What was given up and comes back is tried anew.
+    shutil.rmtree(path)
+    publish(2)
+    client.wait_for(v2="AVAILABLE", v1="END")
+    publish(7)
+    client.wait_for(v7="AVAILABLE", v2="END")
+    assert client.states(7) == {7: ("AVAILABLE", "")}
+
+
+def test_a_version_that_fails_at_first_is_tried_again(
+    publish, serve, stamp_client, tmp_path
+):
+    client = stamp_client(
+        serve(
+            publish(1), max_num_load_retries=100, load_retry_interval_micros=300_000,
+            **QUICK,
+        )
+    )  # fmt: skip
+    (tmp_path / "stamp" / "2").mkdir()
+    client.wait_for(v2="LOADING", v1="AVAILABLE")
+    publish(3, folder="other")
+    shutil.copytree(
+        tmp_path / "other" / "3", tmp_path / "stamp" / "2", dirs_exist_ok=True
+    )
+    client.wait_for(v2="AVAILABLE", v1="END")
+
+
+def test_a_bad_warm_up_is_a_bad_version(publish, serve, stamp_client, tmp_path):
+    client = stamp_client(serve(publish(1), max_num_load_retries=0, **QUICK))
+    publish(2, folder="other")
+    extra = tmp_path / "other" / "2" / "assets.extra"
+    extra.mkdir()
+    (extra / "tf_serving_warmup_requests").write_bytes(b"garbage of some length")
+    (tmp_path / "other" / "2").rename(tmp_path / "stamp" / "2")
+    client.wait_for(v2="END", v1="AVAILABLE")
+    assert "not a readable TFRecord" in client.states(2)[2][1]
+
+
+def test_health_follows_the_models(publish, serve, stamp_client, tmp_path):
+    server = serve(publish(1), **QUICK)
+    client = stamp_client(server)
+    with grpc.insecure_channel(f"localhost:{server.grpc_port}") as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(
+            health_pb2.HealthCheckRequest(), timeout=30
+        )
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        # The folder is there and empty: as TensorFlow Serving, nothing is served then.
+        shutil.rmtree(tmp_path / "stamp" / "1")
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        client.wait_for(v1="END")
+        assert refusal(client.version)[0] == "NOT_FOUND"
+        publish(2)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        watch.cancel()
+    assert client.version() == 2
+
+
+def test_a_folder_that_is_away_for_a_moment_unloads_nothing(
+    publish, serve, stamp_client, caplog
+):
+    folder = publish(1)
+    client = stamp_client(serve(folder, **QUICK))
+    folder.rename(folder.with_name("away"))
+    for _ in range(200):
+        if "does not exist" in caplog.text:
+            break
+        threading.Event().wait(0.02)
+    assert "does not exist" in caplog.text
+    assert client.version() == 1 and client.states() == {1: ("AVAILABLE", "")}
+    folder.with_name("away").rename(folder)
+    publish(2)
+    client.wait_for(v2="AVAILABLE")
+
+
+# === Policies, labels, several models ===
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("", [4]),
+        ("latest { num_versions: 2 }", [3, 4]),
+        ("all {}", [1, 3, 4]),
+        ("specific { versions: 1 versions: 3 versions: 9 }", [1, 3]),
+    ],
+)
+def test_version_policies(publish, serve_config, stamp_client, policy, expected):
+    server, _ = serve_config(entry(publish(1, 3, 4), policy=policy))
+    client = stamp_client(server)
+    assert sorted(client.states()) == expected
+    assert client.version() == expected[-1]
+    assert client.version(version=expected[0]) == expected[0]
+
+
+def test_several_models_and_labels(publish, serve_config, stamp_client):
+    server, _ = serve_config(
+        entry(publish(1, 2), policy="all {}", labels={"stable": 1, "canary": 2}),
+        entry(publish(5, folder="other"), "other"),
+        allow_version_labels_for_unavailable_models=True,
+    )
+    client = stamp_client(server)
+    assert client.version(label="stable") == 1
+    assert client.version(label="canary") == client.version() == 2
+    assert stamp_client(server, "other").version() == 5
+    assert refusal(lambda: client.version(label="beta")) == (
+        "INVALID_ARGUMENT",
+        "Unrecognized servable version label: beta",
+    )
+    connection = http.client.HTTPConnection("localhost", server.rest_port, timeout=30)
+    body = json.dumps({"instances": [[1, 2]]})
+    for path, expected in (("stable", 200), ("beta", 400)):
+        connection.request("POST", f"/v1/models/stamp/labels/{path}:predict", body)
+        response = connection.getresponse()
+        assert response.status == expected, response.read()
+        response.read()
+    connection.request("GET", "/v1/models/stamp/labels/canary")
+    (status,) = json.loads(connection.getresponse().read())["model_version_status"]
+    assert status["version"] == "2" and status["state"] == "AVAILABLE"
+    connection.request("GET", "/v1/models/stamp/labels/stable/metadata")
+    answer = json.loads(connection.getresponse().read())
+    assert answer["model_spec"]["version"] == "1"
+    connection.close()
+
+
+def test_reload_by_rpc(publish, serve_config, stamp_client):
+    folder, other = publish(1, 2), publish(5, folder="other")
+    server, _ = serve_config(entry(folder))
+    client, added = stamp_client(server), stamp_client(server, "other")
+    assert refusal(added.version)[0] == "NOT_FOUND"
+    # What is new answers when the call returns.
+    reload(client, entry(folder, policy="all {}"), entry(other, "other"))
+    assert added.version() == 5
+    client.wait_for(v1="AVAILABLE", v2="AVAILABLE")
+    reload(client, entry(folder, policy="all {}", labels={"stable": 1}))
+    assert client.version(label="stable") == 1
+    added.wait_for(v5="END")
+    assert refusal(added.version)[0] == "NOT_FOUND"
+    reload(client, entry(folder, policy="all {}", labels={"stable": 2}))
+    assert client.version(label="stable") == 2
+    reload(client)
+    client.wait_for(v1="END", v2="END")
+
+
+def test_reloads_that_are_refused_change_nothing(publish, serve_config, stamp_client):
+    folder = publish(1, 2)
+    server, _ = serve_config(entry(folder))
+    client = stamp_client(server)
+    labelled = entry(folder, policy="specific { versions: 1 }", labels={"stable": 1})
+    assert refusal(lambda: reload(client, labelled)) == (
+        "FAILED_PRECONDITION",
+        "Request to assign label to version 1 of model stamp, which is not currently"
+        " available for inference",
+    )
+    code, message = refusal(lambda: reload(client, entry(folder), entry(folder)))
+    assert code == "INVALID_ARGUMENT" and "multiple times" in message
+    code, message = refusal(lambda: reload(client, entry("relative")))
+    assert code == "INVALID_ARGUMENT" and "absolute path" in message
+    platform = entry(folder).replace("'tensorflow'", "'caffe'")
+    code, message = refusal(lambda: reload(client, platform))
+    assert code == "INVALID_ARGUMENT" and "no entry for platform caffe" in message
+    empty = model_management_pb2.ReloadConfigRequest()
+    code, message = refusal(lambda: client.models.HandleReloadConfigRequest(empty))
+    assert code == "INVALID_ARGUMENT" and "Only ModelConfigList" in message
+    assert client.states() == {2: ("AVAILABLE", "")}
+
+
+def test_a_label_that_moves_never_names_what_does_not_answer(
+    publish, serve_config, stamp_client
+):
+    folder = publish(1)
+    server, _ = serve_config(
+        entry(folder, labels={"stable": 1}),
+        allow_version_labels_for_unavailable_models=True,
+    )
+    client = stamp_client(server)
+    code, message = refusal(lambda: reload(client, entry(folder, labels={"stable": 8})))
+    assert code == "FAILED_PRECONDITION" and "version 8" in message
+    reload(client, entry(folder, labels={"stable": 1, "canary": 8}))
+    assert client.version(label="stable") == 1
+    assert refusal(lambda: client.version(label="canary"))[0] == "NOT_FOUND"
+
+
+def test_a_new_model_that_does_not_load_is_said_so(
+    publish, serve_config, stamp_client, tmp_path
+):
+    folder = publish(1)
+    server, _ = serve_config(entry(folder))
+    client = stamp_client(server)
+    (tmp_path / "bad" / "1").mkdir(parents=True)
+    code, message = refusal(
+        lambda: reload(client, entry(folder), entry(tmp_path / "bad", "bad"))
+    )
+    assert code == "UNKNOWN"
+    assert "1 servable(s) did not become available: {bad: " in message
+    code, message = refusal(
+        lambda: reload(client, entry(folder), entry(tmp_path / "none", "none"))
+    )
+    assert "none does not exist" in message
+    assert client.version() == 1
+
+
+def test_reload_by_file(publish, serve_config, stamp_client, caplog):
+    folder = publish(1, 2)
+    server, path = serve_config(entry(folder), model_config_file_poll_wait_seconds=0.05)
+    client = stamp_client(server)
+    path.write_text("model_config_list { config { nam: 'x' } }")
+    for _ in range(200):
+        if "left as they are" in caplog.text:
+            break
+        threading.Event().wait(0.02)
+    assert "models.config is not a text proto" in caplog.text
+    assert "has no field named" in caplog.text
+    assert client.version() == 2
+    path.write_text(config(entry(folder, policy="specific { versions: 1 }")))
+    client.wait_for(v1="AVAILABLE", v2="END")
+    assert client.version() == 1
+
+
+# === Starts that fail ===
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase"),
+    [
+        ("model_config_list { config { nam: 'x' } }", 'no field named "nam"'),
+        ("custom_model_config {}", "Only ModelConfigList"),
+        (
+            config(entry("/nowhere/at/all")),
+            "/nowhere/at/all does not exist",
+        ),
+    ],
+)
+def test_files_of_models_that_cannot_be(tmp_path, text, phrase):
+    path = tmp_path / "models.config"
+    path.write_text(text)
+    server = LocalServer(model_config_file=str(path), grpc_port=0, rest_port=0)
+    with pytest.raises(PortraitError) as caught:
+        server.start()
+    assert phrase in str(caught.value)
+    assert server.version is None
+
+
+def test_labels_at_the_start_need_their_flag(publish, serve_config):
+    labelled = entry(publish(1), labels={"stable": 1})
+    with pytest.raises(PortraitError, match="not currently available"):
+        serve_config(labelled)
+    with pytest.raises(PortraitError, match="gone.config cannot be read"):
+        LocalServer(model_config_file="gone.config", grpc_port=0, rest_port=0).start()
