@@ -4,10 +4,12 @@ Whatever takes `tensorflow_model_server`'s flags can be started: `portrait-tf se
 what is taken if no other command is named.
 """
 
+import argparse
 import contextlib
 import dataclasses
 import pathlib
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -194,6 +196,33 @@ class ServerProcess:
             f"the server at {self.address.target} had no AVAILABLE version within"
             f" {self._timeout:g} s:\n{self.said()}"
         )
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    """Which server: one to start, or one that runs."""
+    parser.add_argument(
+        "--models", type=pathlib.Path, help="start a server on the newest version here"
+    )
+    parser.add_argument(
+        "--server-command",
+        type=shlex.split,
+        default=EMBEDDED,
+        help="what is started; takes tensorflow_model_server's flags",
+    )
+    parser.add_argument("--target", help="or a server that runs: HOST:PORT of gRPC")
+    parser.add_argument("--rest", default="", help="its http://HOST:PORT")
+    parser.add_argument("--model-name", default="portrait", help="with --target")
+    parser.add_argument("--json", type=pathlib.Path, help="write the numbers here, too")
+
+
+def read_server_options(
+    parser: argparse.ArgumentParser, arguments: list[str] | None
+) -> argparse.Namespace:
+    """All options of a program; it ends unless one server is named."""
+    options = parser.parse_args(arguments)
+    if (options.models is None) == (options.target is None):
+        parser.error("expected one of --models and --target")
+    return options
 
 
 def free_ports(count: int) -> list[int]:

@@ -31,7 +31,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import shlex
 import shutil
 import sys
 import threading
@@ -47,10 +46,12 @@ from benchmarks.server_process import (
     PREDICT,
     Address,
     ServerProcess,
+    add_server_options,
     copied_models,
     newest_version,
     predict_request,
     read_metrics,
+    read_server_options,
 )
 from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.errors import PortraitError
@@ -425,16 +426,7 @@ def table(results: dict) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", type=pathlib.Path, help="start servers on these")
-    parser.add_argument(
-        "--server-command",
-        type=shlex.split,
-        default=EMBEDDED,
-        help="what is started; takes tensorflow_model_server's flags",
-    )
-    parser.add_argument("--target", help="or a server that runs: HOST:PORT of gRPC")
-    parser.add_argument("--rest", default="", help="its http://HOST:PORT")
-    parser.add_argument("--model-name", default="portrait", help="with --target")
+    add_server_options(parser)
     parser.add_argument("--phases", nargs="+", choices=PHASES, default=PHASES)
     parser.add_argument(
         "--signature", choices=("serving_default", "encoded"), default="serving_default"
@@ -445,10 +437,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--swap-seconds", type=float, default=20.0)
     parser.add_argument("--repeats", type=int, default=50, help="of the cost phase")
     parser.add_argument("--batch-size", type=int, default=4, help="of batching")
-    parser.add_argument("--json", type=pathlib.Path, help="write the numbers here, too")
-    options = parser.parse_args(arguments)
-    if (options.models is None) == (options.target is None):
-        parser.error("expected one of --models and --target")
+    options = read_server_options(parser, arguments)
     size, seconds = tuple(options.size), 60 * options.minutes
     try:
         if options.target is None:

@@ -23,8 +23,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import pathlib
-import shlex
 import struct
 import sys
 import time
@@ -44,12 +42,13 @@ from tensorflow_serving.apis import (
 )
 
 from benchmarks.server_process import (
-    EMBEDDED,
     PREDICT,
     Address,
     ServerProcess,
+    add_server_options,
     copied_models,
     predict_request,
+    read_server_options,
     resident_bytes,
 )
 from portrait_tf.errors import PortraitError
@@ -867,26 +866,14 @@ def table(result: dict) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", type=pathlib.Path, help="start a server on these")
-    parser.add_argument(
-        "--server-command",
-        type=shlex.split,
-        default=EMBEDDED,
-        help="what is started; takes tensorflow_model_server's flags",
-    )
-    parser.add_argument("--target", help="or a server that runs: HOST:PORT of gRPC")
-    parser.add_argument("--rest", default="", help="its http://HOST:PORT")
+    add_server_options(parser)
     parser.add_argument("--pid", type=int, help="its process, for its memory")
-    parser.add_argument("--model-name", default="portrait")
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--bomb-side", type=int, default=6000, help="pixels; 6000 is 103 MB decoded"
     )
-    parser.add_argument("--json", type=pathlib.Path, help="write the result here, too")
-    options = parser.parse_args(arguments)
-    if (options.models is None) == (options.target is None):
-        parser.error("expected one of --models and --target")
+    options = read_server_options(parser, arguments)
     try:
         with contextlib.ExitStack() as stack:
             if options.models is not None:

@@ -21,7 +21,7 @@ from portrait_tf.data.augment import prepare
 from portrait_tf.data.dataset import Reader, usable_reader
 from portrait_tf.drawing import contact_sheet, show_hole
 from portrait_tf.errors import PortraitError
-from portrait_tf.labels import LABELS, NUM_LABELS
+from portrait_tf.labels import LABELS
 from portrait_tf.masks import HOLE
 from portrait_tf.photos import write_png
 
@@ -136,6 +136,8 @@ def complete_hidden(
     """
     import tensorflow as tf
 
+    from portrait_tf.models.parsing import true_parsing
+
     completed = []
     for one in shoes:
         image = (one.photo[None] / 127.5 - 1.0).astype(np.float32)
@@ -144,11 +146,7 @@ def complete_hidden(
         if true_map:
             structure = pipeline.structure(image * (1.0 - mask), mask)
             labels = tf.constant(one.parsing[None], tf.int32)
-            parsing = tf.where(
-                labels[..., None] < NUM_LABELS,
-                tf.one_hot(labels, NUM_LABELS),
-                structure["parsing"],
-            )
+            parsing = true_parsing(labels, structure["parsing"])
         result = np.asarray(pipeline.networks(image, mask, parsing)["completed"])[0]
         painted = np.clip(np.rint((result + 1.0) * 127.5), 0, 255).astype(np.uint8)
         completed.append(np.where(one.mask[..., None] > 0, painted, one.photo))

@@ -34,7 +34,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from export.contract import MODEL_NAME
 from export.description import DESCRIPTION_FILE
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_atomically
+from portrait_tf.files import write_result
 
 CONFIG_FILE = "models.config"
 HISTORY_FILE = "models.history.json"
@@ -367,18 +367,11 @@ class _Store:
         served = sorted(set(model.version_labels.values()))
         model.model_version_policy.specific.versions[:] = served
         text = _HEADER + text_format.MessageToString(self._config)
-        _write(self._directory / CONFIG_FILE, text)
+        write_result(self._directory / CONFIG_FILE, text)
 
     def _write_history(self) -> None:
         text = json.dumps(self._history, indent=2) + "\n"
-        _write(self._directory / HISTORY_FILE, text)
-
-
-def _write(path: pathlib.Path, text: str) -> None:
-    try:
-        write_atomically(path, text.encode())
-    except OSError as error:
-        raise PortraitError(f"{path}: cannot write: {error.strerror}") from None
+        write_result(self._directory / HISTORY_FILE, text)
 
 
 def _read_config(path: pathlib.Path) -> model_server_config_pb2.ModelServerConfig:

@@ -1,7 +1,6 @@
 """Writes a version folder: whole, checked in a Session, then published by a rename."""
 
 import contextlib
-import logging
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -27,6 +26,7 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.masks import border_mask
 from portrait_tf.photos import encode_png, extend_photo
 from portrait_tf.pipeline import Pipeline
+from portrait_tf.startup import hidden_notices
 
 __all__ = ["MODEL_NAME", "check_export", "export_pipeline", "run_signature"]
 
@@ -104,7 +104,7 @@ def _write(
     batch_sizes: list[int],
 ) -> None:
     networks = StoredNetworks(pipeline, precision)
-    with _no_notices():
+    with hidden_notices():
         tf.saved_model.save(
             networks.module,
             str(folder),
@@ -178,7 +178,7 @@ def open_session(folder: str | pathlib.Path) -> Iterator[Callable]:
     graph = tf.Graph()
     # Not `with session`: what the caller computes is not to land in this graph.
     with contextlib.closing(tf.compat.v1.Session(graph=graph)) as session:
-        with graph.as_default(), _no_notices():
+        with graph.as_default(), hidden_notices():
             meta = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
 
         def run(signature: str, inputs: dict[str, object]) -> dict[str, np.ndarray]:
@@ -305,15 +305,3 @@ def _differs(name: str, found: np.ndarray, wanted: np.ndarray) -> bool:
         # The highest of two cells that are nearly alike may be either.
         return np.mean(difference.max(-1) > 1) > 0.1
     return difference.max() > 1
-
-
-@contextlib.contextmanager
-def _no_notices() -> Iterator[None]:
-    """Hides advice to load eagerly, which is what must not be done here."""
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

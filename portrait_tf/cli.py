@@ -19,6 +19,7 @@ from typer.core import TyperCommand
 
 import portrait_tf
 from portrait_tf.errors import PortraitError
+from portrait_tf.files import write_result
 
 app = typer.Typer(
     name="portrait-tf",
@@ -446,7 +447,7 @@ def evaluate(
         )
     _print_scores(scores)
     if json_out:
-        _write_report(json_out, json.dumps(scores, indent=2))
+        write_result(json_out, json.dumps(scores, indent=2))
 
 
 def _console():  # noqa: ANN202
@@ -620,10 +621,10 @@ def evaluate_parsing(
     report.print_scores(scores, _console())
     if json_out:
         text = json.dumps(scores, indent=2, allow_nan=False)
-        _write_report(json_out, text)
+        write_result(json_out, text)
     if html_out:
         examples = parsing.draw_examples(predict, reader, structure.size, scores)
-        _write_report(html_out, report.render_html(scores, examples))
+        write_result(html_out, report.render_html(scores, examples))
 
 
 def _check_checkpoint(checkpoint: Checkpoint, run: str | pathlib.Path | None) -> None:
@@ -652,15 +653,6 @@ def _structure(  # noqa: ANN202
         config.flip if flip is None else flip,
         tuple(scales) if scales else config.scales,
     )
-
-
-def _write_report(path: pathlib.Path, text: str) -> None:
-    from portrait_tf.files import write_atomically
-
-    try:
-        write_atomically(path, text.encode())
-    except OSError as error:
-        raise PortraitError(f"{path}: cannot write: {error.strerror}") from None
 
 
 @app.command()
@@ -1072,7 +1064,7 @@ def check(
         write_png(path, sheet)
         console.print(f"some samples: {path}", soft_wrap=True)
     if json_out:
-        _write_report(json_out, json.dumps(description, indent=2))
+        write_result(json_out, json.dumps(description, indent=2))
     if broken:
         console.print(f"{broken} broken")
         raise typer.Exit(1)

@@ -630,26 +630,36 @@ def with_changes(config: Config, changes: list[str]) -> Config:
     Raises:
         PortraitError: No `=`, or a key or value that does not fit the schema.
     """
-    values = config.model_dump(mode="json")
+    values = changed_values(config, changes)
+    return parse_config(values, "--set" if changes else "config")
+
+
+def changed_values(section: pydantic.BaseModel, changes: list[str]) -> dict:
+    """All keys of a config or of a part of one, some of them changed, not yet checked.
+
+    Raises:
+        PortraitError: As `with_changes`, but for what the schema says.
+    """
+    values = section.model_dump(mode="json")
     for change in changes:
         key, equals, text = change.partition("=")
         if not equals:
             raise PortraitError(f"--set: expected KEY=VALUE, received {change!r}")
-        section = values
-        *sections, last = key.split(".")
-        for part in sections:
-            section = section.setdefault(part, {})
-            if not isinstance(section, dict):
+        holder = values
+        *parts, last = key.split(".")
+        for part in parts:
+            holder = holder.setdefault(part, {})
+            if not isinstance(holder, dict):
                 raise PortraitError(f"--set: '{key}': '{part}' holds no keys")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError:
             raise PortraitError(f"--set: {change!r}: not a YAML value") from None
-        if last == "kind" and section.get(last, value) != value:
+        if last == "kind" and holder.get(last, value) != value:
             # Another kind of network has other keys.
-            section.clear()
-        section[last] = value
-    return parse_config(values, "--set" if changes else "config")
+            holder.clear()
+        holder[last] = value
+    return values
 
 
 def save_config(config: Config, path: str | pathlib.Path) -> None:

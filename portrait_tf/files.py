@@ -4,6 +4,8 @@ import os
 import pathlib
 import secrets
 
+from portrait_tf.errors import PortraitError
+
 
 def temporary_beside(path: str | pathlib.Path) -> pathlib.Path:
     """A free, hidden name in the folder of `path`, on the same file system."""
@@ -28,3 +30,17 @@ def write_atomically(path: str | pathlib.Path, content: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_result(path: str | pathlib.Path, content: bytes | str) -> None:
+    """`write_atomically` for a file that the user named; text is UTF-8.
+
+    Raises:
+        PortraitError: The folder cannot be written to.
+    """
+    if isinstance(content, str):
+        content = content.encode()
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise PortraitError(f"{path}: cannot write: {error.strerror}") from None

@@ -5,6 +5,7 @@ logging is set to. Users see it only if loading fails.
 """
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -39,3 +40,17 @@ def load_tensorflow() -> None:
 
         # The first operation looks for GPUs, and says so.
         tf.constant(0)
+
+
+@contextlib.contextmanager
+def hidden_notices() -> Iterator[None]:
+    """Hides TensorFlow's advice to load eagerly, where a Session is what is wanted."""
+    import tensorflow as tf
+
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -33,8 +33,7 @@ from portrait_tf.evaluation.compare_cases import (
     photo_count,
 )
 from portrait_tf.evaluation.compare_config import Plan
-from portrait_tf.files import write_atomically
-from portrait_tf.labels import NUM_LABELS
+from portrait_tf.files import write_result
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ def check_networks(plan: Plan) -> None:
     for name, config in plan.networks.items():
         perceptual, loss = config.completion.perceptual, config.completion.loss
         vgg = (perceptual.network, perceptual.weights, tuple(perceptual.layers))
-        if (loss.perceptual or getattr(loss, "style", 0)) and vgg not in seen:
+        if (loss.perceptual or loss.style) and vgg not in seen:
             seen.add(vgg)
             try:
                 build_vgg(vgg[0], vgg[1], list(vgg[2]))
@@ -71,7 +70,7 @@ def check_networks(plan: Plan) -> None:
         except ValueError as error:
             raise PortraitError(f"methods.{name}: {error}") from None
         method = plan.methods[name]
-        takes = getattr(network, "takes_parsing", True)
+        takes = network.takes_parsing
         if method.parsing is None:
             method.parsing = "predicted" if takes else "none"
         elif takes != (method.parsing != "none"):
@@ -162,10 +161,7 @@ def write_json(path: pathlib.Path, value: object) -> None:
     Raises:
         PortraitError: The folder cannot be written to.
     """
-    try:
-        write_atomically(path, json.dumps(value, indent=1, allow_nan=False).encode())
-    except OSError as error:
-        raise PortraitError(f"{path}: cannot write: {error.strerror}") from None
+    write_result(path, json.dumps(value, indent=1, allow_nan=False))
 
 
 def scores_path(out: pathlib.Path, name: str) -> pathlib.Path:
@@ -278,6 +274,7 @@ def open_network(plan: Plan, name: str, seed: int, out: pathlib.Path) -> Complet
     """A trained method, given the map that the plan says."""
     import tensorflow as tf
 
+    from portrait_tf.models.parsing import true_parsing
     from portrait_tf.pipeline import Pipeline
     from portrait_tf.training.run import load_run_network
 
@@ -302,14 +299,8 @@ def open_network(plan: Plan, name: str, seed: int, out: pathlib.Path) -> Complet
         hole = tf.cast(mask != 0, tf.float32)[None, ..., None]
         parsing = None
         if true_map:
-            # As in training: void takes the prediction.
             predicted = pipeline.structure(image * (1.0 - hole), hole)["parsing"]
-            labels = tf.cast(truth, tf.int32)[None]
-            parsing = tf.where(
-                (labels < NUM_LABELS)[..., None],
-                tf.one_hot(labels, NUM_LABELS),
-                predicted,
-            )
+            parsing = true_parsing(tf.cast(truth, tf.int32)[None], predicted)
         completed = pipeline.networks(image, hole, parsing)["completed"][0]
         grey = tf.clip_by_value(tf.round((completed + 1.0) * 127.5), 0.0, 255.0)
         return tf.cast(grey, tf.uint8)
@@ -505,7 +496,7 @@ def run_compare(
         ("photos.csv", render_csv(results)),
         ("report.html", render_page(report, examples)),
     ):
-        write_atomically(out / name, text.encode())
+        write_result(out / name, text)
     return report
 
 

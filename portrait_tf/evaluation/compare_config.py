@@ -14,6 +14,7 @@ from pydantic import Field
 from portrait_tf.config import (
     Config,
     Section,
+    changed_values,
     load_config,
     load_section,
     parse_config,
@@ -162,7 +163,8 @@ def load_plan(path: str | pathlib.Path, changes: list[str] | None = None) -> Pla
     path = pathlib.Path(path)
     compare = load_section(CompareConfig, path, "comparison")
     if changes:
-        compare = _changed(compare, changes)
+        values = changed_values(compare, changes)
+        compare = parse_section(CompareConfig, values, "--set")
     folder = path.resolve().parent
 
     def found(name: str) -> str:
@@ -215,25 +217,6 @@ def load_plan(path: str | pathlib.Path, changes: list[str] | None = None) -> Pla
         networks=networks,
         pictures=pictures,
     )
-
-
-def _changed(compare: CompareConfig, changes: list[str]) -> CompareConfig:
-    values = compare.model_dump(mode="json")
-    for change in changes:
-        key, equals, text = change.partition("=")
-        if not equals:
-            raise PortraitError(f"--set: expected KEY=VALUE, received {change!r}")
-        section = values
-        *sections, last = key.split(".")
-        for part in sections:
-            section = section.setdefault(part, {})
-            if not isinstance(section, dict):
-                raise PortraitError(f"--set: '{key}': '{part}' holds no keys")
-        try:
-            section[last] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise PortraitError(f"--set: {change!r}: not a YAML value") from None
-    return parse_section(CompareConfig, values, "--set")
 
 
 def _merged(base: Config, path: str) -> Config:

@@ -198,7 +198,7 @@ def _trained_on(plan: Plan) -> list[str]:
     found = []
     for name, config in plan.networks.items():
         loss, perceptual = config.completion.loss, config.completion.perceptual
-        used = loss.perceptual or getattr(loss, "style", 0)
+        used = loss.perceptual or loss.style
         # The same file may be named by another path.
         if (
             used

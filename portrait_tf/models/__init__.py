@@ -9,7 +9,19 @@ from portrait_tf.models.jppnet import JPPNet
 from portrait_tf.models.parsing import ParsingNetwork
 from portrait_tf.models.partial_convolution import PartialConvUNet
 
+NETWORKS = {
+    "compact": ParsingNetwork,
+    "jppnet": JPPNet,
+    "parsing_guided": CompletionNetwork,
+    "partial_convolution": PartialConvUNet,
+    "contextual_attention": ContextualAttentionNetwork,
+    "glc": GlcNetwork,
+    "face": FaceNetwork,
+}
+"""All networks of a stage, by the config's `kind`."""
+
 __all__ = [
+    "NETWORKS",
     "CompletionNetwork",
     "ContextualAttentionNetwork",
     "Discriminator",

@@ -23,6 +23,7 @@ from portrait_tf.models.blocks import (
     plain_conv,
     plain_residual_block,
 )
+from portrait_tf.models.network import Network
 
 _CONVOLUTIONS = {
     "plain": (plain_conv, plain_residual_block),
@@ -32,7 +33,7 @@ _ATTENTIONS = ("none", "any", "same_label")
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
-class CompletionNetwork(keras.Model):
+class CompletionNetwork(Network):
     """Encoder, dilated residual middle, decoder with skips.
 
     Inputs and shape follow *Deep Portrait Image Completion and Extrapolation* (arXiv
@@ -144,34 +145,20 @@ class CompletionNetwork(keras.Model):
         self.widths = tuple(widths)
         self.dilations = tuple(dilations)
         self.prefill = prefill
-        self.takes_parsing = parsing
+        self.parsing = parsing
         self.convolution = convolution
         self.attention = attention
         self.noise = noise
 
     @property
+    def takes_parsing(self) -> bool:
+        """Whether it is called with a parsing map."""
+        return self.parsing
+
+    @property
     def noise_state(self) -> list[keras.Variable]:
         """Where the noise has got to; a resumed run needs it, no weights file does."""
         return [self.get_layer("noise").state] if self.noise else []
-
-    def get_config(self) -> dict:
-        return {
-            "size": self.size,
-            "widths": self.widths,
-            "dilations": self.dilations,
-            "prefill": self.prefill,
-            "parsing": self.takes_parsing,
-            "convolution": self.convolution,
-            "attention": self.attention,
-            "noise": self.noise,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(
-        cls, config: dict, custom_objects: dict | None = None
-    ) -> "CompletionNetwork":
-        return cls(**config)
 
 
 def _check_options(

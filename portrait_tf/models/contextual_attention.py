@@ -5,6 +5,7 @@ from keras import layers
 
 from portrait_tf.layers import ContextualAttention, Upsample
 from portrait_tf.models.blocks import check_size, gated_conv
+from portrait_tf.models.network import Network
 
 _DILATIONS = (2, 4, 8, 16)
 
@@ -40,7 +41,7 @@ def _decode(x: object, width: int, name: str) -> object:
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
-class ContextualAttentionNetwork(keras.Model):
+class ContextualAttentionNetwork(Network):
     """A coarse network and a refinement with an attention branch beside a plain one.
 
     Source: *Free-Form Image Inpainting with Gated Convolution* (DeepFill v2, arXiv
@@ -111,18 +112,3 @@ class ContextualAttentionNetwork(keras.Model):
         self.width = width
         self.scale = scale
         self.fuse = fuse
-
-    def get_config(self) -> dict:
-        return {
-            "size": self.size,
-            "width": self.width,
-            "scale": self.scale,
-            "fuse": self.fuse,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(
-        cls, config: dict, custom_objects: dict | None = None
-    ) -> "ContextualAttentionNetwork":
-        return cls(**config)

@@ -5,10 +5,11 @@ from keras import layers
 
 from portrait_tf.compat import SpectralNormalization
 from portrait_tf.labels import NUM_LABELS
+from portrait_tf.models.network import Network
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
-class Discriminator(keras.Model):
+class Discriminator(Network):
     """Strided convolutions; a score for every patch.
 
     Used twice, as the global discriminator on the photo and as the local one on a crop
@@ -73,18 +74,3 @@ class Discriminator(keras.Model):
             if isinstance(layer, layers.LeakyReLU):
                 features.append(x)
         return [*features, x]
-
-    def get_config(self) -> dict:
-        return {
-            "size": self.size,
-            "widths": self.widths,
-            "conditioned": self.conditioned,
-            "spectral_normalisation": self.spectral_normalisation,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(
-        cls, config: dict, custom_objects: dict | None = None
-    ) -> "Discriminator":
-        return cls(**config)

@@ -17,10 +17,11 @@ from portrait_tf.layers import (
     uncrop,
 )
 from portrait_tf.models.blocks import check_size, plain_conv, plain_residual_block
+from portrait_tf.models.network import Network
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
-class FaceNetwork(keras.Model):
+class FaceNetwork(Network):
     """Encoder, residual middle, decoder with skips; its answer is a difference.
 
     That a face network repaints the face region after stage 2 is the idea of *Deep
@@ -92,22 +93,6 @@ class FaceNetwork(keras.Model):
         self.blocks = blocks
         self.context = context
         self.feather = feather
-
-    def get_config(self) -> dict:
-        return {
-            "size": self.size,
-            "widths": self.widths,
-            "blocks": self.blocks,
-            "context": self.context,
-            "feather": self.feather,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(
-        cls, config: dict, custom_objects: dict | None = None
-    ) -> "FaceNetwork":
-        return cls(**config)
 
 
 def find_faces(network: FaceNetwork, parsing: object, mask: object) -> tuple:

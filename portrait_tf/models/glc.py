@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from portrait_tf.models.blocks import check_size, normalised
+from portrait_tf.models.network import Network
 
 # Channels, kernel size, stride, dilation.
 _ENCODER = (
@@ -25,7 +26,7 @@ _DECODER = ((128, 128), (64, 32))
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
-class GlcNetwork(keras.Model):
+class GlcNetwork(Network):
     """Encoder, dilated middle and decoder, without skips.
 
     Source: Iizuka et al., *Globally and Locally Consistent Image Completion* (SIGGRAPH
@@ -110,17 +111,3 @@ class GlcNetwork(keras.Model):
         self.size = tuple(size)
         self.width_divisor = width_divisor
         self.normalisation = normalisation
-
-    def get_config(self) -> dict:
-        return {
-            "size": self.size,
-            "width_divisor": self.width_divisor,
-            "normalisation": self.normalisation,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(
-        cls, config: dict, custom_objects: dict | None = None
-    ) -> "GlcNetwork":
-        return cls(**config)

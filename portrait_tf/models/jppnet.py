@@ -9,6 +9,7 @@ from keras import layers
 from portrait_tf.labels import NUM_JOINTS, NUM_LABELS
 from portrait_tf.models.backbones import resnet
 from portrait_tf.models.blocks import check_size
+from portrait_tf.models.network import Network
 
 _ATROUS_RATES = (6, 12, 18, 24)
 # Of the refinement: kernel and channels; the feature is what the fourth gives.
@@ -16,7 +17,7 @@ _REFINEMENT = ((3, 512), (5, 256), (7, 256), (9, 256))
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
-class JPPNet(keras.Model):
+class JPPNet(Network):
     """Parsing and pose that refine each other over a ResNet-101 (arXiv 1804.01984).
 
     The layer table is that of the authors' code. The first weights of what is not
@@ -122,20 +123,6 @@ class JPPNet(keras.Model):
         self.backbone = backbone
         self.mask_channel = mask_channel
         self.width_divisor = width_divisor
-
-    def get_config(self) -> dict:
-        return {
-            "size": self.size,
-            "rounds": self.rounds,
-            "backbone": self.backbone,
-            "mask_channel": self.mask_channel,
-            "width_divisor": self.width_divisor,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "JPPNet":
-        return cls(**config)
 
 
 def _small_start() -> keras.initializers.Initializer:

@@ -17,10 +17,11 @@ from portrait_tf.models.blocks import (
     normalised_conv,
     residual_block,
 )
+from portrait_tf.models.network import Network
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
-class ParsingNetwork(keras.Model):
+class ParsingNetwork(Network):
     """Parsing and pose that refine each other, after JPPNet, small enough for a CPU.
 
     The idea, two branches and rounds of refinement in which each task sees the other's
@@ -131,25 +132,6 @@ class ParsingNetwork(keras.Model):
         self.pose = pose
         self.mask_channel = mask_channel
 
-    def get_config(self) -> dict:
-        return {
-            "size": self.size,
-            "widths": self.widths,
-            "blocks": self.blocks,
-            "feature_width": self.feature_width,
-            "rounds": self.rounds,
-            "backbone": self.backbone,
-            "pose": self.pose,
-            "mask_channel": self.mask_channel,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(
-        cls, config: dict, custom_objects: dict | None = None
-    ) -> "ParsingNetwork":
-        return cls(**config)
-
 
 def _refine(task: str, step: int, features: dict, coarse: dict, width: int) -> object:
     """One task's next feature from its last one and both tasks' last predictions."""
@@ -174,3 +156,14 @@ def full_size_logits(outputs: dict, size: tuple[int, int]) -> object:
 def parsing_probabilities(outputs: dict, size: tuple[int, int]) -> object:
     """What stage 2 is given: probabilities `[B, H, W, 20]`."""
     return ops.softmax(full_size_logits(outputs, size), axis=-1)
+
+
+def true_parsing(labels: object, predicted: object) -> object:
+    """The true map as stage 2 takes it; void pixels are predicted.
+
+    Args:
+        labels: int32 `[B, H, W]`; 20 and above is void.
+        predicted: `[B, H, W, 20]` probabilities.
+    """
+    known = (labels < NUM_LABELS)[..., None]
+    return ops.where(known, ops.one_hot(labels, NUM_LABELS), predicted)

@@ -5,6 +5,7 @@ from keras import layers
 
 from portrait_tf.layers import PartialConv2D, Upsample
 from portrait_tf.models.blocks import check_size, normalised
+from portrait_tf.models.network import Network
 
 # Of the first levels; the others have the last one.
 _KERNEL_SIZES = (7, 5, 5, 3)
@@ -19,7 +20,7 @@ def level_count(size: tuple[int, int], most: int) -> int:
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
-class PartialConvUNet(keras.Model):
+class PartialConvUNet(Network):
     """Encoder and decoder of partial convolutions, with skips of values and masks.
 
     Source: *Image Inpainting for Irregular Holes Using Partial Convolutions* (arXiv
@@ -99,17 +100,3 @@ class PartialConvUNet(keras.Model):
         self.size = tuple(size)
         self.widths = tuple(widths)
         self.normalisation = normalisation
-
-    def get_config(self) -> dict:
-        return {
-            "size": self.size,
-            "widths": self.widths,
-            "normalisation": self.normalisation,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(
-        cls, config: dict, custom_objects: dict | None = None
-    ) -> "PartialConvUNet":
-        return cls(**config)

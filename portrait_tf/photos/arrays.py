@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_atomically
+from portrait_tf.files import write_result
 
 
 def _jpeg_is_whole(data: bytes) -> bool:
@@ -93,7 +93,4 @@ def write_png(path: str | pathlib.Path, picture: np.ndarray) -> None:
     Raises:
         PortraitError: The folder cannot be written to.
     """
-    try:
-        write_atomically(path, encode_png(picture))
-    except OSError as error:
-        raise PortraitError(f"{path}: cannot write: {error.strerror}") from None
+    write_result(path, encode_png(picture))

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_atomically
+from portrait_tf.files import write_result
 from portrait_tf.photos import containers, tiff
 from portrait_tf.photos.orientation import (
     EXIF_PREFIX,
@@ -152,10 +152,7 @@ def write_photo(
             f"{path}: a photo of {size[0]}x{size[1]} (height x width) cannot be "
             f"written as {format}: {error}"
         ) from None
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise PortraitError(f"{path}: cannot write: {error.strerror}") from None
+    write_result(path, content)
     return notes
 
 

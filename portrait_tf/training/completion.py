@@ -4,7 +4,6 @@ import keras
 import tensorflow as tf
 
 from portrait_tf.config import Config
-from portrait_tf.labels import NUM_LABELS
 from portrait_tf.layers import crop_and_resize, hole_boxes, random_hole_boxes
 from portrait_tf.losses import (
     ADVERSARIAL_LOSSES,
@@ -19,7 +18,7 @@ from portrait_tf.losses import (
 )
 from portrait_tf.models import Discriminator, ParsingNetwork
 from portrait_tf.models.completion import completion_inputs
-from portrait_tf.models.parsing import parsing_probabilities
+from portrait_tf.models.parsing import parsing_probabilities, true_parsing
 from portrait_tf.training.base import GRADIENTS, Trainer, in_float32
 from portrait_tf.training.optimizers import build_optimizer
 
@@ -420,8 +419,8 @@ def mixed_parsing(
             generator's state, so that a resumed run draws the same.
     """
     chance = tf.random.stateless_uniform(tf.shape(labels)[:1], tf.stack(seeds))
-    use_truth = (chance >= predicted_part)[:, None, None] & (labels < NUM_LABELS)
-    return tf.where(use_truth[..., None], tf.one_hot(labels, NUM_LABELS), predicted)
+    use_truth = (chance >= predicted_part)[:, None, None, None]
+    return tf.where(use_truth, true_parsing(labels, predicted), predicted)
 
 
 def hole_psnr(truth: tf.Tensor, completed: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

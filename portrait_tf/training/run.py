@@ -27,15 +27,7 @@ from portrait_tf.data.dataset import (
 )
 from portrait_tf.errors import PortraitError
 from portrait_tf.masks import EVALUATION_TASKS, FACE_TASK
-from portrait_tf.models import (
-    CompletionNetwork,
-    ContextualAttentionNetwork,
-    FaceNetwork,
-    GlcNetwork,
-    JPPNet,
-    ParsingNetwork,
-    PartialConvUNet,
-)
+from portrait_tf.models import NETWORKS
 from portrait_tf.storage import assign_arrays, read_arrays
 from portrait_tf.training.base import Trainer, precision
 from portrait_tf.training.checkpoint import (
@@ -57,17 +49,6 @@ STAGES = ("parsing", "completion", "face")
 GIVEN_NAME = "network.npz"
 VALIDATION_TASKS = {"face": (FACE_TASK,)}
 """Holes of a stage that is not validated on `EVALUATION_TASKS`."""
-
-# By the config's `kind`.
-NETWORKS = {
-    "compact": ParsingNetwork,
-    "jppnet": JPPNet,
-    "parsing_guided": CompletionNetwork,
-    "partial_convolution": PartialConvUNet,
-    "contextual_attention": ContextualAttentionNetwork,
-    "glc": GlcNetwork,
-    "face": FaceNetwork,
-}
 
 
 def build_network(stage: str, config: Config, training: bool = False) -> keras.Model:

@@ -7,30 +7,11 @@ import keras
 
 from portrait_tf.config import PipelineConfig, parse_config
 from portrait_tf.errors import PortraitError
-from portrait_tf.models import (
-    CompletionNetwork,
-    ContextualAttentionNetwork,
-    FaceNetwork,
-    GlcNetwork,
-    JPPNet,
-    ParsingNetwork,
-    PartialConvUNet,
-)
+from portrait_tf.models import NETWORKS
 from portrait_tf.storage import assign_arrays, read_arrays, read_meta, save_arrays
 
 FOLDER = pathlib.Path(__file__).parent
-_CLASSES = {
-    network.__name__: network
-    for network in (
-        ParsingNetwork,
-        JPPNet,
-        CompletionNetwork,
-        PartialConvUNet,
-        ContextualAttentionNetwork,
-        GlcNetwork,
-        FaceNetwork,
-    )
-}
+_CLASSES = {network.__name__: network for network in NETWORKS.values()}
 
 
 def save_weights(

@@ -6,18 +6,17 @@ into a `tf.compat.v1.Session` because TensorFlow Serving does so: a SavedModel c
 eagerly and still be broken there.
 """
 
-import contextlib
 import dataclasses
-import logging
 import pathlib
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from portrait_tf.errors import PortraitError
+from portrait_tf.startup import hidden_notices
 from serving.local_server.batching import Batcher
 from serving.local_server.metrics import Metrics
 from serving.local_server.request_error import from_tensorflow, invalid_argument
@@ -157,7 +156,7 @@ class LoadedModel:
         self._graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=self._graph, config=config)
         try:
-            with self._graph.as_default(), _no_deprecation_notice():
+            with self._graph.as_default(), hidden_notices():
                 meta_graph = tf.compat.v1.saved_model.load(
                     self._session, list(tags), str(self.path)
                 )
@@ -284,18 +283,6 @@ def _read_tensor(info) -> TensorSpec:  # noqa: ANN001
             None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim
         )
     return TensorSpec(info.name, tf.as_dtype(info.dtype), shape)
-
-
-@contextlib.contextmanager
-def _no_deprecation_notice() -> Iterator[None]:
-    """Hides the advice to load eagerly, which is what must not be done here."""
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _first_line(error: Exception) -> str:

@@ -31,6 +31,7 @@ from serving.local_server.batching import (
 from serving.local_server.core import ServerCore
 from serving.local_server.grpc_services import GrpcFrontEnd
 from serving.local_server.manager import ModelManager
+from serving.local_server.memory import give_back_memory
 from serving.local_server.metrics import Metrics
 from serving.local_server.model import LoadedModel, find_versions
 from serving.local_server.model_config import ModelSet, read_config, single_model
@@ -44,6 +45,7 @@ METRICS_PATH = "/monitoring/prometheus/metrics"
 _LOGGER = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _POLL_SECONDS = 0.2
+_TRIM_SECONDS = 5.0
 
 
 class LocalServer:
@@ -259,8 +261,12 @@ class LocalServer:
         try:
             # Polled: a signal handler may not touch an Event that this thread holds.
             pause = threading.Event()
+            trim_due = time.monotonic() + _TRIM_SECONDS
             while not self._stop_asked:
                 pause.wait(_POLL_SECONDS)
+                if time.monotonic() >= trim_due:
+                    give_back_memory()
+                    trim_due = time.monotonic() + _TRIM_SECONDS
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)

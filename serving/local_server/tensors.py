@@ -15,8 +15,8 @@ from tensorflow.core.framework import tensor_pb2
 
 from serving.local_server.request_error import invalid_argument
 
-MAX_REPEATED_ELEMENTS = 2**26
-"""A repeated value may fill a photo of 4096 x 4096, not much more."""
+MAX_REPEATED_BYTES = 2**26
+"""A repeated value may fill a photo of 4096 x 4096 bytes a channel, not much more."""
 
 _TYPED_FIELDS = {
     tf.uint8: "int_val",
@@ -98,7 +98,8 @@ def _decode_content(content: bytes, dtype: tf.DType, count: int) -> np.ndarray:
 def _decode_typed(values, dtype: tf.DType, count: int) -> np.ndarray:  # noqa: ANN001
     if len(values) > count:
         raise ValueError(f"{len(values)} values are sent, its shape needs {count}")
-    if len(values) < count and count > MAX_REPEATED_ELEMENTS:
+    size = count * np.dtype(dtype.as_numpy_dtype).itemsize
+    if len(values) < count and size > MAX_REPEATED_BYTES:
         raise ValueError(f"{len(values)} values are sent, its shape needs {count}")
     if dtype == tf.string:
         array = np.empty(count, object)

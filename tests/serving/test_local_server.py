@@ -312,6 +312,11 @@ REFUSED = {
         "INVALID_ARGUMENT",
         "tensor parsing error: mask",
     ),
+    "a value for a gigabyte": (
+        photo_request(mask=tensor(shape=(100, 4096, 4096, 1), int_val=[1])),
+        "INVALID_ARGUMENT",
+        "tensor parsing error: mask: 1 values are sent, its shape needs 1677721600",
+    ),
     "sizes beyond 64 bits": (
         photo_request(mask=tensor(shape=(2**62, 2**62, 2**62, 1), int_val=[1])),
         "INVALID_ARGUMENT",

@@ -285,7 +285,7 @@ def test_a_gan_learns_one_batch_by_heart(loss, changes, tiny_config, portraits):
     batch = first_batch(trainer, portraits)
 
     def quality():
-        painted = trainer(batch, trainer.parsing_for(batch, 0.0))
+        painted = trainer(batch, trainer.parsing_for(batch, 0.0))["painted"]
         return float(tf.reduce_mean(hole_psnr(batch["image"], painted, batch["mask"])))
 
     before = quality()
