@@ -888,6 +888,9 @@ def serve(
     options, ignored = parse_flags(arguments or [])
     for name in ignored:
         typer.echo(f"--{name} has no effect on the embedded server", err=True)
+    from serving.local_server.memory import map_large_blocks
+
+    map_large_blocks()
     _load_tensorflow()
     from serving.local_server.server import LocalServer
 

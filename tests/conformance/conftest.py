@@ -21,7 +21,8 @@ def addresses(request):
     """gRPC and REST as `host:port`; None for a REST port that nobody answers."""
     target = os.environ.get("TFS_TARGET")
     if target:
-        yield target, os.environ.get("TFS_REST") or _find_rest(target)
+        rest = os.environ.get("TFS_REST", "").removeprefix("http://").rstrip("/")
+        yield target, rest or _find_rest(target)
         return
     from serving.local_server import LocalServer
 

@@ -1,7 +1,9 @@
-"""Memory that is free, but between what is not, goes back to the system."""
+"""Memory that is freed goes back to the system."""
 
 import ctypes
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -12,7 +14,10 @@ CHUNK, COUNT = 64 * 2**10, 2000
 library = ctypes.CDLL(None)
 
 
-@pytest.mark.skipif(not hasattr(library, "malloc_trim"), reason="not glibc")
+glibc = pytest.mark.skipif(not hasattr(library, "malloc_trim"), reason="not glibc")
+
+
+@glibc
 def test_holes_between_used_memory_are_given_back():
     library.malloc.restype = ctypes.c_void_p
     chunks = [ctypes.c_void_p(library.malloc(CHUNK)) for _ in range(COUNT)]
@@ -29,3 +34,41 @@ def test_holes_between_used_memory_are_given_back():
         assert ctypes.string_at(chunk, CHUNK) == b"\1" * CHUNK
         library.free(chunk)
     assert before - after > 0.8 * CHUNK * COUNT
+
+
+# In the heap the large block, freed, would stay under the one that is still used.
+LARGE = """
+import ctypes, os
+from benchmarks.server_process import resident_bytes
+from serving.local_server.memory import map_large_blocks
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+
+def block(size):
+    made = ctypes.c_void_p(library.malloc(size))
+    ctypes.memset(made, 1, size)
+    return made
+
+map_large_blocks()
+# What makes glibc put blocks of such a size into its heap from then on.
+library.free(block(30 * 2**20))
+large, last = block(30 * 2**20), block(2**16)
+before = resident_bytes(os.getpid())
+library.free(large)
+print(before - resident_bytes(os.getpid()))
+"""
+
+
+@glibc
+@pytest.mark.parametrize("threshold", [None, str(31 * 2**20)])
+def test_large_blocks_are_gone_when_they_are_freed(threshold):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop("MALLOC_MMAP_THRESHOLD_", None)
+    if threshold:
+        environment["MALLOC_MMAP_THRESHOLD_"] = threshold
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    given_back = int(done.stdout)
+    assert given_back < 2**20 if threshold else given_back > 29 * 2**20
