@@ -12,6 +12,7 @@ fit is our own. How well: `docs/extrapolation.md`.
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -23,7 +24,6 @@ from portrait_tf.large_photos import (
     check_photo,
     frame_of,
     largest_person,
-    parse_photo,
     shrink,
 )
 
@@ -69,6 +69,8 @@ _MOST = 4.0
 _LEAST = 0.1
 """No body is less than that of the photo's height."""
 _INSET = 0.02
+_SAME = 0.7
+"""A crop with as much of the photo as that is the photo: a look less."""
 _TOUCHES = 1.2
 """A gap of so many pixels, as stage 1 sees them, is none."""
 
@@ -100,11 +102,13 @@ class Answer:
         joints: `[16, 3]`, also beyond the photo; None without a pose.
         edges: Top, bottom, left and right of the largest person.
         unit: How many pixels of the photo stage 1 sees as one.
+        found: Whether there is a person; else the edges are the photo's.
     """
 
     joints: np.ndarray | None
     edges: tuple[float, float, float, float]
     unit: float
+    found: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,19 +262,22 @@ def _fit(
 def _find_person(engine: Engine, photo: np.ndarray) -> _Person | None:
     photo = check_photo(photo)
     size = photo.shape[:2]
-    labels, _ = parse_photo(engine, photo)
-    box = largest_person(labels)
-    if box is None:
+    view = Box(0, 0, *size)
+    crop, answer = _see(engine, photo)
+    if not answer.found:
         return None
+    times = size[0] / crop.shape[0]
+    top, bottom, left, right = (times * edge for edge in answer.edges)
     # The shape that stage 1 learned from, where the photo has it.
-    rows = round(0.15 * box.height)
-    view = box.grown(rows, max(rows, round(0.35 * box.width)), size)
-    crop = view.of(photo)
-    # The networks have no use for more.
-    no_hole = np.zeros(crop.shape[:2], np.uint8)
-    crop, _ = shrink(crop, no_hole, tuple(2 * n for n in frame_of(engine)))
+    rows = round(0.15 * (bottom - top))
+    columns = max(rows, round(0.35 * (right - left)))
+    box = Box(int(top), int(left), math.ceil(bottom), math.ceil(right))
+    box = box.grown(rows, columns, size)
+    if box.area < _SAME * view.area:
+        view = box
+        crop, answer = _see(engine, view.of(photo))
+        times = view.height / crop.shape[0]
     height, width = crop.shape[:2]
-    answer = look_at(engine, crop, (0, 0, 0, 0))
     top, bottom, left, right = answer.edges
     gaps = {
         "top": (top, view.top == 0),
@@ -283,7 +290,14 @@ def _find_person(engine: Engine, photo: np.ndarray) -> _Person | None:
         for side, (gap, is_border) in gaps.items()
         if is_border and gap < _TOUCHES * answer.unit
     )
-    return _Person(crop, view, view.height / height, answer.edges, cut)
+    return _Person(crop, view, times, answer.edges, cut)
+
+
+def _see(engine: Engine, photo: np.ndarray) -> tuple[np.ndarray, Answer]:
+    """A photo shrunk, as the networks have no use for more, and what stage 1 says."""
+    no_hole = np.zeros(photo.shape[:2], np.uint8)
+    crop, _ = shrink(photo, no_hole, tuple(2 * n for n in frame_of(engine)))
+    return crop, look_at(engine, crop, (0, 0, 0, 0))
 
 
 def look_at(
@@ -310,13 +324,13 @@ def look_at(
     # A single pixel is no end of a body.
     rows = np.flatnonzero(person.sum(1) >= 2)
     columns = np.flatnonzero(person.sum(0) >= 2)
-    if not len(rows) or not len(columns):
-        edges = (0.0, float(size[0]), 0.0, float(size[1]))
-    else:
+    found = inside is not None and len(rows) > 0 and len(columns) > 0
+    edges = (0.0, float(size[0]), 0.0, float(size[1]))
+    if found:
         edges = (
             rows[0] * scale[0] - top,
             (rows[-1] + 1) * scale[0] - top,
             columns[0] * scale[1] - left,
             (columns[-1] + 1) * scale[1] - left,
         )
-    return Answer(joints, edges, float(scale.max()))
+    return Answer(joints, edges, float(scale.max()), found)
