@@ -3,9 +3,9 @@
 Margins are whole pixels of the photo. They come from the user's numbers, from an aspect
 ratio or a size of the result, or from stage 1's estimate of the whole body
 (`portrait_tf.whole_body`). A margin that is larger than what the networks learned from
-is painted in steps, each of which knows what the last one has painted; the label map of
-the whole result is made first and leads all of them, so that a step does not take its
-own border for the end of the person. How to choose: `docs/extrapolation.md`.
+is painted in steps, each of which knows what the last one has painted; before each, the
+label map of the whole result is made anew and leads it, so that a step does not take
+its own border for the end of the person. How to choose: `docs/extrapolation.md`.
 """
 
 import dataclasses
@@ -59,6 +59,8 @@ ANCHORS = {
 
 `auto` is for stage 1 to say: see `find_anchor`.
 """
+
+LEADS = ("steps", "once", "not")
 
 ROOM = 0.04
 """Left around a whole body, as a part of its height."""
@@ -493,7 +495,7 @@ def extrapolate_photo(
     parsing: np.ndarray | None = None,
     working_size: tuple[int, int] | None = None,
     method: str = "membrane",
-    map_first: bool = True,
+    lead: str = "steps",
 ) -> PhotoResult:
     """Extends a photo of any size past its borders.
 
@@ -505,17 +507,21 @@ def extrapolate_photo(
             `complete_photo`; it is read in the new border.
         working_size: As of `complete_photo`.
         method: As of `complete_photo`.
-        map_first: Whether, where there are several steps, stage 1 is asked for the
-            whole result at once, and each step paints its part of that map.
+        lead: Where there are several steps, whether stage 1 is asked for the map of
+            the whole result `once`, or before all `steps` anew, and each step paints
+            its part of that map; or `not`, and each takes its own border for the
+            result's.
 
     Returns:
         Photo, map, notes and crops of the result's size; the photo's own pixels are in
         it bit for bit.
 
     Raises:
-        PortraitError: As `complete_photo`; negative margins, or a result that is too
-            large.
+        PortraitError: As `complete_photo`; negative margins, a result that is too
+            large, or no such lead.
     """
+    if lead not in LEADS:
+        raise PortraitError(f"'{lead}' is no lead; expected one of {', '.join(LEADS)}")
     photo = check_photo(photo)
     size = photo.shape[:2]
     if min(margins) < 0:
@@ -533,13 +539,12 @@ def extrapolate_photo(
     inner.of(canvas)[:] = photo
     unknown = np.full(full, HOLE, np.uint8)
     inner.of(unknown)[:] = 0
-    if len(steps) > 1 and map_first:
-        labels, _ = parse_photo(engine, canvas, unknown, working_size=working_size)
-        if parsing is not None:
-            np.copyto(labels, parsing, where=parsing != VOID_LABEL)
-        parsing = labels
-    crops, notes = [], []
-    for step in steps:
+    crops, notes, led = [], [], parsing
+    for index, step in enumerate(steps):
+        if len(steps) > 1 and (lead == "steps" or (lead == "once" and not index)):
+            led, _ = parse_photo(engine, canvas, unknown, working_size=working_size)
+            if parsing is not None:
+                np.copyto(led, parsing, where=parsing != VOID_LABEL)
         top, left = margins.top - step.top, margins.left - step.left
         height, width = step.result_size(size)
         box = Box(top, left, top + height, left + width)
@@ -549,7 +554,7 @@ def extrapolate_photo(
             engine,
             box.of(canvas),
             box.of(unknown),
-            parsing=None if parsing is None else box.of(parsing),
+            parsing=None if led is None else box.of(led),
             working_size=working_size,
             method=method,
         )

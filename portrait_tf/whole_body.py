@@ -18,7 +18,7 @@ import numpy as np
 
 from portrait_tf.engines import Engine
 from portrait_tf.errors import PortraitError
-from portrait_tf.labels import JOINTS, VOID_LABEL
+from portrait_tf.labels import JOINTS, SHOE_LABELS, VOID_LABEL
 from portrait_tf.large_photos import (
     Box,
     check_photo,
@@ -71,6 +71,12 @@ _LEAST = 0.1
 _INSET = 0.02
 _SAME = 0.7
 """A crop with as much of the photo as that is the photo: a look less."""
+_NO_FEET = 0.03
+"""Without feet, a person whose end is so near to the photo's goes on (its height)."""
+_LOWEST = 0.06
+"""That part of a person is shoes, if they stand in the photo."""
+_SURE = 0.3
+"""A heatmap's peak from which on an ankle is one."""
 _TOUCHES = 1.2
 """A gap of so many pixels, as stage 1 sees them, is none."""
 
@@ -103,12 +109,14 @@ class Answer:
         edges: Top, bottom, left and right of the largest person.
         unit: How many pixels of the photo stage 1 sees as one.
         found: Whether there is a person; else the edges are the photo's.
+        feet: Whether the photo shows their feet.
     """
 
     joints: np.ndarray | None
     edges: tuple[float, float, float, float]
     unit: float
     found: bool
+    feet: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,10 +293,13 @@ def _find_person(engine: Engine, photo: np.ndarray) -> _Person | None:
         "left": (left, view.left == 0),
         "right": (width - right, view.right == size[1]),
     }
+    least = dict.fromkeys(gaps, _TOUCHES * answer.unit)
+    # Legs fade near the border, and feet may stand on it.
+    least["bottom"] = 0.0 if answer.feet else max(least["bottom"], _NO_FEET * height)
     cut = tuple(
         side
         for side, (gap, is_border) in gaps.items()
-        if is_border and gap < _TOUCHES * answer.unit
+        if is_border and gap < least[side]
     )
     return _Person(crop, view, times, answer.edges, cut)
 
@@ -333,4 +344,26 @@ def look_at(
             columns[0] * scale[1] - left,
             (columns[-1] + 1) * scale[1] - left,
         )
-    return Answer(joints, edges, float(scale.max()), found)
+    feet = found and _shows_feet(labels, person, rows, joints, edges, size[0])
+    return Answer(joints, edges, float(scale.max()), found, feet)
+
+
+def _shows_feet(
+    labels: np.ndarray,
+    person: np.ndarray,
+    rows: np.ndarray,
+    joints: np.ndarray | None,
+    edges: tuple[float, float, float, float],
+    height: int,
+) -> bool:
+    """Whether the person's lowest part is shoes, or an ankle is well in the photo."""
+    lowest = max(0, rows[-1] - round(_LOWEST * (rows[-1] - rows[0])))
+    below = labels[lowest : rows[-1] + 1][person[lowest : rows[-1] + 1]]
+    if np.isin(below, SHOE_LABELS).mean() >= 0.5:
+        return True
+    if joints is None:
+        return False
+    ankles = joints[[JOINTS.index("R_Ankle"), JOINTS.index("L_Ankle")]]
+    middle = (edges[0] + edges[1]) / 2
+    inside = (ankles[:, 1] > middle) & (ankles[:, 1] < (1 - _LOWEST) * height)
+    return bool((inside & (ankles[:, 2] >= _SURE)).any())
