@@ -539,6 +539,7 @@ def extrapolate_photo(
     inner.of(canvas)[:] = photo
     unknown = np.full(full, HOLE, np.uint8)
     inner.of(unknown)[:] = 0
+    labels = np.zeros(full, np.uint8)
     crops, notes, led = [], [], parsing
     for index, step in enumerate(steps):
         if len(steps) > 1 and (lead == "steps" or (lead == "once" and not index)):
@@ -559,6 +560,8 @@ def extrapolate_photo(
             method=method,
         )
         box.of(canvas)[:] = result.completed
+        # The map that a part was painted by stays, whatever later looks say of it.
+        np.copyto(box.of(labels), result.parsing, where=box.of(unknown) != 0)
         box.of(unknown)[:] = 0
         crops += [
             Box(crop.top + top, crop.left + left, crop.bottom + top, crop.right + left)
@@ -567,7 +570,8 @@ def extrapolate_photo(
         notes = result.notes
     if len(steps) > 1:
         notes = [_steps_note(len(steps), crops, frame_of(engine, working_size))]
-    return PhotoResult(canvas, result.parsing, notes, crops)
+    inner.of(labels)[:] = inner.of(result.parsing)
+    return PhotoResult(canvas, labels, notes, crops)
 
 
 def _steps_note(count: int, crops: list[Box], frame: tuple[int, int]) -> str:

@@ -295,6 +295,10 @@ class TestPainting:
         coat = np.full((60, 32), LABELS.index("Coat"), np.uint8)
         result = extrapolate_photo(engine, photo, margins, parsing=coat)
         assert (result.parsing[48:] == LABELS.index("Coat")).all()
+        long = extrapolate_photo(
+            engine, photo, Margins(0, 80), parsing=np.full((128, 32), 7, np.uint8)
+        )
+        assert (long.parsing[48:] == 7).all() and "2 steps" in long.notes[0]
         other = extrapolate_photo(engine, photo, margins)
         assert (other.completed[48:] != result.completed[48:]).any()
         np.testing.assert_array_equal(other.completed[:48], result.completed[:48])
