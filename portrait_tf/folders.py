@@ -415,9 +415,14 @@ def plan_parsing(
             )
         names = (f"{photo.stem}{end}" for end in _ENDINGS)
         return [ParseJob(photo, *(out / name for name in names), masks)]
+    if out.resolve() == photo.resolve():
+        raise PortraitError(
+            f"{out} is the folder of the photos; another one is expected for the results"
+        )
     paired = _Paired(photo, masks, "mask")
+    kinds = [out / kind for kind in ("maps", "joints", "overlays")]
     jobs, taken = [], {}
-    for name in find_photos(photo, (out, *([masks] if masks else []))):
+    for name in find_photos(photo, (out, *kinds, *([masks] if masks else []))):
         stem = name.with_suffix("")
         if stem in taken:
             raise PortraitError(
@@ -426,9 +431,8 @@ def plan_parsing(
             )
         taken[stem] = name
         targets = (
-            out / "maps" / name.with_suffix(".png"),
-            out / "joints" / name.with_suffix(".json"),
-            out / "overlays" / name.with_suffix(".png"),
+            kind / name.with_suffix(".json" if kind.name == "joints" else ".png")
+            for kind in kinds
         )
         jobs.append(ParseJob(photo / name, *targets, *paired.of(name)))
     return jobs

@@ -233,6 +233,8 @@ class TestParsing:
             plan_parsing(tmp_path / "photos", out)
         with pytest.raises(PortraitError, match="a folder is expected"):
             plan_parsing(tmp_path / "photos", tmp_path / "photos" / "a.png")
+        with pytest.raises(PortraitError, match="is the folder of the photos"):
+            plan_parsing(tmp_path / "photos", tmp_path / "photos")
 
 
 def test_every_engine_gives_the_same(engine, tiny_models):
