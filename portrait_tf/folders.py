@@ -417,7 +417,8 @@ def plan_parsing(
         return [ParseJob(photo, *(out / name for name in names), masks)]
     if out.resolve() == photo.resolve():
         raise PortraitError(
-            f"{out} is the folder of the photos; another one is expected for the results"
+            f"{out} is the folder of the photos; another one is expected for the "
+            "results"
         )
     paired = _Paired(photo, masks, "mask")
     kinds = [out / kind for kind in ("maps", "joints", "overlays")]
