@@ -1,7 +1,11 @@
 """The three places where a photo can be completed: here, in a SavedModel, on a server.
 
 Each has `complete(photo, mask)`: RGB `uint8` `[H, W, 3]` and `uint8` `[H, W]`, non-zero
-= hole, give the completed photo `[H, W, 3]` and the label map `uint8` `[H, W]`.
+= hole, give the completed photo `[H, W, 3]` and the label map `uint8` `[H, W]`. A third
+argument is a label map of the user's, `uint8` `[H, W]`: LIP's labels 0 to 19; any other
+value (255) leaves a pixel to stage 1. `parse(photo, mask)` is stage 1 alone: the label
+map, and the joints `float32` `[16, 3]`, x and y in pixels and how sure the network is,
+or None of a network without a pose; the mask may be None or without a hole.
 """
 
 import json
@@ -11,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from portrait_tf.errors import PortraitError
+from portrait_tf.labels import NUM_LABELS
 
 DEFAULT_WORKING_SIZE = (192, 128)
 """Height and width of the bundled networks; of an engine that does not know its own."""
@@ -26,8 +31,12 @@ class Engine(Protocol):
     working_size: tuple[int, int] | None
 
     def complete(
-        self, photo: np.ndarray, mask: np.ndarray
+        self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def parse(
+        self, photo: np.ndarray, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]: ...
 
 
 class PipelineEngine:
@@ -48,14 +57,30 @@ class PipelineEngine:
             tf.TensorSpec([None, None, None, 1], tf.uint8),
         ]
         self._call = tf.function(pipeline.__call__, input_signature=signature)
+        self._call_with_parsing = tf.function(
+            pipeline.complete_with_parsing, input_signature=[*signature, signature[1]]
+        )
+        self._parse = tf.function(pipeline.parse, input_signature=signature)
         self.has_pose = pipeline.parsing_network.pose
         self._joints = tf.function(pipeline.joints, input_signature=signature)
 
     def complete(
-        self, photo: np.ndarray, mask: np.ndarray
+        self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        result = self._call(photo[None], mask[None, ..., None])
+        if parsing is None:
+            result = self._call(photo[None], mask[None, ..., None])
+        else:
+            result = self._call_with_parsing(
+                photo[None], mask[None, ..., None], parsing[None, ..., None]
+            )
         return result["completed"][0].numpy(), result["parsing"][0, ..., 0].numpy()
+
+    def parse(
+        self, photo: np.ndarray, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        result = self._parse(photo[None], _or_no_hole(photo, mask)[None, ..., None])
+        joints = result["joints"][0].numpy() if self.has_pose else None
+        return result["parsing"][0, ..., 0].numpy(), joints
 
     def joints(self, photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Stage 1's pose: `[16, 3]`, x and y in pixels of the photo, and confidence."""
@@ -91,17 +116,53 @@ class SavedModelEngine:
             directory = max(versions, key=lambda folder: int(folder.name))
         self.working_size = _described_size(directory)
         self._model = tf.saved_model.load(str(directory))
-        self._call = self._model.signatures["serving_default"]
+        self.directory = directory
 
     def complete(
-        self, photo: np.ndarray, mask: np.ndarray
+        self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
+        given = {"image": photo, "mask": mask[..., None]}
+        if parsing is None:
+            result = self._run("serving_default", given)
+            return result["completed"][0].numpy(), result["parsing"][0, ..., 0].numpy()
+        result = self._run(
+            "complete_with_parsing", given | {"parsing": parsing[..., None]}
+        )
+        return result["completed"][0].numpy(), _filled_in(self, photo, mask, parsing)
+
+    def parse(
+        self, photo: np.ndarray, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        mask = _or_no_hole(photo, mask)[..., None]
+        result = self._run("parse", {"image": photo, "mask": mask})
+        joints = result["joints"][0].numpy() if "joints" in result else None
+        return result["parsing"][0, ..., 0].numpy(), joints
+
+    def _run(self, signature: str, given: dict[str, np.ndarray]) -> dict:
         import tensorflow as tf
 
-        result = self._call(
-            image=tf.constant(photo[None]), mask=tf.constant(mask[None, ..., None])
-        )
-        return result["completed"][0].numpy(), result["parsing"][0, ..., 0].numpy()
+        if signature not in self._model.signatures:
+            raise PortraitError(
+                f"{self.directory} was exported without the signature '{signature}': "
+                f"expected an export with it, received one with "
+                f"{', '.join(sorted(self._model.signatures))}"
+            )
+        batch = {name: tf.constant(value[None]) for name, value in given.items()}
+        return self._model.signatures[signature](**batch)
+
+
+def _or_no_hole(photo: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    return np.zeros(photo.shape[:2], np.uint8) if mask is None else mask
+
+
+def _filled_in(
+    engine: "Engine", photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray
+) -> np.ndarray:
+    """The user's map, with stage 1's labels where it leaves them open."""
+    given = parsing < NUM_LABELS
+    if given.all():
+        return parsing
+    return np.where(given, parsing, engine.parse(photo, mask)[0])
 
 
 def _described_size(directory: pathlib.Path) -> tuple[int, int] | None:
@@ -130,10 +191,19 @@ class ServerEngine:
         self._client = PortraitClient(target, model_name=model_name)
 
     def complete(
-        self, photo: np.ndarray, mask: np.ndarray
+        self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        result = self._client.complete(photo, mask)
-        return result.completed, result.parsing.reshape(photo.shape[:2])
+        if parsing is None:
+            result = self._client.complete(photo, mask)
+            return result.completed, result.parsing.reshape(photo.shape[:2])
+        completed = self._client.complete_with_parsing(photo, mask, parsing)
+        return completed, _filled_in(self, photo, mask, parsing)
+
+    def parse(
+        self, photo: np.ndarray, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        result = self._client.parse(photo, _or_no_hole(photo, mask))
+        return result.parsing.reshape(photo.shape[:2]), result.joints
 
 
 def open_engine(server: str | None, model: str | pathlib.Path | None) -> Engine:

@@ -17,18 +17,28 @@ import numpy as np
 
 from portrait_tf.engines import Engine
 from portrait_tf.errors import PortraitError
-from portrait_tf.large_photos import complete_photo
+from portrait_tf.extrapolation import Wish, extrapolate_photo
+from portrait_tf.files import write_atomically
+from portrait_tf.labels import JOINTS
+from portrait_tf.large_photos import complete_photo, parse_photo
+from portrait_tf.masks import HOLE
+from portrait_tf.parsing_maps import (
+    check_parsing_map,
+    read_parsing_map,
+    write_parsing_map,
+)
 from portrait_tf.photos import (
     EXTENSIONS,
     PHOTO_EXTENSIONS,
     PhotoFile,
-    extend_photo,
     hole_from_alpha,
     open_photo,
     read_hole,
     write_photo,
     write_png,
 )
+
+_ENDINGS = ("-map.png", "-joints.json", "-overlay.png")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +49,10 @@ class Job:
         photo: Is read.
         out: Is written, in `format`.
         mask: Is read, if the hole is not the photo's own transparent parts.
-        parsing_out: The coloured parsing map, if it is wanted.
+        parsing_out: The label map in LIP's palette, if it is wanted.
         format: Pillow's name; None for the photo's own.
         error: Why there is nothing to do: it fails with this.
+        parsing_in: The user's own label map of the result, if there is one.
     """
 
     photo: pathlib.Path
@@ -50,6 +61,11 @@ class Job:
     parsing_out: pathlib.Path | None = None
     format: str | None = None
     error: str | None = None
+    parsing_in: pathlib.Path | None = None
+
+    @property
+    def written(self) -> tuple[pathlib.Path, ...]:
+        return (self.out, self.parsing_out) if self.parsing_out else (self.out,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,17 +83,20 @@ class Prepared:
 
     Attributes:
         photo: Its file.
-        canvas: RGB `uint8` `[H, W, 3]`: the photo, with its new border if it gets one.
-        hole: `uint8` `[H, W]`, 255 = hole.
-        origin: Row and column of the photo's corner in the canvas.
+        pixels: RGB `uint8` `[H, W, 3]`: what the networks see of it.
+        hole: `uint8` `[H, W]`, 255 = hole; None where the photo is extended.
         notes: What the user should know.
+        wish: How it is extended.
+        parsing: The user's own label map, `uint8` `[H, W]` of the result's size, where
+            that is known.
     """
 
     photo: PhotoFile
-    canvas: np.ndarray
-    hole: np.ndarray
-    origin: tuple[int, int]
+    pixels: np.ndarray
+    hole: np.ndarray | None
     notes: list[str]
+    wish: Wish | None = None
+    parsing: np.ndarray | None = None
 
 
 def prepare_completion(job: Job, options: MaskOptions) -> Prepared:
@@ -87,37 +106,46 @@ def prepare_completion(job: Job, options: MaskOptions) -> Prepared:
         PortraitError: One of them cannot be used; the message names it.
     """
     photo = open_photo(job.photo)
-    if job.mask is None:
-        hole, notes = hole_from_alpha(photo, options.invert)
-    else:
-        try:
-            hole, notes = read_hole(
-                job.mask,
-                photo.size,
-                options.from_alpha,
-                options.invert,
-                options.resize,
-            )
-        except PortraitError as error:
-            if photo.orientation < 5 or "expected the photo's size" not in str(error):
-                raise
-            raise PortraitError(
-                f"{error}; the photo counts as upright, after its EXIF orientation"
-            ) from None
-    return Prepared(photo, photo.rgb(), hole, (0, 0), photo.notes + notes)
+    hole, notes = _read_hole(job.mask, photo, options)
+    parsing = read_parsing_map(job.parsing_in, photo.size) if job.parsing_in else None
+    return Prepared(photo, photo.rgb(), hole, photo.notes + notes, parsing=parsing)
 
 
-def prepare_extrapolation(job: Job, margins: dict[str, float]) -> Prepared:
-    """Reads a photo and puts it on a larger canvas; `margins` as `extend_photo`'s.
+def _read_hole(
+    mask: pathlib.Path | None, photo: PhotoFile, options: MaskOptions
+) -> tuple[np.ndarray, list[str]]:
+    if mask is None:
+        return hole_from_alpha(photo, options.invert)
+    try:
+        return read_hole(
+            mask, photo.size, options.from_alpha, options.invert, options.resize
+        )
+    except PortraitError as error:
+        if photo.orientation < 5 or "expected the photo's size" not in str(error):
+            raise
+        raise PortraitError(
+            f"{error}; the photo counts as upright, after its EXIF orientation"
+        ) from None
+
+
+def prepare_extrapolation(job: Job, wish: Wish) -> Prepared:
+    """Reads a photo, and checks all of a wish that needs no networks.
 
     Raises:
-        PortraitError: The photo or a margin cannot be used.
+        PortraitError: The photo cannot be used, or not be extended so; or the user's
+            label map is not of the result's size, or cannot be read.
     """
     photo = open_photo(job.photo)
-    canvas, hole = extend_photo(photo.rgb(), **margins)
-    known = hole == 0
-    origin = (int(known.any(1).argmax()), int(known.any(0).argmax()))
-    return Prepared(photo, canvas, hole, origin, list(photo.notes))
+    try:
+        margins = wish.margins(photo.size)
+    except PortraitError as error:
+        raise PortraitError(f"{job.photo}: {error}") from None
+    parsing = None
+    if job.parsing_in:
+        # What stage 1 has a word in is known later.
+        size = None if wish.whole_body else margins.result_size(photo.size)
+        parsing = read_parsing_map(job.parsing_in, size)
+    return Prepared(photo, photo.rgb(), None, list(photo.notes), wish, parsing)
 
 
 def complete_prepared(
@@ -131,22 +159,132 @@ def complete_prepared(
     Raises:
         PortraitError: The engine refuses, or a file cannot be written.
     """
-    from portrait_tf.labels import colour_parsing
-
-    result = complete_photo(engine, prepared.canvas, prepared.hole)
+    hole, origin = prepared.hole, (0, 0)
+    if prepared.wish is None:
+        result = complete_photo(engine, prepared.pixels, hole, parsing=prepared.parsing)
+    else:
+        size = prepared.photo.size
+        try:
+            margins = prepared.wish.margins(size, engine, prepared.pixels)
+            parsing = prepared.parsing
+            if parsing is not None:
+                parsing = check_parsing_map(
+                    parsing, margins.result_size(size), str(job.parsing_in)
+                )
+            result = extrapolate_photo(
+                engine, prepared.pixels, margins, parsing=parsing
+            )
+        except PortraitError as error:
+            if str(job.photo) in str(error) or str(job.parsing_in) in str(error):
+                raise
+            raise PortraitError(f"{job.photo}: {error}") from None
+        hole = np.full(margins.result_size(size), HOLE, np.uint8)
+        margins.box(size).of(hole)[:] = 0
+        origin = (margins.top, margins.left)
     # First the map: a photo that is there counts as done.
     if job.parsing_out:
-        write_png(job.parsing_out, colour_parsing(result.parsing))
+        write_parsing_map(job.parsing_out, result.parsing)
     notes = write_photo(
-        job.out,
-        prepared.photo,
-        result.completed,
-        prepared.hole,
-        prepared.origin,
-        job.format,
-        quality,
+        job.out, prepared.photo, result.completed, hole, origin, job.format, quality
     )
     return [*prepared.notes, *result.notes, *notes]
+
+
+@dataclasses.dataclass(frozen=True)
+class ParseJob:
+    """One photo for stage 1: the files to read and to write, as of `Job`.
+
+    Attributes:
+        photo: Is read.
+        map_out: Gets the label map in LIP's palette, PNG.
+        joints_out: Gets the joints, JSON.
+        overlay_out: Gets the photo under both, PNG.
+        mask: Is read, if there is one.
+        error: As of `Job`.
+    """
+
+    photo: pathlib.Path
+    map_out: pathlib.Path
+    joints_out: pathlib.Path
+    overlay_out: pathlib.Path
+    mask: pathlib.Path | None = None
+    error: str | None = None
+
+    @property
+    def out(self) -> pathlib.Path:
+        """What is written last."""
+        return self.map_out
+
+    @property
+    def written(self) -> tuple[pathlib.Path, ...]:
+        return self.map_out, self.joints_out, self.overlay_out
+
+
+def parse_file(
+    engine: Engine, job: ParseJob, options: MaskOptions | None = None
+) -> list[str]:
+    """Writes what stage 1 says of a photo: map, joints and overlay.
+
+    The joints are a JSON object: `photo`, `size` (height, width), and `joints`, by
+    LIP's names: `x` and `y` in pixels of the upright photo, `confidence` (a heatmap's
+    peak), and whether the joint is in the photo (`inside`); null without a pose.
+
+    Returns:
+        What the user should know.
+
+    Raises:
+        PortraitError: A file cannot be read or written.
+    """
+    from portrait_tf.drawing import draw_joints, overlay_parsing, show_hole
+
+    photo, hole, notes = read_parse_job(job, options or MaskOptions())
+    pixels = photo.rgb()
+    labels, joints = parse_photo(engine, pixels, hole)
+    overlay = pixels if hole is None else show_hole(pixels, hole)
+    overlay = overlay_parsing(overlay, labels)
+    if joints is not None:
+        overlay = draw_joints(overlay, joints)
+    described = {
+        "photo": str(job.photo),
+        "size": list(photo.size),
+        "joints": None if joints is None else _describe_joints(joints, photo.size),
+    }
+    write_png(job.overlay_out, overlay)
+    content = json.dumps(described, indent=2, ensure_ascii=False)
+    try:
+        write_atomically(job.joints_out, content.encode() + b"\n")
+    except OSError as error:
+        raise PortraitError(
+            f"{job.joints_out}: cannot write: {error.strerror}"
+        ) from None
+    write_parsing_map(job.map_out, labels)
+    return notes
+
+
+def read_parse_job(
+    job: ParseJob, options: MaskOptions
+) -> tuple[PhotoFile, np.ndarray | None, list[str]]:
+    """Photo, hole and notes; without a mask the photo is whole.
+
+    Raises:
+        PortraitError: One of the files cannot be used.
+    """
+    photo = open_photo(job.photo)
+    if job.mask is None and not options.from_alpha:
+        return photo, None, []
+    return photo, *_read_hole(job.mask, photo, options)
+
+
+def _describe_joints(joints: np.ndarray, size: tuple[int, int]) -> dict[str, dict]:
+    return {
+        name: {
+            "x": round(float(x), 1),
+            "y": round(float(y), 1),
+            "confidence": round(float(confidence), 3),
+            "inside": bool(0 <= x < size[1] and 0 <= y < size[0]),
+        }
+        for name, (x, y, confidence) in zip(JOINTS, joints, strict=True)
+    }
 
 
 def find_photos(
@@ -190,6 +328,7 @@ def plan_folder(
     masks: pathlib.Path | None = None,
     parsing_out: pathlib.Path | None = None,
     format: str | None = None,
+    parsing_in: pathlib.Path | None = None,
 ) -> list[Job]:
     """One job a photo; sub-folders are mirrored.
 
@@ -201,10 +340,11 @@ def plan_folder(
             file for all of them; or None.
         parsing_out: A folder.
         format: Pillow's name.
+        parsing_in: The user's label maps, as `masks`.
 
     Raises:
-        PortraitError: There are no photos, or no masks; a file stands where a folder is
-            expected; results would replace the photos, or one another.
+        PortraitError: There are no photos, or no masks or maps; a file stands where a
+            folder is expected; results would replace the photos, or one another.
     """
     targets = [target for target in (out, parsing_out) if target]
     for target in targets:
@@ -219,14 +359,11 @@ def plan_folder(
         raise PortraitError(
             f"{out}: expected one folder for photos and another for parsing maps"
         )
-    mask_folder = masks if masks and masks.is_dir() else None
-    if mask_folder and mask_folder.resolve() == folder.resolve():
-        raise PortraitError(
-            f"{masks} is the folder of the photos; expected another one with the masks"
-        )
-    by_name = _by_name(mask_folder) if mask_folder else {}
+    paired = _Paired(folder, masks, "mask")
+    paired_maps = _Paired(folder, parsing_in, "label map")
     jobs, taken = [], {}
-    for name in find_photos(folder, (*targets, *([masks] if masks else []))):
+    read = [path for path in (masks, parsing_in) if path]
+    for name in find_photos(folder, (*targets, *read)):
         stem = name.with_suffix("")
         written = name.with_suffix(EXTENSIONS[format]) if format else name
         map_out = parsing_out / name.with_suffix(".png") if parsing_out else None
@@ -238,26 +375,107 @@ def plan_folder(
                     "of each name"
                 )
             taken[target] = name
-        mask, error = masks, None
-        if mask_folder:
-            candidates = by_name.get(stem, [])
-            mask = candidates[0] if candidates else None
-            if not candidates:
-                error = f"{folder / name}: no mask of this name in {masks}"
-            elif len(candidates) > 1:
-                error = (
-                    f"{folder / name}: expected one mask of this name, found "
-                    f"{candidates[0]} and {candidates[1].name}"
-                )
-        jobs.append(Job(folder / name, out / written, mask, map_out, format, error))
+        mask, error = paired.of(name)
+        map_in, map_error = paired_maps.of(name)
+        jobs.append(
+            Job(
+                folder / name,
+                out / written,
+                mask,
+                map_out,
+                format,
+                error or map_error,
+                map_in,
+            )
+        )
     return jobs
 
 
-def _by_name(masks: pathlib.Path) -> dict[pathlib.Path, list[pathlib.Path]]:
-    found = {}
-    for name in find_photos(masks):
-        found.setdefault(name.with_suffix(""), []).append(masks / name)
-    return found
+def plan_parsing(
+    photo: pathlib.Path, out: pathlib.Path, masks: pathlib.Path | None = None
+) -> list[ParseJob]:
+    """What stage 1 is asked for, and where its answers go.
+
+    Args:
+        photo: A photo: `NAME-map.png`, `NAME-joints.json` and `NAME-overlay.png` are
+            written. Or a folder: its sub-folders are mirrored in `maps`, `joints` and
+            `overlays`, where the photos' names are kept.
+        out: A folder.
+        masks: As of `plan_folder`.
+
+    Raises:
+        PortraitError: As `plan_folder`.
+    """
+    if out.exists() and not out.is_dir():
+        raise PortraitError(f"{out} is a file; a folder is expected")
+    if not photo.is_dir():
+        if masks and masks.is_dir():
+            raise PortraitError(
+                f"{masks} is a folder; a mask is expected for one photo"
+            )
+        names = (f"{photo.stem}{end}" for end in _ENDINGS)
+        return [ParseJob(photo, *(out / name for name in names), masks)]
+    if out.resolve() == photo.resolve():
+        raise PortraitError(
+            f"{out} is the folder of the photos; another one is expected for the "
+            "results"
+        )
+    paired = _Paired(photo, masks, "mask")
+    kinds = [out / kind for kind in ("maps", "joints", "overlays")]
+    jobs, taken = [], {}
+    for name in find_photos(photo, (out, *kinds, *([masks] if masks else []))):
+        stem = name.with_suffix("")
+        if stem in taken:
+            raise PortraitError(
+                f"{photo}: two photos are called {str(stem)!r}, {taken[stem]} and "
+                f"{name}, and both would be written to one name; expected one of each"
+            )
+        taken[stem] = name
+        targets = (
+            kind / name.with_suffix(".json" if kind.name == "joints" else ".png")
+            for kind in kinds
+        )
+        jobs.append(ParseJob(photo / name, *targets, *paired.of(name)))
+    return jobs
+
+
+class _Paired:
+    """Files that belong to photos by their names; or one file for all; or none.
+
+    Raises:
+        PortraitError: They are in the folder of the photos.
+    """
+
+    def __init__(
+        self, folder: pathlib.Path, files: pathlib.Path | None, kind: str
+    ) -> None:
+        self.folder, self.files, self.kind = folder, files, kind
+        self.by_name: dict[pathlib.Path, list[pathlib.Path]] | None = None
+        if files is None or not files.is_dir():
+            return
+        if files.resolve() == folder.resolve():
+            raise PortraitError(
+                f"{files} is the folder of the photos; expected another one with the "
+                f"{kind}s"
+            )
+        self.by_name = {}
+        for name in find_photos(files):
+            self.by_name.setdefault(name.with_suffix(""), []).append(files / name)
+
+    def of(self, name: pathlib.Path) -> tuple[pathlib.Path | None, str | None]:
+        """A photo's file, and what is wrong with it."""
+        if self.by_name is None:
+            return self.files, None
+        candidates = self.by_name.get(name.with_suffix(""), [])
+        photo = self.folder / name
+        if not candidates:
+            return None, f"{photo}: no {self.kind} of this name in {self.files}"
+        if len(candidates) > 1:
+            return candidates[0], (
+                f"{photo}: expected one {self.kind} of this name, found "
+                f"{candidates[0]} and {candidates[1].name}"
+            )
+        return candidates[0], None
 
 
 def run_one(
@@ -303,13 +521,13 @@ class Summary:
     errors: list[str] = dataclasses.field(default_factory=list)
 
 
-def is_done(job: Job) -> bool:
+def is_done(job: Job | ParseJob) -> bool:
     """Whether all that a job writes is there, and whole."""
     try:
-        for path in (job.out, job.parsing_out):
-            if path is not None:
-                if not path.is_file():
-                    return False
+        for path in job.written:
+            if not path.is_file():
+                return False
+            if path.suffix != ".json":
                 open_photo(path)
     except PortraitError:
         return False
@@ -317,7 +535,7 @@ def is_done(job: Job) -> bool:
 
 
 def run_folder(
-    jobs: list[Job],
+    jobs: list[Job] | list[ParseJob],
     complete: Callable[[Job], list[str]],
     overwrite: bool = False,
     log: pathlib.Path | None = None,
@@ -326,7 +544,7 @@ def run_folder(
     """Works through jobs, past those that fail.
 
     Args:
-        jobs: Of `plan_folder`.
+        jobs: Of `plan_folder` or `plan_parsing`.
         complete: Reads, completes and writes one photo; gives notes on it.
         overwrite: Whether photos that are done are completed again.
         log: A file that gets a line of JSON for each photo: `input`, `output`,

@@ -34,6 +34,8 @@ FACE_LABELS = (LABELS.index("Face"), LABELS.index("Sunglasses"))
 HAIR_LABELS = (LABELS.index("Hair"), LABELS.index("Hat"))
 """With `FACE_LABELS`, the head."""
 
+SHOE_LABELS = (LABELS.index("LeftShoe"), LABELS.index("RightShoe"))
+
 VOID_LABEL = 255
 """Pixels of this value have no label: they count in no loss and in no score."""
 

@@ -18,7 +18,9 @@ import numpy as np
 from portrait_tf.blending import METHODS, blend, cubic_weights
 from portrait_tf.engines import DEFAULT_WORKING_SIZE, Engine
 from portrait_tf.errors import PortraitError
+from portrait_tf.labels import VOID_LABEL
 from portrait_tf.masks import HOLE, as_hole_mask
+from portrait_tf.parsing_maps import check_parsing_map
 
 SOFT_FROM = 2.0
 """What is enlarged this often shows its softness, and a note says so."""
@@ -165,6 +167,7 @@ def complete_photo(
     photo: np.ndarray,
     mask: np.ndarray,
     *,
+    parsing: np.ndarray | None = None,
     working_size: tuple[int, int] | None = None,
     method: str = "membrane",
     feather: float | None = None,
@@ -185,6 +188,9 @@ def complete_photo(
         engine: Anything with `complete(photo, mask)`.
         photo: RGB `uint8` `[H, W, 3]`.
         mask: `uint8` or `bool` `[H, W]`, non-zero = hole; it may touch the border.
+        parsing: The user's own label map, `uint8` `[H, W]`: LIP's labels 0 to 19, and
+            255 where stage 1 is to say. It is read in the hole alone, and brought to
+            what the networks see by nearest neighbour.
         working_size: Height and width at which the networks work; None: what the
             engine says (`working_size`), or that of the bundled weights.
         method: How the painting is blended in, one of
@@ -199,8 +205,8 @@ def complete_photo(
         The photo completed, the label map, and notes.
 
     Raises:
-        PortraitError: No photo, a mask that `as_hole_mask` refuses, or no such method
-            or context.
+        PortraitError: No photo, a mask that `as_hole_mask` refuses, a label map of
+            another size or with other values, or no such method or context.
     """
     if context not in CONTEXTS:
         raise PortraitError(
@@ -210,22 +216,17 @@ def complete_photo(
         raise PortraitError(
             f"'{method}' is no way of blending; expected one of {', '.join(METHODS)}"
         )
-    photo = np.asarray(photo)
-    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
-        raise PortraitError(
-            "expected a photo of type uint8 and shape [height, width, 3], received "
-            f"{photo.dtype} {list(photo.shape)}"
-        )
+    photo = check_photo(photo)
     size = photo.shape[:2]
     mask = as_hole_mask(mask, size)
-    frame = working_size or getattr(engine, "working_size", None)
-    frame = tuple(frame or DEFAULT_WORKING_SIZE)
+    given = None if parsing is None else _in_the_hole(parsing, mask)
+    frame = frame_of(engine, working_size)
     if size[0] <= frame[0] and size[1] <= frame[1]:
-        completed, parsing = engine.complete(photo, mask)
-        return PhotoResult(completed, parsing, [], [Box(0, 0, *size)])
+        completed, labels = _ask(engine, photo, mask, given)
+        return PhotoResult(completed, labels, [], [Box(0, 0, *size)])
 
     grid = _Grid.of_photo(size)
-    parts = _Parts(engine, photo, mask, frame, grid)
+    parts = _Parts(engine, photo, mask, frame, grid, given)
     tasks = parts.tasks(context)
     owner = np.zeros(grid.cells, np.uint16)
     for index, task in enumerate(tasks):
@@ -238,7 +239,7 @@ def complete_photo(
         # What was seen before knows nothing of what was filled since.
         if look is None or index:
             box = _with_something_known(task.box, unknown)
-            look = _look(engine, completed, unknown, box, frame)
+            look = _look(engine, completed, unknown, box, frame, given)
         crops.append(look.box)
         box, filled = _fill(
             completed, unknown, grid, owner, index + 1, look, method, feather
@@ -247,7 +248,43 @@ def complete_photo(
             look.box.of(parsing)[:] = look.labels()
         notes += _softness(look, box, filled)
         box.of(unknown)[filled] = 0
+    if given is not None:
+        np.copyto(parsing, given, where=given != VOID_LABEL)
     return PhotoResult(completed, parsing, notes, crops)
+
+
+def check_photo(photo: np.ndarray) -> np.ndarray:
+    """Raises PortraitError: not RGB `uint8` `[H, W, 3]`."""
+    photo = np.asarray(photo)
+    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+        raise PortraitError(
+            "expected a photo of type uint8 and shape [height, width, 3], received "
+            f"{photo.dtype} {list(photo.shape)}"
+        )
+    return photo
+
+
+def frame_of(
+    engine: Engine, working_size: tuple[int, int] | None = None
+) -> tuple[int, int]:
+    """Height and width at which an engine's networks work, as far as is known."""
+    frame = working_size or getattr(engine, "working_size", None)
+    return tuple(frame or DEFAULT_WORKING_SIZE)
+
+
+def _in_the_hole(parsing: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A user's map, `VOID_LABEL` outside the hole."""
+    parsing = check_parsing_map(np.asarray(parsing), mask.shape)
+    return np.where(mask != 0, parsing, np.uint8(VOID_LABEL))
+
+
+def _ask(
+    engine: Engine, photo: np.ndarray, mask: np.ndarray, given: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    # Stage 1 alone needs no signature for maps.
+    if given is None or (given == VOID_LABEL).all():
+        return engine.complete(photo, mask)
+    return engine.complete(photo, mask, given)
 
 
 def _fit(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
@@ -279,10 +316,32 @@ def _look(
     mask: np.ndarray,
     box: Box,
     frame: tuple[int, int],
+    given: np.ndarray | None = None,
 ) -> _Look:
     """Shows the engine a crop, shrunk here, so that large pictures stay out of it."""
-    photo, mask = box.of(photo), box.of(mask)
-    size = _fit((box.height, box.width), frame)
+    small, hole = shrink(box.of(photo), box.of(mask), frame)
+    if given is not None:
+        given = cv2.resize(
+            box.of(given), hole.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT
+        )
+    painted, parsing = _ask(engine, small, hole, given)
+    return _Look(box, painted, parsing)
+
+
+def shrink(
+    photo: np.ndarray, mask: np.ndarray, frame: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Brings a photo into a frame, never enlarged.
+
+    Args:
+        photo: RGB `uint8` `[H, W, 3]`.
+        mask: `uint8` `[H, W]`, non-zero = hole; something is known.
+        frame: Height and width at most.
+
+    Returns:
+        The photo `[h, w, 3]` and its mask, 0 or 255.
+    """
+    size = _fit(mask.shape, frame)
     # A pixel of which anything is hole is hole: nothing of the hole leaks out.
     hole = _any_in_cells(mask, size)
     if hole.all():
@@ -300,8 +359,93 @@ def _look(
         small = np.clip(np.rint(small), 0, 255).astype(np.uint8)
     else:
         small = _means(photo, size)
-    painted, parsing = engine.complete(small, np.where(hole, np.uint8(HOLE), 0))
-    return _Look(box, painted, parsing)
+    return small, np.where(hole, np.uint8(HOLE), np.uint8(0))
+
+
+def parse_photo(
+    engine: Engine,
+    photo: np.ndarray,
+    mask: np.ndarray | None = None,
+    *,
+    working_size: tuple[int, int] | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Asks stage 1 for the body structure of a photo of any size.
+
+    The engine sees the whole, shrunk; and, where the largest person in it would be seen
+    larger alone, a crop about them, whose labels and joints are then the answer there.
+
+    Args:
+        engine: Anything with `parse(photo, mask)`.
+        photo: RGB `uint8` `[H, W, 3]`.
+        mask: `uint8` or `bool` `[H, W]`, non-zero = hole; None or all 0 for none.
+        working_size: As of `complete_photo`.
+
+    Returns:
+        LIP's labels `uint8` `[H, W]`; the joints of the largest person `float32`
+        `[16, 3]`, x and y in pixels and how sure the network is, or None.
+
+    Raises:
+        PortraitError: No photo, a mask of another size, or nothing but hole.
+    """
+    photo = check_photo(photo)
+    size = photo.shape[:2]
+    if mask is None or not np.any(mask):
+        mask = np.zeros(size, np.uint8)
+    else:
+        mask = as_hole_mask(mask, size)
+    frame = frame_of(engine, working_size)
+    if size[0] <= frame[0] and size[1] <= frame[1]:
+        return engine.parse(photo, mask)
+    whole = Box(0, 0, *size)
+    look, joints = _parse(engine, photo, mask, whole, frame)
+    labels = look.labels()
+    person = largest_person(look.parsing)
+    if person is None:
+        return labels, joints
+    rows, columns = (full / n for full, n in zip(size, look.parsing.shape, strict=True))
+    box = Box(
+        int(person.top * rows),
+        int(person.left * columns),
+        int(np.ceil(person.bottom * rows)),
+        int(np.ceil(person.right * columns)),
+    ).grown(0, 0, size)
+    crop = _Crops(frame, size).about(box, _MARGIN)
+    if crop.area >= _SAME * whole.area or crop.of(mask).all():
+        return labels, joints
+    look, joints = _parse(engine, photo, mask, crop, frame)
+    crop.of(labels)[:] = look.labels()
+    return labels, joints
+
+
+def _parse(
+    engine: Engine,
+    photo: np.ndarray,
+    mask: np.ndarray,
+    box: Box,
+    frame: tuple[int, int],
+) -> tuple[_Look, np.ndarray | None]:
+    """Stage 1 on a crop; joints in pixels of the photo."""
+    small, hole = shrink(box.of(photo), box.of(mask), frame)
+    labels, joints = engine.parse(small, hole)
+    if joints is not None:
+        scale = (box.width / hole.shape[1], box.height / hole.shape[0], 1)
+        joints = joints * np.array(scale, np.float32)
+        joints += np.array((box.left, box.top, 0), np.float32)
+    return _Look(box, small, labels), joints
+
+
+def largest_person(labels: np.ndarray) -> Box | None:
+    """The box of the largest connected part of a label map; None where nobody is."""
+    count, _, statistics, _ = cv2.connectedComponentsWithStats(
+        (labels > 0).astype(np.uint8)
+    )
+    if count < 2:
+        return None
+    best = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
+    left, top, width, height, area = (int(one) for one in statistics[best])
+    if area < _LEAST_PERSON * labels.size:
+        return None
+    return Box(top, left, top + height, left + width)
 
 
 def _fill(
@@ -427,12 +571,13 @@ class _Parts:
         mask: np.ndarray,
         frame: tuple[int, int],
         grid: _Grid,
+        given: np.ndarray | None = None,
     ) -> None:
         self.frame = frame
         self.grid = grid
         self.size = photo.shape[:2]
         self.hole = _any_in_cells(mask, grid.cells)
-        self._see = lambda box: _look(engine, photo, mask, box, frame)
+        self._see = lambda box: _look(engine, photo, mask, box, frame, given)
         self._shows_nothing = lambda box: box.of(mask).all()
         whole = Box(0, 0, *self.size)
         self._looks = {whole: self._see(whole)}
@@ -591,6 +736,16 @@ class _Parts:
         )
 
     def _crop(self, box: Box, margin: float) -> Box:
+        return _Crops(self.frame, self.size).about(box, margin)
+
+
+class _Crops(NamedTuple):
+    """Boxes of the shape of a frame, in a photo of a size."""
+
+    frame: tuple[int, int]
+    size: tuple[int, int]
+
+    def about(self, box: Box, margin: float) -> Box:
         """A box with context, in the shape of the networks' frame, if there is room.
 
         Args:

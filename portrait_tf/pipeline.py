@@ -373,6 +373,54 @@ class Pipeline:
         result = self.networks(small_image, small_mask)
         return self.paste(image, mask, result, place)
 
+    def complete_with_parsing(
+        self, image: tf.Tensor, mask: tf.Tensor, parsing: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Completes a batch of photos by label maps of the user's.
+
+        Args:
+            image: `uint8` `[B, H, W, 3]`.
+            mask: `uint8` `[B, H, W, 1]`, non-zero = hole.
+            parsing: `uint8` `[B, H, W, 1]`: LIP's labels 0 to 19; any other value: what
+                stage 1 predicts there.
+
+        Returns:
+            As a call; `parsing` is the map that was painted by.
+        """
+        image = tf.ensure_shape(image, [None, None, None, 3])
+        mask, parsing = (
+            tf.ensure_shape(one, [None, None, None, 1]) for one in (mask, parsing)
+        )
+        small_image, small_mask, place = self.shrink(image, mask)
+        shares, unknown = self.shrink_parsing(parsing, place)
+        predicted = self.structure(small_image, small_mask)["parsing"]
+        shares = shares + unknown * predicted
+        result = {"parsing": shares} | self.paint(small_image, small_mask, shares)
+        result = self.paste(image, mask, result, place)
+        given = parsing < NUM_LABELS
+        return result | {"parsing": tf.where(given, parsing, result["parsing"])}
+
+    def parse(self, image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Stage 1 alone.
+
+        Args:
+            image: `uint8` `[B, H, W, 3]`.
+            mask: `uint8` `[B, H, W, 1]`, non-zero = hole; there may be none.
+
+        Returns:
+            `parsing` `uint8` `[B, H, W, 1]`, LIP's labels, and, if stage 1 predicts a
+            pose, `joints` `[B, 16, 3]` as `joints` has them.
+        """
+        image = tf.ensure_shape(image, [None, None, None, 3])
+        mask = tf.ensure_shape(mask, [None, None, None, 1])
+        small_image, small_mask, place = self.shrink(image, mask)
+        structure = self.structure(small_image, small_mask)
+        full = tf.shape(image)[1:3]
+        result = {"parsing": self.enlarge_parsing(structure["parsing"], full, place)}
+        if self.parsing_network.pose:
+            result["joints"] = self.place_joints(structure["pose"], full, place)
+        return result
+
     def joints(self, image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Stage 1's pose alone.
 

@@ -62,6 +62,9 @@ def test_help_and_mistakes_do_not_load_tensorflow(tmp_path):
         (["--help"], 0),
         (["complete", "--help"], 0),
         (["--version"], 0),
+        (["extrapolate", "--help"], 0),
+        (["extrapolate", "none.png", "--whole-body", "-o", "out.png"], 2),
+        (["parse", "none.png"], 2),
         (["evaluate", "--help"], 0),
         (["evaluate", "parsing", "--help"], 0),
         (["evaluate"], 2),
@@ -250,8 +253,14 @@ class TestMistakes:
 
     def test_margins(self, photo, tmp_path):
         out = ["-o", tmp_path / "o.png"]
-        self.check(["extrapolate", photo, *out], "at least one margin")
-        self.check(["extrapolate", photo, "--top", 1.5, *out], "'top'", "received 1.5")
+        command = ["extrapolate", photo, *out]
+        self.check(command, "expected --top, --bottom", "received none of them")
+        self.check([*command, "--top", 0], "at least one margin")
+        self.check([*command, "--top", 5], "'top'", "received '5'")
+        self.check(
+            [*command, "--top", 0.1, "--bottom", "9px", "--to-aspect", "2:3"],
+            "--top and --bottom and --to-aspect contradict each other",
+        )
 
     def test_server_and_model_together(self, photo, mask, tmp_path):
         self.check(

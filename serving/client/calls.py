@@ -162,8 +162,8 @@ class Calls:
         )
 
     def parse(self, image: Picture, mask: Picture) -> Call:
-        """Stage 1 alone."""
-        image, mask, is_batch = self._arrays(image, mask)
+        """Stage 1 alone, of a photo that may be whole."""
+        image, mask, is_batch = self._arrays(image, mask, needs_hole=False)
 
         def read(outputs: Mapping) -> ParsingResult:
             joints = None
@@ -291,13 +291,14 @@ class Calls:
         return (image, True) if image.ndim == 4 else (image[None], False)
 
     def _arrays(
-        self, image: Picture, mask: Picture
+        self, image: Picture, mask: Picture, needs_hole: bool = True
     ) -> tuple[np.ndarray, np.ndarray, bool]:
         """Image and mask as batches, and whether they came as such."""
         image, is_batch = self._photo(image)
         if not isinstance(mask, np.ndarray):
             mask, _ = self._mask_of_file(mask)
-        return image, _check_mask(mask, image.shape[:3], is_batch), is_batch
+        mask = _check_mask(mask, image.shape[:3], is_batch, needs_hole)
+        return image, mask, is_batch
 
     def _mask_of_file(self, mask: Picture) -> tuple[np.ndarray, PictureFile | None]:
         """The mask, and its file if that can be sent as it is."""
@@ -477,10 +478,15 @@ def _check_shape(
 
 
 def _check_mask(
-    mask: np.ndarray, size: tuple[int, int, int], is_batch: bool
+    mask: np.ndarray,
+    size: tuple[int, int, int],
+    is_batch: bool,
+    needs_hole: bool = True,
 ) -> np.ndarray:
     _check_dtype(mask, "mask")
     mask = _check_shape(mask, "mask", (*size, 1), is_batch)
+    if not needs_hole:
+        return mask
     without_hole = np.flatnonzero(~mask.any(axis=(1, 2, 3)))
     if without_hole.size:
         which = f"mask {without_hole[0]} of the batch" if is_batch else "the mask"

@@ -167,7 +167,7 @@ class PortraitClient(BaseClient):
 
         Args:
             image: As for `complete`.
-            mask: As for `complete`.
+            mask: As for `complete`; it may be without a hole.
             timeout: Seconds, in place of the client's.
 
         Returns:

@@ -1,0 +1,153 @@
+"""Label maps that people look at and edit: PNG files in LIP's colours, and back."""
+
+import io
+import pathlib
+
+import numpy as np
+
+from portrait_tf.errors import PortraitError
+from portrait_tf.files import write_atomically
+from portrait_tf.labels import NUM_LABELS, PALETTE, VOID_LABEL, colour_parsing
+
+_LABELS_TEXT = f"labels 0 to {NUM_LABELS - 1}, or {VOID_LABEL} where stage 1 is to say"
+_VOID_COLOUR = (128, 128, 128)
+
+
+def check_parsing_map(
+    parsing: np.ndarray, size: tuple[int, int], name: str = "the label map"
+) -> np.ndarray:
+    """Checks a user's map and gives it our shape.
+
+    Args:
+        parsing: `[H, W]` or `[H, W, 1]` of `uint8`; LIP's labels 0 to 19, or 255.
+        size: Height and width of the photo that it belongs to.
+        name: What to call the map in a message.
+
+    Returns:
+        `[H, W]`.
+
+    Raises:
+        PortraitError: The type, shape, size or a value is another one.
+    """
+    if parsing.dtype != np.uint8:
+        raise PortraitError(
+            f"{name}: expected values of type uint8, received {parsing.dtype}"
+        )
+    if parsing.ndim == 3 and parsing.shape[2] == 1:
+        parsing = parsing[..., 0]
+    if parsing.ndim != 2:
+        raise PortraitError(
+            f"{name}: expected the shape [height, width], received "
+            f"{list(parsing.shape)}"
+        )
+    if parsing.shape != tuple(size):
+        raise PortraitError(
+            f"{name}: expected the result's size of {size[0]}x{size[1]} "
+            f"(height x width), received {parsing.shape[0]}x{parsing.shape[1]}"
+        )
+    wrong = (parsing >= NUM_LABELS) & (parsing != VOID_LABEL)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise PortraitError(
+            f"{name}: expected {_LABELS_TEXT}, received {parsing[row, column]} in row "
+            f"{row}, column {column}"
+        )
+    return parsing
+
+
+def read_parsing_map(
+    path: str | pathlib.Path, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Reads a map that a user made.
+
+    Args:
+        path: A file without loss, such as PNG. Colours are LIP's, whatever a palette
+            calls them, since editors reorder palettes; mid-grey is for stage 1 to say.
+            Else grey values, palette indices or three equal channels are labels 0 to
+            19, or 255. What is transparent is for stage 1 to say, too.
+        size: Height and width that it has to have; None: any.
+
+    Returns:
+        `uint8` `[H, W]`: LIP's labels 0 to 19, and 255 for "as stage 1 says".
+
+    Raises:
+        PortraitError: The file cannot be read, or has another size, colour or value.
+    """
+    from portrait_tf.photos import open_photo
+
+    path = pathlib.Path(path)
+    photo = open_photo(path, "label map")
+    if photo.pixels.dtype != np.uint8:
+        raise PortraitError(
+            f"{path}: expected a label map of 8 bits, received {photo.pixels.dtype}"
+        )
+    if photo.is_grey:
+        labels = photo.pixels[..., 0].copy()
+    else:
+        labels = _from_colours(np.ascontiguousarray(photo.pixels[..., :3]), path)
+    if photo.alpha is not None:
+        labels[photo.alpha < 128] = VOID_LABEL
+    return check_parsing_map(labels, size or labels.shape, str(path))
+
+
+def write_parsing_map(path: str | pathlib.Path, parsing: np.ndarray) -> None:
+    """Writes labels as a PNG with LIP's palette: a picture whose indices are labels.
+
+    Args:
+        path: Its folder is made if it is not there.
+        parsing: `uint8` `[H, W]`; values above 19 are mid-grey.
+
+    Raises:
+        PortraitError: The folder cannot be written to.
+    """
+    from PIL import Image
+
+    picture = Image.fromarray(np.ascontiguousarray(parsing))
+    picture.putpalette(colour_parsing(np.arange(256)[None])[0].tobytes())
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    try:
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        raise PortraitError(f"{path}: cannot write: {error.strerror}") from None
+
+
+def _from_colours(colours: np.ndarray, path: pathlib.Path) -> np.ndarray:
+    """Labels of LIP's colours; or, where none of a file's are, of values."""
+    codes = colours.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+    found, index = np.unique(codes, return_inverse=True)
+    table = {
+        int(colour @ np.array([65536, 256, 1])): label
+        for label, colour in enumerate(
+            [*PALETTE.astype(int), np.array(_VOID_COLOUR)],
+        )
+    }
+    labels = [table.get(int(code), -1) for code in found]
+    if -1 not in labels:
+        labels = np.array(labels)
+        labels[labels == NUM_LABELS] = VOID_LABEL
+        return labels.astype(np.uint8)[index.reshape(codes.shape)]
+    if path.suffix.lower() == ".png":
+        values = _stored_values(path)
+        if values is not None:
+            return values
+    wrong = int(found[labels.index(-1)])
+    row, column = np.argwhere(codes == wrong)[0]
+    colour = (wrong >> 16, wrong >> 8 & 255, wrong & 255)
+    raise PortraitError(
+        f"{path}: expected LIP's colours or {_LABELS_TEXT}, received the colour "
+        f"{colour} in row {row}, column {column}"
+    )
+
+
+def _stored_values(path: pathlib.Path) -> np.ndarray | None:
+    """Palette indices or three equal channels, if all of them are labels."""
+    from portrait_tf.data.label_maps import read_values
+
+    try:
+        values = read_values(path)
+    except PortraitError:
+        return None
+    if ((values >= NUM_LABELS) & (values != VOID_LABEL)).any():
+        return None
+    return values.astype(np.uint8)
