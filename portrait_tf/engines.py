@@ -26,8 +26,12 @@ class Engine(Protocol):
     working_size: tuple[int, int] | None
 
     def complete(
-        self, photo: np.ndarray, mask: np.ndarray
+        self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def parse(
+        self, photo: np.ndarray, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]: ...
 
 
 class PipelineEngine:
@@ -50,12 +54,46 @@ class PipelineEngine:
         self._call = tf.function(pipeline.__call__, input_signature=signature)
         self.has_pose = pipeline.parsing_network.pose
         self._joints = tf.function(pipeline.joints, input_signature=signature)
+        self._parse = tf.function(self._structure, input_signature=signature)
+        self._paint = tf.function(
+            self._complete_with, input_signature=[*signature, signature[1]]
+        )
 
     def complete(
-        self, photo: np.ndarray, mask: np.ndarray
+        self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        result = self._call(photo[None], mask[None, ..., None])
+        if parsing is None:
+            result = self._call(photo[None], mask[None, ..., None])
+        else:
+            result = self._paint(
+                photo[None], mask[None, ..., None], parsing[None, ..., None]
+            )
         return result["completed"][0].numpy(), result["parsing"][0, ..., 0].numpy()
+
+    def parse(
+        self, photo: np.ndarray, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Stage 1 alone: labels `uint8` `[H, W]`, and joints `[16, 3]` or None."""
+        mask = np.zeros(photo.shape[:2], np.uint8) if mask is None else mask
+        labels = self._parse(photo[None], mask[None, ..., None])[0, ..., 0].numpy()
+        return labels, self.joints(photo, mask) if self.has_pose else None
+
+    def _structure(self, image, mask):  # noqa: ANN001, ANN202
+        import tensorflow as tf
+
+        small_image, small_mask, place = self.pipeline.shrink(image, mask)
+        found = self.pipeline.structure(small_image, small_mask)["parsing"]
+        return self.pipeline.enlarge_parsing(found, tf.shape(image)[1:3], place)
+
+    def _complete_with(self, image, mask, parsing):  # noqa: ANN001, ANN202
+        small_image, small_mask, place = self.pipeline.shrink(image, mask)
+        shares, unknown = self.pipeline.shrink_parsing(parsing, place)
+        predicted = self.pipeline.structure(small_image, small_mask)["parsing"]
+        shares = shares + unknown * predicted
+        painted = self.pipeline.paint(small_image, small_mask, shares)
+        return self.pipeline.paste(
+            image, mask, {"parsing": shares, "completed": painted["completed"]}, place
+        )
 
     def joints(self, photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Stage 1's pose: `[16, 3]`, x and y in pixels of the photo, and confidence."""
@@ -94,14 +132,39 @@ class SavedModelEngine:
         self._call = self._model.signatures["serving_default"]
 
     def complete(
-        self, photo: np.ndarray, mask: np.ndarray
+        self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         import tensorflow as tf
 
-        result = self._call(
+        pictures = {
+            "image": tf.constant(photo[None]),
+            "mask": tf.constant(mask[None, ..., None]),
+        }
+        if parsing is None:
+            result = self._call(**pictures)
+            return result["completed"][0].numpy(), result["parsing"][0, ..., 0].numpy()
+        result = self._signature("complete_with_parsing")(
+            **pictures, parsing=tf.constant(parsing[None, ..., None])
+        )
+        labels = np.where(parsing < 20, parsing, self.parse(photo, mask)[0])
+        return result["completed"][0].numpy(), labels
+
+    def parse(
+        self, photo: np.ndarray, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        import tensorflow as tf
+
+        mask = np.zeros(photo.shape[:2], np.uint8) if mask is None else mask
+        result = self._signature("parse")(
             image=tf.constant(photo[None]), mask=tf.constant(mask[None, ..., None])
         )
-        return result["completed"][0].numpy(), result["parsing"][0, ..., 0].numpy()
+        joints = result["joints"][0].numpy() if "joints" in result else None
+        return result["parsing"][0, ..., 0].numpy(), joints
+
+    def _signature(self, name: str):  # noqa: ANN202
+        if name not in self._model.signatures:
+            raise PortraitError(f"the model was exported without the signature {name}")
+        return self._model.signatures[name]
 
 
 def _described_size(directory: pathlib.Path) -> tuple[int, int] | None:
@@ -130,10 +193,22 @@ class ServerEngine:
         self._client = PortraitClient(target, model_name=model_name)
 
     def complete(
-        self, photo: np.ndarray, mask: np.ndarray
+        self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        result = self._client.complete(photo, mask)
-        return result.completed, result.parsing.reshape(photo.shape[:2])
+        if parsing is None:
+            result = self._client.complete(photo, mask)
+            return result.completed, result.parsing.reshape(photo.shape[:2])
+        completed = self._client.complete_with_parsing(photo, mask, parsing)
+        if (parsing >= 20).any():
+            parsing = np.where(parsing < 20, parsing, self.parse(photo, mask)[0])
+        return completed, parsing
+
+    def parse(
+        self, photo: np.ndarray, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        mask = np.zeros(photo.shape[:2], np.uint8) if mask is None else mask
+        result = self._client.parse(photo, mask)
+        return result.parsing.reshape(photo.shape[:2]), result.joints
 
 
 def open_engine(server: str | None, model: str | pathlib.Path | None) -> Engine:

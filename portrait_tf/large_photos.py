@@ -165,6 +165,7 @@ def complete_photo(
     photo: np.ndarray,
     mask: np.ndarray,
     *,
+    parsing: np.ndarray | None = None,
     working_size: tuple[int, int] | None = None,
     method: str = "membrane",
     feather: float | None = None,
@@ -221,11 +222,12 @@ def complete_photo(
     frame = working_size or getattr(engine, "working_size", None)
     frame = tuple(frame or DEFAULT_WORKING_SIZE)
     if size[0] <= frame[0] and size[1] <= frame[1]:
-        completed, parsing = engine.complete(photo, mask)
-        return PhotoResult(completed, parsing, [], [Box(0, 0, *size)])
+        given = () if parsing is None else (parsing,)
+        completed, labels = engine.complete(photo, mask, *given)
+        return PhotoResult(completed, labels, [], [Box(0, 0, *size)])
 
     grid = _Grid.of_photo(size)
-    parts = _Parts(engine, photo, mask, frame, grid)
+    own, parts = parsing, _Parts(engine, photo, mask, frame, grid)
     tasks = parts.tasks(context)
     owner = np.zeros(grid.cells, np.uint16)
     for index, task in enumerate(tasks):
@@ -236,9 +238,9 @@ def complete_photo(
     for index, task in enumerate(tasks):
         look = task.look
         # What was seen before knows nothing of what was filled since.
-        if look is None or index:
+        if look is None or index or own is not None:
             box = _with_something_known(task.box, unknown)
-            look = _look(engine, completed, unknown, box, frame)
+            look = _look(engine, completed, unknown, box, frame, own)
         crops.append(look.box)
         box, filled = _fill(
             completed, unknown, grid, owner, index + 1, look, method, feather
@@ -279,6 +281,7 @@ def _look(
     mask: np.ndarray,
     box: Box,
     frame: tuple[int, int],
+    own: np.ndarray | None = None,
 ) -> _Look:
     """Shows the engine a crop, shrunk here, so that large pictures stay out of it."""
     photo, mask = box.of(photo), box.of(mask)
@@ -300,7 +303,12 @@ def _look(
         small = np.clip(np.rint(small), 0, 255).astype(np.uint8)
     else:
         small = _means(photo, size)
-    painted, parsing = engine.complete(small, np.where(hole, np.uint8(HOLE), 0))
+    given = ()
+    if own is not None:
+        near = cv2.INTER_NEAREST_EXACT
+        given = (cv2.resize(box.of(own), size[::-1], interpolation=near),)
+    small_mask = np.where(hole, np.uint8(HOLE), np.uint8(0))
+    painted, parsing = engine.complete(small, small_mask, *given)
     return _Look(box, painted, parsing)
 
 
