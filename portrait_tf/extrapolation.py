@@ -1,4 +1,4 @@
-"""Photos extended past their border. A stand-in: the whole module is another branch's."""
+"""Photos extended past their border; a stand-in until its own branch is merged."""
 
 from typing import NamedTuple
 
