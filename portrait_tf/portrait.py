@@ -32,8 +32,8 @@ from portrait_tf.photos import (
 )
 from portrait_tf.photos.reading import as_bytes
 
-Picture = np.ndarray | Image.Image | str | os.PathLike
-"""An array, an image, or the path of a file."""
+Picture = np.ndarray | Image.Image | str | os.PathLike | PhotoFile
+"""An array, an image, the path of a file, or what `photos.open_photo` read of one."""
 
 _PARSED_SIDE = 2048
 """Stage 1 sees 192x128 pixels; more than this of a photo only costs memory."""
@@ -55,6 +55,10 @@ class Completion:
     parsing: np.ndarray | Image.Image
     notes: list[str]
     _written: dict[str, Any] = dataclasses.field(repr=False, compare=False)
+
+    def rgb(self) -> np.ndarray:
+        """The photo as the networks see it: `uint8` `[H, W, 3]`, without alpha."""
+        return self._written["completed"]
 
     def save(self, path: str | os.PathLike, quality: int | None = None) -> list[str]:
         """Writes the photo as `portrait-tf complete -o` does, whole or not at all.
@@ -242,6 +246,8 @@ def _open(picture: Picture, name: str = "photo") -> tuple[PhotoFile, str]:
         return _open_image(picture, name), "image"
     if isinstance(picture, (str, os.PathLike)):
         return open_photo(picture, name), "file"
+    if isinstance(picture, PhotoFile):
+        return picture, "file"
     raise PortraitError(
         f"{name}: expected an array, an image of Pillow or a path, received "
         f"{type(picture).__name__}"

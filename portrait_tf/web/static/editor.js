@@ -4,7 +4,7 @@ const LABELS = __LABELS__, PALETTE = __PALETTE__, BONES = __BONES__;
 const FREE = 255;
 const HINTS = {
   hole: "Paint over what is missing or should go.",
-  borders: "Drag the frame outward, or set the sliders: parts of the photo's height and width.",
+  borders: "Drag the frame outward, or use the sliders: percent of the photo.",
   body: "Find the body, then paint where its map is wrong; the hole is filled accordingly.",
 };
 const SIDES = ["top", "bottom", "left", "right"];
@@ -96,7 +96,7 @@ async function open(next) {
 async function showBody(body) {
   if (!scene || body.id !== scene.id) return;
   predicted = await readGreys(body.labels);
-  joints = body.joints;
+  joints = body.joints || joints;
   find(".shown").hidden = false;
   find(".show-pose").parentElement.hidden = !joints;
   redrawLayer("body", 0, 0, scene.width, scene.height);
