@@ -194,6 +194,11 @@ class Portrait:
             )
         elif any((top, bottom, left, right)):
             raise PortraitError("expected margins, or parts of the photo, not both")
+        if not any(margins):
+            raise PortraitError(
+                f"expected at least one margin ({', '.join(margins._fields)}) of a "
+                "pixel or more, received none"
+            )
         result = extrapolate_photo(self.engine, source.rgb(), margins)
         hole = np.full(result.completed.shape[:2], HOLE, np.uint8)
         height, width = source.size

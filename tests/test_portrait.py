@@ -142,8 +142,8 @@ def test_extrapolate(portrait, photo, tmp_path):
     np.testing.assert_array_equal(
         open_photo(tmp_path / "whole.png").pixels, result.completed
     )
-    for mistake in ({}, {"top": -0.1}, {"right": 1.5}):
-        with pytest.raises(PortraitError, match="margin"):
+    for mistake in ({}, {"top": -0.1}, {"right": 9.0}, {"left": 0.001}):
+        with pytest.raises(PortraitError, match="expected"):
             portrait.extrapolate(photo, **mistake)
     with pytest.raises(PortraitError, match="not both"):
         portrait.extrapolate(photo, top=0.1, margins=Margins(top=6))
@@ -227,3 +227,28 @@ def test_bundled_weights_give_what_the_command_line_gives(portraits, mask, tmp_p
     assert done.exit_code == 0, done.output
     ours = (tmp_path / "ours.png").read_bytes()
     assert ours == (tmp_path / "whole.png").read_bytes()
+
+
+@pytest.mark.long
+def test_a_model_and_a_server_give_what_the_networks_give(
+    portrait, photo, mask, tiny_models
+):
+    from serving.local_server import LocalServer
+
+    own = np.full(SIZE, 9, np.uint8)
+    here = portrait.complete(photo, mask, parsing=own).completed.astype(int)
+    with pytest.raises(PortraitError, match="no exported model"):
+        Portrait.load(model="none")
+    server = LocalServer(tiny_models, grpc_port=0, rest_port=0)
+    server.start()
+    try:
+        for loaded in (
+            Portrait.load(model=tiny_models),
+            Portrait.load(server=f"localhost:{server.grpc_port}"),
+        ):
+            there = loaded.complete(Image.fromarray(photo), mask, parsing=own)
+            assert np.abs(np.asarray(there.completed) - here).max() <= 1
+            assert loaded.parse(photo).joints.shape == (16, 3)
+            assert loaded.extrapolate(photo, top=0.25).completed.shape == (80, 64, 3)
+    finally:
+        server.stop()

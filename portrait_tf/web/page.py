@@ -319,7 +319,7 @@ _EXAMPLES_JS = """
 element.querySelectorAll("button").forEach((button, index) => {
   button.addEventListener("click", () => trigger("example", { index }));
 });
-const input = document.querySelector("#open-photo input[type=file]");
+const input = document.querySelector("#source-row input[type=file]");
 if (input) input.accept = "image/*,.heic,.heif,.tif,.tiff";
 """
 

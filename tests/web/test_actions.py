@@ -182,7 +182,7 @@ def test_mistakes_are_sentences(portrait, visitors, tmp_path):
         (painted(session), "nothing is painted"),
         (painted(session, whole), "all of the photo"),
         (painted(session, mode="borders"), "no border is moved"),
-        (painted(session, mode="borders", top=1.5), "expected 0 to 1"),
+        (painted(session, mode="borders", top=-0.5), "'top'"),
         (painted(session, mode="borders", top=1.0), "at most 0.004 megapixels"),
         (painted(session, other), "received 8x8"),
         (painted(session).replace(session.scene, "another"), "another photo"),

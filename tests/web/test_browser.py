@@ -24,7 +24,7 @@ def open_example(page, number=1):
 
 
 def open_file(page, path):
-    page.set_input_files("#open-photo input[type=file]", path)
+    page.set_input_files("#source-row input[type=file]", path)
 
 
 def choose(page, text):

@@ -445,7 +445,7 @@ window.addEventListener("resize", draw);
 
 // Files that are dropped or pasted go the way of the button.
 function openFile(files) {
-  const input = document.querySelector("#open-photo input[type=file]");
+  const input = document.querySelector("#source-row input[type=file]");
   if (!input || !files || !files.length) return false;
   const transfer = new DataTransfer();
   transfer.items.add(files[0]);
