@@ -39,6 +39,11 @@ class Limits:
     megabytes: int = 64
     megapixels: float = 50.0
 
+    @property
+    def bytes(self) -> int:
+        """Of a file."""
+        return self.megabytes * 10**6
+
     def check(self, size: tuple[int, int], name: str) -> None:
         """Raises PortraitError: more pixels than are allowed."""
         if size[0] * size[1] > self.megapixels * 1e6:
@@ -151,7 +156,7 @@ def complete(
     write_png(mask, hole)
     before = shrink(session.photo.rgb(), session.preview)
     labels = shrink_labels(np.asarray(completion.parsing), session.preview)
-    body = _body_json(session, labels, None)
+    body = _body_json(session, labels, None, completed=True)
     pair = _pair_json(session, before, completion, session.preview)
     return Result(pair, body, photo, mask, size, notes)
 
@@ -205,12 +210,18 @@ def _pair_json(
     )
 
 
-def _body_json(session: Session, labels: np.ndarray, joints: np.ndarray | None) -> str:
+def _body_json(
+    session: Session,
+    labels: np.ndarray,
+    joints: np.ndarray | None,
+    completed: bool = False,
+) -> str:
     return json.dumps(
         {
             "id": session.scene,
             "labels": png_url(labels),
             "joints": None if joints is None else joints.round(3).tolist(),
+            "completed": completed,
             "turn": session.turn,
         }
     )

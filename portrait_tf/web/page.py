@@ -99,7 +99,7 @@ def _launch(blocks: object, host: str, port: int, limits: Limits) -> str:
             server_port=port,
             theme=_theme(),
             css=(_STATIC / "page.css").read_text(encoding="utf-8"),
-            max_file_size=limits.megabytes * 2**20,
+            max_file_size=limits.bytes,
             # Nothing of a visitor is recorded, and nothing leaves this machine.
             share=False,
             run_history=False,
@@ -131,6 +131,8 @@ def _theme() -> object:
         font=[gr.themes.Font(name) for name in fonts],
         font_mono=[gr.themes.Font("ui-monospace"), gr.themes.Font("monospace")],
     ).set(
+        body_text_color_subdued="#56657a",
+        body_text_color_subdued_dark="#a9b4c4",
         button_primary_background_fill="#0d7d74",
         button_primary_background_fill_hover="#0a655e",
         button_primary_text_color="#ffffff",
@@ -163,7 +165,7 @@ def build_page(portrait: Portrait, sessions: Sessions, limits: Limits) -> object
             )
             examples = gr.HTML(
                 html_template=_examples_html(),
-                js_on_load=_EXAMPLES_JS,
+                js_on_load=_EXAMPLES_JS.replace("__MOST_BYTES__", str(limits.bytes)),
                 apply_default_css=False,
                 elem_id="examples",
             )
@@ -237,6 +239,13 @@ def build_page(portrait: Portrait, sessions: Sessions, limits: Limits) -> object
             index = int(event.index) % len(photos)
             return show_photo(request.session_hash, lambda: photos[index])
 
+        def refuse(event: gr.EventData) -> str:
+            return _message(
+                f"{event.name}: expected a file of at most {limits.megabytes} MB, "
+                f"received {int(event.size) / 1e6:.1f} MB",
+                True,
+            )
+
         def find_body(text: str, request: gr.Request) -> list:
             try:
                 session = sessions.get(request.session_hash)
@@ -267,6 +276,7 @@ def build_page(portrait: Portrait, sessions: Sessions, limits: Limits) -> object
 
         upload.upload(open_upload, upload, opened, **quiet)
         examples.example(open_example, None, opened, **quiet)
+        examples.oversize(refuse, None, photo_message, **quiet)
         find.click(
             find_body, editor, [editor, work_message], js=painting, **quiet, **engine
         )
@@ -319,8 +329,19 @@ _EXAMPLES_JS = """
 element.querySelectorAll("button").forEach((button, index) => {
   button.addEventListener("click", () => trigger("example", { index }));
 });
-const input = document.querySelector("#source-row input[type=file]");
-if (input) input.accept = "image/*,.heic,.heif,.tif,.tiff";
+const isPicker = (one) => one.matches && one.matches("#source-row input[type=file]");
+document.addEventListener("click", (event) => {
+  if (isPicker(event.target)) event.target.accept = "image/*,.heic,.heif,.tif,.tiff";
+}, true);
+// Before it is sent: a large file takes minutes to be refused.
+document.addEventListener("change", (event) => {
+  if (!isPicker(event.target) || !event.target.files.length) return;
+  const { name, size } = event.target.files[0];
+  if (size <= __MOST_BYTES__) return;
+  event.stopImmediatePropagation();
+  event.target.value = "";
+  trigger("oversize", { name, size });
+}, true);
 """
 
 

@@ -20,7 +20,6 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-MOST_MEGAPIXELS = 2
 
 
 def _missing() -> list[str]:
@@ -59,7 +58,7 @@ def site(browser, tmp_path_factory):
     command = [sys.executable, "-m", "portrait_tf.cli", "web", "--port", "0"]
     with open(folder / "stderr", "w") as errors:
         server = subprocess.Popen(
-            [*command, "--max-megapixels", str(MOST_MEGAPIXELS)],
+            [*command, "--max-megapixels", "2", "--max-megabytes", "4"],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

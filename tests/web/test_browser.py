@@ -190,10 +190,12 @@ def test_mistakes_get_messages(page, tmp_path):
     (tmp_path / "notes.jpg").write_text("no photo")
     (tmp_path / "notes.txt").write_text("no photo either")
     write_png(tmp_path / "vast.png", np.zeros((1500, 1500), np.uint8))
+    (tmp_path / "heavy.jpg").write_bytes(bytes(5_000_000))
     for name, said in (
         ("notes.jpg", "cannot decode"),
         ("notes.txt", "cannot decode"),
         ("vast.png", "at most 2 megapixels, received 2.2"),
+        ("heavy.jpg", "at most 4 MB, received 5.0 MB"),
     ):
         open_file(page, tmp_path / name)
         page.wait_for_selector(f"#photo-message >> text={name}: expected")

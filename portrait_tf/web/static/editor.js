@@ -89,6 +89,7 @@ async function open(next) {
   for (const side of SIDES) setMargin(side, 0);
   editor.dataset.empty = "false";
   find(".shown").hidden = true;
+  find(".show-map").checked = find(".show-pose").checked = false;
   setMode(mode() === "body" ? "hole" : mode());
   editor.dataset.scene = scene.id;
 }
@@ -96,6 +97,8 @@ async function open(next) {
 async function showBody(body) {
   if (!scene || body.id !== scene.id) return;
   predicted = await readGreys(body.labels);
+  // Who asked for the body wants to see it; after a completion, the photo.
+  if (!body.completed) find(".show-map").checked = find(".show-pose").checked = true;
   joints = body.joints || joints;
   find(".shown").hidden = false;
   find(".show-pose").parentElement.hidden = !joints;
@@ -271,8 +274,9 @@ function paintAll() {
     context.fillRect(around.x, around.y, around.width, around.height);
   }
   context.drawImage(photo, 0, 0, width, height);
-  const body = mode() === "body" || (predicted && find(".show-map").checked);
-  if (body && mode() !== "borders" && find(".show-map").checked) {
+  const shown = mode() === "body" ? !predicted || find(".show-map").checked
+    : predicted && find(".show-map").checked;
+  if (shown && mode() !== "borders") {
     context.globalAlpha = 0.6;
     context.drawImage(layers.body, 0, 0);
   }
@@ -340,6 +344,7 @@ function drawCursor(thin) {
 // --- what people do
 
 function setMode(next) {
+  if (next === "body" && predicted) find(".show-map").checked = true;
   editor.dataset.mode = next;
   find('[name="mode"][value="' + next + '"]').checked = true;
   find(".hint").textContent = HINTS[next];
