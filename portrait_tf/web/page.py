@@ -249,7 +249,8 @@ def build_page(portrait: Portrait, sessions: Sessions, limits: Limits) -> object
         def find_body(text: str, request: gr.Request) -> list:
             try:
                 session = sessions.get(request.session_hash)
-                return [actions.find_body(portrait, session, text), _EMPTY]
+                # In place of an error; what is said of the result stays.
+                return [actions.find_body(portrait, session, text), session.message]
             except PortraitError as error:
                 return [gr.skip(), _message(str(error), True)]
 
@@ -260,10 +261,13 @@ def build_page(portrait: Portrait, sessions: Sessions, limits: Limits) -> object
             except PortraitError as error:
                 return [*[gr.skip()] * 2, _message(str(error), True), *[gr.skip()] * 2]
             height, width = result.size
+            session.message = _message(
+                f"Done: {width} x {height} pixels.", notes=result.notes
+            )
             return [
                 result.body or gr.skip(),
                 result.pair,
-                _message(f"Done: {width} x {height} pixels.", notes=result.notes),
+                session.message,
                 gr.update(visible=True, value=str(result.photo)),
                 gr.update(
                     visible=result.mask is not None,
@@ -300,7 +304,9 @@ def _html(gr: object, value: str, elem_id: str | None = None) -> object:
 
 def _message(text: str, error: bool = False, notes: list[str] | None = None) -> str:
     """A sentence for the visitor, read out by screen readers; with notes below it."""
-    text = text[:1].upper() + text[1:] if error else text
+    # A sentence; but a file's name stays as it is.
+    if "." not in text.split(maxsplit=1)[0]:
+        text = text[:1].upper() + text[1:]
     more = "".join(f"<li>{html.escape(note)}</li>" for note in notes or [])
     return (
         f'<div class="message{" error" if error else ""}" '

@@ -31,6 +31,7 @@ class Session:
         scene: A name that no other photo has.
         turn: Counts results, so that each has its own name.
         used: When it was asked for last.
+        message: What the page says of the last result.
     """
 
     photo: PhotoFile
@@ -38,6 +39,7 @@ class Session:
     scene: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
     turn: int = 0
     used: float = 0.0
+    message: str = ""
 
     @property
     def preview(self) -> tuple[int, int]:
