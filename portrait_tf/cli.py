@@ -9,6 +9,7 @@ import enum
 import json
 import logging
 import pathlib
+import signal
 import sys
 import tempfile
 import threading
@@ -941,10 +942,13 @@ def web(
     logging.getLogger("httpx").setLevel(logging.WARNING)
     portrait = Portrait.load(model, server)
     limits = Limits(max_megabytes, max_megapixels)
+    stopped = threading.Event()
+    # However it is ended, visitors' files go.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
     with running_page(portrait, host, port, limits) as address:
         typer.echo(f"the page is at {address} (Ctrl+C stops it)")
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        stopped.wait()
 
 
 @app.command()

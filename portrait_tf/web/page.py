@@ -163,6 +163,9 @@ def build_page(portrait: Portrait, sessions: Sessions, limits: Limits) -> object
                 min_width=150,
                 elem_id="open-photo",
             )
+            # Gradio's own leaves an empty temporary file beside each upload. That the
+            # path is one of an upload was checked before.
+            upload._process_single_file = lambda sent: sent.path
             examples = gr.HTML(
                 html_template=_examples_html(),
                 js_on_load=_EXAMPLES_JS.replace("__MOST_BYTES__", str(limits.bytes)),

@@ -4,7 +4,6 @@ import importlib.util
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -70,7 +69,7 @@ def site(browser, tmp_path_factory):
         (root,) = folder.glob("portrait-tf-web-*")
         yield line.split()[4], root
     finally:
-        server.send_signal(signal.SIGINT)
+        server.terminate()
         server.wait(60)
         server.stdout.close()
     assert not root.exists()
