@@ -46,13 +46,16 @@ def take(address: str) -> bytes:
     return shot
 
 
-def small(shot: bytes) -> bytes:
-    """At three quarters of the size, in 256 colours."""
+def small(shot: bytes, most: int = 290_000) -> bytes:
+    """In true colours, as large as a file of so many bytes can be."""
     with Image.open(io.BytesIO(shot)) as image:
-        size = [round(0.75 * side) for side in image.size]
-        picture = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    picture.quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+        picture = image.convert("RGB")
+    for percent in range(100, 30, -5):
+        size = [round(percent / 100 * side) for side in picture.size]
+        file = io.BytesIO()
+        picture.resize(size, Image.Resampling.LANCZOS).save(file, "PNG", optimize=True)
+        if len(file.getvalue()) <= most:
+            break
     return file.getvalue()
 
 
