@@ -32,13 +32,13 @@ setup(
     extras_require={
         "demo": ["matplotlib>=3.8,<4", "scikit-image>=0.24,<1"],
         "heic": ["pillow-heif>=1,<2"],
-        "web": ["gradio>=6.20,<7"],
+        "web": ["gradio>=6.31,<7"],
         "dev": [
             "pytest>=8,<10",
             "pytest-timeout>=2.3,<3",
             "pytest-xdist>=3.6,<4",
             "ruff>=0.8,<1",
-            "playwright>=1.50,<2",
+            "playwright>=1.60,<2",
             "matplotlib>=3.8,<4",
             "scikit-image>=0.24,<1",
             "scikit-learn>=1.5,<2",
