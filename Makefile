@@ -31,7 +31,7 @@ format: $(VENV)/installed
 $(VENV)/installed: setup.py
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)/bin/python -m pip install --quiet --editable ".[demo,dev]"
+	$(VENV)/bin/python -m pip install --quiet --editable ".[demo,dev,web]"
 	touch $@
 
 clean:

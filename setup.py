@@ -11,7 +11,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["portrait_tf*", "export*", "serving*"]),
     package_data={
-        "portrait_tf": ["weights/*.npz", "weights/*.yaml"],
+        "portrait_tf": ["weights/*.npz", "weights/*.yaml", "web/static/*"],
         "serving": ["deploy/**/*", "deploy/.env"],
     },
     install_requires=[
@@ -32,11 +32,13 @@ setup(
     extras_require={
         "demo": ["matplotlib>=3.8,<4", "scikit-image>=0.24,<1"],
         "heic": ["pillow-heif>=1,<2"],
+        "web": ["gradio>=6.31,<7"],
         "dev": [
             "pytest>=8,<10",
             "pytest-timeout>=2.3,<3",
             "pytest-xdist>=3.6,<4",
             "ruff>=0.8,<1",
+            "playwright>=1.60,<2",
             "matplotlib>=3.8,<4",
             "scikit-image>=0.24,<1",
             "scikit-learn>=1.5,<2",

@@ -9,8 +9,10 @@ import enum
 import json
 import logging
 import pathlib
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from typing import Annotated, Optional
 
@@ -1019,6 +1021,43 @@ def serve(
         f"REST http://{options.host}:{server.rest_port}/v1/models{path}"
     )
     server.wait()
+
+
+@app.command()
+def web(
+    host: Annotated[
+        str, typer.Option(help="To listen on; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 7860,
+    server: Server = None,
+    model: Model = None,
+    max_megabytes: Annotated[
+        int, typer.Option(min=1, help="Of a file that is opened.")
+    ] = 64,
+    max_megapixels: Annotated[
+        float, typer.Option(min=0.01, help="Of a photo, and of what it grows to.")
+    ] = 50.0,
+) -> None:
+    """Serve a page to complete photos by hand; needs the extra `web`."""
+    from portrait_tf.web.actions import Limits
+    from portrait_tf.web.page import check_gradio, running_page
+
+    if server and model:
+        raise PortraitError("expected --server or --model, received both")
+    check_gradio()
+    _load_tensorflow()
+    from portrait_tf.portrait import Portrait
+
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    portrait = Portrait.load(model, server)
+    limits = Limits(max_megabytes, max_megapixels)
+    stopped = threading.Event()
+    # However it is ended, visitors' files go.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with running_page(portrait, host, port, limits) as address:
+        typer.echo(f"the page is at {address} (Ctrl+C stops it)")
+        stopped.wait()
 
 
 @app.command()

@@ -13,7 +13,12 @@ from portrait_tf.photos.arrays import (
     write_png,
 )
 from portrait_tf.photos.canvas import check_margins, extend_photo
-from portrait_tf.photos.mask_files import hole_from_alpha, read_hole, read_mask
+from portrait_tf.photos.mask_files import (
+    hole_from_alpha,
+    hole_from_photo,
+    read_hole,
+    read_mask,
+)
 from portrait_tf.photos.reading import FORMATS, PhotoFile, open_photo
 from portrait_tf.photos.writing import (
     EXTENSIONS,
@@ -38,6 +43,7 @@ __all__ = [
     "extend_photo",
     "format_of",
     "hole_from_alpha",
+    "hole_from_photo",
     "open_photo",
     "read_hole",
     "read_image_bytes",

@@ -40,8 +40,19 @@ def read_hole(
         PortraitError: As `open_photo`; another size than the photo's; no alpha channel
             where one is wanted; no hole, or nothing but hole.
     """
-    path = pathlib.Path(path)
     photo = open_photo(path, "mask")
+    return hole_from_photo(photo, size, from_alpha, invert, resize)
+
+
+def hole_from_photo(
+    photo: PhotoFile,
+    size: tuple[int, int],
+    from_alpha: bool = False,
+    invert: bool = False,
+    resize: bool = False,
+) -> tuple[np.ndarray, list[str]]:
+    """As `read_hole`, of a mask that is read already."""
+    path = photo.path
     light = _transparency(photo) if from_alpha else _brightness(photo)
     notes = []
     if resize and light.shape != tuple(size):

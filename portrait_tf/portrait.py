@@ -1,0 +1,399 @@
+"""Completion and extrapolation from Python, for arrays, Pillow's images and files.
+
+What goes in comes out: an array gives arrays, an image images. A file gives images too,
+and `save` writes them as the command line does, with all that the file had beside its
+pixels. Known pixels keep their values, depth and channels: only the hole is painted.
+"""
+
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from portrait_tf.engines import Engine, open_engine
+from portrait_tf.errors import PortraitError
+from portrait_tf.extrapolation import Margins, extrapolate_photo
+from portrait_tf.labels import NUM_LABELS, PALETTE, VOID_LABEL
+from portrait_tf.large_photos import PhotoResult, complete_photo
+from portrait_tf.masks import HOLE, as_hole_mask
+from portrait_tf.photos import (
+    PhotoFile,
+    compose,
+    format_of,
+    hole_from_alpha,
+    hole_from_photo,
+    open_photo,
+    read_hole,
+    write_photo,
+)
+from portrait_tf.photos.reading import as_bytes
+
+Picture = np.ndarray | Image.Image | str | os.PathLike | PhotoFile
+"""An array, an image, the path of a file, or what `photos.open_photo` read of one."""
+
+_PARSED_SIDE = 2048
+"""Stage 1 sees 192x128 pixels; more than this of a photo only costs memory."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Completion:
+    """A completed photo.
+
+    Attributes:
+        completed: Of the photo's kind: an array of its type and channels, or an image
+            of its mode; outside the hole equal to the photo.
+        parsing: LIP's labels 0 to 19: `uint8` `[H, W]`, or an image of mode P whose
+            palette is LIP's.
+        notes: What one ought to know, a sentence each.
+    """
+
+    completed: np.ndarray | Image.Image
+    parsing: np.ndarray | Image.Image
+    notes: list[str]
+    _written: dict[str, Any] = dataclasses.field(repr=False, compare=False)
+
+    def rgb(self) -> np.ndarray:
+        """The photo as the networks see it: `uint8` `[H, W, 3]`, without alpha."""
+        return self._written["completed"]
+
+    def save(self, path: str | os.PathLike, quality: int | None = None) -> list[str]:
+        """Writes the photo as `portrait-tf complete -o` does, whole or not at all.
+
+        Args:
+            path: Its extension is the format. What the photo's file had beside its
+                pixels (16 bits, EXIF, profile) is kept: docs/photos.md.
+            quality: 1 to 100, for formats with loss.
+
+        Returns:
+            Sentences on what the format could not keep.
+
+        Raises:
+            PortraitError: No such format, or the file cannot be written.
+        """
+        format = format_of(path)
+        return write_photo(path, **self._written, format=format, quality=quality)
+
+
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """What stage 1 sees.
+
+    Attributes:
+        parsing: As `Completion.parsing`.
+        joints: `float32` `[16, 3]`: x and y in pixels of the photo, and confidence, in
+            the order of `portrait_tf.labels.JOINTS`; None if the model has no pose.
+        notes: What one ought to know, a sentence each.
+    """
+
+    parsing: np.ndarray | Image.Image
+    joints: np.ndarray | None
+    notes: list[str]
+
+
+class Portrait:
+    """Completes and extends photos of people.
+
+    Args:
+        engine: Where the networks run (`portrait_tf.engines`); `load` opens one.
+
+    Example:
+
+    ```python
+    from portrait_tf import Portrait
+
+    portrait = Portrait.load()
+    portrait.complete("photo.jpg", "mask.png").save("whole.jpg")
+    ```
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def load(
+        cls, model: str | os.PathLike | None = None, server: str | None = None
+    ) -> "Portrait":
+        """Opens the bundled weights, an exported model, or a server.
+
+        Args:
+            model: A folder that `portrait-tf export` wrote.
+            server: `HOST:PORT` of TensorFlow Serving's gRPC.
+
+        Raises:
+            PortraitError: Both are given, or the one given cannot be used.
+        """
+        from portrait_tf.startup import load_tensorflow
+
+        load_tensorflow()
+        return cls(open_engine(server, model))
+
+    def complete(
+        self,
+        photo: Picture,
+        mask: Picture | None = None,
+        parsing: Picture | None = None,
+    ) -> Completion:
+        """Fills the hole of a photo.
+
+        Args:
+            photo: `uint8` or `uint16` `[H, W]` or `[H, W, C]`, C channels: grey, grey
+                and alpha, RGB, RGBA; an image, whose pixels are taken as they lie; or
+                a file, which is turned upright as its EXIF says.
+            mask: As large. An array's hole is what is not zero, an image's or a file's
+                what is lighter than 127. None: the photo's transparent parts.
+            parsing: A map of one's own for the hole, as large: LIP's labels 0 to 19,
+                any other value where stage 1 is to say. An image or a PNG file has
+                labels as values or palette indices, or LIP's colours.
+
+        Raises:
+            PortraitError: One of them cannot be used; or the server refuses.
+        """
+        source, kind = _open(photo)
+        notes = list(source.notes)
+        if mask is None:
+            hole, more = hole_from_alpha(source)
+        else:
+            hole, more = _hole(mask, source.size)
+        labels = None if parsing is None else _labels(parsing, source.size)
+        given = {} if labels is None else {"parsing": labels}
+        result = complete_photo(self.engine, source.rgb(), hole, **given)
+        return _completion(source, kind, result, hole, (0, 0), notes + more)
+
+    def extrapolate(
+        self,
+        photo: Picture,
+        top: float = 0.0,
+        bottom: float = 0.0,
+        left: float = 0.0,
+        right: float = 0.0,
+        *,
+        margins: Margins | None = None,
+    ) -> Completion:
+        """Extends a photo past its border.
+
+        Args:
+            photo: As for `complete`.
+            top: What to add above, as a part of the height; `bottom` likewise.
+            bottom: See `top`.
+            left: As a part of the width; `right` likewise.
+            right: See `left`.
+            margins: In place of these, pixels; `portrait_tf.extrapolation` has more
+                ways to come by them.
+
+        Raises:
+            PortraitError: The photo or a margin cannot be used, or there is none.
+        """
+        source, kind = _open(photo)
+        if margins is None:
+            margins = Margins.from_fractions(
+                source.size, top=top, bottom=bottom, left=left, right=right
+            )
+        elif any((top, bottom, left, right)):
+            raise PortraitError("expected margins, or parts of the photo, not both")
+        if not any(margins):
+            raise PortraitError(
+                f"expected at least one margin ({', '.join(margins._fields)}) of a "
+                "pixel or more, received none"
+            )
+        result = extrapolate_photo(self.engine, source.rgb(), margins)
+        hole = np.full(result.completed.shape[:2], HOLE, np.uint8)
+        height, width = source.size
+        rows = slice(margins.top, margins.top + height)
+        hole[rows, margins.left : margins.left + width] = 0
+        origin = (margins.top, margins.left)
+        return _completion(source, kind, result, hole, origin, list(source.notes))
+
+    def parse(self, photo: Picture, mask: Picture | None = None) -> Structure:
+        """The body structure, hole included: stage 1 alone.
+
+        Args:
+            photo: As for `complete`.
+            mask: As for `complete`; None: nothing is missing.
+
+        Raises:
+            PortraitError: One of them cannot be used; or the server refuses.
+        """
+        source, kind = _open(photo)
+        notes = list(source.notes)
+        hole = None
+        if mask is not None:
+            hole, more = _hole(mask, source.size)
+            notes += more
+        seen, scale = source.rgb(), max(source.size) / _PARSED_SIDE
+        if scale > 1:
+            size = [max(1, round(side / scale)) for side in source.size]
+            seen = cv2.resize(seen, size[::-1], interpolation=cv2.INTER_AREA)
+            if hole is not None:
+                near = cv2.INTER_NEAREST_EXACT
+                hole = cv2.resize(hole, size[::-1], interpolation=near)
+        labels, joints = self.engine.parse(seen, hole)
+        if scale > 1:
+            shape = source.size[::-1]
+            labels = cv2.resize(labels, shape, interpolation=cv2.INTER_NEAREST_EXACT)
+            if joints is not None:
+                factors = np.array(shape) / seen.shape[1::-1]
+                joints = joints * np.array([*factors, 1.0], joints.dtype)
+        return Structure(_labels_as(labels, kind), joints, notes)
+
+
+def _open(picture: Picture, name: str = "photo") -> tuple[PhotoFile, str]:
+    """Any picture as a file would be read, and its kind: `array`, `image`, `file`.
+
+    Arrays of two dimensions are of kind `flat`.
+    """
+    if isinstance(picture, np.ndarray):
+        return _open_array(picture, name)
+    if isinstance(picture, Image.Image):
+        return _open_image(picture, name), "image"
+    if isinstance(picture, (str, os.PathLike)):
+        return open_photo(picture, name), "file"
+    if isinstance(picture, PhotoFile):
+        return picture, "file"
+    raise PortraitError(
+        f"{name}: expected an array, an image of Pillow or a path, received "
+        f"{type(picture).__name__}"
+    )
+
+
+def _open_array(picture: np.ndarray, name: str) -> tuple[PhotoFile, str]:
+    pixels = picture[..., None] if picture.ndim == 2 else picture
+    if (
+        picture.dtype not in (np.uint8, np.uint16)
+        or pixels.ndim != 3
+        or not 1 <= pixels.shape[2] <= 4
+        or 0 in pixels.shape
+    ):
+        raise PortraitError(
+            f"{name}: expected uint8 or uint16 and the shape [height, width] or "
+            "[height, width, 1 to 4 channels], received "
+            f"{picture.dtype} {list(picture.shape)}"
+        )
+    kind = "flat" if picture.ndim == 2 else "array"
+    return PhotoFile(pathlib.Path(name), "", pixels), kind
+
+
+def _open_image(image: Image.Image, name: str) -> PhotoFile:
+    mode, transparent = image.mode, "transparency" in image.info
+    icc = image.info.get("icc_profile")
+    notes = []
+    if mode == "1" or (mode == "L" and not transparent):
+        image = image.convert("L")
+    elif mode in ("L", "La"):
+        image = image.convert("LA")
+    elif mode in ("P", "PA", "RGBa") or (mode == "RGB" and transparent):
+        alpha = transparent or mode != "P"
+        image = image.convert("RGBA" if alpha else "RGB")
+    elif mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
+        image, icc = image.convert("RGB"), None
+        notes.append(f"{mode} was converted to RGB")
+    elif mode not in ("LA", "RGB", "RGBA") and not mode.startswith("I;16"):
+        raise PortraitError(
+            f"{name}: expected an image of 8 or 16 bits a channel, received mode {mode}"
+        )
+    try:
+        pixels = np.asarray(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise PortraitError(f"{name}: cannot decode the image: {error}") from None
+    if mode.startswith("I;16"):
+        pixels = pixels.astype(np.uint16)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    photo = PhotoFile(pathlib.Path(name), "", pixels, icc=icc, notes=notes)
+    photo.dpi = image.info.get("dpi")
+    return photo
+
+
+def _hole(mask: Picture, size: tuple[int, int]) -> tuple[np.ndarray, list[str]]:
+    if isinstance(mask, np.ndarray):
+        return as_hole_mask(mask, size), []
+    if isinstance(mask, (str, os.PathLike)):
+        return read_hole(mask, size)
+    return hole_from_photo(_open(mask, "mask")[0], size)
+
+
+def _labels(parsing: Picture, size: tuple[int, int]) -> np.ndarray:
+    """`uint8` `[H, W]`: 0 to 19, and 255 where stage 1 is to say."""
+    name = "parsing"
+    if isinstance(parsing, (str, os.PathLike)):
+        name = str(parsing)
+        try:
+            with Image.open(parsing) as image:
+                image.load()
+        except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+            raise PortraitError(
+                f"{name}: cannot read the parsing map: {error}"
+            ) from None
+        parsing = image
+    if isinstance(parsing, Image.Image):
+        # The values of these two are labels; all other modes show colours.
+        direct = parsing.mode in ("P", "L")
+        parsing = np.asarray(parsing if direct else parsing.convert("RGB"))
+        if parsing.ndim == 3:
+            parsing = _labels_of_colours(parsing, name)
+    values = np.asarray(parsing)
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    if values.dtype.kind not in "ui" or values.shape != tuple(size):
+        raise PortraitError(
+            f"{name}: expected whole numbers and the photo's size of "
+            f"{size[0]}x{size[1]} (height x width), received {values.dtype} "
+            f"{list(values.shape)}"
+        )
+    is_label = (values >= 0) & (values < NUM_LABELS)
+    return np.where(is_label, values, VOID_LABEL).astype(np.uint8)
+
+
+def _labels_of_colours(colours: np.ndarray, name: str) -> np.ndarray:
+    def code(rgb: np.ndarray) -> np.ndarray:
+        return rgb.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+
+    labels = np.full(colours.shape[:2], -1, np.int16)
+    codes = code(colours)
+    for label, value in enumerate(code(PALETTE)):
+        labels[codes == value] = label
+    # What colour_parsing draws for a pixel without a label.
+    labels[codes == 0x808080] = VOID_LABEL
+    if (labels < 0).any():
+        wrong = colours[labels < 0][0].tolist()
+        raise PortraitError(f"{name}: expected LIP's colours, received {wrong}")
+    return labels
+
+
+def _labels_as(labels: np.ndarray, kind: str) -> np.ndarray | Image.Image:
+    if kind in ("array", "flat"):
+        return labels
+    image = Image.fromarray(labels)
+    image.putpalette(PALETTE.tobytes())
+    return image
+
+
+def _completion(
+    source: PhotoFile,
+    kind: str,
+    result: PhotoResult,
+    hole: np.ndarray,
+    origin: tuple[int, int],
+    notes: list[str],
+) -> Completion:
+    pixels = compose(source, result.completed, hole, origin)
+    if kind in ("array", "flat"):
+        completed = pixels[..., 0] if kind == "flat" else pixels
+    else:
+        channels = pixels.shape[2]
+        if channels > 1:
+            # Pillow has no colour images of 16 bits.
+            pixels = as_bytes(pixels)
+        completed = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+        kept = {"icc_profile": source.icc, "dpi": source.dpi}
+        completed.info.update({key: value for key, value in kept.items() if value})
+    written = {
+        "photo": source,
+        "completed": result.completed,
+        "hole": hole,
+        "origin": origin,
+    }
+    labels = _labels_as(result.parsing, kind)
+    return Completion(completed, labels, notes + result.notes, written)

@@ -1,0 +1,254 @@
+"""The class for Python: whatever kind of picture goes in comes out."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import portrait_tf
+from portrait_tf import Portrait, PortraitError, cli
+from portrait_tf.engines import PipelineEngine
+from portrait_tf.extrapolation import Margins
+from portrait_tf.labels import PALETTE, colour_parsing
+from portrait_tf.photos import open_photo, write_png
+
+SIZE = (64, 64)
+
+
+@pytest.fixture(scope="module")
+def portrait(tiny_pipeline):
+    return Portrait(PipelineEngine(tiny_pipeline))
+
+
+@pytest.fixture
+def photo(portraits):
+    return portraits[0].photo
+
+
+@pytest.fixture
+def mask():
+    hole = np.zeros(SIZE, np.uint8)
+    hole[20:50, 20:40] = 255
+    return hole
+
+
+def test_the_package_is_quick_to_import():
+    code = (
+        "import sys, portrait_tf\n"
+        "assert 'Portrait' in dir(portrait_tf)\n"
+        "slow = {'tensorflow', 'keras', 'cv2', 'numpy', 'PIL'} & set(sys.modules)\n"
+        "assert not slow, slow\n"
+        "from portrait_tf import Portrait, PortraitError\n"
+        "slow = {'tensorflow', 'keras', 'gradio'} & set(sys.modules)\n"
+        "assert not slow, slow\n"
+        "try: Portrait.load(model='none', server='localhost:1')\n"
+        "except PortraitError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "received both" in done.stdout
+    with pytest.raises(AttributeError, match="no attribute 'Landscape'"):
+        portrait_tf.Landscape  # noqa: B018
+
+
+def test_arrays_give_arrays(portrait, photo, mask):
+    result = portrait.complete(photo, mask)
+    assert result.completed.dtype == np.uint8 and result.completed.shape == (*SIZE, 3)
+    assert result.parsing.dtype == np.uint8 and result.parsing.shape == SIZE
+    assert (result.completed[mask == 0] == photo[mask == 0]).all()
+    assert (result.completed[mask > 0] != photo[mask > 0]).any()
+    assert all(isinstance(note, str) for note in result.notes)
+    same = portrait.complete(photo, mask > 0).completed
+    np.testing.assert_array_equal(same, result.completed)
+
+
+@pytest.mark.parametrize("channels", [0, 1, 2, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_arrays_keep_type_and_channels(portrait, photo, mask, channels, dtype):
+    pixels = np.dstack([photo, photo[..., :1]]).astype(dtype)
+    pixels *= 257 if dtype == np.uint16 else 1
+    pixels = pixels[..., :channels] if channels else pixels[..., 0]
+    result = portrait.complete(pixels, mask)
+    assert result.completed.dtype == dtype
+    assert result.completed.shape == pixels.shape
+    assert (result.completed[mask == 0] == pixels[mask == 0]).all()
+    assert (result.completed[mask > 0] != pixels[mask > 0]).any()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA"])
+def test_images_give_images(portrait, photo, mask, mode):
+    image = Image.fromarray(photo).convert(mode)
+    image.info["icc_profile"] = b"a profile"
+    result = portrait.complete(image, Image.fromarray(mask))
+    assert result.completed.mode == mode and result.completed.size == image.size
+    assert result.completed.info["icc_profile"] == b"a profile"
+    ours, theirs = np.asarray(result.completed), np.asarray(image)
+    assert (ours[mask == 0] == theirs[mask == 0]).all()
+    assert (ours[mask > 0] != theirs[mask > 0]).any()
+    assert result.parsing.mode == "P"
+    shown = np.asarray(result.parsing.convert("RGB"))
+    np.testing.assert_array_equal(shown, colour_parsing(np.asarray(result.parsing)))
+
+
+def test_files_give_images_and_save_as_the_command_line_does(
+    portrait, photo, mask, tmp_path
+):
+    """The same bytes, EXIF and tables included, in the photo's format and another."""
+    from portrait_tf.folders import Job, MaskOptions, complete_prepared
+    from portrait_tf.folders import prepare_completion as prepare
+
+    path, mask_path = tmp_path / "photo.jpg", tmp_path / "mask.png"
+    exif = Image.Exif()
+    exif[274], exif[271] = 6, "a camera"
+    turned = Image.fromarray(photo).rotate(90)
+    turned.save(path, quality=85, exif=exif)
+    write_png(mask_path, mask)
+    result = portrait.complete(path, str(mask_path))
+    assert isinstance(result.completed, Image.Image) and result.completed.mode == "RGB"
+    upright = open_photo(path).rgb()
+    known = np.asarray(result.completed)[mask == 0]
+    np.testing.assert_array_equal(known, upright[mask == 0])
+    for name, format in (("whole.jpg", "JPEG"), ("whole.png", "PNG")):
+        result.save(tmp_path / name)
+        job = Job(path, tmp_path / f"job_{name}", mask_path, format=format)
+        ready = prepare(job, MaskOptions())
+        complete_prepared(portrait.engine, job, ready)
+        assert (tmp_path / name).read_bytes() == job.out.read_bytes()
+    with pytest.raises(PortraitError, match="expected an extension"):
+        result.save(tmp_path / "whole.gif")
+
+
+def test_transparent_parts_are_the_hole_without_a_mask(portrait, photo, mask):
+    cutout = np.dstack([photo, 255 - mask])
+    result = portrait.complete(cutout)
+    assert (result.completed[..., 3] == 255).all()
+    assert (result.completed[mask == 0] == cutout[mask == 0]).all()
+    with pytest.raises(PortraitError, match="alpha"):
+        portrait.complete(photo)
+
+
+def test_extrapolate(portrait, photo, tmp_path):
+    result = portrait.extrapolate(photo, bottom=0.5, left=0.25)
+    assert result.completed.shape == (96, 80, 3)
+    np.testing.assert_array_equal(result.completed[:64, 16:], photo)
+    pixels = portrait.extrapolate(photo, margins=Margins(bottom=32, left=16))
+    np.testing.assert_array_equal(pixels.completed, result.completed)
+    image = portrait.extrapolate(Image.fromarray(photo), bottom=0.5, left=0.25)
+    np.testing.assert_array_equal(np.asarray(image.completed), result.completed)
+    result.save(tmp_path / "whole.png")
+    np.testing.assert_array_equal(
+        open_photo(tmp_path / "whole.png").pixels, result.completed
+    )
+    for mistake in ({}, {"top": -0.1}, {"right": 9.0}, {"left": 0.001}):
+        with pytest.raises(PortraitError, match="expected"):
+            portrait.extrapolate(photo, **mistake)
+    with pytest.raises(PortraitError, match="not both"):
+        portrait.extrapolate(photo, top=0.1, margins=Margins(top=6))
+
+
+def test_a_map_of_ones_own(portrait, photo, mask, tmp_path):
+    """As array, as image with a palette, as coloured or plain file: all the same."""
+    free = portrait.complete(photo, mask)
+    own = np.full(SIZE, 255, np.uint8)
+    own[mask > 0] = 9
+    result = portrait.complete(photo, mask, parsing=own)
+    assert (result.completed != free.completed).any()
+    assert (result.completed[mask == 0] == photo[mask == 0]).all()
+
+    labels = portrait.parse(photo, mask).parsing.copy()
+    labels[mask > 0] = 9
+    with_palette = Image.fromarray(labels)
+    with_palette.putpalette(PALETTE.tobytes())
+    with_palette.save(tmp_path / "palette.png")
+    Image.fromarray(labels).save(tmp_path / "plain.png")
+    Image.fromarray(colour_parsing(labels)).save(tmp_path / "colours.png")
+    expected = portrait.complete(photo, mask, parsing=labels).completed
+    for name in ("palette", "plain", "colours"):
+        again = portrait.complete(photo, mask, parsing=tmp_path / f"{name}.png")
+        np.testing.assert_array_equal(again.completed, expected)
+    again = portrait.complete(photo, mask, parsing=with_palette)
+    np.testing.assert_array_equal(again.completed, expected)
+
+    for wrong, message in (
+        (labels[1:], "64x64"),
+        (labels / 2, "whole numbers"),
+        (Image.fromarray(photo), "LIP's colours"),
+        (tmp_path / "none.png", "none.png"),
+    ):
+        with pytest.raises(PortraitError, match=message):
+            portrait.complete(photo, mask, parsing=wrong)
+
+
+def test_parse(portrait, photo, mask):
+    whole = portrait.parse(photo)
+    assert whole.parsing.shape == SIZE and whole.parsing.max() < 20
+    assert whole.joints.shape == (16, 3)
+    holed = portrait.parse(Image.fromarray(photo), mask)
+    assert holed.parsing.mode == "P" and holed.parsing.size == SIZE
+    large = cv2.resize(photo, (2500, 2400))
+    found = portrait.parse(large)
+    assert found.parsing.shape == (2400, 2500)
+    assert (found.joints[:, :2] <= (2500, 2400)).all()
+    assert found.joints[:, 0].max() > 64
+
+
+@pytest.mark.parametrize(
+    ("photo", "message"),
+    [
+        (np.zeros((8, 8, 3), np.float32), "float32"),
+        (np.zeros((8, 8, 5), np.uint8), r"\[8, 8, 5\]"),
+        (np.zeros((0, 8, 3), np.uint8), r"\[0, 8, 3\]"),
+        (Image.new("F", (8, 8)), "mode F"),
+        ([[1, 2], [3, 4]], "list"),
+        ("none.png", "none.png"),
+    ],
+)
+def test_mistakes(portrait, photo, message):
+    with pytest.raises(PortraitError, match=message):
+        portrait.complete(photo, np.ones((8, 8), np.uint8))
+
+
+@pytest.mark.long
+def test_bundled_weights_give_what_the_command_line_gives(portraits, mask, tmp_path):
+    from typer.testing import CliRunner
+
+    path, mask_path = tmp_path / "photo.png", tmp_path / "mask.png"
+    write_png(path, portraits[1].photo)
+    write_png(mask_path, mask)
+    Portrait.load().complete(path, mask_path).save(tmp_path / "ours.png")
+    done = CliRunner().invoke(
+        cli.app,
+        ["complete", str(path), "--mask", str(mask_path)]
+        + ["-o", str(tmp_path / "whole.png")],
+    )
+    assert done.exit_code == 0, done.output
+    ours = (tmp_path / "ours.png").read_bytes()
+    assert ours == (tmp_path / "whole.png").read_bytes()
+
+
+@pytest.mark.long
+def test_a_model_and_a_server_give_what_the_networks_give(
+    portrait, photo, mask, tiny_models
+):
+    from serving.local_server import LocalServer
+
+    own = np.full(SIZE, 9, np.uint8)
+    here = portrait.complete(photo, mask, parsing=own).completed.astype(int)
+    with pytest.raises(PortraitError, match="no exported model"):
+        Portrait.load(model="none")
+    server = LocalServer(tiny_models, grpc_port=0, rest_port=0)
+    server.start()
+    try:
+        for loaded in (
+            Portrait.load(model=tiny_models),
+            Portrait.load(server=f"localhost:{server.grpc_port}"),
+        ):
+            there = loaded.complete(Image.fromarray(photo), mask, parsing=own)
+            assert np.abs(np.asarray(there.completed) - here).max() <= 1
+            assert loaded.parse(photo).joints.shape == (16, 3)
+            assert loaded.extrapolate(photo, top=0.25).completed.shape == (80, 64, 3)
+    finally:
+        server.stop()
