@@ -18,7 +18,7 @@ import numpy as np
 from portrait_tf.engines import Engine
 from portrait_tf.errors import PortraitError
 from portrait_tf.extrapolation import Wish, extrapolate_photo
-from portrait_tf.files import write_atomically
+from portrait_tf.files import write_result
 from portrait_tf.labels import JOINTS
 from portrait_tf.large_photos import complete_photo, parse_photo
 from portrait_tf.masks import HOLE
@@ -251,12 +251,7 @@ def parse_file(
     }
     write_png(job.overlay_out, overlay)
     content = json.dumps(described, indent=2, ensure_ascii=False)
-    try:
-        write_atomically(job.joints_out, content.encode() + b"\n")
-    except OSError as error:
-        raise PortraitError(
-            f"{job.joints_out}: cannot write: {error.strerror}"
-        ) from None
+    write_result(job.joints_out, content + "\n")
     write_parsing_map(job.map_out, labels)
     return notes
 

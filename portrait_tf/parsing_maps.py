@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_atomically
+from portrait_tf.files import write_result
 from portrait_tf.labels import NUM_LABELS, PALETTE, VOID_LABEL, colour_parsing
 
 _LABELS_TEXT = f"labels 0 to {NUM_LABELS - 1}, or {VOID_LABEL} where stage 1 is to say"
@@ -84,7 +84,13 @@ def read_parsing_map(
     if photo.is_grey:
         labels = photo.pixels[..., 0].copy()
     else:
-        labels = _from_colours(np.ascontiguousarray(photo.pixels[..., :3]), path)
+        try:
+            labels = labels_of_colours(photo.pixels[..., :3], str(path))
+        except PortraitError:
+            # A palette of other colours, whose indices are labels all the same.
+            labels = _stored_values(path)
+            if labels is None:
+                raise
     if photo.alpha is not None:
         labels[photo.alpha < 128] = VOID_LABEL
     return check_parsing_map(labels, size or labels.shape, str(path))
@@ -106,44 +112,45 @@ def write_parsing_map(path: str | pathlib.Path, parsing: np.ndarray) -> None:
     picture.putpalette(colour_parsing(np.arange(256)[None])[0].tobytes())
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
-    try:
-        write_atomically(path, buffer.getvalue())
-    except OSError as error:
-        raise PortraitError(f"{path}: cannot write: {error.strerror}") from None
+    write_result(path, buffer.getvalue())
 
 
-def _from_colours(colours: np.ndarray, path: pathlib.Path) -> np.ndarray:
-    """Labels of LIP's colours; or, where none of a file's are, of values."""
-    codes = colours.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+def labels_of_colours(colours: np.ndarray, name: str) -> np.ndarray:
+    """Labels from LIP's colours; mid-grey is 255.
+
+    Args:
+        colours: RGB `uint8` `[H, W, 3]`.
+        name: What to call the map in a message.
+
+    Returns:
+        `uint8` `[H, W]`.
+
+    Raises:
+        PortraitError: There is another colour.
+    """
+    place = np.array([65536, 256, 1])
+    codes = colours.astype(np.uint32) @ place.astype(np.uint32)
     found, index = np.unique(codes, return_inverse=True)
-    table = {
-        int(colour @ np.array([65536, 256, 1])): label
-        for label, colour in enumerate(
-            [*PALETTE.astype(int), np.array(_VOID_COLOUR)],
-        )
-    }
+    table = {int(colour @ place): n for n, colour in enumerate(PALETTE.astype(int))}
+    table[int(np.array(_VOID_COLOUR) @ place)] = VOID_LABEL
     labels = [table.get(int(code), -1) for code in found]
-    if -1 not in labels:
-        labels = np.array(labels)
-        labels[labels == NUM_LABELS] = VOID_LABEL
-        return labels.astype(np.uint8)[index.reshape(codes.shape)]
-    if path.suffix.lower() == ".png":
-        values = _stored_values(path)
-        if values is not None:
-            return values
-    wrong = int(found[labels.index(-1)])
-    row, column = np.argwhere(codes == wrong)[0]
-    colour = (wrong >> 16, wrong >> 8 & 255, wrong & 255)
-    raise PortraitError(
-        f"{path}: expected LIP's colours or {_LABELS_TEXT}, received the colour "
-        f"{colour} in row {row}, column {column}"
-    )
+    if -1 in labels:
+        wrong = int(found[labels.index(-1)])
+        row, column = np.argwhere(codes == wrong)[0]
+        colour = (wrong >> 16, wrong >> 8 & 255, wrong & 255)
+        raise PortraitError(
+            f"{name}: expected LIP's colours or {_LABELS_TEXT}, received the colour "
+            f"{colour} in row {row}, column {column}"
+        )
+    return np.array(labels, np.uint8)[index.reshape(codes.shape)]
 
 
 def _stored_values(path: pathlib.Path) -> np.ndarray | None:
     """Palette indices or three equal channels, if all of them are labels."""
     from portrait_tf.data.label_maps import read_values
 
+    if path.suffix.lower() != ".png":
+        return None
     try:
         values = read_values(path)
     except PortraitError:

@@ -10,16 +10,20 @@ import os
 import pathlib
 from typing import Any
 
-import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from portrait_tf.engines import Engine, open_engine
 from portrait_tf.errors import PortraitError
 from portrait_tf.extrapolation import Margins, extrapolate_photo
-from portrait_tf.labels import NUM_LABELS, PALETTE, VOID_LABEL
-from portrait_tf.large_photos import PhotoResult, complete_photo
+from portrait_tf.labels import PALETTE
+from portrait_tf.large_photos import PhotoResult, complete_photo, parse_photo
 from portrait_tf.masks import HOLE, as_hole_mask
+from portrait_tf.parsing_maps import (
+    check_parsing_map,
+    labels_of_colours,
+    read_parsing_map,
+)
 from portrait_tf.photos import (
     PhotoFile,
     compose,
@@ -34,9 +38,6 @@ from portrait_tf.photos.reading import as_bytes
 
 Picture = np.ndarray | Image.Image | str | os.PathLike | PhotoFile
 """An array, an image, the path of a file, or what `photos.open_photo` read of one."""
-
-_PARSED_SIDE = 2048
-"""Stage 1 sees 192x128 pixels; more than this of a photo only costs memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,20 +224,7 @@ class Portrait:
         if mask is not None:
             hole, more = _hole(mask, source.size)
             notes += more
-        seen, scale = source.rgb(), max(source.size) / _PARSED_SIDE
-        if scale > 1:
-            size = [max(1, round(side / scale)) for side in source.size]
-            seen = cv2.resize(seen, size[::-1], interpolation=cv2.INTER_AREA)
-            if hole is not None:
-                near = cv2.INTER_NEAREST_EXACT
-                hole = cv2.resize(hole, size[::-1], interpolation=near)
-        labels, joints = self.engine.parse(seen, hole)
-        if scale > 1:
-            shape = source.size[::-1]
-            labels = cv2.resize(labels, shape, interpolation=cv2.INTER_NEAREST_EXACT)
-            if joints is not None:
-                factors = np.array(shape) / seen.shape[1::-1]
-                joints = joints * np.array([*factors, 1.0], joints.dtype)
+        labels, joints = parse_photo(self.engine, source.rgb(), hole)
         return Structure(_labels_as(labels, kind), joints, notes)
 
 
@@ -316,50 +304,12 @@ def _hole(mask: Picture, size: tuple[int, int]) -> tuple[np.ndarray, list[str]]:
 
 def _labels(parsing: Picture, size: tuple[int, int]) -> np.ndarray:
     """`uint8` `[H, W]`: 0 to 19, and 255 where stage 1 is to say."""
-    name = "parsing"
     if isinstance(parsing, (str, os.PathLike)):
-        name = str(parsing)
-        try:
-            with Image.open(parsing) as image:
-                image.load()
-        except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
-            raise PortraitError(
-                f"{name}: cannot read the parsing map: {error}"
-            ) from None
-        parsing = image
-    if isinstance(parsing, Image.Image):
-        # The values of these two are labels; all other modes show colours.
-        direct = parsing.mode in ("P", "L")
-        parsing = np.asarray(parsing if direct else parsing.convert("RGB"))
-        if parsing.ndim == 3:
-            parsing = _labels_of_colours(parsing, name)
-    values = np.asarray(parsing)
-    if values.ndim == 3 and values.shape[2] == 1:
-        values = values[..., 0]
-    if values.dtype.kind not in "ui" or values.shape != tuple(size):
-        raise PortraitError(
-            f"{name}: expected whole numbers and the photo's size of "
-            f"{size[0]}x{size[1]} (height x width), received {values.dtype} "
-            f"{list(values.shape)}"
-        )
-    is_label = (values >= 0) & (values < NUM_LABELS)
-    return np.where(is_label, values, VOID_LABEL).astype(np.uint8)
-
-
-def _labels_of_colours(colours: np.ndarray, name: str) -> np.ndarray:
-    def code(rgb: np.ndarray) -> np.ndarray:
-        return rgb.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-
-    labels = np.full(colours.shape[:2], -1, np.int16)
-    codes = code(colours)
-    for label, value in enumerate(code(PALETTE)):
-        labels[codes == value] = label
-    # What colour_parsing draws for a pixel without a label.
-    labels[codes == 0x808080] = VOID_LABEL
-    if (labels < 0).any():
-        wrong = colours[labels < 0][0].tolist()
-        raise PortraitError(f"{name}: expected LIP's colours, received {wrong}")
-    return labels
+        return read_parsing_map(parsing, size)
+    name = "parsing"
+    if isinstance(parsing, Image.Image) and parsing.mode not in ("P", "L"):
+        parsing = labels_of_colours(np.asarray(parsing.convert("RGB")), name)
+    return check_parsing_map(np.asarray(parsing), size, name)
 
 
 def _labels_as(labels: np.ndarray, kind: str) -> np.ndarray | Image.Image:

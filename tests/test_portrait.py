@@ -174,7 +174,7 @@ def test_a_map_of_ones_own(portrait, photo, mask, tmp_path):
 
     for wrong, message in (
         (labels[1:], "64x64"),
-        (labels / 2, "whole numbers"),
+        (labels / 2, "uint8, received float64"),
         (Image.fromarray(photo), "LIP's colours"),
         (tmp_path / "none.png", "none.png"),
     ):
