@@ -1,0 +1,275 @@
+"""Scores what was trained."""
+
+import contextlib
+import json
+import pathlib
+from typing import Annotated, Optional
+
+import typer
+from typer.core import TyperCommand
+
+from portrait_tf.cli.shared import (
+    Checkpoint,
+    Data,
+    Model,
+    Seed,
+    Server,
+    SkipBroken,
+    Split,
+    Which,
+    check_checkpoint,
+    evaluate_app,
+    open_console,
+    progress,
+    start_tensorflow,
+)
+from portrait_tf.errors import PortraitError
+from portrait_tf.files import write_result
+
+
+@evaluate_app.callback(invoke_without_command=True)
+def evaluate(
+    context: typer.Context,
+    data: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option("--data", help="A data set in LIP's layout."),
+    ] = None,
+    split: Annotated[Split, typer.Option(help="Which photos.")] = Split.val,
+    model: Model = None,
+    server: Server = None,
+    run: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(help="A trained run, in place of the bundled weights."),
+    ] = None,
+    checkpoint: Which = Checkpoint.last,
+    json_out: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option("--json", help="Write the numbers to a file, too."),
+    ] = None,
+    height: Annotated[
+        int, typer.Option(min=16, help="Photos are brought to it.")
+    ] = 192,
+    width: Annotated[int, typer.Option(min=16, help="Photos are brought to it.")] = 128,
+    count: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="The first photos only."),
+    ] = None,
+    seed: Seed = 0,
+    skip_broken: SkipBroken = False,
+) -> None:
+    """Score a chain on fixed holes, beside classical methods; or stage 1 alone."""
+    from portrait_tf.data.open import open_dataset
+
+    if context.invoked_subcommand:
+        if before := _given(context):
+            raise PortraitError(
+                f"expected the options of `evaluate {context.invoked_subcommand}` "
+                f"after that name, received {before[0]} before it"
+            )
+        return
+    if data is None:
+        raise typer.BadParameter("expected the folder of a data set", param_hint="data")
+    if sum(map(bool, (run, model, server))) > 1:
+        raise PortraitError("expected one of --run, --model and --server")
+    check_checkpoint(checkpoint, run)
+    reader = open_dataset(data, split.value, skip_broken=skip_broken)
+    start_tensorflow()
+    from portrait_tf import engines
+    from portrait_tf.data.dataset import usable_reader
+    from portrait_tf.evaluation import evaluate as evaluation
+
+    reader = usable_reader(reader)
+    if run:
+        from portrait_tf.pipeline import Pipeline
+
+        engine = engines.PipelineEngine(Pipeline.from_run(run, checkpoint))
+    else:
+        engine = engines.open_engine(server, model)
+    with progress("evaluating") as advance:
+        scores = evaluation.evaluate(
+            engine, reader, (height, width), seed, count, advance
+        )
+    _print_scores(scores)
+    if json_out:
+        write_result(json_out, json.dumps(scores, indent=2))
+
+
+def _print_scores(scores: dict) -> None:
+    from rich.table import Table
+
+    def show(value: float | None, digits: int) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
+
+    console = open_console()
+    table = Table("task", "method", "hole PSNR (dB)", "SSIM", "hole L1 (0-255)")
+    for task, ours in scores["completion"].items():
+        rows = {"ours": ours, **{n: s[task] for n, s in scores["peers"].items()}}
+        for name, one in rows.items():
+            table.add_row(
+                task if name == "ours" else "",
+                name,
+                show(one["psnr_hole"], 2),
+                show(one["ssim"], 4),
+                show(one["l1"], 2),
+                end_section=name == list(rows)[-1],
+            )
+    console.print(table)
+    table = Table("mean IoU", "mean IoU in the hole", "pixel accuracy", "PCKh@0.5")
+    keys = ("miou", "miou_hole", "pixel_accuracy", "pckh")
+    table.add_row(*(show(scores["parsing"][key], 4) for key in keys))
+    console.print(table)
+
+
+def _given(context: typer.Context) -> list[str]:
+    """The options of a command that its user has typed."""
+    return [
+        option.opts[-1]
+        for option in context.command.params
+        if context.get_parameter_source(option.name).name == "COMMANDLINE"
+    ]
+
+
+class _ScalesInARow(TyperCommand):
+    """Reads `--scales 0.75 1.25` as `--scales 0.75 --scales 1.25`."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        spread = []
+        for argument in args:
+            if spread[-2:-1] == ["--scales"] and _is_number(argument):
+                spread.append("--scales")
+            spread.append(argument)
+        return super().parse_args(ctx, spread)
+
+
+def _is_number(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        float(text)
+        return True
+    return False
+
+
+@evaluate_app.command("parsing", cls=_ScalesInARow)
+def evaluate_parsing(
+    data: Data,
+    split: Annotated[Split, typer.Option(help="Which photos.")] = Split.val,
+    run: Annotated[
+        str, typer.Option(metavar="RUN", help="A trained run, or `bundled`.")
+    ] = "bundled",
+    checkpoint: Which = Checkpoint.last,
+    json_out: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option("--json", help="Write the numbers to a file, too."),
+    ] = None,
+    html_out: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option("--html", help="Write a page with numbers and pictures."),
+    ] = None,
+    masks: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(help="Write the holes into a folder: TASK/NAME.png."),
+    ] = None,
+    count: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="The first photos only."),
+    ] = None,
+    min_photos: Annotated[
+        int, typer.Option(min=0, help="A label in as many photos is frequent.")
+    ] = 10,
+    scales: Annotated[
+        Optional[list[float]],  # noqa: UP045
+        typer.Option(
+            metavar="FLOAT...",
+            min=0.1,
+            max=4,
+            help="Average stage 1 over scales, in place of its config's: 0.75 1 1.25.",
+        ),
+    ] = None,
+    flip: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option(
+            "--flip/--no-flip",
+            help="Average with the mirrored photo, in place of its config's.",
+        ),
+    ] = None,
+    seed: Seed = 0,
+    skip_broken: SkipBroken = False,
+) -> None:
+    """Score stage 1 alone: label maps and poses, with fixed holes and without."""
+    from portrait_tf.data.open import open_dataset
+
+    for path in (json_out, html_out):
+        if path and path.is_dir():
+            raise PortraitError(f"{path} is a folder; a file is expected")
+    if masks and masks.exists() and not masks.is_dir():
+        raise PortraitError(f"{masks} is a file; a folder is expected")
+    if run != "bundled" and not pathlib.Path(run).is_dir():
+        raise PortraitError(
+            f"{run}: expected the folder of a trained run, or 'bundled'"
+        )
+    check_checkpoint(checkpoint, run)
+    reader = open_dataset(data, split.value, skip_broken=skip_broken)
+    start_tensorflow()
+    from portrait_tf.data.dataset import usable_reader
+    from portrait_tf.evaluation import parsing, report
+    from portrait_tf.photos import write_png
+
+    reader = usable_reader(reader)
+    structure = _structure(run, checkpoint, flip, scales)
+    predict = parsing.predictor(structure)
+
+    def keep_mask(task: str, name: str, mask) -> None:  # noqa: ANN001
+        write_png(masks / task / f"{name}.png", mask)
+
+    with progress("evaluating") as advance:
+        scores = parsing.evaluate_parsing(
+            predict,
+            reader,
+            structure.size,
+            seed,
+            count,
+            min_photos,
+            progress=advance,
+            keep_mask=keep_mask if masks else None,
+        )
+    photos = len(reader) if count is None else min(count, len(reader))
+    setup = {
+        "data": str(data),
+        "split": split.value,
+        "photos": photos,
+        "network": run,
+        "checkpoint": checkpoint.value,
+        "size": list(structure.size),
+        "scales": list(structure.scales),
+        "flip": structure.flip,
+        "seed": seed,
+        "min_photos": min_photos,
+    }
+    scores = {"setup": setup, **scores}
+    report.print_scores(scores, open_console())
+    if json_out:
+        text = json.dumps(scores, indent=2, allow_nan=False)
+        write_result(json_out, text)
+    if html_out:
+        examples = parsing.draw_examples(predict, reader, structure.size, scores)
+        write_result(html_out, report.render_html(scores, examples))
+
+
+def _structure(  # noqa: ANN202
+    run: str, checkpoint: Checkpoint, flip: bool | None, scales: list[float] | None
+):
+    """Stage 1 of a run, or the bundled one, averaged as its config or the user says."""
+    from portrait_tf.config import load_config
+    from portrait_tf.models.averaging import AveragedParsing
+    from portrait_tf.training.run import load_run_network
+    from portrait_tf.weights import bundled_pipeline_config, load_bundled
+
+    if run == "bundled":
+        network, config = load_bundled("parsing"), bundled_pipeline_config()
+    else:
+        network = load_run_network(run, "parsing", checkpoint)
+        config = load_config(pathlib.Path(run) / "config.yaml").pipeline
+    return AveragedParsing(
+        network,
+        config.flip if flip is None else flip,
+        tuple(scales) if scales else config.scales,
+    )
