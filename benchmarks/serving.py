@@ -298,11 +298,16 @@ def publish_copy(models: pathlib.Path) -> int:
 def swap_versions(
     address: Address, models: pathlib.Path, interval: float
 ) -> Callable[[Load, threading.Event], None]:
-    """What publishes a version every `interval` seconds while a load runs."""
+    """What publishes a version every `interval` seconds while a load runs.
+
+    One that is not served after that time delays the next.
+    """
 
     def swap(load: Load, over: threading.Event) -> None:
         with address.channel() as channel:
-            while not over.wait(interval):
+            due = time.perf_counter() + interval
+            while not over.wait(max(0.0, due - time.perf_counter())):
+                due += interval
                 start = time.perf_counter()
                 number = publish_copy(models)
                 took = None

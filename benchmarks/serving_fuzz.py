@@ -541,12 +541,7 @@ class Fuzzer:
         allowed = frozenset(
             {"UNIMPLEMENTED", "INVALID_ARGUMENT", "FAILED_PRECONDITION"}
         )
-        return Case(
-            "other method",
-            allowed,
-            lambda one: one.call(content, _SERVICES + method)[0],
-            method,
-        )
+        return _call_case("other method", allowed, method, content)
 
     def metadata(self) -> Case:
         if self.rng.random() < 0.5:
@@ -559,13 +554,7 @@ class Fuzzer:
             request.model_spec.name = self.pick(["", "other", "x" * 100_000])
             method = "ModelService/GetModelStatus"
             allowed = INVALID | {"NOT_FOUND"}
-        content = request.SerializeToString()
-        return Case(
-            "metadata",
-            allowed,
-            lambda one: one.call(content, _SERVICES + method)[0],
-            method,
-        )
+        return _call_case("metadata", allowed, method, request.SerializeToString())
 
     def hurry(self) -> Case:
         """A deadline that cannot be held, often."""
@@ -683,6 +672,12 @@ class Fuzzer:
         key = self.pick(["inputs", "instances", "signature_name"])
         body = f'{{"{key}": {nested}}}'.encode()
         return self.rest("REST deep nesting", body, f"{opening} {depth} {key}")
+
+
+def _call_case(kind: str, allowed: frozenset[str], method: str, content: bytes) -> Case:
+    return Case(
+        kind, allowed, lambda one: one.call(content, _SERVICES + method)[0], method
+    )
 
 
 def _files(photo: np.ndarray) -> list[bytes]:

@@ -2,8 +2,10 @@
 
 A Keras model that is tracked, as `keras.export.ExportArchive` does it, is written as
 the archive's variables and as the model's: twice. Here Keras gives the graphs alone.
-Its variables are replaced, while a graph is traced, by TensorFlow's own, of which
-there is one a weight, and which need not have the precision that is computed in.
+Its variables are replaced, while a graph is traced, by TensorFlow's own, which need not
+have the precision that is computed in. A network's vectors (biases, and whatever
+normalises) are parts of one variable: there are hundreds, and each variable is a node
+at every level of a graph that a server optimises before it answers.
 """
 
 import contextlib
@@ -69,12 +71,12 @@ class StoredNetworks:
         for network in pipeline.keras_models:
             values = stored_values(network, precision)
             shared = [one for others, one in stored if _equal(values, others)]
-            variables = shared[0] if shared else _as_variables(network, values)
+            variables = shared[0] if shared else _Variables(network, values)
             if not shared:
                 stored.append((values, variables))
             self._variables[network] = variables
         self.values = [value for values, _ in stored for value in values]
-        self.module.weights = [one for _, variables in stored for one in variables]
+        self.module.weights = [variables.all for _, variables in stored]
         height, width = pipeline.size
         image, mask, labels = (
             tf.TensorSpec([None, height, width, channels], tf.float32)
@@ -115,7 +117,7 @@ class StoredNetworks:
             (variable, tf.cast(stored, variable.dtype))
             for network in networks or self.pipeline.keras_models
             for variable, stored in zip(
-                network.variables, self._variables[network], strict=True
+                network.variables, self._variables[network].read(), strict=True
             )
         ]
         with keras.StatelessScope(state_mapping=mapping):
@@ -142,11 +144,45 @@ class StoredNetworks:
         return {"completed": self.paint(image, mask, parsing), "parsing": parsing}
 
 
-def _as_variables(network: keras.Model, values: list[np.ndarray]) -> list[tf.Variable]:
-    return [
-        tf.Variable(value, trainable=False, name=variable.path)
-        for value, variable in zip(values, network.variables, strict=True)
-    ]
+class _Variables:
+    """A network's weights: a variable each, but one for all vectors.
+
+    Args:
+        network: Whose they are.
+        values: In the order of its variables.
+
+    Attributes:
+        all: The variables.
+    """
+
+    def __init__(self, network: keras.Model, values: list[np.ndarray]) -> None:
+        self._places = [
+            index
+            for index, value in enumerate(values)
+            if value.ndim == 1 and value.dtype.kind == "f"
+        ]
+        self._sizes = [values[index].size for index in self._places]
+        vectors = [values[index] for index in self._places]
+        paths = [variable.path for variable in network.variables]
+        self._single = {
+            index: tf.Variable(value, trainable=False, name=paths[index])
+            for index, value in enumerate(values)
+            if index not in self._places
+        }
+        self.all = list(self._single.values())
+        if vectors:
+            self._vectors = tf.Variable(
+                np.concatenate(vectors), trainable=False, name=f"{network.name}/vectors"
+            )
+            self.all.append(self._vectors)
+
+    def read(self) -> list[tf.Tensor]:
+        """All weights, in the order of the network's variables."""
+        found = dict(self._single)
+        if self._places:
+            parts = tf.split(self._vectors, self._sizes)
+            found.update(zip(self._places, parts, strict=True))
+        return [found[index] for index in sorted(found)]
 
 
 def _equal(values: list[np.ndarray], others: list[np.ndarray]) -> bool:

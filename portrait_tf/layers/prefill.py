@@ -5,6 +5,8 @@ only what differs. They compute in float32 under any dtype policy: what is relax
 dozens of times in bfloat16 ends far off.
 """
 
+from collections.abc import Callable
+
 import keras
 
 from portrait_tf.compat import ops
@@ -24,7 +26,8 @@ def diffuse(values: object, weights: object, levels: int, relaxations: int) -> o
     3.4; the relaxations are our choice, and make of it a multigrid solver.
 
     Args:
-        values: `[B, H, W, n * C]`, C groups of n channels; read where known alone.
+        values: `[B, H, W, n * C]`, channel i belongs to group i modulo C; read where
+            known alone.
         weights: `[B, H, W, C]`, how well a group is known, 0 to 1.
         levels: Number of halvings; 8 reach across 256 pixels.
         relaxations: Per level.
@@ -37,27 +40,23 @@ def diffuse(values: object, weights: object, levels: int, relaxations: int) -> o
     repeats = values.shape[-1] // groups
 
     def spread(x: object) -> object:
-        return ops.repeat(x, repeats, axis=-1)
+        return ops.concatenate([x] * repeats, axis=-1)
 
-    level = ops.concatenate([values * spread(weights), weights], axis=-1)
-    pyramid = [level]
+    values = values * spread(weights)
+    pyramid = [(values, weights)]
     for _ in range(levels):
-        pooled = ops.average_pool(pyramid[-1], 2, 2, padding="same")
-        weight = pooled[..., -groups:]
+        joined = ops.concatenate([values, weights], axis=-1)
+        pooled = ops.average_pool(joined, 2, 2, padding="same")
+        values, weights = pooled[..., :-groups], pooled[..., -groups:]
         # A quarter known counts as known: else thin, far remains would be outvoted by
         # the coarse average beside them.
-        gain = ops.minimum(4.0 * weight, 1.0) / ops.maximum(weight, 1e-6)
-        pyramid.append(
-            ops.concatenate([pooled[..., :-groups] * spread(gain), weight * gain], -1)
-        )
-    coarsest = pyramid[-1]
-    filled = coarsest[..., :-groups] / spread(
-        ops.maximum(coarsest[..., -groups:], 1e-6)
-    )
-    for level in pyramid[-2::-1]:
-        known = level[..., :-groups]
-        unknown = 1.0 - spread(level[..., -groups:])
-        size = tuple(ops.shape(level)[1:3])
+        gain = ops.minimum(4.0 * weights, 1.0) / ops.maximum(weights, 1e-6)
+        values, weights = values * spread(gain), weights * gain
+        pyramid.append((values, weights))
+    filled = values / spread(ops.maximum(weights, 1e-6))
+    for known, weights in pyramid[-2::-1]:
+        unknown = 1.0 - spread(weights)
+        size = tuple(ops.shape(known)[1:3])
         filled = known + unknown * resize_bilinear(filled, size)
 
         # A loop in the graph: hundreds of copies of its body would bloat an export.
@@ -66,6 +65,11 @@ def diffuse(values: object, weights: object, levels: int, relaxations: int) -> o
 
         filled = ops.fori_loop(0, relaxations, relax, filled)
     return filled
+
+
+def _by_channel(part: Callable[[int], object]) -> object:
+    """Joins what `part` gives for red, green and blue."""
+    return ops.concatenate([part(channel) for channel in range(3)], axis=-1)
 
 
 class PushPull(keras.layers.Layer):
@@ -149,24 +153,30 @@ class ParsingGuidedFill(keras.layers.Layer):
         # The last group is every label at once, for those that are not seen.
         weights = weight * ops.concatenate([mix, ops.ones_like(weight)], axis=-1)
         groups = NUM_LABELS + 1
-        values = ops.repeat(weights, 3, axis=-1) * ops.tile(colours, (1, 1, 1, groups))
+        # All groups' red first, then their green, then their blue: what applies to a
+        # group is then repeated by one concatenation, where an interleaved order takes
+        # dozens of graph nodes, which a server has to optimise at every load.
+        values = _by_channel(lambda c: weights * colours[..., c : c + 1])
         quarter = ops.average_pool(ops.concatenate([values, weights], axis=-1), 2, 2)
         weights = quarter[..., -groups:]
-        values = quarter[..., :-groups] / ops.repeat(
-            ops.maximum(weights, 1e-6), 3, axis=-1
-        )
+        least = ops.maximum(weights, 1e-6)
+        values = quarter[..., :-groups] / _by_channel(lambda _: least)
         spread = diffuse(values, weights, self.levels - 2, self.label_relaxations)
         # A hundredth of the photo is enough to know a label's colour by.
         seen = ops.minimum(
             100.0 * ops.mean(weights[..., :-1], axis=(1, 2), keepdims=True), 1.0
         )
-        seen = ops.repeat(seen, 3, axis=-1)
-        other = ops.tile(spread[..., -3:], (1, 1, 1, NUM_LABELS))
-        spread = seen * spread[..., :-3] + (1.0 - seen) * other
-        spread = resize_bilinear(spread, (height // 2, width // 2))
-        mixed = spread * ops.repeat(mix, 3, axis=-1)
-        guess = sum(
-            mixed[..., 3 * label : 3 * label + 3] for label in range(NUM_LABELS)
+
+        def of_labels(c: int) -> object:
+            group = spread[..., c * groups : (c + 1) * groups]
+            return seen * group[..., :-1] + (1.0 - seen) * group[..., -1:]
+
+        spread = resize_bilinear(_by_channel(of_labels), (height // 2, width // 2))
+        mixed = spread * _by_channel(lambda _: mix)
+        guess = _by_channel(
+            lambda c: ops.sum(
+                mixed[..., c * NUM_LABELS : (c + 1) * NUM_LABELS], -1, keepdims=True
+            )
         )
         guess = resize_bilinear(guess, (height, width))
         error = diffuse(image - guess, known, self.levels, self.relaxations)

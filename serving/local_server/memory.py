@@ -8,7 +8,7 @@ import ctypes
 import os
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_LARGE = 16 * 2**20
+_LARGE = 4 * 2**20
 _KEPT = 256 * 2**20
 
 

@@ -20,6 +20,7 @@ from portrait_tf.startup import hidden_notices
 from serving.local_server.batching import Batcher
 from serving.local_server.metrics import Metrics
 from serving.local_server.request_error import from_tensorflow, invalid_argument
+from serving.local_server.run_gate import RunGate
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -136,6 +137,7 @@ class LoadedModel:
         version: N.
         signature_defs: The signatures as the file has them, for metadata.
         batcher: Merges the requests that `run` gets; None, and each runs by itself.
+        gate: Where runs wait while another version loads; None, and they do not.
 
     Raises:
         PortraitError: When the folder is not a SavedModel that loads.
@@ -152,6 +154,7 @@ class LoadedModel:
         self.path = pathlib.Path(path)
         self.version = int(self.path.name)
         self.batcher: Batcher | None = None
+        self.gate: RunGate | None = None
         self._metrics = metrics or Metrics()
         self._graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=self._graph, config=config)
@@ -209,7 +212,19 @@ class LoadedModel:
         outputs: Sequence[str],
         timeout: float | None = None,
     ) -> dict[str, np.ndarray]:
-        """As `run`, at once and by itself."""
+        """As `run`, by itself, and at once but for the gate."""
+        if self.gate is None:
+            return self._run(signature, inputs, outputs, timeout)
+        with self.gate.running(timeout) as left:
+            return self._run(signature, inputs, outputs, left)
+
+    def _run(
+        self,
+        signature: Signature,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str],
+        timeout: float | None,
+    ) -> dict[str, np.ndarray]:
         options = None
         if timeout is not None:
             # 0 would mean "no limit" to the Session.

@@ -36,7 +36,6 @@ _UNSUPPORTED = {
     "mixed_precision",
     "platform_config_file",
     "prefer_tflite_model",
-    "tensorflow_session_config_file",
     "thread_pool_factory_config_file",
     "use_alts_credentials",
     "xla_cpu_compilation_enabled",
@@ -93,6 +92,7 @@ class ServerOptions:
     grpc_channel_arguments: str = _flag("", "KEY=VALUE,... of gRPC.")
     ssl_config_file: str = _flag("", "SSLConfig: TLS for gRPC.")
     monitoring_config_file: str = _flag("", "MonitoringConfig: Prometheus, on REST.")
+    tensorflow_session_config_file: str = _flag("", "ConfigProto of a Session.")
     tensorflow_session_parallelism: int = _flag(0, "Threads of a Session; 0: auto.")
     tensorflow_intra_op_parallelism: int = _flag(0, "Threads in an op; 0: auto.")
     tensorflow_inter_op_parallelism: int = _flag(0, "Ops at a time; 0: auto.")

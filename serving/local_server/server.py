@@ -38,6 +38,7 @@ from serving.local_server.model_config import ModelSet, read_config, single_mode
 from serving.local_server.options import ServerOptions
 from serving.local_server.request_error import RequestError
 from serving.local_server.rest import RestFrontEnd, RestSettings
+from serving.local_server.run_gate import RunGate
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 """Where the metrics are, when MonitoringConfig does not say."""
@@ -121,11 +122,13 @@ class LocalServer:
         self.host = options.host
         self.grpc_port, self.rest_port = options.port, options.rest_api_port
         self._metrics = Metrics()
+        self._gate = RunGate()
         self._grpc: GrpcFrontEnd | None = None
         self._rest: RestFrontEnd | None = None
         self._manager: ModelManager | None = None
         self._core: ServerCore | None = None
         self._batching: BatchThreads | None = None
+        self._session_config: tf.compat.v1.ConfigProto | None = None
         self._config_thread: threading.Thread | None = None
         self._stop_asked = False
         self._stopped = threading.Event()
@@ -157,6 +160,7 @@ class LocalServer:
         options = self.options
         models = self._read_models()
         batching = self._read_batching()
+        self._session_config = session_config(options)
         settings = RestSettings(
             options.rest_api_timeout_in_ms / 1000,
             options.rest_api_enable_cors_support,
@@ -352,13 +356,19 @@ class LocalServer:
 
     def _load(self, path: pathlib.Path) -> LoadedModel:
         """Loads and warms up a version; raises PortraitError."""
+        with self._gate.loading():
+            model = self._load_and_warm_up(path)
+        model.gate = self._gate
+        return model
+
+    def _load_and_warm_up(self, path: pathlib.Path) -> LoadedModel:
         options = self.options
         begun, status = time.monotonic(), "fail"
         try:
             model = LoadedModel(
                 path,
                 tags=options.saved_model_tags.split(","),
-                config=_session_config(options),
+                config=self._session_config,
                 metrics=self._metrics,
             )
             status = "success"
@@ -487,14 +497,19 @@ def _check_pem(path: str, config) -> None:  # noqa: ANN001
             ) from error
 
 
-def _session_config(options: ServerOptions) -> tf.compat.v1.ConfigProto:
+def session_config(options: ServerOptions) -> tf.compat.v1.ConfigProto:
+    """The file's settings, and over them those of the flags that are given."""
+    config = tf.compat.v1.ConfigProto()
+    if options.tensorflow_session_config_file:
+        path = options.tensorflow_session_config_file
+        config = text_protos.read_text_proto(path, tf.compat.v1.ConfigProto)
     both = options.tensorflow_session_parallelism
-    config = tf.compat.v1.ConfigProto(
-        intra_op_parallelism_threads=options.tensorflow_intra_op_parallelism or both,
-        inter_op_parallelism_threads=options.tensorflow_inter_op_parallelism or both,
-    )
-    gpu = config.gpu_options
-    gpu.per_process_gpu_memory_fraction = options.per_process_gpu_memory_fraction
+    if intra := options.tensorflow_intra_op_parallelism or both:
+        config.intra_op_parallelism_threads = intra
+    if inter := options.tensorflow_inter_op_parallelism or both:
+        config.inter_op_parallelism_threads = inter
+    if fraction := options.per_process_gpu_memory_fraction:
+        config.gpu_options.per_process_gpu_memory_fraction = fraction
     return config
 
 

@@ -132,6 +132,15 @@ def test_batching_config(kind):
     assert not config.pad_variable_length_inputs
 
 
+def test_session_config():
+    tf = pytest.importorskip("tensorflow")
+    config = parse("session-cpu.config", tf.compat.v1.ConfigProto())
+    rewriting = config.graph_options.rewrite_options
+    assert rewriting.constant_folding == rewriting.OFF
+    # Threads and memory are each server's own flags.
+    assert [field.name for field, _ in config.ListFields()] == ["graph_options"]
+
+
 def test_monitoring_config():
     protos = pytest.importorskip("serving.local_server.text_protos")
     config = parse("monitoring.config", protos.MonitoringConfig())
@@ -157,11 +166,13 @@ def test_compose_serving(compose, profile):
     flags = dict(flag.lstrip("-").split("=", 1) for flag in service["command"])
     mounted = {volume["target"]: volume["source"] for volume in service["volumes"]}
     assert mounted["/models/portrait"] == variables()["MODELS_DIR"]
-    for flag in ("model_config_file", "monitoring_config_file",
-                 "batching_parameters_file"):  # fmt: skip
+    files = [flag for flag in flags if flag.endswith("_file")]
+    assert len(files) == (4 if profile == "cpu" else 3)
+    for flag in files:
         folder, _, name = flags[flag].rpartition("/")
         assert (DEPLOY / mounted[folder] / name).is_file(), flag
     assert flags["batching_parameters_file"].endswith(f"batching-{profile}.config")
+    assert ("tensorflow_session_config_file" in flags) == (profile == "cpu")
     assert flags["enable_grpc_healthcheck_service"] == "true"
     assert ("nvidia" in str(service.get("deploy"))) == (profile == "gpu")
 
@@ -326,6 +337,7 @@ def test_overlay(overlay):
     flags = dict(flag.lstrip("-").split("=", 1) for flag in container["args"])
     assert {value for key, value in flags.items() if key.endswith("_file")} <= files
     assert flags["batching_parameters_file"].endswith(f"batching-{overlay}.config")
+    assert ("tensorflow_session_config_file" in flags) == (overlay == "cpu")
     assert len(flags) == len(container["args"])
     claim = volumes["models"]["persistentVolumeClaim"]["claimName"]
     assert by_kind(objects, "PersistentVolumeClaim", claim)

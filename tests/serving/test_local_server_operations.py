@@ -20,6 +20,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from portrait_tf.errors import PortraitError
 from serving.local_server import LocalServer
+from serving.local_server.options import ServerOptions
+from serving.local_server.server import session_config
 from serving.local_server.tensors import encode
 
 PREDICT = "/v1/models/stamp:predict"
@@ -417,3 +419,47 @@ def test_sigterm_lets_a_request_finish(publish, tmp_path):
         assert running.result().outputs["count"].int_val
         assert process.wait(60) == 0
         assert "Traceback" not in process.stderr.read()
+
+
+# === Session ===
+
+
+def test_session_config(stamp, stamp_client, tmp_path):
+    path = tmp_path / "session.config"
+    path.write_text("operation_timeout_in_ms: 200 inter_op_parallelism_threads: 1")
+    client = stamp_client(stamp(tensorflow_session_config_file=str(path)))
+    assert client.version() == 1
+    with pytest.raises(grpc.RpcError) as error:
+        client.wait(5).result()
+    assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_flags_win_over_the_session_config(tmp_path):
+    path = tmp_path / "session.config"
+    path.write_text("inter_op_parallelism_threads: 1 intra_op_parallelism_threads: 1")
+    options = ServerOptions(
+        model_base_path="m",
+        tensorflow_session_config_file=str(path),
+        tensorflow_inter_op_parallelism=3,
+    )
+    config = session_config(options)
+    assert config.inter_op_parallelism_threads == 3
+    assert config.intra_op_parallelism_threads == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase"),
+    [
+        (None, "cannot be read"),
+        ("threads: 3", "is not a text proto of tensorflow.Conf"),
+    ],
+)
+def test_session_config_that_cannot_be(publish, tmp_path, text, phrase):
+    path = tmp_path / "session.config"
+    if text:
+        path.write_text(text)
+    server = LocalServer(
+        publish(1), grpc_port=0, rest_port=0, tensorflow_session_config_file=str(path)
+    )
+    with pytest.raises(PortraitError, match=phrase):
+        server.start()
