@@ -2,19 +2,12 @@
 
 import contextlib
 import shutil
-import time
 
 import grpc
-import numpy as np
 import pytest
 import tensorflow as tf
 from serving_photos import FILLED_LABEL
-from tensorflow_serving.apis import (
-    get_model_status_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
+from stamp_client import StampClient
 
 from serving.local_server import LocalServer
 
@@ -97,65 +90,6 @@ class Stamp(tf.Module):
                 lambda _: tf.timestamp() < end, lambda n: n + 1, [tf.constant(0)]
             )
         return {"count": tf.fill(tf.shape(seconds), count[0])}
-
-
-class StampClient:
-    """Asks a server that serves `Stamp`."""
-
-    def __init__(self, channel, name="stamp"):
-        self.name = name
-        self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        self.models = model_service_pb2_grpc.ModelServiceStub(channel)
-
-    def request(self, signature="", version=None, label=None, outputs=(), **inputs):
-        request = predict_pb2.PredictRequest(output_filter=outputs)
-        request.model_spec.name = self.name
-        request.model_spec.signature_name = signature
-        if version is not None:
-            request.model_spec.version.value = version
-        if label is not None:
-            request.model_spec.version_label = label
-        for name, value in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-        return request
-
-    def stamp(self, x, **options):
-        """The answer's version, and its outputs as arrays."""
-        request = self.request(x=np.asarray(x, np.float32), **options)
-        response = self.prediction.Predict(request, timeout=30)
-        outputs = {k: tf.make_ndarray(v) for k, v in response.outputs.items()}
-        return response.model_spec.version.value, outputs
-
-    def version(self, **options):
-        return self.stamp([[1.0]], **options)[0]
-
-    def wait(self, seconds, timeout=30):
-        """A future, of a request that takes so long."""
-        request = self.request("wait", seconds=np.array([seconds]))
-        return self.prediction.Predict.future(request, timeout=timeout)
-
-    def states(self, version=None):
-        """Of each version, the name of its state and its error."""
-        request = get_model_status_pb2.GetModelStatusRequest()
-        request.model_spec.name = self.name
-        if version is not None:
-            request.model_spec.version.value = version
-        name = get_model_status_pb2.ModelVersionStatus.State.Name
-        return {
-            entry.version: (name(entry.state), entry.status.error_message)
-            for entry in self.models.GetModelStatus(request).model_version_status
-        }
-
-    def wait_for(self, **states):
-        """Waits for states: `wait_for(v1="END", v2="AVAILABLE")`."""
-        expected = {int(key[1:]): state for key, state in states.items()}
-        end = time.monotonic() + 60
-        while True:
-            found = {version: state for version, (state, _) in self.states().items()}
-            if all(found.get(v) == state for v, state in expected.items()):
-                return
-            assert time.monotonic() < end, (found, expected)
-            time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ def test_holes_between_used_memory_are_given_back():
     assert before - after > 0.8 * CHUNK * COUNT
 
 
-# In the heap the large block, freed, would stay under the one that is still used.
+# In the heap the large block, freed, would stay under those that are still used.
 LARGE = """
 import ctypes, os
 from benchmarks.server_process import resident_bytes
@@ -52,7 +52,9 @@ def block(size):
 map_large_blocks()
 # What makes glibc put blocks of such a size into its heap from then on.
 library.free(block(30 * 2**20))
-large, last = block(30 * 2**20), block(2**16)
+large = block(30 * 2**20)
+# More than the heap has holes for.
+above = [block(2**20) for _ in range(20)]
 before = resident_bytes(os.getpid())
 library.free(large)
 print(before - resident_bytes(os.getpid()))

@@ -14,8 +14,8 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import StampClient
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from stamp_client import StampClient
 from tensorflow_serving.apis import prediction_log_pb2
 
 from portrait_tf.errors import PortraitError
@@ -422,16 +422,6 @@ def test_sigterm_lets_a_request_finish(publish, tmp_path):
 
 
 # === Session ===
-
-
-def test_session_config(stamp, stamp_client, tmp_path):
-    path = tmp_path / "session.config"
-    path.write_text("operation_timeout_in_ms: 200 inter_op_parallelism_threads: 1")
-    client = stamp_client(stamp(tensorflow_session_config_file=str(path)))
-    assert client.version() == 1
-    with pytest.raises(grpc.RpcError) as error:
-        client.wait(5).result()
-    assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def test_flags_win_over_the_session_config(tmp_path):
