@@ -213,7 +213,8 @@ def margins_for_lengths(
     if not any(pixels.values()):
         if any(value for value, _ in lengths.values()):
             raise PortraitError(
-                f"the margins are less than a pixel of a photo of {size[0]}x{size[1]}"
+                "expected margins of a pixel or more, received less than a pixel of a "
+                f"photo of {size[0]}x{size[1]}"
             )
         raise PortraitError(
             f"expected at least one margin ({', '.join(SIDES)}) above 0, received none"

@@ -48,7 +48,8 @@ def extend_photo(
     columns = [round(part * width) for part in (left, right)]
     if not sum(rows + columns):
         raise PortraitError(
-            f"the margins are less than a pixel of a photo of {height}x{width}"
+            "expected margins of a pixel or more, received less than a pixel of a "
+            f"photo of {height}x{width}"
         )
     padding = (rows, columns)
     canvas = np.pad(photo, (*padding, (0, 0)), constant_values=128)
