@@ -39,10 +39,13 @@ def test_holes_between_used_memory_are_given_back():
 # In the heap the large block, freed, would stay under those that are still used.
 LARGE = """
 import ctypes, os
-from benchmarks.server_process import resident_bytes
 from serving.local_server.memory import map_large_blocks
 library = ctypes.CDLL(None)
 library.malloc.restype = ctypes.c_void_p
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 def block(size):
     made = ctypes.c_void_p(library.malloc(size))
@@ -55,9 +58,9 @@ library.free(block(30 * 2**20))
 large = block(30 * 2**20)
 # More than the heap has holes for.
 above = [block(2**20) for _ in range(20)]
-before = resident_bytes(os.getpid())
+before = resident()
 library.free(large)
-print(before - resident_bytes(os.getpid()))
+print(before - resident())
 """
 
 
