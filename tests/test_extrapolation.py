@@ -34,7 +34,7 @@ from portrait_tf.extrapolation import (
 from portrait_tf.labels import LABELS, SHOE_LABELS
 from portrait_tf.whole_body import MEANS, cut_sides, estimate_body, fit_body
 
-CCP = pathlib.Path("/work/shared/data/ccp-lip")
+CCP = pathlib.Path(__file__).parents[2] / "shared" / "data" / "ccp-lip"
 SIZE = (48, 32)
 
 

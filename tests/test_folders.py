@@ -1,6 +1,8 @@
 """Folders of photos; an inpainting of OpenCV's stands where the networks go."""
 
+import concurrent.futures
 import json
+import multiprocessing
 import pathlib
 
 import cv2
@@ -250,11 +252,21 @@ class TestWrongUse:
 
 @pytest.mark.long
 @pytest.mark.skipif(not STATM.exists(), reason="resident memory is read from Linux")
-def test_a_thousand_photos_take_no_more_memory_than_a_hundred(tmp_path, engine):
+def test_a_thousand_photos_take_no_more_memory_than_a_hundred(tmp_path):
     draw(tmp_path, 1000)
-    jobs = plan_folder(tmp_path / "photos", tmp_path / "out", tmp_path / "masks")
+    # In this process threads of other tests' models are alive.
+    spawned = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, spawned) as process:
+        completed, memory = process.submit(complete_folder, tmp_path).result()
+    assert completed == 1000
+    assert memory[-1] - memory[100] < 4
+
+
+def complete_folder(folder):
+    """How many photos were completed, and the memory after each."""
+    jobs = plan_folder(folder / "photos", folder / "out", folder / "masks")
     memory = []
-    summary = run(jobs, engine, progress=lambda *_: memory.append(resident_mib()))
-    assert summary.completed == 1000
-    # Threads of other tests' models are alive in this process, too.
-    assert memory[-1] - memory[100] < 10
+    summary = run(
+        jobs, TeleaEngine(), progress=lambda *_: memory.append(resident_mib())
+    )
+    return summary.completed, memory

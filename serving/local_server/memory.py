@@ -13,13 +13,12 @@ _KEPT = 256 * 2**20
 
 
 def map_large_blocks() -> None:
-    """Has blocks of 16 MiB and more mapped each by itself, for the whole process.
+    """Has blocks of 4 MiB and more mapped each by itself, for the whole process.
 
     They are gone when they are freed. glibc begins so at 128 KiB, but takes what is
-    freed for a hint, and goes up to 32 MiB. Large photos are above the limit, the
-    networks' own tensors below it: those stay in the heap, of whose end up to 256 MiB
-    are kept from one request to the next, or each would pay for its pages anew. Does
-    nothing where there is no glibc, or where the environment sets
+    freed for a hint, and goes up to 32 MiB. Smaller blocks stay in the heap, of whose
+    end up to 256 MiB are kept from one request to the next, or each would pay for its
+    pages anew. Does nothing where there is no glibc, or where the environment sets
     `MALLOC_MMAP_THRESHOLD_`.
     """
     if "MALLOC_MMAP_THRESHOLD_" not in os.environ:

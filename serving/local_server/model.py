@@ -11,6 +11,7 @@ import pathlib
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import tensorflow as tf
@@ -213,33 +214,23 @@ class LoadedModel:
         timeout: float | None = None,
     ) -> dict[str, np.ndarray]:
         """As `run`, by itself, and at once but for the gate."""
-        if self.gate is None:
-            return self._run(signature, inputs, outputs, timeout)
-        with self.gate.running(timeout) as left:
-            return self._run(signature, inputs, outputs, left)
-
-    def _run(
-        self,
-        signature: Signature,
-        inputs: Mapping[str, np.ndarray],
-        outputs: Sequence[str],
-        timeout: float | None,
-    ) -> dict[str, np.ndarray]:
-        options = None
-        if timeout is not None:
-            # 0 would mean "no limit" to the Session.
-            milliseconds = min(max(1, int(timeout * 1000)), 2**31)
-            options = tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
         fetches = {name: signature.outputs[name].tensor_name for name in outputs}
         feeds = {
             signature.inputs[name].tensor_name: array for name, array in inputs.items()
         }
-        start = time.perf_counter()
-        try:
-            results = self._session.run(fetches, feeds, options=options)
-        except tf.errors.OpError as error:
-            raise from_tensorflow(error) from error
-        self._metrics.record_graph_run(time.perf_counter() - start)
+        turn = self.gate.running(timeout) if self.gate else nullcontext(timeout)
+        with turn as left:
+            options = None
+            if left is not None:
+                # 0 would mean "no limit" to the Session.
+                milliseconds = min(max(1, int(left * 1000)), 2**31)
+                options = tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
+            start = time.perf_counter()
+            try:
+                results = self._session.run(fetches, feeds, options=options)
+            except tf.errors.OpError as error:
+                raise from_tensorflow(error) from error
+            self._metrics.record_graph_run(time.perf_counter() - start)
         return results
 
     def close(self) -> None:
