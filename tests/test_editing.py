@@ -238,6 +238,7 @@ class TestParsing:
             plan_parsing(tmp_path / "photos", tmp_path / "photos")
 
 
+@pytest.mark.long
 def test_every_engine_gives_the_same(engine, tiny_models):
     """Keras, an exported model and a server, with and without the user's map."""
     from serving.local_server import LocalServer

@@ -181,6 +181,7 @@ def test_what_is_finished_is_kept(done, data, tmp_path):
     assert ",77," in (again / "photos.csv").read_text()
 
 
+@pytest.mark.long
 def test_training_goes_on_after_a_stop(done, data, tmp_path, monkeypatch):
     from portrait_tf.storage import read_arrays, read_meta
     from portrait_tf.training.checkpoint import Checkpoints

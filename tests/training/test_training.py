@@ -170,6 +170,7 @@ class _StopAt:
         return on_train_batch_end
 
 
+@pytest.mark.long
 def test_resume_after_kill_minus_9(tmp_path):
     """Through the command line: killed within an epoch, it ends in the very numbers.
 
@@ -301,6 +302,7 @@ class TestOverfit:
         # Cells of four pixels are coarser than half a head here: PCKh stays low.
         assert history["pose_loss"][-1] < 0.1 * history["pose_loss"][0]
 
+    @pytest.mark.long
     def test_stage_2(self, tiny_config, portraits):
         config = with_changes(
             tiny_config,

@@ -76,7 +76,14 @@ def runs(tmp_path_factory, portraits):
 
 
 class TestAverage:
-    @pytest.mark.parametrize("stage", STAGES)
+    @pytest.mark.parametrize(
+        "stage",
+        [
+            "parsing",
+            pytest.param("completion", marks=pytest.mark.long),
+            pytest.param("face", marks=pytest.mark.long),
+        ],
+    )
     def test_it_is_the_moving_average_of_every_step(self, stage, portraits):
         config = with_changes(
             changed(stage, "ema=0.3"),
