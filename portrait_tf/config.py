@@ -30,6 +30,16 @@ class Section(pydantic.BaseModel):
 AnySection = TypeVar("AnySection", bound=Section)
 
 
+class DataConfig(Section):
+    """What training reads."""
+
+    weights: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
+        None,
+        description="How often a sample is of each data set, in the order of `--data`; "
+        "null: by their numbers of samples.",
+    )
+
+
 class AugmentationConfig(Section):
     """Random changes of a training sample, the same for photo, labels and joints."""
 
@@ -517,6 +527,7 @@ class Config(Section):
     size: tuple[int, int] = Field(
         (192, 128), description="Working height and width; multiples of 16."
     )
+    data: DataConfig = DataConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     masks: MaskConfig = MaskConfig()
     parsing: ParsingConfig = ParsingConfig()
