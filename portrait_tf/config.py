@@ -38,6 +38,12 @@ class DataConfig(Section):
         description="How often a sample is of each data set, in the order of `--data`; "
         "null: by their numbers of samples.",
     )
+    cache_gigabytes: float = Field(
+        0.0,
+        ge=0,
+        description="Decoded photos and label maps are kept in memory up to this, so "
+        "that they are decoded once.",
+    )
 
 
 class AugmentationConfig(Section):
@@ -49,6 +55,19 @@ class AugmentationConfig(Section):
     brightness: Fraction = Field(0.1, description="Largest change, of the full range.")
     contrast: Fraction = Field(0.15, description="Largest relative change.")
     saturation: Fraction = Field(0.2, description="Largest relative change.")
+    rotate: float = Field(0.0, ge=0, le=45, description="Largest angle, in degrees.")
+    crop: Fraction = Field(
+        0.0, description="Probability of a close-up about a random point of the body."
+    )
+    crop_zoom: Range = Field((1.2, 2.0), description="In place of `scale`.")
+    recolour: Fraction = Field(
+        0.0, description="Probability of clothes of other colours; needs a label map."
+    )
+    background: Fraction = Field(
+        0.0,
+        description="Probability of another sample's background; needs both label "
+        "maps.",
+    )
 
 
 class MaskConfig(Section):

@@ -53,6 +53,7 @@ def train(
 ) -> None:
     """Train a stage; the same command goes on after a stop."""
     from portrait_tf.config import load_config, with_changes
+    from portrait_tf.data.cache import Budget, CachedReader
     from portrait_tf.data.mixture import mix
     from portrait_tf.data.open import open_dataset
 
@@ -61,6 +62,9 @@ def train(
         changes.append(f"{stage.value}.training.steps={steps}")
     settings = with_changes(load_config(config), changes)
     readers = [open_dataset(one, "train", skip_broken=skip_broken) for one in data]
+    if settings.data.cache_gigabytes:
+        budget = Budget(settings.data.cache_gigabytes * 1e9)
+        readers = [CachedReader(reader, budget) for reader in readers]
     training = mix(readers, settings.data.weights)
     validation = _validation_reader(data, skip_broken)
     start_tensorflow()

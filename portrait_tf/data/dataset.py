@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from portrait_tf.config import Config
 from portrait_tf.data.augment import prepare
-from portrait_tf.data.mixture import SAMPLE, Reader, stream_index
+from portrait_tf.data.mixture import SAMPLE, Reader, siblings, stream_index
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import NUM_JOINTS
 from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask, random_mask
@@ -52,8 +52,16 @@ def training_sample(
         the hole.
     """
     rng = np.random.default_rng([seed, SAMPLE, position])
-    sample = reader[stream_index(reader, position, seed)]
-    prepared = prepare(sample, config.size, rng, config.augmentation)
+    index = stream_index(reader, position, seed)
+    others = siblings(reader, index)
+    prepared = prepare(
+        reader[index],
+        config.size,
+        rng,
+        config.augmentation,
+        # Of the same data set: drawn people in front of photos would be neither.
+        lambda rng: reader[others[int(rng.integers(len(others)))]],
+    )
     mask = random_mask(rng, config.size, config.masks, prepared["parsing"])
     return {**prepared, "mask": mask}
 

@@ -47,7 +47,7 @@ def sample_index(position: int, length: int, seed: int, source: int = 0) -> int:
     return int(_order(length, seed, epoch, source)[place])
 
 
-def _draws(lengths: Sequence[int], weights: Sequence[float]) -> list[int]:
+def _draws(lengths: Sequence[int], weights: Sequence[float]) -> tuple:
     """How often each is drawn in an epoch as long as all: the weights, in whole draws.
 
     By largest remainder; at least once each. Weights that are the lengths give these.
@@ -56,16 +56,29 @@ def _draws(lengths: Sequence[int], weights: Sequence[float]) -> list[int]:
     draws = np.floor(exact + 1e-9).astype(int)
     missing = sum(lengths) - draws.sum()
     draws[np.argsort(draws - exact, kind="stable")[:missing]] += 1
-    return [max(1, int(count)) for count in draws]
+    return tuple(max(1, int(count)) for count in draws)
+
+
+@functools.lru_cache(maxsize=4)
+def _turns(
+    draws: tuple[int, ...], seed: int, epoch: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each place of an epoch: whose turn it is, and that one's how-manieth."""
+    order = _order(sum(draws), seed, epoch, 0)
+    sources = np.repeat(np.arange(len(draws)), draws)[order]
+    ranks = np.empty_like(sources)
+    for source, count in enumerate(draws):
+        ranks[sources == source] = np.arange(count)
+    return sources, ranks
 
 
 class Mixture:
     """Several data sets as one.
 
     As a sequence it is all samples, one data set after the other. As a training stream
-    (`index_at`) each data set has its part of every epoch, by its weight; within that
-    part all of its samples come once before one comes again. Without weights, every
-    epoch holds every sample once.
+    (`index_at`) each data set has its part of every epoch, by its weight, and all of
+    its samples come once before one comes again. Without weights, every epoch holds
+    every sample once.
 
     Args:
         readers: The data sets.
@@ -109,7 +122,6 @@ class Mixture:
         self.weights = None if weights is None else tuple(weights)
         self.draws = _draws(lengths, weights or lengths)
         self._starts = np.concatenate([[0], np.cumsum(lengths)]).tolist()
-        self._draw_starts = np.concatenate([[0], np.cumsum(self.draws)]).tolist()
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -127,11 +139,11 @@ class Mixture:
             position: 0 for the first sample of the run.
             seed: The run's seed.
         """
-        epoch = position // self._draw_starts[-1]
-        place = sample_index(position, self._draw_starts[-1], seed)
-        source = bisect.bisect_right(self._draw_starts, place) - 1
+        epoch, place = divmod(position, sum(self.draws))
+        sources, ranks = _turns(self.draws, seed, epoch)
+        source = int(sources[place])
         # The how-manieth draw of this data set since the run began.
-        draw = epoch * self.draws[source] + place - self._draw_starts[source]
+        draw = epoch * self.draws[source] + int(ranks[place])
         length = len(self.readers[source])
         return self._starts[source] + sample_index(draw, length, seed, source + 1)
 
