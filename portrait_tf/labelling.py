@@ -100,7 +100,8 @@ def _predictor(network: keras.Model) -> Predict:
         input_signature=[
             tf.TensorSpec([None, *structure.size, 3], tf.float32),
             tf.TensorSpec([None, *structure.size, 1], tf.float32),
-        ]
+        ],
+        autograph=False,
     )
     def predict(image: tf.Tensor, mask: tf.Tensor) -> tuple:
         answer = structure(image, mask)

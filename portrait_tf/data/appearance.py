@@ -19,6 +19,9 @@ _GARMENT_NAMES = (
 GARMENTS = (*((LABELS.index(name),) for name in _GARMENT_NAMES), SHOE_LABELS)
 """Labels that are recoloured alike; skin, face, hair and glasses are none of them."""
 
+_IS_GARMENT = np.zeros(256, np.uint8)
+_IS_GARMENT[[label for labels in GARMENTS for label in labels]] = 1
+
 _GARMENT_CHANCE = 0.75  # Of each garment of a sample; so new colours meet old ones.
 _CHROMA_GAIN = 0.6, 1.4
 _CHROMA_SHIFT = 28.0  # Of 255: so that grey clothes get a colour, too.
@@ -74,33 +77,37 @@ def recolour_clothes(
     Returns:
         RGB `uint8` `[h, w, 3]`.
     """
-    counts = np.bincount(parsing.ravel(), minlength=VOID_LABEL + 1)
-    lab = None
-    change = np.zeros(image.shape, np.int16)
-    changed = np.zeros(parsing.shape, np.uint8)
-    for labels in GARMENTS:
-        if not counts[list(labels)].any() or rng.random() >= _GARMENT_CHANCE:
-            continue
-        if lab is None:
-            lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
-        garment = np.zeros(parsing.shape, np.uint8)
-        for label in labels:
-            garment |= (parsing == label).view(np.uint8)
-        x, y, width, height = cv2.boundingRect(garment)
-        box = slice(y, y + height), slice(x, x + width)
-        garment = garment[box]
-        lightness = cv2.mean(lab[box], garment)[0]
-        other = cv2.transform(lab[box], _lab_change(rng, lightness))
-        other = cv2.cvtColor(other, cv2.COLOR_LAB2RGB)
-        difference = cv2.subtract(other, image[box], dtype=cv2.CV_16S)
-        cv2.copyTo(difference, garment, change[box])
-        changed[box] |= garment
-    if lab is None:
+    clothes = _IS_GARMENT[parsing]
+    left, top, width, height = cv2.boundingRect(clothes)
+    if not width:
         return image
+    # With room for what touches a garment.
+    box = (
+        slice(max(0, top - 2), top + height + 2),
+        slice(max(0, left - 2), left + width + 2),
+    )
+    before, labels_inside = image[box], parsing[box]
+    lab = cv2.cvtColor(before, cv2.COLOR_RGB2LAB)
+    recoloured = lab.copy()
+    changed = np.zeros(labels_inside.shape, np.uint8)
+    present = np.bincount(labels_inside.ravel(), minlength=VOID_LABEL + 1) > 0
+    for labels in GARMENTS:
+        if not present[list(labels)].any() or rng.random() >= _GARMENT_CHANCE:
+            continue
+        # Labels of one garment follow each other.
+        garment = cv2.inRange(labels_inside, labels[0], labels[-1])
+        change = _lab_change(rng, cv2.mean(lab, garment)[0])
+        cv2.copyTo(cv2.transform(lab, change), garment, recoloured)
+        changed |= garment
+    after = cv2.cvtColor(recoloured, cv2.COLOR_LAB2RGB)
+    difference = cv2.subtract(after, before, dtype=cv2.CV_16S)
+    difference = cv2.copyTo(difference, changed)
     # What a pixel shows of a garment changes as the garment does.
-    spread = cv2.GaussianBlur(change, (3, 3), 0)
-    cv2.copyTo(spread, ((parsing == 0) & (changed == 0)).view(np.uint8), change)
-    return cv2.add(image, change, dtype=cv2.CV_8U)
+    beside = (labels_inside == 0).view(np.uint8)
+    cv2.copyTo(cv2.GaussianBlur(difference, (3, 3), 0), beside, difference)
+    result = image.copy()
+    result[box] = cv2.add(before, difference, dtype=cv2.CV_8U)
+    return result
 
 
 def without_person(image: np.ndarray, parsing: np.ndarray) -> np.ndarray:
@@ -117,15 +124,15 @@ def without_person(image: np.ndarray, parsing: np.ndarray) -> np.ndarray:
     """
     height, width = parsing.shape
     person = (parsing > 0).view(np.uint8)
-    # Shadows, and what the annotator left out.
-    reach = 2 * max(1, round(height / 64)) + 1
+    # Shadows, and what the annotator left out; and two pixels for the soft border.
+    reach = 2 * (max(1, round(height / 64)) + 2) + 1
     person = cv2.dilate(person, np.ones((reach, reach), np.uint8))
     if person.all():
         return cv2.blur(image, (height // 2, width // 2))
     small = max(2, width // _SMALL), max(2, height // _SMALL)
     coarse = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
     hidden = cv2.resize(255 * person, small, interpolation=cv2.INTER_AREA)
-    coarse = cv2.inpaint(coarse, (hidden > 0).view(np.uint8), 3, cv2.INPAINT_TELEA)
+    coarse = cv2.inpaint(coarse, (hidden > 0).view(np.uint8), 2, cv2.INPAINT_TELEA)
     filled = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     return _blend(image, filled, 1.0 - cv2.blur(person.astype(np.float32), (5, 5)))
 
