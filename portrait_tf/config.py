@@ -96,6 +96,11 @@ class TrainingConfig(Section):
     validation_photos: int = Field(104, ge=0, description="0: no validation.")
     checkpoint_minutes: float = Field(4, gt=0)
     optimizer: OptimizerConfig = OptimizerConfig()
+    start_from: str | None = Field(
+        None,
+        description="What a fresh run's network starts from: `bundled`, another run's "
+        "folder, or a file of weights. null: random weights.",
+    )
     ema: float | None = Field(
         None,
         gt=0,
@@ -231,8 +236,18 @@ class CompletionNetworkConfig(Section):
     """Size of the stage-2 network of our own, `CompletionNetwork`."""
 
     kind: Literal["parsing_guided"] = "parsing_guided"
-    widths: tuple[int, int, int] = Field(
-        (32, 64, 128), description="Channels at strides 2, 4 and 8."
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (32, 64, 128),
+        min_length=2,
+        description="Channels at `stem` and at every doubling of it.",
+    )
+    stem: Literal[2, 4] = Field(
+        2, description="Stride of the first convolution and of the last shuffle."
+    )
+    blocks: int = Field(
+        0,
+        ge=0,
+        description="Residual blocks at every stride but the largest, down and up.",
     )
     dilations: tuple[int, ...] = Field(
         (1, 2, 4, 8, 2, 1), description="One residual block of the middle each."
@@ -241,16 +256,21 @@ class CompletionNetworkConfig(Section):
         "parsing",
         description="What the network adds to: label colours, a membrane, nothing.",
     )
+    prefill_stride: Literal[4, 8] = Field(
+        4, description="At which label colours spread; 8 takes a sixteenth of the work."
+    )
     parsing: bool = Field(
         True, description="The network takes the map; false needs another prefill."
     )
-    convolution: Literal["plain", "gated"] = Field(
-        "plain", description="DeepFill v2's gates take two thirds more arithmetic."
+    convolution: Literal["plain", "gated", "separable"] = Field(
+        "plain",
+        description="DeepFill v2's gates take two thirds more arithmetic, depth-wise "
+        "separable ones an eighth of it.",
     )
     attention: Literal["none", "any", "same_label"] = Field(
         "none",
-        description="From all positions at stride 8 to the known ones: to any of them, "
-        "or to those of the same label.",
+        description="From all positions of the middle to the known ones: to any of "
+        "them, or to those of the same label.",
     )
     noise: int = Field(
         0, ge=0, description="Channels of noise at the input, in training alone."
@@ -379,6 +399,9 @@ class CompletionLossConfig(Section):
 
     hole: float = Field(6.0, ge=0, description="L1 inside the hole.")
     known: float = Field(1.0, ge=0, description="L1 outside the hole.")
+    psnr: float = Field(
+        0.0, ge=0, description="Logarithm of each photo's squared error in the hole."
+    )
     coarse: float = Field(
         1.0,
         ge=0,
@@ -396,10 +419,10 @@ class CompletionLossConfig(Section):
 
     @pydantic.model_validator(mode="after")
     def _terms_fit(self) -> "CompletionLossConfig":
-        if not (self.hole or self.known or self.perceptual or self.style):
+        if not (self.hole or self.known or self.psnr or self.perceptual or self.style):
             raise ValueError(
-                "at least one of hole, known, perceptual and style needs a weight "
-                "above 0"
+                "at least one of hole, known, psnr, perceptual and style needs a "
+                "weight above 0"
             )
         if self.feature_matching and not (self.adversarial or self.adversarial_local):
             raise ValueError(
