@@ -18,6 +18,7 @@ import gc
 import json
 import pathlib
 import time
+from collections.abc import Callable
 
 import numpy as np
 import yaml
@@ -141,21 +142,29 @@ def validation_batches(reader: object, config: Config, seed: int = 0) -> list[di
     return batches
 
 
-def telea_scores(batches: list[dict]) -> dict[str, float]:
-    """Hole PSNR of OpenCV's Telea, a mean over photos, by task."""
+def telea_scores(
+    batches: list[dict], measure: Callable[[dict, np.ndarray], list[float]]
+) -> dict[str, float]:
+    """As `score_completion`, of OpenCV's Telea."""
     from portrait_tf.evaluation.classical import CLASSICAL
 
-    scores = {}
+    scores, distances = {}, []
     for batch in batches:
+        completed = []
         for image, mask, task in zip(
             batch["image"], batch["mask"], batch["task"], strict=True
         ):
-            photo = np.round((image + 1.0) * 127.5).astype(np.uint8)
+            photo = _grey_levels(image).astype(np.uint8)
             hole = np.uint8(255) * (mask[..., 0] > 0)
             filled = CLASSICAL["telea"](photo, hole)
+            completed.append(filled / 127.5 - 1)
             value = _psnr(photo, filled, hole > 0)
             scores.setdefault(task, []).append(value)
-    return {task: float(np.mean(values)) for task, values in scores.items()}
+        distances += measure(batch, np.stack(completed))
+    return {
+        **{task: float(np.mean(values)) for task, values in scores.items()},
+        "distance": float(np.mean(distances)),
+    }
 
 
 def _psnr(photo: np.ndarray, filled: np.ndarray, hole: np.ndarray) -> float:
@@ -164,30 +173,70 @@ def _psnr(photo: np.ndarray, filled: np.ndarray, hole: np.ndarray) -> float:
 
 
 def score_completion(
-    network: object, batches: list[dict], maps: list[np.ndarray]
+    network: object,
+    batches: list[dict],
+    maps: list[np.ndarray],
+    measure: Callable[[dict, np.ndarray], list[float]],
 ) -> dict[str, float]:
-    """Hole PSNR, a mean over photos, by task.
+    """Hole PSNR, a mean over photos, by task; and `distance`.
 
     Args:
         network: Stage 2.
         batches: Of `validation_batches`.
         maps: What stage 1 predicts for each batch: `[B, H, W, 20]`.
+        measure: Of `perceptual_distances`.
     """
     from portrait_tf.models.completion import completion_inputs
 
-    scores = {}
+    scores, distances = {}, []
     for batch, parsing in zip(batches, maps, strict=True):
         image, mask = batch["image"], batch["mask"]
         inputs = completion_inputs(network, image * (1 - mask), parsing, mask)
         painted = np.asarray(network(inputs, training=False)["painted"])
-        photos, completed = (
-            np.round((np.clip(one, -1, 1) + 1) * 127.5) for one in (image, painted)
-        )
+        completed = image * (1 - mask) + painted * mask
+        distances += measure(batch, completed)
+        photos, completed = map(_grey_levels, (image, completed))
         for photo, filled, hole, task in zip(
             photos, completed, mask[..., 0] > 0, batch["task"], strict=True
         ):
             scores.setdefault(task, []).append(_psnr(photo, filled, hole))
-    return {task: float(np.mean(values)) for task, values in scores.items()}
+    return {
+        **{task: float(np.mean(values)) for task, values in scores.items()},
+        "distance": float(np.mean(distances)),
+    }
+
+
+def perceptual_distances(config: Config) -> Callable[[dict, np.ndarray], list[float]]:
+    """Perceptual distances of some of a batch, in the features that the loss has, too.
+
+    Args:
+        config: Names the VGG network and its weights.
+
+    Returns:
+        Called with a batch and completed photos `[B, H, W, 3]` in [-1, 1]; every photo
+        is looked at once, with the tasks in turn.
+    """
+    from portrait_tf.evaluation.compare_config import FeaturesConfig
+    from portrait_tf.evaluation.features import FeatureDistance
+
+    given, layers = config.completion.perceptual, FeaturesConfig().layers
+    features = FeatureDistance(given.network, given.weights, layers, layers[0])
+
+    def measure(batch: dict, completed: np.ndarray) -> list[float]:
+        values = []
+        for image, filled in zip(batch["image"][::5], completed[::5], strict=True):
+            pair = [
+                features.features(_grey_levels(photo).astype(np.uint8))
+                for photo in (image, filled)
+            ]
+            values.append(features.distance(*pair))
+        return values
+
+    return measure
+
+
+def _grey_levels(image: np.ndarray) -> np.ndarray:
+    return np.round((np.clip(image, -1, 1) + 1) * 127.5)
 
 
 def predict_maps(network: object, batches: list[dict]) -> list[np.ndarray]:
@@ -232,7 +281,7 @@ def search(
     seconds: float,
     parsing_network: object,
     done: dict[str, dict],
-    save: object,
+    save: Callable[[], None],
 ) -> None:
     """Trains all designs that are not in `done` in turns, and scores them into it.
 
@@ -249,8 +298,9 @@ def search(
     first = next(iter(designs.values()))
     batches = validation_batches(validation_reader, first)
     maps = predict_maps(parsing_network, batches) if stage == "completion" else None
+    measure = perceptual_distances(first) if stage == "completion" else None
     if stage == "completion" and "telea" not in done:
-        done["telea"] = {"scores": telea_scores(batches)}
+        done["telea"] = {"scores": telea_scores(batches, measure)}
         save()
     waiting = {}
     for name, config in designs.items():
@@ -281,7 +331,7 @@ def search(
                 "parameters": network.count_params(),
                 "scores": score_parsing(network, batches)
                 if stage == "parsing"
-                else score_completion(network, batches, maps),
+                else score_completion(network, batches, maps, measure),
             }
             save()
             print(f"{name}: {json.dumps(done[name])}", flush=True)
@@ -291,10 +341,11 @@ def search(
 def table(done: dict[str, dict]) -> str:
     """Markdown: a row a design, best mean first."""
     columns = list(next(iter(done.values()))["scores"])
+    tasks = [column for column in columns if column != "distance"]
     telea = done.get("telea", {}).get("scores")
 
     def mean(row: dict) -> float:
-        values = [row["scores"][column] for column in columns]
+        values = [row["scores"][task] for task in tasks]
         return float(np.mean(values)) if telea else row["scores"]["miou_hole"]
 
     head = ["design", "parameters", "photos seen", "photos/s", *columns]
@@ -308,8 +359,10 @@ def table(done: dict[str, dict]) -> str:
             cells += [f"{row['photos'] / row['seconds']:.1f}"]
         else:
             cells += ["-", "-", "-"]
-        digits = 2 if telea else 3
-        cells += [f"{row['scores'][column]:.{digits}f}" for column in columns]
+        cells += [
+            f"{row['scores'][column]:.{2 if telea and column in tasks else 3}f}"
+            for column in columns
+        ]
         if telea:
             cells += [f"{mean(row) - mean(done['telea']):+.2f}"]
         lines.append("| " + " | ".join(cells) + " |")
