@@ -30,6 +30,22 @@ class Section(pydantic.BaseModel):
 AnySection = TypeVar("AnySection", bound=Section)
 
 
+class DataConfig(Section):
+    """What training reads."""
+
+    weights: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
+        None,
+        description="How often a sample is of each data set, in the order of `--data`; "
+        "null: by their numbers of samples.",
+    )
+    cache_gigabytes: float = Field(
+        0.0,
+        ge=0,
+        description="Decoded photos and label maps are kept in memory up to this, so "
+        "that they are decoded once.",
+    )
+
+
 class AugmentationConfig(Section):
     """Random changes of a training sample, the same for photo, labels and joints."""
 
@@ -39,6 +55,19 @@ class AugmentationConfig(Section):
     brightness: Fraction = Field(0.1, description="Largest change, of the full range.")
     contrast: Fraction = Field(0.15, description="Largest relative change.")
     saturation: Fraction = Field(0.2, description="Largest relative change.")
+    rotate: float = Field(0.0, ge=0, le=45, description="Largest angle, in degrees.")
+    crop: Fraction = Field(
+        0.0, description="Probability of a close-up about a random point of the body."
+    )
+    crop_zoom: Range = Field((1.2, 2.0), description="In place of `scale`.")
+    recolour: Fraction = Field(
+        0.0, description="Probability of clothes of other colours; needs a label map."
+    )
+    background: Fraction = Field(
+        0.0,
+        description="Probability of another sample's background; needs both label "
+        "maps.",
+    )
 
 
 class MaskConfig(Section):
@@ -96,6 +125,11 @@ class TrainingConfig(Section):
     validation_photos: int = Field(104, ge=0, description="0: no validation.")
     checkpoint_minutes: float = Field(4, gt=0)
     optimizer: OptimizerConfig = OptimizerConfig()
+    start_from: str | None = Field(
+        None,
+        description="What a fresh run's network starts from: `bundled`, another run's "
+        "folder, or a file of weights. null: random weights.",
+    )
     ema: float | None = Field(
         None,
         gt=0,
@@ -231,8 +265,18 @@ class CompletionNetworkConfig(Section):
     """Size of the stage-2 network of our own, `CompletionNetwork`."""
 
     kind: Literal["parsing_guided"] = "parsing_guided"
-    widths: tuple[int, int, int] = Field(
-        (32, 64, 128), description="Channels at strides 2, 4 and 8."
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (32, 64, 128),
+        min_length=2,
+        description="Channels at `stem` and at every doubling of it.",
+    )
+    stem: Literal[2, 4] = Field(
+        2, description="Stride of the first convolution and of the last shuffle."
+    )
+    blocks: int = Field(
+        0,
+        ge=0,
+        description="Residual blocks at every stride but the largest, down and up.",
     )
     dilations: tuple[int, ...] = Field(
         (1, 2, 4, 8, 2, 1), description="One residual block of the middle each."
@@ -241,16 +285,21 @@ class CompletionNetworkConfig(Section):
         "parsing",
         description="What the network adds to: label colours, a membrane, nothing.",
     )
+    prefill_stride: Literal[4, 8] = Field(
+        4, description="At which label colours spread; 8 takes a sixteenth of the work."
+    )
     parsing: bool = Field(
         True, description="The network takes the map; false needs another prefill."
     )
-    convolution: Literal["plain", "gated"] = Field(
-        "plain", description="DeepFill v2's gates take two thirds more arithmetic."
+    convolution: Literal["plain", "gated", "separable"] = Field(
+        "plain",
+        description="DeepFill v2's gates take two thirds more arithmetic, depth-wise "
+        "separable ones an eighth of it.",
     )
     attention: Literal["none", "any", "same_label"] = Field(
         "none",
-        description="From all positions at stride 8 to the known ones: to any of them, "
-        "or to those of the same label.",
+        description="From all positions of the middle to the known ones: to any of "
+        "them, or to those of the same label.",
     )
     noise: int = Field(
         0, ge=0, description="Channels of noise at the input, in training alone."
@@ -379,6 +428,9 @@ class CompletionLossConfig(Section):
 
     hole: float = Field(6.0, ge=0, description="L1 inside the hole.")
     known: float = Field(1.0, ge=0, description="L1 outside the hole.")
+    psnr: float = Field(
+        0.0, ge=0, description="Logarithm of each photo's squared error in the hole."
+    )
     coarse: float = Field(
         1.0,
         ge=0,
@@ -396,10 +448,10 @@ class CompletionLossConfig(Section):
 
     @pydantic.model_validator(mode="after")
     def _terms_fit(self) -> "CompletionLossConfig":
-        if not (self.hole or self.known or self.perceptual or self.style):
+        if not (self.hole or self.known or self.psnr or self.perceptual or self.style):
             raise ValueError(
-                "at least one of hole, known, perceptual and style needs a weight "
-                "above 0"
+                "at least one of hole, known, psnr, perceptual and style needs a "
+                "weight above 0"
             )
         if self.feature_matching and not (self.adversarial or self.adversarial_local):
             raise ValueError(
@@ -517,6 +569,7 @@ class Config(Section):
     size: tuple[int, int] = Field(
         (192, 128), description="Working height and width; multiples of 16."
     )
+    data: DataConfig = DataConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     masks: MaskConfig = MaskConfig()
     parsing: ParsingConfig = ParsingConfig()

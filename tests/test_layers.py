@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from portrait_tf.compat import ops
+from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.layers import (
     ParsingGuidedFill,
     PixelShuffle,
@@ -13,6 +14,7 @@ from portrait_tf.layers import (
     hole_boxes,
     random_hole_boxes,
 )
+from portrait_tf.layers.prefill import diffuse
 
 
 def test_pixel_shuffle_moves_channels_into_space():
@@ -30,7 +32,13 @@ def test_upsample_is_bilinear_between_pixel_centres():
 
 
 @pytest.mark.parametrize(
-    "layer", [PixelShuffle(2), Upsample(3), PushPull(3), ParsingGuidedFill(3)]
+    "layer",
+    [
+        PixelShuffle(2),
+        Upsample(3),
+        PushPull(3),
+        ParsingGuidedFill(3, label_relaxations=7, label_stride=8),
+    ],
 )
 def test_layers_round_trip_their_config(layer):
     assert type(layer).from_config(layer.get_config()).get_config() == (
@@ -58,6 +66,15 @@ class TestPushPull:
         filled = self.fill(image, mask)
         known = np.repeat(mask == 0, 3, axis=-1)
         np.testing.assert_allclose(filled[known], image[known], atol=1e-6)
+
+    def test_a_relaxation_is_a_mean_over_the_pixels_there_are(self):
+        rng = np.random.default_rng(1)
+        x = rng.uniform(-1, 1, (1, 3, 4, 2)).astype(np.float32)
+        known = np.zeros((1, 3, 4, 1), np.float32)
+        known[0, 1, 1] = 1
+        one, two = (np.array(diffuse(x, known, 1, steps)) for steps in (0, 1))
+        mean = np.array(keras.ops.average_pool(one, 3, 1, padding="same"))
+        np.testing.assert_allclose(two, np.where(known, x, mean), atol=1e-6)
 
     def test_a_hole_in_one_colour_is_filled_with_it(self):
         image = np.full((1, 32, 32, 3), 0.25)
@@ -102,6 +119,25 @@ class TestParsingGuidedFill:
         mask[:, 8:24] = 1
         parsing = np.eye(20, dtype=np.float32)[label][None]
         return image[None].astype(np.float32), mask, parsing
+
+    def test_a_coarser_grid_gives_nearly_the_same(self):
+        """On a synthetic person, where colours are not flat."""
+        portrait = synthetic_portrait(0, (192, 128))
+        image = (portrait.photo[None] / 127.5 - 1).astype(np.float32)
+        mask = np.zeros((1, 192, 128, 1), np.float32)
+        mask[:, 100:, 30:90] = 1
+        parsing = np.eye(20, dtype=np.float32)[np.minimum(portrait.parsing, 19)][None]
+        fine, coarse, plain = (
+            np.array(layer([image, mask, parsing][:count]))
+            for layer, count in (
+                (ParsingGuidedFill(), 3),
+                (ParsingGuidedFill(label_relaxations=20, label_stride=8), 3),
+                (PushPull(), 2),
+            )
+        )
+        hole = mask[..., 0] > 0
+        apart = np.abs(fine - coarse)[hole].mean()
+        assert 0 < apart < 0.3 * np.abs(fine - plain)[hole].mean()
 
     def test_colours_go_on_by_label(self):
         image, mask, parsing = self.scene()

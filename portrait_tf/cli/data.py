@@ -8,9 +8,13 @@ from typing import Annotated, Optional
 import typer
 
 from portrait_tf.cli.shared import (
+    Checkpoint,
+    Data,
     Seed,
     SkipBroken,
     Split,
+    Which,
+    check_checkpoint,
     data_app,
     open_console,
     progress,
@@ -154,3 +158,68 @@ def shards(
         for name, message in broken.items():
             typer.echo(f"  {name}: {message}", err=True)
     typer.echo(f"{kept} shards were there already; written to {out_dir}")
+
+
+@data_app.command()
+def label(
+    data: Data,
+    out_dir: Annotated[
+        pathlib.Path, typer.Option("--out", "-o", metavar="NEW", help="A new folder.")
+    ],
+    run: Annotated[
+        str, typer.Option(metavar="RUN", help="A trained run, or `bundled`.")
+    ] = "bundled",
+    checkpoint: Which = Checkpoint.last,
+    confidence: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Pixels of a lower probability are void."),
+    ] = 0.5,
+    joint_confidence: Annotated[
+        float, typer.Option(min=0, help="Joints of a lower peak are left out.")
+    ] = 0.3,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Predict maps and poses that there are, too."),
+    ] = False,
+    skip_broken: SkipBroken = False,
+    layout: Layout = None,
+) -> None:
+    """Write a data set with predicted label maps, in LIP's layout; can be resumed."""
+    from portrait_tf.data.open import open_splits
+
+    if run != "bundled" and not pathlib.Path(run).is_dir():
+        raise PortraitError(
+            f"{run}: expected the folder of a trained run, or 'bundled'"
+        )
+    check_checkpoint(checkpoint, run)
+    readers = open_splits(data, skip_broken, layout)
+    start_tensorflow()
+    from portrait_tf.data.dataset import usable_reader
+    from portrait_tf.labelling import label_dataset
+    from portrait_tf.training.run import load_run_network
+    from portrait_tf.weights import load_bundled
+
+    readers = {split: usable_reader(reader) for split, reader in readers.items()}
+    if run == "bundled":
+        network = load_bundled("parsing")
+    else:
+        network = load_run_network(run, "parsing", checkpoint)
+    try:
+        with progress("labelling") as advance:
+            counts = label_dataset(
+                readers,
+                network,
+                out_dir,
+                confidence,
+                joint_confidence,
+                replace,
+                advance,
+            )
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(
+        f"{counts.photos} photos, {counts.kept} of them done before; predicted "
+        f"{counts.predicted_maps} maps ({100 * counts.void:.1f} % void) and "
+        f"{counts.predicted_poses} poses; written to {out_dir}"
+    )

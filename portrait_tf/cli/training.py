@@ -24,7 +24,14 @@ def train(
         Stage, typer.Argument(help="In this order; `face` may be left out.")
     ],
     config: Annotated[pathlib.Path, typer.Option(help="A YAML file of configs/.")],
-    data: Data,
+    data: Annotated[
+        list[pathlib.Path],
+        typer.Option(
+            "--data",
+            help="A data set; docs/data.md says which. Several times: all of them, by "
+            "`data.weights` of the config.",
+        ),
+    ],
     run: Annotated[pathlib.Path, typer.Option(help="The run's folder; resumed.")],
     steps: Annotated[
         Optional[int],  # noqa: UP045
@@ -46,19 +53,20 @@ def train(
 ) -> None:
     """Train a stage; the same command goes on after a stop."""
     from portrait_tf.config import load_config, with_changes
+    from portrait_tf.data.cache import Budget, CachedReader
+    from portrait_tf.data.mixture import mix
     from portrait_tf.data.open import open_dataset
-    from portrait_tf.data.reader import NoSplitError
 
     changes = list(set_ or [])
     if steps:
         changes.append(f"{stage.value}.training.steps={steps}")
     settings = with_changes(load_config(config), changes)
-    training = open_dataset(data, "train", skip_broken=skip_broken)
-    try:
-        validation = open_dataset(data, "val", skip_broken=skip_broken)
-    except NoSplitError as error:
-        typer.echo(f"no validation: {str(error).splitlines()[0]}", err=True)
-        validation = None
+    readers = [open_dataset(one, "train", skip_broken=skip_broken) for one in data]
+    if settings.data.cache_gigabytes:
+        budget = Budget(settings.data.cache_gigabytes * 1e9)
+        readers = [CachedReader(reader, budget) for reader in readers]
+    training = mix(readers, settings.data.weights)
+    validation = _validation_reader(data, skip_broken)
     start_tensorflow()
     from portrait_tf.training.commands import train_stage
 
@@ -76,6 +84,25 @@ def train(
         )
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _validation_reader(directories: list[pathlib.Path], skip_broken: bool):  # noqa: ANN202
+    """The val split of the first data set that has one, or None; says which."""
+    from portrait_tf.data.open import open_dataset
+    from portrait_tf.data.reader import NoSplitError
+
+    reasons = []
+    for directory in directories:
+        try:
+            reader = open_dataset(directory, "val", skip_broken=skip_broken)
+        except NoSplitError as error:
+            reasons.append(str(error).splitlines()[0])
+            continue
+        if len(directories) > 1:
+            typer.echo(f"validation: {directory}", err=True)
+        return reader
+    typer.echo(f"no validation: {'; '.join(reasons)}", err=True)
+    return None
 
 
 @app.command()

@@ -5,12 +5,18 @@ pixels wide is at `(x + 0.5) * w / W - 0.5` when it is scaled to w pixels. Nothi
 needs TensorFlow.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from portrait_tf.config import AugmentationConfig
+from portrait_tf.data.appearance import (
+    exchange_background,
+    recolour_clothes,
+    without_person,
+)
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import (
@@ -30,7 +36,9 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 class Placement(NamedTuple):
     """Where a scaled photo lies in the working frame, in whole working pixels.
 
-    Whole pixels keep photo and labels aligned, and let the photo be resampled once.
+    Whole pixels keep photo and labels aligned, and let the photo be resampled once,
+    where it is not turned. `angle` turns it about the frame's centre, in degrees
+    against the clock, before it is mirrored.
     """
 
     height: int
@@ -38,6 +46,7 @@ class Placement(NamedTuple):
     top: int
     left: int
     mirror: bool = False
+    angle: float = 0.0
 
 
 def fit_placement(photo_size: tuple[int, int], size: tuple[int, int]) -> Placement:
@@ -57,27 +66,83 @@ def random_placement(
     photo_size: tuple[int, int],
     size: tuple[int, int],
     augmentation: AugmentationConfig,
+    points: np.ndarray | None = None,
 ) -> Placement:
     """Changes the fit at random: mirrored, zoomed about the photo's centre, shifted.
+
+    Or, in place of zoom and shift, a close-up; in both cases turned, too.
 
     Args:
         rng: Source of randomness.
         photo_size: Height and width of the photo.
         size: Height and width of the frame.
-        augmentation: Uses `mirror`, `scale` and `shift`.
+        augmentation: Uses `mirror`, `scale`, `shift`, `crop`, `crop_zoom` and `rotate`.
+        points: `[N, 2]`: x and y, in the photo, that a close-up may be about; None or
+            empty: any point.
     """
     fit = fit_placement(photo_size, size)
     mirror = bool(rng.random() < augmentation.mirror)
     zoom = rng.uniform(*augmentation.scale)
     shift = rng.uniform(-augmentation.shift, augmentation.shift, 2) * size
-    height, width = max(1, round(fit.height * zoom)), max(1, round(fit.width * zoom))
-    return Placement(
-        height,
-        width,
-        round(fit.top + (fit.height - height) / 2 + shift[0]),
-        round(fit.left + (fit.width - width) / 2 + shift[1]),
-        mirror,
-    )
+    # What is off by default draws no number: then samples are those of old configs.
+    if augmentation.crop and rng.random() < augmentation.crop:
+        placement = _close_up(rng, photo_size, size, augmentation.crop_zoom, points)
+    else:
+        height = max(1, round(fit.height * zoom))
+        width = max(1, round(fit.width * zoom))
+        placement = Placement(
+            height,
+            width,
+            round(fit.top + (fit.height - height) / 2 + shift[0]),
+            round(fit.left + (fit.width - width) / 2 + shift[1]),
+        )
+    angle = 0.0
+    if augmentation.rotate:
+        angle = rng.uniform(-augmentation.rotate, augmentation.rotate)
+    return placement._replace(mirror=mirror, angle=angle)
+
+
+def _close_up(
+    rng: np.random.Generator,
+    photo_size: tuple[int, int],
+    size: tuple[int, int],
+    zooms: tuple[float, float],
+    points: np.ndarray | None,
+) -> Placement:
+    """The fit enlarged, with a random point of the body in the frame's middle half.
+
+    Nearer to the photo's border the point is nearer to the frame's: nothing outside of
+    the photo is shown, where it is large enough.
+    """
+    fit = fit_placement(photo_size, size)
+    zoom = rng.uniform(*zooms)
+    if points is None or not len(points):
+        points = rng.uniform(0, 1, (1, 2)) * photo_size[::-1]
+    point = points[rng.integers(len(points))]
+    scaled = [max(1, round(side * zoom)) for side in (fit.height, fit.width)]
+    corner = []
+    for axis, wanted in enumerate(rng.uniform(0.25, 0.75, 2)):
+        place = wanted * size[axis]
+        place -= point[1 - axis] * scaled[axis] / photo_size[axis]
+        room = size[axis] - scaled[axis]
+        # A photo that is narrower than the frame, even enlarged, is centred.
+        corner.append(room // 2 if room > 0 else round(min(0, max(room, place))))
+    return Placement(*scaled, *corner)
+
+
+def _body_points(sample: Sample) -> np.ndarray:
+    """x and y of the annotated joints inside the photo, or else of person's pixels."""
+    if sample.joints is not None:
+        # NaN compares as outside.
+        points = sample.joints[:, :2]
+        inside = (points >= 0) & (points < sample.photo.shape[1::-1])
+        if inside.all(axis=1).any():
+            return points[inside.all(axis=1)]
+    if sample.parsing is None:
+        return np.zeros((0, 2))
+    coarse = sample.parsing[::4, ::4]
+    rows, columns = np.nonzero((coarse > 0) & (coarse != VOID_LABEL))
+    return 4 * np.stack([columns, rows], axis=1)
 
 
 def placement_matrix(
@@ -101,6 +166,10 @@ def placement_matrix(
             [0, scale_y, placement.top + 0.5 * scale_y - 0.5],
         ]
     )
+    if placement.angle:
+        centre = (size[1] - 1) / 2, (size[0] - 1) / 2
+        turn = cv2.getRotationMatrix2D(centre, placement.angle, 1.0)
+        matrix = turn @ np.vstack([matrix, [0, 0, 1]])
     if placement.mirror:
         matrix[0] *= -1
         matrix[0, 2] += size[1] - 1
@@ -117,9 +186,9 @@ def _warp_photo(
             photo, (placement.width, placement.height), interpolation=cv2.INTER_AREA
         )
     matrix = placement_matrix(photo.shape[:2], size, placement)
-    return cv2.warpAffine(
-        photo, matrix, size[::-1], flags=cv2.INTER_LINEAR, borderMode=border
-    )
+    # Turned by a few degrees, bilinear sampling would blur.
+    flags = cv2.INTER_CUBIC if placement.angle else cv2.INTER_LINEAR
+    return cv2.warpAffine(photo, matrix, size[::-1], flags=flags, borderMode=border)
 
 
 def _warp_parsing(
@@ -153,6 +222,43 @@ def _move_joints(
     moved[inside, :2] = points[inside]
     moved[inside, 2] = 1
     return moved[FLIPPED_JOINTS] if placement.mirror else moved
+
+
+def _covered(
+    photo_size: tuple[int, int], size: tuple[int, int], placement: Placement
+) -> np.ndarray:
+    """Where the frame shows the photo itself: `uint8` `[h, w]`, 1 or 0."""
+    return cv2.warpAffine(
+        np.ones(photo_size, np.uint8),
+        placement_matrix(photo_size, size, placement),
+        size[::-1],
+        flags=cv2.INTER_NEAREST,
+    )
+
+
+def _backdrop(
+    rng: np.random.Generator, other: Sample, size: tuple[int, int]
+) -> np.ndarray | None:
+    """The background of another sample, which fills the frame; None without a map."""
+    if other.parsing is None:
+        return None
+    _check(other)
+    photo_size = other.photo.shape[:2]
+    cover = max(size[0] / photo_size[0], size[1] / photo_size[1])
+    scale = cover * rng.uniform(1.0, 1.25)
+    sides = [
+        max(whole, round(side * scale))
+        for side, whole in zip(photo_size, size, strict=True)
+    ]
+    corner = [
+        -int(rng.integers(side - whole + 1))
+        for side, whole in zip(sides, size, strict=True)
+    ]
+    placement = Placement(*sides, *corner, mirror=bool(rng.random() < 0.5))
+    return without_person(
+        _warp_photo(other.photo, size, placement, cv2.BORDER_REFLECT_101),
+        _warp_parsing(other.parsing, size, placement),
+    )
 
 
 def _jitter_colours(
@@ -200,13 +306,15 @@ def prepare(
     size: tuple[int, int],
     rng: np.random.Generator | None = None,
     augmentation: AugmentationConfig | None = None,
+    another: Callable[[np.random.Generator], Sample] | None = None,
 ) -> dict[str, np.ndarray]:
     """Brings a sample to the working size.
 
     Without `rng` the whole photo is fitted into the frame (aspect kept, centred
     horizontally, at the top) and its edge pixels fill what is left. With `rng` it is
     also mirrored, zoomed, shifted and its colours changed, and what is left shows the
-    photo's reflection. Either way labels outside the photo are void.
+    photo's reflection. Either way labels outside the photo are void. `recolour` and
+    `background` of the augmentation change the photo alone, and only with a label map.
 
     Args:
         sample: What a reader gives.
@@ -214,6 +322,8 @@ def prepare(
         rng: Source of randomness, or None for the plain fit.
         augmentation: How strong the random changes are; None for the defaults. Not
             used without `rng`.
+        another: Draws another sample, whose background may come behind the person;
+            without it, or if it has no label map, the photo's own stays.
 
     Returns:
         `image`: RGB `uint8` `[h, w, 3]`. `parsing`: `uint8` `[h, w]`, 255 (void)
@@ -232,13 +342,24 @@ def prepare(
         image = _warp_photo(sample.photo, size, placement, cv2.BORDER_REPLICATE)
     else:
         augmentation = augmentation or AugmentationConfig()
-        placement = random_placement(rng, photo_size, size, augmentation)
+        points = _body_points(sample) if augmentation.crop else None
+        placement = random_placement(rng, photo_size, size, augmentation, points)
         image = _warp_photo(sample.photo, size, placement, cv2.BORDER_REFLECT_101)
-        image = _jitter_colours(rng, image, augmentation)
     if sample.parsing is None:
         parsing = np.full(size, VOID_LABEL, np.uint8)
     else:
         parsing = _warp_parsing(sample.parsing, size, placement)
+    if rng is not None:
+        if sample.parsing is not None:
+            if augmentation.recolour and rng.random() < augmentation.recolour:
+                image = recolour_clothes(rng, image, parsing)
+            wanted = another is not None and augmentation.background
+            if wanted and rng.random() < augmentation.background:
+                backdrop = _backdrop(rng, another(rng), size)
+                if backdrop is not None:
+                    covered = _covered(photo_size, size, placement)
+                    image = exchange_background(image, parsing, covered, backdrop)
+        image = _jitter_colours(rng, image, augmentation)
     return {
         "image": image,
         "parsing": parsing,

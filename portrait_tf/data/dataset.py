@@ -1,7 +1,8 @@
 """`tf.data` streams for training and validation.
 
 A reader is anything with `__len__` and `__getitem__` that gives `Sample`s, a plain
-list too. An element of a stream is a dict of
+list too; a `Mixture` of several says itself how often each comes. An element of a
+stream is a dict of
 
 * `image`: `float32` `[B, h, w, 3]` in [-1, 1], the complete photo, without its hole;
 * `mask`: `float32` `[B, h, w, 1]`, 1.0 in the hole and 0.0 elsewhere;
@@ -13,57 +14,26 @@ random about a sample follows from the seed and its position. So a run that is r
 at some step sees exactly what it would have seen.
 """
 
-import functools
 import logging
 import re
 from collections.abc import Callable
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import numpy as np
 import tensorflow as tf
 
 from portrait_tf.config import Config
 from portrait_tf.data.augment import prepare
-from portrait_tf.data.sample import Sample
+from portrait_tf.data.mixture import SAMPLE, Reader, siblings, stream_index
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import NUM_JOINTS
 from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask, random_mask
 
 _logger = logging.getLogger(__name__)
 
-# The second entry of a seed: no two uses of randomness share a stream.
-_ORDER, _SAMPLE = 0, 1
-
 _KEYS = ("image", "mask", "parsing", "joints")
 
 _TYPES = (tf.uint8, tf.uint8, tf.uint8, tf.float32)
-
-
-class Reader(Protocol):
-    """What a data set is to the streams."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Sample: ...
-
-
-@functools.lru_cache(maxsize=4)
-def _order(length: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng([seed, _ORDER, epoch]).permutation(length)
-
-
-def sample_index(position: int, length: int, seed: int) -> int:
-    """Which sample is at a position of the endless training stream.
-
-    Every epoch of `length` positions holds each sample once, in an order of its own.
-
-    Args:
-        position: 0 for the first sample of the run.
-        length: Number of samples in the data set.
-        seed: The run's seed.
-    """
-    epoch, place = divmod(position, length)
-    return int(_order(length, seed, epoch)[place])
 
 
 def training_sample(
@@ -81,9 +51,17 @@ def training_sample(
         As `portrait_tf.data.augment.prepare`, and `mask`: `uint8` `[h, w]`, 255 in
         the hole.
     """
-    rng = np.random.default_rng([seed, _SAMPLE, position])
-    sample = reader[sample_index(position, len(reader), seed)]
-    prepared = prepare(sample, config.size, rng, config.augmentation)
+    rng = np.random.default_rng([seed, SAMPLE, position])
+    index = stream_index(reader, position, seed)
+    others = siblings(reader, index)
+    prepared = prepare(
+        reader[index],
+        config.size,
+        rng,
+        config.augmentation,
+        # Of the same data set: drawn people in front of photos would be neither.
+        lambda rng: reader[others[int(rng.integers(len(others)))]],
+    )
     mask = random_mask(rng, config.size, config.masks, prepared["parsing"])
     return {**prepared, "mask": mask}
 

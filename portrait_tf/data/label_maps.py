@@ -108,11 +108,12 @@ def read_parsing(path: str | pathlib.Path, table: LabelTable = LIP_TABLE) -> np.
         PortraitError: As `read_values`, and for a value that is not in the table.
     """
     values = read_values(path)
-    known = values < len(table.lip)
-    labels = table.lip[np.where(known, values, 0)]
-    wrong = values[~known | (labels < 0)]
-    if wrong.size:
+    # One look-up a pixel: this is read for every sample of a training.
+    lip = np.full(np.iinfo(values.dtype).max + 1, -1, np.int16)
+    lip[: len(table.lip)] = table.lip[: len(lip)]
+    labels = lip[values]
+    if (labels < 0).any():
         raise PortraitError(
-            f"{path}: expected {table.expected}, received {wrong.max()}"
+            f"{path}: expected {table.expected}, received {values[labels < 0].max()}"
         )
     return labels.astype(np.uint8)

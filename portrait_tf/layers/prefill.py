@@ -58,13 +58,25 @@ def diffuse(values: object, weights: object, levels: int, relaxations: int) -> o
         unknown = 1.0 - spread(weights)
         size = tuple(ops.shape(known)[1:3])
         filled = known + unknown * resize_bilinear(filled, size)
+        share = unknown / _sum_3x3(ops.ones_like(known[..., :1]))
 
         # A loop in the graph: hundreds of copies of its body would bloat an export.
-        def relax(_: object, values: object, known=known, unknown=unknown) -> object:  # noqa: ANN001
-            return known + unknown * ops.average_pool(values, 3, 1, padding="same")
+        def relax(_: object, values: object, known=known, share=share) -> object:  # noqa: ANN001
+            return known + share * _sum_3x3(values)
 
         filled = ops.fori_loop(0, relaxations, relax, filled)
     return filled
+
+
+def _sum_3x3(x: object) -> object:
+    """Sums over each pixel's 3x3 neighbours inside the photo: `[B, H, W, C]`.
+
+    Shifts and sums take a fifteenth of the time of TensorFlow's average pooling of
+    three channels on a CPU, where a pre-fill spent most of its time.
+    """
+    x = ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    x = x[:, :-2] + x[:, 1:-1] + x[:, 2:]
+    return x[:, :, :-2] + x[:, :, 1:-1] + x[:, :, 2:]
 
 
 def _by_channel(part: Callable[[int], object]) -> object:
@@ -112,8 +124,8 @@ class ParsingGuidedFill(keras.layers.Layer):
     the labels' answers are mixed by the parsing map. A label that is not seen anywhere
     takes the colours of whatever is near. What this gets wrong at the known pixels is
     then taken as a membrane and added, so that there is no seam. Label colours are
-    smooth and spread at quarter resolution, where many relaxations cost little; too few
-    leave a bias towards far colours.
+    smooth and spread at a part of the resolution, where many relaxations cost little;
+    too few leave a bias towards far colours.
 
     Our choice: it gives the network the paper's idea, that structure guides colour,
     before anything is learned.
@@ -122,10 +134,12 @@ class ParsingGuidedFill(keras.layers.Layer):
         levels: Halvings of the membrane's pyramid.
         relaxations: Per level, of the membrane.
         label_relaxations: Per level, of the labels' colours.
+        label_stride: At which those spread, a power of 2 from 4 on. Twice the stride
+            needs a quarter of the relaxations to reach as far.
 
     Call with `[image, mask, parsing]`: `[B, H, W, 3]`, `[B, H, W, 1]`, 1.0 = hole, and
-    `[B, H, W, 20]`; H and W must be multiples of 4. Returns `[B, H, W, 3]`; known
-    pixels are unchanged.
+    `[B, H, W, 20]`; H and W must be multiples of `label_stride`. Returns
+    `[B, H, W, 3]`; known pixels are unchanged.
     """
 
     def __init__(
@@ -133,12 +147,14 @@ class ParsingGuidedFill(keras.layers.Layer):
         levels: int = 8,
         relaxations: int = 8,
         label_relaxations: int = 80,
+        label_stride: int = 4,
         **kwargs: object,
     ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
         self.levels = levels
         self.relaxations = relaxations
         self.label_relaxations = label_relaxations
+        self.label_stride = label_stride
 
     def call(self, inputs: list) -> object:
         image, mask, parsing = inputs
@@ -157,11 +173,14 @@ class ParsingGuidedFill(keras.layers.Layer):
         # group is then repeated by one concatenation, where an interleaved order takes
         # dozens of graph nodes, which a server has to optimise at every load.
         values = _by_channel(lambda c: weights * colours[..., c : c + 1])
-        quarter = ops.average_pool(ops.concatenate([values, weights], axis=-1), 2, 2)
-        weights = quarter[..., -groups:]
+        factor = self.label_stride // 2
+        small = ops.concatenate([values, weights], axis=-1)
+        small = ops.average_pool(small, factor, factor)
+        weights = small[..., -groups:]
         least = ops.maximum(weights, 1e-6)
-        values = quarter[..., :-groups] / _by_channel(lambda _: least)
-        spread = diffuse(values, weights, self.levels - 2, self.label_relaxations)
+        values = small[..., :-groups] / _by_channel(lambda _: least)
+        levels = self.levels - self.label_stride.bit_length() + 1
+        spread = diffuse(values, weights, levels, self.label_relaxations)
         # A hundredth of the photo is enough to know a label's colour by.
         seen = ops.minimum(
             100.0 * ops.mean(weights[..., :-1], axis=(1, 2), keepdims=True), 1.0
@@ -191,4 +210,5 @@ class ParsingGuidedFill(keras.layers.Layer):
             "levels": self.levels,
             "relaxations": self.relaxations,
             "label_relaxations": self.label_relaxations,
+            "label_stride": self.label_stride,
         }

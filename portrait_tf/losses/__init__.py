@@ -22,6 +22,7 @@ from portrait_tf.losses.reconstruction import (
     LabelColourLoss,
     TotalVariationLoss,
     masked_l1,
+    psnr_loss,
 )
 
 __all__ = [
@@ -42,5 +43,6 @@ __all__ = [
     "parsing_balanced",
     "parsing_cross_entropy",
     "pose_error",
+    "psnr_loss",
     "root_pose_error",
 ]

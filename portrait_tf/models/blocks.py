@@ -87,6 +87,30 @@ def gated_conv(
     return layers.Multiply(name=f"{name}_gated")([features, gate])
 
 
+def separable_conv(
+    x: object,
+    filters: int,
+    name: str,
+    kernel_size: int = 3,
+    strides: int = 1,
+    dilation: int = 1,
+) -> object:
+    """Each channel's own convolution, then leaky ReLU of their mixture.
+
+    Source: *MobileNets* (arXiv 1704.04861, section 3.1), without its normalisations.
+    """
+    # TensorFlow has no depth-wise kernel for strides and dilations together.
+    x = layers.DepthwiseConv2D(
+        kernel_size,
+        strides=strides,
+        dilation_rate=dilation,
+        padding="same",
+        depthwise_initializer="he_normal",
+        name=f"{name}_depthwise",
+    )(x)
+    return plain_conv(x, filters, name, kernel_size=1)
+
+
 def plain_residual_block(x: object, name: str, dilation: int = 1) -> object:
     """Two convolutions beside an identity, without normalisation.
 
@@ -105,6 +129,13 @@ def gated_residual_block(x: object, name: str, dilation: int = 1) -> object:
     """
     y = gated_conv(x, x.shape[-1], f"{name}_1", dilation=dilation)
     y = _conv(y, x.shape[-1], f"{name}_2", kernel_initializer="zeros")
+    return layers.Add(name=f"{name}_add")([x, y])
+
+
+def separable_residual_block(x: object, name: str, dilation: int = 1) -> object:
+    """`plain_residual_block` of separable convolutions."""
+    y = separable_conv(x, x.shape[-1], f"{name}_1", dilation=dilation)
+    y = _conv(y, x.shape[-1], f"{name}_2", 1, kernel_initializer="zeros")
     return layers.Add(name=f"{name}_add")([x, y])
 
 

@@ -4,6 +4,8 @@ Photos are RGB in [-1, 1], their hole set to 0; masks are 1.0 in the hole; the p
 map comes as 20 probabilities.
 """
 
+from collections.abc import Callable
+
 import keras
 from keras import layers
 
@@ -22,13 +24,18 @@ from portrait_tf.models.blocks import (
     global_context,
     plain_conv,
     plain_residual_block,
+    separable_conv,
+    separable_residual_block,
 )
 from portrait_tf.models.network import Network
 
 _CONVOLUTIONS = {
     "plain": (plain_conv, plain_residual_block),
     "gated": (gated_conv, gated_residual_block),
+    "separable": (separable_conv, separable_residual_block),
 }
+_STEMS = (2, 4)
+_PREFILL_STRIDES = (4, 8)
 _ATTENTIONS = ("none", "any", "same_label")
 
 
@@ -44,17 +51,24 @@ class CompletionNetwork(Network):
     network adds to, so that it starts without a seam, and the lack of normalisation.
 
     Args:
-        size: Height and width; multiples of 8.
-        widths: Channels at strides 2, 4 and 8.
-        dilations: One residual block of the middle, at stride 8, each.
+        size: Height and width; multiples of the largest stride.
+        widths: Channels at `stem` and at every doubling of it: strides 2, 4 and 8.
+        stem: Stride of the first convolution and of the last shuffle, 2 or 4. With 4
+            a photo has a quarter of the positions from end to end.
+        blocks: Residual blocks at every stride but the largest, on the way down and
+            again on the way up.
+        dilations: One residual block of the middle, at the largest stride, each.
         prefill: What the output is a difference to: `parsing`, each label's colours
             spread over its part of the hole; `plain`, a membrane; `none`, the photo
             with its hole.
+        prefill_stride: At which label colours spread, 4 or 8; with 8 they take a
+            sixteenth of the arithmetic.
         parsing: Whether the network takes the map; without it, it is no longer the
             paper's, and shows what the map is worth.
-        convolution: `plain`, or `gated` (DeepFill v2, arXiv 1806.03589), which learns
-            to tell what is known from what is not, for two thirds more arithmetic.
-        attention: From all positions at stride 8 to the known ones, halfway through
+        convolution: `plain`; `gated` (DeepFill v2, arXiv 1806.03589), which learns
+            to tell what is known from what is not, for two thirds more arithmetic; or
+            `separable` (MobileNets, arXiv 1704.04861), for an eighth of it.
+        attention: From all positions of the middle to the known ones, halfway through
             the dilated middle: `none`, `any`, or `same_label` (`LabelAttention`).
         noise: Channels of Gaussian noise at the input, in training alone
             (`NoiseChannels`).
@@ -64,8 +78,8 @@ class CompletionNetwork(Network):
     Returns `{"painted": [B, H, W, 3]}`, the whole photo repainted, not clipped.
 
     Raises:
-        ValueError: The size is no multiple of 8; an option is none of the above, or
-            needs the map that `parsing` leaves out.
+        ValueError: The size is no multiple of the largest stride; an option is none of
+            the above, or needs the map that `parsing` leaves out.
 
     Example:
 
@@ -78,17 +92,21 @@ class CompletionNetwork(Network):
     def __init__(
         self,
         size: tuple[int, int] = (192, 128),
-        widths: tuple[int, int, int] = (32, 64, 128),
+        widths: tuple[int, ...] = (32, 64, 128),
+        stem: int = 2,
+        blocks: int = 0,
         dilations: tuple[int, ...] = (1, 2, 4, 8, 2, 1),
         prefill: str = "parsing",
+        prefill_stride: int = 4,
         parsing: bool = True,
         convolution: str = "plain",
         attention: str = "none",
         noise: int = 0,
         **kwargs: object,
     ) -> None:
-        check_size(size, 8)
-        _check_options(prefill, parsing, convolution, attention)
+        _check_options(stem, prefill, prefill_stride, parsing, convolution, attention)
+        strides = [stem * 2**level for level in range(len(widths))]
+        check_size(size, strides[-1])
         conv, residual_block = _CONVOLUTIONS[convolution]
         # === Layers and Functional Model ===
         image = keras.Input((*size, 3), name="image")
@@ -98,7 +116,11 @@ class CompletionNetwork(Network):
             inputs["parsing"] = keras.Input((*size, NUM_LABELS), name="parsing")
             structure = [inputs["parsing"]]
         if prefill == "parsing":
-            start = ParsingGuidedFill(name="prefill")([image, mask, *structure])
+            start = ParsingGuidedFill(
+                label_relaxations=_label_relaxations(prefill_stride),
+                label_stride=prefill_stride,
+                name="prefill",
+            )([image, mask, *structure])
         elif prefill == "plain":
             start = PushPull(name="prefill")([image, mask])
         else:
@@ -107,44 +129,56 @@ class CompletionNetwork(Network):
         if noise:
             known.append(NoiseChannels(noise, name="noise")(mask))
         x = layers.Concatenate(name="inputs")(known)
-        x = conv(x, widths[0], "stride2", kernel_size=5, strides=2)
-        stride2 = x
-        x = conv(x, widths[1], "stride4_down", strides=2)
-        x = conv(x, widths[1], "stride4")
-        stride4 = x
-        x = conv(x, widths[2], "stride8", strides=2)
+        first = plain_conv if convolution == "separable" else conv
+        x = first(x, widths[0], f"stride{stem}", kernel_size=stem + 3, strides=stem)
+        x = _blocks(residual_block, x, f"stride{stem}", blocks)
+        skips = [x]
+        for stride, width in zip(strides[1:-1], widths[1:-1], strict=True):
+            x = conv(x, width, f"stride{stride}_down", strides=2)
+            x = conv(x, width, f"stride{stride}")
+            x = _blocks(residual_block, x, f"stride{stride}", blocks)
+            skips.append(x)
+        x = conv(x, widths[-1], f"stride{strides[-1]}", strides=2)
         middle = -(-len(dilations) // 2)
         for index, dilation in enumerate(dilations[:middle]):
             x = residual_block(x, f"middle_block{index + 1}", dilation)
         if attention != "none":
             same_label = attention == "same_label"
             gathered = LabelAttention(
-                max(1, widths[2] // 2), same_label, name="attention"
+                max(1, widths[-1] // 2), same_label, name="attention"
             )([x, image, mask, *(structure if same_label else [])])
             x = layers.Add(name="attention_add")([x, gathered])
         for index, dilation in enumerate(dilations[middle:], middle):
             x = residual_block(x, f"middle_block{index + 1}", dilation)
         x = global_context(x, "context")
-        x = layers.Conv2D(4 * widths[1], 1, name="decode4_enlarge")(x)
-        x = PixelShuffle(2, name="decode4_shuffle")(x)
-        x = layers.Concatenate(name="decode4_skip")([x, stride4])
-        x = conv(x, widths[1], "decode4")
-        x = layers.Conv2D(4 * widths[0], 1, name="decode2_enlarge")(x)
-        x = PixelShuffle(2, name="decode2_shuffle")(x)
-        x = layers.Concatenate(name="decode2_skip")([x, stride2])
-        x = conv(x, widths[0], "decode2")
+        for stride, width, skip in list(zip(strides, widths, skips, strict=False))[
+            ::-1
+        ]:
+            name = f"decode{stride}"
+            x = layers.Conv2D(4 * width, 1, name=f"{name}_enlarge")(x)
+            x = PixelShuffle(2, name=f"{name}_shuffle")(x)
+            x = layers.Concatenate(name=f"{name}_skip")([x, skip])
+            x = conv(x, width, name)
+            x = _blocks(residual_block, x, name, blocks)
         x = layers.Conv2D(
-            12, 3, padding="same", kernel_initializer="zeros", name="painted_conv"
+            3 * stem**2,
+            3,
+            padding="same",
+            kernel_initializer="zeros",
+            name="painted_conv",
         )(x)
-        x = PixelShuffle(2, name="painted_shuffle")(x)
+        x = PixelShuffle(stem, name="painted_shuffle")(x)
         # In float32 under any policy: bfloat16 has but 256 greys.
         painted = layers.Add(name="painted", dtype="float32")([x, start])
         super().__init__(inputs=inputs, outputs={"painted": painted}, **kwargs)
         # === Config ===
         self.size = tuple(size)
         self.widths = tuple(widths)
+        self.stem = stem
+        self.blocks = blocks
         self.dilations = tuple(dilations)
         self.prefill = prefill
+        self.prefill_stride = prefill_stride
         self.parsing = parsing
         self.convolution = convolution
         self.attention = attention
@@ -161,16 +195,35 @@ class CompletionNetwork(Network):
         return [self.get_layer("noise").state] if self.noise else []
 
 
+def _label_relaxations(stride: int) -> int:
+    """80 at stride 4, and as many at another as reach as far."""
+    return 80 * 16 // stride**2
+
+
+def _blocks(block: Callable, x: object, name: str, count: int) -> object:
+    for index in range(count):
+        x = block(x, f"{name}_block{index + 1}")
+    return x
+
+
 def _check_options(
-    prefill: str, parsing: bool, convolution: str, attention: str
+    stem: int,
+    prefill: str,
+    prefill_stride: int,
+    parsing: bool,
+    convolution: str,
+    attention: str,
 ) -> None:
     for name, value, expected in (
+        ("stem", stem, _STEMS),
+        ("prefill_stride", prefill_stride, _PREFILL_STRIDES),
         ("convolution", convolution, tuple(_CONVOLUTIONS)),
         ("attention", attention, _ATTENTIONS),
     ):
         if value not in expected:
             raise ValueError(
-                f"{name}: expected one of {', '.join(expected)}, received {value!r}"
+                f"{name}: expected one of {', '.join(map(str, expected))}, received "
+                f"{value!r}"
             )
     for name, value in (("prefill", prefill), ("attention", attention)):
         if not parsing and value in ("parsing", "same_label"):

@@ -25,7 +25,7 @@ from portrait_tf.training.run import (
     open_run,
     train,
 )
-from portrait_tf.weights import save_weights
+from portrait_tf.weights import load_bundled, load_weights, save_weights
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +72,7 @@ def train_stage(
         if _is_elsewhere(sources[before], run):
             given[before] = str(sources[before])
             _check_kept(stage, before, run, earlier[before])
+    start = _start(stage, config)
     run = open_run(run, config)
     for before, source in given.items():
         path = run / before / GIVEN_NAME
@@ -79,9 +80,12 @@ def train_stage(
     # After stage 1 is loaded, so that both fresh and resumed runs start alike.
     keras.utils.set_random_seed(config.seed)
     network = build_network(stage, config, training=True)
+    # A checkpoint would overwrite what a fresh run starts from.
+    fresh = not (run / stage / CHECKPOINT_NAME).is_file()
+    if fresh and start is not None:
+        network.set_weights(start.get_weights())
     if stage == "parsing":
-        # A checkpoint would overwrite them.
-        fresh = not (run / stage / CHECKPOINT_NAME).is_file()
+        fresh = fresh and start is None
         if fresh and config.parsing.backbone_weights != "none":
             load_backbone_weights(network, config.parsing.backbone_weights)
         elif fresh and network.backbone != "small":
@@ -128,6 +132,40 @@ def train_stage(
     )
 
 
+def _start(stage: str, config: Config) -> keras.Model | None:
+    """The network that `TrainingConfig.start_from` names, if it names one.
+
+    Raises:
+        PortraitError: There is no such network, or it is built otherwise.
+    """
+    source = getattr(config, stage).training.start_from
+    if source is None:
+        return None
+    network = build_network(stage, config)
+    if source == "bundled":
+        given = load_bundled(stage)
+    elif pathlib.Path(source).is_dir():
+        given = load_run_network(source, stage)
+    else:
+        given = load_weights(source)
+    own, theirs = network.get_config(), given.get_config()
+    if isinstance(given, type(network)):
+        # Convolutions are the same at every size.
+        different = [
+            f"{key} is {theirs[key]}, {own[key]} here"
+            for key in own
+            if key not in ("name", "size") and own[key] != theirs[key]
+        ]
+    else:
+        different = [f"it is a {type(given).__name__}"]
+    if different:
+        raise PortraitError(
+            f"{stage}.training.start_from: expected a {type(network).__name__} like "
+            f"the config's, received {source}: {'; '.join(different)}"
+        )
+    return given
+
+
 def _is_elsewhere(source: str | pathlib.Path | None, run: str | pathlib.Path) -> bool:
     """Whether a source is another one than the run itself."""
     if source is None:
@@ -165,8 +203,6 @@ def _earlier_stage(
             f"({source}): leave out --{stage}, or give another --run folder"
         )
     if str(source) == "bundled":
-        from portrait_tf.weights import load_bundled
-
         network = load_bundled(stage)
     else:
         network = load_run_network(source or run, stage)

@@ -15,6 +15,7 @@ from portrait_tf.losses import (
     StyleLoss,
     TotalVariationLoss,
     masked_l1,
+    psnr_loss,
 )
 from portrait_tf.models import Discriminator, ParsingNetwork
 from portrait_tf.models.completion import completion_inputs
@@ -266,6 +267,7 @@ class CompletionTrainer(Trainer):
         losses = {
             "l1_hole": lambda: masked_l1(image, painted, mask),
             "l1_known": lambda: masked_l1(image, painted, 1.0 - mask),
+            "psnr": lambda: psnr_loss(image, painted, mask),
             "total_variation": lambda: self.total_variation(completed, mask),
             "label_colour": lambda: self.label_colour(image, painted, mask, parsing),
             "coarse": lambda: self._coarse(image, outputs["coarse"], mask),
@@ -364,6 +366,7 @@ def _weights(config: Config, network: keras.Model, critics: dict) -> tuple[dict,
     of_network = {
         "l1_hole": loss.hole,
         "l1_known": loss.known,
+        "psnr": loss.psnr,
         "coarse": loss.coarse if "coarse" in network.output else 0.0,
         "perceptual": loss.perceptual,
         "style": loss.style,

@@ -104,13 +104,16 @@ class ParsingTrainer(Trainer):
         height, width = self.network.size
         joints = batch["joints"] * tf.constant([1 / width, 1 / height, 1.0])
         target = joint_heatmaps(joints, size, loss.heatmap_sigma)
+        # A photo without any joint has no pose annotated: it says nothing of its pose.
+        posed = tf.reduce_max(batch["joints"][..., 2], axis=1)[:, None, None, None]
         terms = []
         for step in range(self.network.rounds + 1):
             parsing = self._parsing_terms(labels, outputs[f"parsing_{step}"], weights)
             terms += [(loss.deep_supervision, *term) for term in parsing.items()]
             if self.network.pose:
                 last = step == self.network.rounds
-                error = _POSE_ERRORS[loss.pose_error](target, outputs[f"pose_{step}"])
+                heatmaps = posed * outputs[f"pose_{step}"]
+                error = _POSE_ERRORS[loss.pose_error](target, heatmaps)
                 weight = 1.0 if last else loss.deep_supervision
                 terms.append((weight, "pose_loss", error))
         return terms

@@ -10,12 +10,12 @@ from portrait_tf.config import Config
 from portrait_tf.data.augment import prepare
 from portrait_tf.data.dataset import (
     reraise_data_error,
-    sample_index,
     training_dataset,
     training_sample,
     validation_dataset,
 )
 from portrait_tf.data.lip import LipDataset
+from portrait_tf.data.mixture import sample_index
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
 from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask

@@ -19,6 +19,7 @@ from portrait_tf.losses import (
     StyleLoss,
     TotalVariationLoss,
     masked_l1,
+    psnr_loss,
 )
 from portrait_tf.losses.perceptual import build_vgg
 
@@ -33,6 +34,24 @@ def test_masked_l1_by_hand():
     # Two pixels of three values: (0.3 + 0.6 + 0.9) / 6.
     assert float(masked_l1(truth, painted, region)) == pytest.approx(0.3)
     assert float(masked_l1(truth, painted, region * 0)) == 0
+
+
+def test_psnr_loss_is_the_mean_psnr():
+    rng = np.random.default_rng(0)
+    truth, painted = rng.uniform(-1, 1, (2, 3, 8, 8, 3)).astype(np.float32)
+    # A hole each, of another size and with another error.
+    mask = np.zeros((3, 8, 8, 1), np.float32)
+    for index, side in enumerate((2, 4, 7)):
+        mask[index, :side, :side] = 1
+        painted[index] = truth[index] + (index + 1) * (painted[index] - truth[index])
+    errors = ((truth - painted) ** 2 * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)) / 3
+    decibels = np.mean(10 * np.log10(4 / errors))
+    lost = float(psnr_loss(truth, painted, mask))
+    assert 10 * np.log10(4) - 10 / np.log(10) * lost == pytest.approx(
+        decibels, abs=0.02
+    )
+    # No hole, and nothing wrong: finite.
+    assert np.isfinite(float(psnr_loss(truth, truth, mask * 0)))
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,12 @@ ALL = {
 OPTIONS = [
     ALL,
     {"parsing": False, "prefill": "plain", "attention": "any", "noise": 1},
+    {
+        "prefill": "none",
+        "convolution": "separable",
+        "stem": 4,
+        "blocks": 1,
+    },
 ]
 ALL_CHANGES = [f"completion.network.{name}={value}" for name, value in ALL.items()]
 

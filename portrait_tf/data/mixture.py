@@ -1,0 +1,204 @@
+"""Several data sets as one, and the order in which training sees their samples.
+
+What is drawn follows from the seed and the position in the stream alone. Nothing here
+needs TensorFlow.
+"""
+
+import bisect
+import functools
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from portrait_tf.data.sample import Sample
+from portrait_tf.errors import PortraitError
+
+# The second entry of a seed: no two uses of randomness share a stream.
+ORDER, SAMPLE = 0, 1
+
+
+class Reader(Protocol):
+    """What a data set is to the streams."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+@functools.lru_cache(maxsize=16)
+def _order(length: int, seed: int, epoch: int, source: int) -> np.ndarray:
+    entropy = [seed, ORDER, epoch] + ([source] if source else [])
+    return np.random.default_rng(entropy).permutation(length)
+
+
+def sample_index(position: int, length: int, seed: int, source: int = 0) -> int:
+    """Which sample is at a position of an endless stream.
+
+    Every epoch of `length` positions holds each sample once, in an order of its own.
+
+    Args:
+        position: 0 for the first sample of the run.
+        length: Number of samples in the data set.
+        seed: The run's seed.
+        source: Streams of other numbers have other orders.
+    """
+    epoch, place = divmod(position, length)
+    return int(_order(length, seed, epoch, source)[place])
+
+
+def _draws(lengths: Sequence[int], weights: Sequence[float]) -> tuple:
+    """How often each is drawn in an epoch as long as all: the weights, in whole draws.
+
+    By largest remainder; at least once each. Weights that are the lengths give these.
+    """
+    exact = np.array(weights) / sum(weights) * sum(lengths)
+    draws = np.floor(exact + 1e-9).astype(int)
+    missing = sum(lengths) - draws.sum()
+    draws[np.argsort(draws - exact, kind="stable")[:missing]] += 1
+    return tuple(max(1, int(count)) for count in draws)
+
+
+@functools.lru_cache(maxsize=4)
+def _turns(
+    draws: tuple[int, ...], seed: int, epoch: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each place of an epoch: whose turn it is, and that one's how-manieth."""
+    order = _order(sum(draws), seed, epoch, 0)
+    sources = np.repeat(np.arange(len(draws)), draws)[order]
+    ranks = np.empty_like(sources)
+    for source, count in enumerate(draws):
+        ranks[sources == source] = np.arange(count)
+    return sources, ranks
+
+
+class Mixture:
+    """Several data sets as one.
+
+    As a sequence it is all samples, one data set after the other. As a training stream
+    (`index_at`) each data set has its part of every epoch, by its weight, and all of
+    its samples come once before one comes again. Without weights, every epoch holds
+    every sample once.
+
+    Args:
+        readers: The data sets.
+        weights: How often a sample is of each, relative to each other; None: by their
+            lengths.
+
+    Attributes:
+        draws: How many samples of each an epoch holds.
+
+    Raises:
+        PortraitError: There are not as many weights as readers, one is not above 0, or
+            a reader is empty.
+
+    Example:
+
+    ```python
+    reader = Mixture([labelled, unlabelled], weights=(1, 1))
+    sample = reader[reader.index_at(position, seed)]
+    ```
+    """
+
+    def __init__(
+        self, readers: Sequence[Reader], weights: Sequence[float] | None = None
+    ) -> None:
+        if weights is not None and len(weights) != len(readers):
+            raise PortraitError(
+                f"data.weights: expected a weight for each of {len(readers)} data "
+                f"sets, received {len(weights)}"
+            )
+        if weights is not None and min(weights) <= 0:
+            raise PortraitError(
+                f"data.weights: expected weights above 0, received {min(weights)}"
+            )
+        lengths = [len(reader) for reader in readers]
+        if not lengths or not min(lengths):
+            raise PortraitError(
+                "expected data sets with at least one sample each, received lengths "
+                f"of {lengths}"
+            )
+        self.readers = tuple(readers)
+        self.weights = None if weights is None else tuple(weights)
+        self.draws = _draws(lengths, weights or lengths)
+        self._starts = np.concatenate([[0], np.cumsum(lengths)]).tolist()
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"no sample {index}; there are {len(self)}")
+        source = bisect.bisect_right(self._starts, index) - 1
+        return self.readers[source][index - self._starts[source]]
+
+    def index_at(self, position: int, seed: int) -> int:
+        """Which sample is at a position of the endless training stream.
+
+        Args:
+            position: 0 for the first sample of the run.
+            seed: The run's seed.
+        """
+        epoch, place = divmod(position, sum(self.draws))
+        sources, ranks = _turns(self.draws, seed, epoch)
+        source = int(sources[place])
+        # The how-manieth draw of this data set since the run began.
+        draw = epoch * self.draws[source] + int(ranks[place])
+        length = len(self.readers[source])
+        return self._starts[source] + sample_index(draw, length, seed, source + 1)
+
+    def siblings(self, index: int) -> range:
+        """The indices of the data set that a sample is of."""
+        source = bisect.bisect_right(self._starts, index) - 1
+        return range(self._starts[source], self._starts[source + 1])
+
+    @property
+    def skip_broken(self) -> bool:
+        """Whether one of the readers is to leave out its broken samples."""
+        return any(getattr(reader, "skip_broken", False) for reader in self.readers)
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """Names and messages of the samples that the readers have left out."""
+        return {
+            name: message
+            for reader in self.readers
+            for name, message in getattr(reader, "broken", {}).items()
+        }
+
+    def usable(self) -> "Mixture":
+        """The same data sets without their broken samples.
+
+        Raises:
+            PortraitError: Nothing is left of one.
+        """
+        readers = [
+            reader.usable() if getattr(reader, "skip_broken", False) else reader
+            for reader in self.readers
+        ]
+        return Mixture(readers, self.weights)
+
+
+def mix(
+    readers: Sequence[Reader], weights: Sequence[float] | None = None
+) -> Reader | Mixture:
+    """A `Mixture`, or the one reader itself.
+
+    Raises:
+        PortraitError: As `Mixture`.
+    """
+    if len(readers) == 1 and (weights is None or len(weights) == 1):
+        return readers[0]
+    return Mixture(readers, weights)
+
+
+def stream_index(reader: Reader, position: int, seed: int) -> int:
+    """Which sample of a reader is at a position of the endless training stream."""
+    if isinstance(reader, Mixture):
+        return reader.index_at(position, seed)
+    return sample_index(position, len(reader), seed)
+
+
+def siblings(reader: Reader, index: int) -> range:
+    """The indices of the data set that a sample is of; all, of a plain reader."""
+    return reader.siblings(index) if isinstance(reader, Mixture) else range(len(reader))

@@ -1,0 +1,67 @@
+"""A fresh run that starts from weights that are there already."""
+
+import numpy as np
+import pytest
+from tiny import TINY
+
+from portrait_tf.config import parse_config, with_changes
+from portrait_tf.errors import PortraitError
+from portrait_tf.training.commands import train_stage
+from portrait_tf.training.run import build_network, load_run_network
+from portrait_tf.weights import save_weights
+
+# Steps too small to move a weight by more than a hair.
+STILL = [
+    "parsing.training.steps=1",
+    "parsing.training.steps_per_epoch=1",
+    "parsing.training.optimizer.learning_rate=1e-9",
+    "parsing.training.tensorboard=false",
+]
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    path = tmp_path_factory.mktemp("given") / "parsing.npz"
+    network = build_network("parsing", parse_config(TINY))
+    rng = np.random.default_rng(7)
+    network.set_weights([rng.normal(0, 0.1, w.shape) for w in network.get_weights()])
+    save_weights(network, path, {}, dtype=None)
+    return path, network.get_weights()
+
+
+def started_from(source):
+    return [*STILL, f"parsing.training.start_from={source}"]
+
+
+def assert_weights(network, expected):
+    for one, two in zip(network.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-6)
+
+
+def test_a_file_then_a_run(given, tiny_config, portraits, tmp_path):
+    path, expected = given
+    config = with_changes(tiny_config, started_from(path))
+    train_stage("parsing", config, portraits, tmp_path / "one", verbose=0)
+    assert_weights(load_run_network(tmp_path / "one", "parsing"), expected)
+    config = with_changes(
+        tiny_config, [*started_from(tmp_path / "one"), "size=[48,32]"]
+    )
+    train_stage("parsing", config, portraits, tmp_path / "two", verbose=0)
+    assert_weights(load_run_network(tmp_path / "two", "parsing"), expected)
+
+
+def test_another_network_is_refused(given, tiny_config, portraits, tmp_path):
+    path, _ = given
+    config = with_changes(
+        tiny_config, [*started_from(path), "parsing.network.rounds=1"]
+    )
+    with pytest.raises(PortraitError, match="received .*parsing.npz: rounds is 2, 1 h"):
+        train_stage("parsing", config, portraits, tmp_path, verbose=0)
+    config = with_changes(tiny_config, started_from(tmp_path / "none.npz"))
+    with pytest.raises(PortraitError, match=r"none\.npz"):
+        train_stage("parsing", config, portraits, tmp_path, verbose=0)
+    face = tmp_path / "face.npz"
+    save_weights(build_network("face", tiny_config), face, {})
+    config = with_changes(tiny_config, started_from(face))
+    with pytest.raises(PortraitError, match="expected a ParsingNetwork .* FaceNetwork"):
+        train_stage("parsing", config, portraits, tmp_path, verbose=0)
