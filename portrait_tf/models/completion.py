@@ -93,15 +93,15 @@ class CompletionNetwork(Network):
         self,
         size: tuple[int, int] = (192, 128),
         widths: tuple[int, ...] = (32, 64, 128),
-        stem: int = 2,
-        blocks: int = 0,
         dilations: tuple[int, ...] = (1, 2, 4, 8, 2, 1),
         prefill: str = "parsing",
-        prefill_stride: int = 4,
         parsing: bool = True,
         convolution: str = "plain",
         attention: str = "none",
         noise: int = 0,
+        stem: int = 2,
+        blocks: int = 0,
+        prefill_stride: int = 4,
         **kwargs: object,
     ) -> None:
         _check_options(stem, prefill, prefill_stride, parsing, convolution, attention)

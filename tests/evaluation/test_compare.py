@@ -93,6 +93,7 @@ def files_of(out):
     return {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
 
 
+@pytest.mark.long
 def test_a_comparison_ends_in_tables_and_a_page(done):
     _, out, output = done
     report = json.loads((out / "report.json").read_text())
@@ -133,6 +134,7 @@ def test_a_comparison_ends_in_tables_and_a_page(done):
     assert 'src="http' not in page and "it is not LPIPS" in page
 
 
+@pytest.mark.long
 def test_every_network_has_the_budget_and_one_stage_1(done):
     from portrait_tf.storage import read_arrays
 
@@ -151,6 +153,7 @@ def test_every_network_has_the_budget_and_one_stage_1(done):
         assert config["schedule"]["reconstruction_steps"] == 4
 
 
+@pytest.mark.long
 @pytest.mark.long
 def test_what_is_finished_is_kept(done, data, tmp_path):
     config, out, _ = done
@@ -222,6 +225,7 @@ def test_training_goes_on_after_a_stop(done, data, tmp_path, monkeypatch):
     assert "need VGG weights" in output
 
 
+@pytest.mark.long
 def test_pictures_from_outside(done, data, tmp_path):
     config, out, _ = done
     inputs = tmp_path / "inputs"
@@ -278,6 +282,7 @@ class TestMistakes:
         self.check(data, write_config(folder, **changes), folder / "out", *parts)
         assert not (folder / "out").exists()
 
+    @pytest.mark.long
     def test_another_config_in_the_same_folder(self, done, data, tmp_path):
         out = done[1]
         before = files_of(out)

@@ -126,9 +126,8 @@ def test_a_second_stage_1_is_refused(parsing_run, tiny_config, portraits, tmp_pa
     assert (tmp_path / "other" / "config.yaml").read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    "stage", ["parsing", pytest.param("completion", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("stage", ["parsing", "completion"])
 def test_a_run_in_two_parts_ends_as_one_in_one(
     stage, parsing_run, tiny_config, portraits, tmp_path
 ):
@@ -278,6 +277,7 @@ def test_segments_cut_at_phases_and_broken_epochs():
     assert segments(45, 45, 10, Phases()) == []
 
 
+@pytest.mark.long
 class TestOverfit:
     """Each stage must be able to learn four people by heart."""
 
@@ -302,7 +302,6 @@ class TestOverfit:
         # Cells of four pixels are coarser than half a head here: PCKh stays low.
         assert history["pose_loss"][-1] < 0.1 * history["pose_loss"][0]
 
-    @pytest.mark.long
     def test_stage_2(self, tiny_config, portraits):
         config = with_changes(
             tiny_config,
