@@ -298,9 +298,15 @@ def search(
     first = next(iter(designs.values()))
     batches = validation_batches(validation_reader, first)
     maps = predict_maps(parsing_network, batches) if stage == "completion" else None
+    from portrait_tf.training.run import build_network
+
     measure = perceptual_distances(first) if stage == "completion" else None
     if stage == "completion" and "telea" not in done:
         done["telea"] = {"scores": telea_scores(batches, measure)}
+        # What the first design answers before it has learned anything: its pre-fill.
+        untrained = build_network("completion", first)
+        scores = score_completion(untrained, batches, maps, measure)
+        done["untrained"] = {"scores": scores}
         save()
     waiting = {}
     for name, config in designs.items():

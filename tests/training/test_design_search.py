@@ -57,7 +57,9 @@ def test_equal_time_and_a_table(folder, portraits, tiny_config):
         "completion", designs, portraits, portraits, 2.0, stage_1, done,
         lambda: saved.append(json.dumps(done)),
     )  # fmt: skip
-    assert list(done)[0] == "telea" and set(done) == {"telea", "plain", "none"}
+    assert list(done)[0] == "telea" and set(done) == {
+        "telea", "untrained", "plain", "none",
+    }  # fmt: skip
     assert len(saved) == 3 and json.loads(saved[-1]) == done
     for name in designs:
         # As many steps as its own speed allows.
@@ -65,7 +67,7 @@ def test_equal_time_and_a_table(folder, portraits, tiny_config):
         assert done[name]["photos"] == 2 * done[name]["steps"]
         assert set(done[name]["scores"]) == set(done["telea"]["scores"])
     rows = table(done).splitlines()
-    assert len(rows) == 5 and rows[0].startswith("| design | parameters |")
+    assert len(rows) == 6 and rows[0].startswith("| design | parameters |")
     # What is done is not done again.
     before = json.dumps(done)
     search("completion", designs, portraits, portraits, 2.0, stage_1, done, list)
