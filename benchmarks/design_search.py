@@ -142,71 +142,67 @@ def validation_batches(reader: object, config: Config, seed: int = 0) -> list[di
     return batches
 
 
-def telea_scores(
-    batches: list[dict], measure: Callable[[dict, np.ndarray], list[float]]
-) -> dict[str, float]:
-    """As `score_completion`, of OpenCV's Telea."""
+Complete = Callable[[int], np.ndarray]
+"""Gives a batch's completed photos `[B, H, W, 3]` in [-1, 1], by the batch's number."""
+
+Measure = Callable[[dict, np.ndarray], list[float]]
+"""Perceptual distances of a batch and its completed photos."""
+
+
+def telea(batches: list[dict]) -> Complete:
+    """OpenCV's Telea."""
     from portrait_tf.evaluation.classical import CLASSICAL
 
-    scores, distances = {}, []
-    for batch in batches:
-        completed = []
-        for image, mask, task in zip(
-            batch["image"], batch["mask"], batch["task"], strict=True
-        ):
-            photo = _grey_levels(image).astype(np.uint8)
-            hole = np.uint8(255) * (mask[..., 0] > 0)
-            filled = CLASSICAL["telea"](photo, hole)
-            completed.append(filled / 127.5 - 1)
-            value = _psnr(photo, filled, hole > 0)
-            scores.setdefault(task, []).append(value)
-        distances += measure(batch, np.stack(completed))
-    return {
-        **{task: float(np.mean(values)) for task, values in scores.items()},
-        "distance": float(np.mean(distances)),
-    }
+    def complete(number: int) -> np.ndarray:
+        photos = _grey_levels(batches[number]["image"])
+        holes = np.uint8(255) * (batches[number]["mask"][..., 0] > 0)
+        filled = map(CLASSICAL["telea"], photos, holes)
+        return np.stack(list(filled)) / 127.5 - 1
+
+    return complete
 
 
-def _psnr(photo: np.ndarray, filled: np.ndarray, hole: np.ndarray) -> float:
-    squared = np.mean((photo[hole].astype(float) - filled[hole]) ** 2)
-    return 10 * float(np.log10(255**2 / max(squared, 1e-4)))
+def stage_2(network: object, batches: list[dict], maps: list[np.ndarray]) -> Complete:
+    """A network of stage 2, given what stage 1 predicts: `[B, H, W, 20]` a batch."""
+    from portrait_tf.models.completion import completion_inputs
+
+    def complete(number: int) -> np.ndarray:
+        image, mask = batches[number]["image"], batches[number]["mask"]
+        inputs = completion_inputs(network, image * (1 - mask), maps[number], mask)
+        painted = np.asarray(network(inputs, training=False)["painted"])
+        return image * (1 - mask) + painted * mask
+
+    return complete
 
 
 def score_completion(
-    network: object,
-    batches: list[dict],
-    maps: list[np.ndarray],
-    measure: Callable[[dict, np.ndarray], list[float]],
+    complete: Complete, batches: list[dict], measure: Measure
 ) -> dict[str, float]:
     """Hole PSNR, a mean over photos, by task; and `distance`.
 
     Args:
-        network: Stage 2.
+        complete: What is scored.
         batches: Of `validation_batches`.
-        maps: What stage 1 predicts for each batch: `[B, H, W, 20]`.
         measure: Of `perceptual_distances`.
     """
-    from portrait_tf.models.completion import completion_inputs
+    from portrait_tf.evaluation.evaluate import hole_psnr
 
     scores, distances = {}, []
-    for batch, parsing in zip(batches, maps, strict=True):
-        image, mask = batch["image"], batch["mask"]
-        inputs = completion_inputs(network, image * (1 - mask), parsing, mask)
-        painted = np.asarray(network(inputs, training=False)["painted"])
-        completed = image * (1 - mask) + painted * mask
+    for number, batch in enumerate(batches):
+        completed = complete(number)
         distances += measure(batch, completed)
-        photos, completed = map(_grey_levels, (image, completed))
-        for photo, filled, hole, task in zip(
-            photos, completed, mask[..., 0] > 0, batch["task"], strict=True
+        photos, completed = map(_grey_levels, (batch["image"], completed))
+        for photo, filled, mask, task in zip(
+            photos, completed, batch["mask"][..., 0], batch["task"], strict=True
         ):
-            scores.setdefault(task, []).append(_psnr(photo, filled, hole))
+            scores.setdefault(task, []).append(hole_psnr(photo, filled, mask))
     return {
         **{task: float(np.mean(values)) for task, values in scores.items()},
         "distance": float(np.mean(distances)),
     }
 
 
-def perceptual_distances(config: Config) -> Callable[[dict, np.ndarray], list[float]]:
+def perceptual_distances(config: Config) -> Measure:
     """Perceptual distances of some of a batch, in the features that the loss has, too.
 
     Args:
@@ -225,10 +221,7 @@ def perceptual_distances(config: Config) -> Callable[[dict, np.ndarray], list[fl
     def measure(batch: dict, completed: np.ndarray) -> list[float]:
         values = []
         for image, filled in zip(batch["image"][::5], completed[::5], strict=True):
-            pair = [
-                features.features(_grey_levels(photo).astype(np.uint8))
-                for photo in (image, filled)
-            ]
+            pair = [features.features(_grey_levels(photo)) for photo in (image, filled)]
             values.append(features.distance(*pair))
         return values
 
@@ -236,7 +229,7 @@ def perceptual_distances(config: Config) -> Callable[[dict, np.ndarray], list[fl
 
 
 def _grey_levels(image: np.ndarray) -> np.ndarray:
-    return np.round((np.clip(image, -1, 1) + 1) * 127.5)
+    return np.round((np.clip(image, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
 def predict_maps(network: object, batches: list[dict]) -> list[np.ndarray]:
@@ -295,19 +288,29 @@ def search(
         done: Scores by name.
         save: Called after each score.
     """
-    first = next(iter(designs.values()))
-    batches = validation_batches(validation_reader, first)
-    maps = predict_maps(parsing_network, batches) if stage == "completion" else None
     from portrait_tf.training.run import build_network
 
-    measure = perceptual_distances(first) if stage == "completion" else None
-    if stage == "completion" and "telea" not in done:
-        done["telea"] = {"scores": telea_scores(batches, measure)}
-        # What the first design answers before it has learned anything: its pre-fill.
-        untrained = build_network("completion", first)
-        scores = score_completion(untrained, batches, maps, measure)
-        done["untrained"] = {"scores": scores}
-        save()
+    first = next(iter(designs.values()))
+    batches = validation_batches(validation_reader, first)
+    if stage == "parsing":
+
+        def score(network: object) -> dict[str, float]:
+            return score_parsing(network, batches)
+
+    else:
+        measure = perceptual_distances(first)
+        maps = predict_maps(parsing_network, batches)
+
+        def score(network: object) -> dict[str, float]:
+            return score_completion(stage_2(network, batches, maps), batches, measure)
+
+        if "telea" not in done:
+            scores = score_completion(telea(batches), batches, measure)
+            # What the first design answers before it has learned anything: its
+            # pre-fill.
+            untrained = score(build_network("completion", first))
+            done |= {"telea": {"scores": scores}, "untrained": {"scores": untrained}}
+            save()
     waiting = {}
     for name, config in designs.items():
         if name in done:
@@ -335,9 +338,7 @@ def search(
                 "steps": candidate.steps,
                 "photos": candidate.steps * batch,
                 "parameters": network.count_params(),
-                "scores": score_parsing(network, batches)
-                if stage == "parsing"
-                else score_completion(network, batches, maps, measure),
+                "scores": score(network),
             }
             save()
             print(f"{name}: {json.dumps(done[name])}", flush=True)

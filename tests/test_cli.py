@@ -8,21 +8,9 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from command_line import run
 
-from portrait_tf import cli
-from portrait_tf.errors import PortraitError
 from portrait_tf.photos import read_photo, write_png
-
-
-def run(*arguments):
-    """Runs a command in this process; gives (exit code, output)."""
-    result = CliRunner().invoke(cli.app, [str(a) for a in arguments])
-    if isinstance(result.exception, PortraitError):
-        return 2, f"portrait-tf: {result.exception}"
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.output
 
 
 def run_process(*arguments):

@@ -5,8 +5,8 @@ import json
 import cv2
 import numpy as np
 import pytest
+from command_line import run
 from PIL import Image
-from test_cli import run
 
 from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.engines import PipelineEngine, SavedModelEngine, ServerEngine

@@ -99,7 +99,6 @@ def separable_conv(
 
     Source: *MobileNets* (arXiv 1704.04861, section 3.1), without its normalisations.
     """
-    # TensorFlow has no depth-wise kernel for strides and dilations together.
     x = layers.DepthwiseConv2D(
         kernel_size,
         strides=strides,

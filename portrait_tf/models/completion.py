@@ -129,6 +129,7 @@ class CompletionNetwork(Network):
         if noise:
             known.append(NoiseChannels(noise, name="noise")(mask))
         x = layers.Concatenate(name="inputs")(known)
+        # As in MobileNets: the first one has few channels, and has to mix them.
         first = plain_conv if convolution == "separable" else conv
         x = first(x, widths[0], f"stride{stem}", kernel_size=stem + 3, strides=stem)
         x = _blocks(residual_block, x, f"stride{stem}", blocks)
@@ -151,13 +152,11 @@ class CompletionNetwork(Network):
         for index, dilation in enumerate(dilations[middle:], middle):
             x = residual_block(x, f"middle_block{index + 1}", dilation)
         x = global_context(x, "context")
-        for stride, width, skip in list(zip(strides, widths, skips, strict=False))[
-            ::-1
-        ]:
-            name = f"decode{stride}"
+        for level in reversed(range(len(skips))):
+            name, width = f"decode{strides[level]}", widths[level]
             x = layers.Conv2D(4 * width, 1, name=f"{name}_enlarge")(x)
             x = PixelShuffle(2, name=f"{name}_shuffle")(x)
-            x = layers.Concatenate(name=f"{name}_skip")([x, skip])
+            x = layers.Concatenate(name=f"{name}_skip")([x, skips[level]])
             x = conv(x, width, name)
             x = _blocks(residual_block, x, name, blocks)
         x = layers.Conv2D(

@@ -72,7 +72,9 @@ def train_stage(
         if _is_elsewhere(sources[before], run):
             given[before] = str(sources[before])
             _check_kept(stage, before, run, earlier[before])
-    start = _start(stage, config)
+    # A checkpoint would overwrite what a fresh run starts from.
+    fresh = not (run / stage / CHECKPOINT_NAME).is_file()
+    start = _start(stage, config) if fresh else None
     run = open_run(run, config)
     for before, source in given.items():
         path = run / before / GIVEN_NAME
@@ -80,9 +82,7 @@ def train_stage(
     # After stage 1 is loaded, so that both fresh and resumed runs start alike.
     keras.utils.set_random_seed(config.seed)
     network = build_network(stage, config, training=True)
-    # A checkpoint would overwrite what a fresh run starts from.
-    fresh = not (run / stage / CHECKPOINT_NAME).is_file()
-    if fresh and start is not None:
+    if start is not None:
         network.set_weights(start.get_weights())
     if stage == "parsing":
         fresh = fresh and start is None

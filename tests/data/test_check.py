@@ -4,27 +4,16 @@ import json
 import pathlib
 
 import pytest
+from command_line import run
 from layouts import MAKERS, first_files, make_cihp, make_lip
-from typer.testing import CliRunner
 
-from portrait_tf import cli
 from portrait_tf.data.check import sample_sheet
 from portrait_tf.data.open import open_splits
-from portrait_tf.errors import PortraitError
 from portrait_tf.labels import LABELS
 from portrait_tf.photos import read_photo
 
 # Real photos, where the machine has them.
 CCP = pathlib.Path(__file__).parents[3] / "shared" / "data" / "ccp-lip"
-
-
-def run(*arguments):
-    result = CliRunner().invoke(cli.app, [str(one) for one in arguments])
-    if isinstance(result.exception, PortraitError):
-        return 2, str(result.exception)
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.output
 
 
 @pytest.mark.parametrize("layout", [*MAKERS, "shards"])

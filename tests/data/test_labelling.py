@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import pytest
 import yaml
+from command_line import run
 from layouts import make_cihp, make_lip
 from tiny import TINY
-from typer.testing import CliRunner
 
-from portrait_tf import cli, labelling
+from portrait_tf import labelling
 from portrait_tf.config import parse_config, save_config
 from portrait_tf.data.augment import fit_placement, prepare
 from portrait_tf.data.open import open_splits
@@ -22,15 +22,6 @@ from portrait_tf.models.averaging import AveragedParsing
 from portrait_tf.photos import write_png
 from portrait_tf.training.run import build_network
 from portrait_tf.weights import save_weights
-
-
-def run(*arguments):
-    result = CliRunner().invoke(cli.app, [str(one) for one in arguments])
-    if isinstance(result.exception, PortraitError):
-        return 2, str(result.exception)
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.output
 
 
 @pytest.fixture(scope="module")

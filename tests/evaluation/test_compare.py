@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import scipy.linalg
 import yaml
+from command_line import run as run_command
 from tiny import TINY
-from typer.testing import CliRunner
 
-from portrait_tf import cli
 from portrait_tf.config import Config
 from portrait_tf.data.open import open_dataset
 from portrait_tf.data.synthetic import write_synthetic
-from portrait_tf.errors import PortraitError
 from portrait_tf.evaluation.classical import CLASSICAL, available
 from portrait_tf.evaluation.compare import check_networks
 from portrait_tf.evaluation.compare_cases import cases
@@ -64,12 +62,7 @@ def write_config(folder, **changes):
 
 
 def run(*arguments):
-    result = CliRunner().invoke(cli.app, ["compare", *map(str, arguments)])
-    if isinstance(result.exception, PortraitError):
-        return 2, str(result.exception)
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.output
+    return run_command("compare", *arguments)
 
 
 @pytest.fixture(scope="module")

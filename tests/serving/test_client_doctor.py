@@ -11,13 +11,11 @@ import threading
 import grpc
 import pytest
 import tensorflow as tf
+from command_line import run as run_command
 from full_model import FullModel, save_full_model
 from serving_photos import make_photo
-from typer.testing import CliRunner
 from wire import Script, make_certificates, server_context, tls_before
 
-from portrait_tf import cli
-from portrait_tf.errors import PortraitError
 from serving.client.doctor import examine, split_target
 from serving.local_server import LocalServer
 
@@ -47,12 +45,7 @@ def _own_log_handlers():
 
 def doctor(*arguments):
     """Exit code and output, of one line a step and one of advice."""
-    result = CliRunner().invoke(cli.app, ["doctor", *map(str, arguments)])
-    if isinstance(result.exception, PortraitError):
-        return 2, str(result.exception)
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.output
+    return run_command("doctor", *arguments)
 
 
 def check_failure(output, step, detail, advice):
