@@ -288,6 +288,13 @@ class CompletionNetworkConfig(Section):
     prefill_stride: Literal[4, 8] = Field(
         4, description="At which label colours spread; 8 takes a sixteenth of the work."
     )
+    sharpness: float = Field(
+        1.0,
+        ge=1,
+        le=8,
+        description="The map's probabilities are raised to this power, person or "
+        "background first; 1: as stage 1 gives them.",
+    )
     parsing: bool = Field(
         True, description="The network takes the map; false needs another prefill."
     )
@@ -417,6 +424,11 @@ class PerceptualConfig(Section):
     )
     scale: Literal[1, 2, 4] = Field(
         1, description="Photos are shrunk by this before they enter the network."
+    )
+    difference: Literal["relative", "unit"] = Field(
+        "relative",
+        description="Absolute, as a part of the truth's mean; or squared, between "
+        "features of length 1 at every position.",
     )
 
 

@@ -13,6 +13,7 @@ from portrait_tf.layers.label_attention import LabelAttention
 from portrait_tf.layers.noise import NoiseChannels
 from portrait_tf.layers.partial_convolution import PartialConv2D
 from portrait_tf.layers.prefill import ParsingGuidedFill, PushPull
+from portrait_tf.layers.sharpening import SharpenParsing
 from portrait_tf.layers.upsampling import PixelShuffle, Upsample, resize_bilinear
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ParsingGuidedFill",
     "PixelShuffle",
     "PushPull",
+    "SharpenParsing",
     "Upsample",
     "box_window",
     "crop_and_resize",

@@ -30,6 +30,10 @@ class PerceptualLoss:
         layers: Weight of each layer, by Keras' layer names.
         scale: Photos are averaged over squares of this side first.
         seed: Of the random weights.
+        difference: `relative`, as above; or `unit`, LPIPS' (arXiv 1801.03924, without
+            its learned weights of channels): features are divided by their length at
+            every position, and `sum_n w_n * mean_positions(sum_channels(d^2))` taken.
+            It counts a faint texture that is missing as much as a strong one.
 
     Call with `truth, painted`: `[B, H, W, 3]` in [-1, 1]; or, to share the features
     with `StyleLoss`, `extract` both and `compare` them.
@@ -45,7 +49,9 @@ class PerceptualLoss:
         layers: dict[str, float] | None = None,
         scale: int = 1,
         seed: int = 0,
+        difference: str = "relative",
     ) -> None:
+        self.difference = difference
         self.layer_weights = layers or {"block3_conv3": 1.0}
         self.scale = scale
         self.features = build_vgg(network, weights, list(self.layer_weights), seed)
@@ -65,8 +71,12 @@ class PerceptualLoss:
         total = 0.0
         for name, weight in self.layer_weights.items():
             truth = ops.stop_gradient(real[name])
-            difference = ops.mean(ops.abs(truth - fake[name]))
-            total = total + weight * difference / _typical(truth)
+            if self.difference == "unit":
+                squared = (_of_length_1(truth) - _of_length_1(fake[name])) ** 2
+                term = ops.mean(ops.sum(squared, axis=-1))
+            else:
+                term = ops.mean(ops.abs(truth - fake[name])) / _typical(truth)
+            total = total + weight * term
         return total
 
     def __call__(self, truth: object, painted: object) -> object:
@@ -98,6 +108,12 @@ class StyleLoss:
             difference = _gram(truth / unit) - _gram(fake[name] / unit)
             total = total + weight * ops.mean(ops.abs(difference))
         return total
+
+
+def _of_length_1(features: object) -> object:
+    squared = ops.sum(features**2, axis=-1, keepdims=True)
+    # Under the root, where a gradient at 0 would be infinite.
+    return features / ops.sqrt(squared + 1e-6)
 
 
 def _typical(features: object) -> object:

@@ -16,6 +16,7 @@ from portrait_tf.layers import (
     ParsingGuidedFill,
     PixelShuffle,
     PushPull,
+    SharpenParsing,
 )
 from portrait_tf.models.blocks import (
     check_size,
@@ -63,6 +64,8 @@ class CompletionNetwork(Network):
             with its hole.
         prefill_stride: At which label colours spread, 4 or 8; with 8 they take a
             sixteenth of the arithmetic.
+        sharpness: Power that the map's probabilities are raised to before anything
+            reads them (`SharpenParsing`); 1 leaves it as it is.
         parsing: Whether the network takes the map; without it, it is no longer the
             paper's, and shows what the map is worth.
         convolution: `plain`; `gated` (DeepFill v2, arXiv 1806.03589), which learns
@@ -102,6 +105,7 @@ class CompletionNetwork(Network):
         stem: int = 2,
         blocks: int = 0,
         prefill_stride: int = 4,
+        sharpness: float = 1.0,
         **kwargs: object,
     ) -> None:
         _check_options(stem, prefill, prefill_stride, parsing, convolution, attention)
@@ -115,6 +119,8 @@ class CompletionNetwork(Network):
         if parsing:
             inputs["parsing"] = keras.Input((*size, NUM_LABELS), name="parsing")
             structure = [inputs["parsing"]]
+            if sharpness != 1.0:
+                structure = [SharpenParsing(sharpness, name="sharpen")(structure[0])]
         if prefill == "parsing":
             start = ParsingGuidedFill(
                 label_relaxations=_label_relaxations(prefill_stride),
@@ -178,6 +184,7 @@ class CompletionNetwork(Network):
         self.dilations = tuple(dilations)
         self.prefill = prefill
         self.prefill_stride = prefill_stride
+        self.sharpness = sharpness
         self.parsing = parsing
         self.convolution = convolution
         self.attention = attention

@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 _PREVIEW_PHOTOS = 8
 
+# Of a network's config: what the shapes of its weights do not depend on.
+_FREE = ("name", "size", "prefill", "prefill_stride", "sharpness")
+
 
 def train_stage(
     stage: str,
@@ -150,11 +153,10 @@ def _start(stage: str, config: Config) -> keras.Model | None:
         given = load_weights(source)
     own, theirs = network.get_config(), given.get_config()
     if isinstance(given, type(network)):
-        # Convolutions are the same at every size.
         different = [
             f"{key} is {theirs[key]}, {own[key]} here"
             for key in own
-            if key not in ("name", "size") and own[key] != theirs[key]
+            if key not in _FREE and own[key] != theirs[key]
         ]
     else:
         different = [f"it is a {type(given).__name__}"]

@@ -98,6 +98,7 @@ class CompletionTrainer(Trainer):
                 perceptual.layers,
                 perceptual.scale,
                 self.config.seed,
+                perceptual.difference,
             )
             if {"perceptual", "style"} & self.term_weights.keys()
             else None
