@@ -11,7 +11,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["portrait_tf*", "export*", "serving*"]),
     package_data={
-        "portrait_tf": ["weights/*.npz", "weights/*.yaml", "web/static/*"],
+        "portrait_tf": ["weights/*.npz", "weights/*.json", "web/static/*"],
         "serving": ["deploy/**/*", "deploy/.env"],
     },
     install_requires=[

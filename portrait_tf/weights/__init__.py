@@ -1,6 +1,8 @@
 """The small pretrained weights that come in the package; see MODEL_CARD.md."""
 
 import functools
+import hashlib
+import json
 import pathlib
 
 import keras
@@ -11,6 +13,7 @@ from portrait_tf.models import NETWORKS
 from portrait_tf.storage import assign_arrays, read_arrays, read_meta, save_arrays
 
 FOLDER = pathlib.Path(__file__).parent
+HASHES = FOLDER / "hashes.json"
 _CLASSES = {network.__name__: network for network in NETWORKS.values()}
 
 
@@ -55,8 +58,36 @@ def load_weights(path: str | pathlib.Path) -> keras.Model:
 
 @functools.cache
 def load_bundled(stage: str) -> keras.Model:
-    """The bundled network of a stage; loaded once, when asked."""
-    return load_weights(FOLDER / f"{stage}_demo.npz")
+    """The bundled network of a stage; loaded once, when asked.
+
+    Raises:
+        PortraitError: There is none, or its file is not the one that was published.
+    """
+    path = FOLDER / f"{stage}_demo.npz"
+    check_hash(path)
+    return load_weights(path)
+
+
+def file_hash(path: str | pathlib.Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+
+
+def check_hash(path: pathlib.Path) -> None:
+    """Holds a bundled file against the published hashes, `hashes.json` beside it.
+
+    Raises:
+        PortraitError: It is missing, or another one.
+    """
+    if not path.is_file():
+        raise PortraitError(f"no such weights file: {path}")
+    expected = json.loads(path.with_name(HASHES.name).read_text()).get(path.name)
+    received = file_hash(path)
+    if received != expected:
+        raise PortraitError(
+            f"{path} is damaged or was exchanged: expected the SHA-256 {expected}, "
+            f"received {received}; install the package again"
+        )
 
 
 def is_bundled(stage: str) -> bool:

@@ -78,6 +78,21 @@ class TestPerceptual:
         assert float(loss(truth, painted)) == pytest.approx(expected, rel=1e-4)
         assert float(loss(truth, truth)) == 0
 
+    def test_unit_against_numpy_on_its_own_features(self, photos):
+        layers = {"block1_conv1": 2.0, "block2_conv1": 0.5}
+        loss = PerceptualLoss("vgg16", "random", layers, difference="unit")
+        expected = 0
+        features = [loss.extract(x.astype(np.float32)) for x in photos]
+        for name, weight in layers.items():
+            real, fake = (np.array(one[name], float) for one in features)
+            real, fake = (
+                one / np.maximum(np.linalg.norm(one, axis=-1, keepdims=True), 1e-3)
+                for one in (real, fake)
+            )
+            expected += weight * ((real - fake) ** 2).sum(-1).mean()
+        assert float(loss(*photos)) == pytest.approx(expected, rel=1e-3)
+        assert float(loss(photos[0], photos[0])) == 0
+
     def test_scale_averages_squares_first(self, photos):
         layers = {"block1_conv1": 1.0}
         small = [x.reshape(2, 16, 2, 16, 2, 3).mean((2, 4)) for x in photos]

@@ -26,6 +26,7 @@ ALL = {
     "convolution": "gated",
     "attention": "same_label",
     "noise": 2,
+    "sharpness": 2.0,
 }
 OPTIONS = [
     ALL,

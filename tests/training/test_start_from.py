@@ -50,6 +50,21 @@ def test_a_file_then_a_run(given, tiny_config, portraits, tmp_path):
     assert_weights(load_run_network(tmp_path / "two", "parsing"), expected)
 
 
+def test_what_shapes_no_weight_may_be_another(tiny_config, portraits, tmp_path):
+    path = tmp_path / "completion.npz"
+    network = build_network("completion", tiny_config)
+    save_weights(network, path, {}, dtype=None)
+    still = [change.replace("parsing.", "completion.") for change in STILL]
+    sharper = ["completion.network.sharpness=3", "completion.loss.perceptual=0"]
+    changes = [*still, *sharper, f"completion.training.start_from={path}"]
+    config = with_changes(tiny_config, [*changes, *STILL])
+    train_stage("parsing", config, portraits, tmp_path / "run", verbose=0)
+    train_stage("completion", config, portraits, tmp_path / "run", verbose=0)
+    given = load_run_network(tmp_path / "run", "completion")
+    assert given.sharpness == 3
+    assert_weights(given, network.get_weights())
+
+
 def test_another_network_is_refused(given, tiny_config, portraits, tmp_path):
     path, _ = given
     config = with_changes(
