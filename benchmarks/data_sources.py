@@ -1,0 +1,129 @@
+"""What photos without labels, and drawn people, are worth to stage 1.
+
+    python -m benchmarks.data_sources --data DIR --unlabelled DIR --steps 700 --out out
+
+Four ways to train the small network from nothing, with several seeds, scored as
+`benchmarks.parsing_ablation` does: `labelled` for so many steps, and three of twice as
+many: `labelled_longer` goes on alike; `self_training` goes on with the unlabelled
+photos too, as often, with the maps that `labelled` itself predicts for them;
+`synthetic_first` sees synthetic portraits for the first half. The second half of all
+three starts from the weights of the first, with a schedule of its own. A killed run
+goes on with the same command.
+"""
+
+import argparse
+import json
+import logging
+import pathlib
+
+from benchmarks.parsing_ablation import CONFIG, score, summary
+from portrait_tf.config import Config, load_config, with_changes
+from portrait_tf.data.dataset import Reader
+from portrait_tf.errors import PortraitError
+from portrait_tf.files import write_atomically
+
+SYNTHETIC_SIZE = (192, 128)
+
+
+def run_sources(
+    base: Config,
+    reader: Reader,
+    unlabelled: dict[str, Reader],
+    validation_reader: Reader,
+    seeds: int,
+    out: pathlib.Path,
+    synthetic: int = 600,
+) -> dict[str, dict[str, dict]]:
+    """Trains and scores all four with every seed, or goes on with it.
+
+    Args:
+        base: The config; its steps are those of a half.
+        reader: Labelled training samples.
+        unlabelled: Splits of the data set without label maps.
+        validation_reader: Photos that are scored.
+        seeds: How many; 0, 1, 2 and so on.
+        out: Folder of runs and scores.
+        synthetic: Number of synthetic portraits.
+
+    Returns:
+        Scores by way and seed, as `scores.json` has them.
+    """
+    from portrait_tf.data.mixture import mix
+    from portrait_tf.data.open import open_dataset
+    from portrait_tf.data.synthetic import synthetic_portrait
+    from portrait_tf.labelling import label_dataset
+    from portrait_tf.training.commands import train_stage
+    from portrait_tf.training.run import load_run_network
+
+    path = out / "scores.json"
+    scores = json.loads(path.read_text()) if path.is_file() else {}
+    drawn = [synthetic_portrait(seed, SYNTHETIC_SIZE) for seed in range(synthetic)]
+
+    def train(name: str, seed: int, samples: Reader, start: str | None = None) -> None:
+        run = out / f"{name}_{seed}"
+        changes = [f"seed={seed}"]
+        if start:
+            changes.append(f"parsing.training.start_from={out / f'{start}_{seed}'}")
+        config = with_changes(base, changes)
+        train_stage("parsing", config, samples, run, verbose=0)
+        done = scores.setdefault(name, {})
+        if str(seed) in done:
+            return
+        network = load_run_network(run, "parsing")
+        done[str(seed)] = score(network, validation_reader, config)
+        print(f"{name}, seed {seed}: {done[str(seed)]}", flush=True)
+        write_atomically(path, json.dumps(scores, indent=2).encode())
+
+    for seed in range(seeds):
+        train("labelled", seed, reader)
+        train("labelled_longer", seed, reader, "labelled")
+        guessed = out / f"labels_{seed}"
+        if not guessed.is_dir():
+            teacher = load_run_network(out / f"labelled_{seed}", "parsing")
+            label_dataset(unlabelled, teacher, guessed)
+        both = mix([reader, open_dataset(guessed, "train")], (1.0, 1.0))
+        train("self_training", seed, both, "labelled")
+        train("synthetic", seed, drawn)
+        train("synthetic_first", seed, reader, "synthetic")
+    return scores
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, help="a data set with label maps")
+    parser.add_argument("--unlabelled", required=True, help="one without")
+    parser.add_argument("--steps", type=int, default=700, help="of a half")
+    parser.add_argument("--size", type=int, nargs=2, default=(96, 64))
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("sources"))
+    options = parser.parse_args(arguments)
+
+    from portrait_tf.data.open import open_dataset, open_splits
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    base = with_changes(
+        load_config(CONFIG),
+        [
+            f"size={list(options.size)}",
+            f"parsing.training.steps={options.steps}",
+            f"parsing.training.batch_size={options.batch}",
+            f"parsing.training.optimizer.warmup_steps={options.steps // 10}",
+        ],
+    )
+    try:
+        scores = run_sources(
+            base,
+            open_dataset(options.data, "train"),
+            open_splits(options.unlabelled),
+            open_dataset(options.data, "val"),
+            options.seeds,
+            options.out,
+        )
+    except PortraitError as error:
+        raise SystemExit(str(error)) from None
+    print(summary(scores))
+
+
+if __name__ == "__main__":
+    main()
