@@ -6,7 +6,12 @@ import io
 import json
 
 from portrait_tf.evaluation.compare_summary import RESAMPLES
-from portrait_tf.evaluation.completion_report import BASELINE, GROUPS, Example
+from portrait_tf.evaluation.completion_report import (
+    BASELINE,
+    GROUPS,
+    Example,
+    method_name,
+)
 from portrait_tf.evaluation.evaluate import OURS
 from portrait_tf.evaluation.page import (
     TASK_NAMES,
@@ -18,15 +23,6 @@ from portrait_tf.evaluation.page import (
     setup_line,
 )
 
-METHOD_NAMES = {
-    OURS: "ours",
-    "true_map": "ours, true map",
-    "without_parsing": "ours, without parsing",
-    "telea": "Telea",
-    "navier_stokes": "Navier-Stokes",
-    "patchmatch": "PatchMatch",
-    "fsr": "Frequency selective",
-}
 _DIGITS = {"psnr_hole": 2, "ssim": 4, "l1": 2, "distance": 4}
 _ARROWS = {"higher": "&uarr;", "lower": "&darr;"}
 _ROWS = ("photo", "task", "method")
@@ -121,11 +117,6 @@ task.</p>
 <h2>What the numbers are</h2>
 {_explanation(report)}"""
     return page("Completion: scores and pictures", body)
-
-
-def method_name(name: str) -> str:
-    """A method as the page and the terminal call it."""
-    return METHOD_NAMES.get(name, name)
 
 
 def _interval(one: dict) -> str:
@@ -226,7 +217,8 @@ def _example(one: Example) -> str:
     )
     return (
         f'<section class="example"><p><b>{one.place}</b> {html.escape(one.photo)}, '
-        f'hole PSNR {one.psnr_hole:.2f} dB</p><div class="row">{figures}</div></section>'
+        f"hole PSNR {one.psnr_hole:.2f} dB</p>"
+        f'<div class="row">{figures}</div></section>'
     )
 
 
@@ -236,8 +228,8 @@ def _explanation(report: dict) -> str:
         "<b>hole L1</b> (grey levels) look at the hole alone, <b>SSIM</b> at the whole "
         "photo. All three favour a blurred guess over a sharp one that is somewhere "
         "else.",
-        "<b>Ours, true map</b> is given the photo's own label map, which no user has of "
-        "what is missing: a bound. <b>Ours, without parsing</b> is a network that was "
+        "<b>Ours, true map</b> is given the photo's own label map, which no user has "
+        "of what is missing: a bound. <b>Ours, without parsing</b> is a network that was "
         "trained without one.",
     ]
     if "distance" in report["scores"]:

@@ -45,6 +45,15 @@ _LARGEST_SHEET = 4000
 _STRIPS = 2
 """Photos that lie side by side on a contact sheet."""
 
+METHOD_NAMES = {
+    OURS: "ours",
+    "true_map": "ours, true map",
+    "without_parsing": "ours, without parsing",
+    "telea": "Telea",
+    "navier_stokes": "Navier-Stokes",
+    "patchmatch": "PatchMatch",
+    "fsr": "Frequency selective",
+}
 GROUPS = {
     "hole_miou": "mean IoU of our label map in the hole",
     "hole_share": "part of the photo that is masked",
@@ -197,6 +206,11 @@ def _examples(ours: dict[int, dict]) -> dict[str, dict]:
     }
 
 
+def method_name(name: str) -> str:
+    """A method as the page and the terminal call it."""
+    return METHOD_NAMES.get(name, name)
+
+
 class Example(NamedTuple):
     """A photo to look at: `pictures` by their titles, RGB `uint8` `[H, W, 3]`."""
 
@@ -241,7 +255,7 @@ def draw_examples(
             for other, method in methods.items():
                 (picture,) = method([hole])
                 if picture is not None:
-                    pictures[other.replace("_", " ")] = picture
+                    pictures[method_name(other)] = picture
             pictures["truth"] = hole.photo
             drawn[task].append(Example(name, one["photo"], one["psnr_hole"], pictures))
     return drawn

@@ -32,8 +32,9 @@ OURS = "ours"
 class Hole(NamedTuple):
     """A photo at the working size with the hole of one task.
 
-    `photo` is RGB `uint8` `[H, W, 3]`, `truth` LIP's labels `uint8` `[H, W]`, 255 where
-    there is none, `joints` as `prepare` gives them, `mask` `uint8` `[H, W]`, 255 = hole.
+    `photo` is RGB `uint8` `[H, W, 3]`, `truth` LIP's labels `uint8` `[H, W]`, 255
+    where there is none, `joints` as `prepare` gives them, `mask` `uint8` `[H, W]`, 255
+    = hole.
     """
 
     index: int
