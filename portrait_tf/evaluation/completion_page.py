@@ -89,8 +89,8 @@ def render_page(report: dict, examples: dict[str, list[Example]]) -> str:
     body = f"""<p class="setup">{setup_line(report["setup"])}</p>
 <div class="tiles">{"".join(tiles)}</div>
 <h2>Scores</h2>
-<p>Mean and median over photos, and each beside Telea's on the same photos: PSNR and SSIM
-minus it, the others divided by it.</p>
+<p>Mean and median over photos, and each beside Telea's on the same photos: PSNR and
+SSIM minus it, the others divided by it.</p>
 {tables}
 {f"<h2>Left out</h2><ul>{missing}</ul>" if missing else ""}
 <h2>How sure</h2>
@@ -229,8 +229,8 @@ def _explanation(report: dict) -> str:
         "photo. All three favour a blurred guess over a sharp one that is somewhere "
         "else.",
         "<b>Ours, true map</b> is given the photo's own label map, which no user has "
-        "of what is missing: a bound. <b>Ours, without parsing</b> is a network that was "
-        "trained without one.",
+        "of what is missing: a bound. <b>Ours, without parsing</b> is a network that "
+        "was trained without one.",
     ]
     if "distance" in report["scores"]:
         lines.append(

@@ -54,7 +54,11 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     return (
         write_run(folder / "with"),
-        write_run(folder / "without", "completion.network.parsing=false"),
+        write_run(
+            folder / "without",
+            "completion.network.parsing=false",
+            "completion.network.prefill=plain",
+        ),
     )
 
 
