@@ -75,6 +75,32 @@ class PipelineEngine:
             )
         return result["completed"][0].numpy(), result["parsing"][0, ..., 0].numpy()
 
+    @property
+    def takes_parsing(self) -> bool:
+        """Whether a label map of the user's changes what is painted."""
+        return self.pipeline.completion_network.takes_parsing
+
+    def complete_masks(
+        self, photo: np.ndarray, masks: np.ndarray, parsing: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Completes a photo with each of several holes, in one batch.
+
+        Args:
+            photo: RGB `uint8` `[H, W, 3]`.
+            masks: `uint8` `[N, H, W]`, non-zero = hole.
+            parsing: As in `complete`.
+
+        Returns:
+            Completed photos `[N, H, W, 3]` and label maps `[N, H, W]`, `uint8`.
+        """
+        batch = [np.repeat(photo[None], len(masks), axis=0), masks[..., None]]
+        if parsing is None:
+            result = self._call(*batch)
+        else:
+            given = np.repeat(parsing[None, ..., None], len(masks), axis=0)
+            result = self._call_with_parsing(*batch, given)
+        return result["completed"].numpy(), result["parsing"][..., 0].numpy()
+
     def parse(
         self, photo: np.ndarray, mask: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -117,6 +143,11 @@ class SavedModelEngine:
         self.working_size = _described_size(directory)
         self._model = tf.saved_model.load(str(directory))
         self.directory = directory
+
+    @property
+    def takes_parsing(self) -> bool:
+        """Whether it was exported with the signature that takes a label map."""
+        return "complete_with_parsing" in self._model.signatures
 
     def complete(
         self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None

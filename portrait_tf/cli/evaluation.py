@@ -3,7 +3,7 @@
 import contextlib
 import json
 import pathlib
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 from typer.core import TyperCommand
@@ -26,6 +26,10 @@ from portrait_tf.cli.shared import (
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import write_result
 
+if TYPE_CHECKING:
+    from portrait_tf.engines import Engine
+    from portrait_tf.evaluation.features import FeatureDistance
+
 
 @evaluate_app.callback(invoke_without_command=True)
 def evaluate(
@@ -45,6 +49,38 @@ def evaluate(
     json_out: Annotated[
         Optional[pathlib.Path],  # noqa: UP045
         typer.Option("--json", help="Write the numbers to a file, too."),
+    ] = None,
+    report: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(help="Write a folder: a page, pictures, a row a photo as CSV."),
+    ] = None,
+    method: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            metavar="NAME",
+            help="Classical methods beside ours: telea, navier_stokes, patchmatch, fsr."
+            " A report always has telea.",
+        ),
+    ] = None,
+    true_map: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option(
+            "--true-map/--no-true-map",
+            help="Ours, given the true label map, as a row; in a report by default.",
+        ),
+    ] = None,
+    without_parsing: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(
+            metavar="RUN", help="A run whose network takes no label map, as a row."
+        ),
+    ] = None,
+    features: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="FILE:NAME",
+            help="VGG-16 weights for a perceptual distance, and what they are called.",
+        ),
     ] = None,
     height: Annotated[
         int, typer.Option(min=16, help="Photos are brought to it.")
@@ -72,10 +108,17 @@ def evaluate(
     if sum(map(bool, (run, model, server))) > 1:
         raise PortraitError("expected one of --run, --model and --server")
     check_checkpoint(checkpoint, run)
+    names = _method_names(method, report is not None)
+    weights = _feature_weights(features)
+    if report:
+        from portrait_tf.evaluation.report_folder import check_report_folder
+
+        check_report_folder(report)
     reader = open_dataset(data, split.value, skip_broken=skip_broken)
     start_tensorflow()
     from portrait_tf import engines
     from portrait_tf.data.dataset import usable_reader
+    from portrait_tf.evaluation import completion_report
     from portrait_tf.evaluation import evaluate as evaluation
 
     reader = usable_reader(reader)
@@ -85,13 +128,149 @@ def evaluate(
         engine = engines.PipelineEngine(Pipeline.from_run(run, checkpoint))
     else:
         engine = engines.open_engine(server, model)
-    with progress("evaluating") as advance:
-        scores = evaluation.evaluate(
-            engine, reader, (height, width), seed, count, advance
+    methods, left_out = {}, {}
+    wants_map = report is not None if true_map is None else true_map
+    if wants_map and not getattr(engine, "takes_parsing", True):
+        left_out["true map"] = "the network takes no label map"
+    elif wants_map:
+        methods["true_map"] = evaluation.by_true_map(engine)
+    elif report:
+        left_out["true map"] = "by --no-true-map"
+    if without_parsing:
+        methods["without_parsing"] = evaluation.by_engine(
+            _open_without_parsing(without_parsing)
         )
+    elif report:
+        left_out["ours without parsing"] = "no --without-parsing RUN was given"
+    methods |= {name: evaluation.classical(name) for name in names}
+    distance = None
+    if weights:
+        distance, features_name = _open_features(*weights)
+    elif report:
+        left_out["perceptual distance"] = "no --features FILE:NAME was given"
+    photos = len(reader) if count is None else min(count, len(reader))
+    sheets = completion_report.ContactSheets(photos)
+    with progress("evaluating") as advance:
+        found = evaluation.score_photos(
+            engine,
+            reader,
+            (height, width),
+            seed,
+            count,
+            advance,
+            methods,
+            distance,
+            sheets.seen if report else None,
+        )
+    if "true_map" in methods and all(r["method"] != "true_map" for r in found.rows):
+        del methods["true_map"]
+        left_out["true map"] = "no photo has a label map"
+    scores = evaluation.mean_scores(found)
     _print_scores(scores)
     if json_out:
         write_result(json_out, json.dumps(scores, indent=2))
+    if report:
+        setup = {
+            "data": str(data),
+            "split": split.value,
+            "photos": photos,
+            "network": str(run or model or server or "bundled"),
+            "checkpoint": checkpoint.value,
+            "size": [height, width],
+            "seed": seed,
+        }
+        if without_parsing:
+            setup["without_parsing"] = str(without_parsing)
+        completion_report.write_report(
+            report,
+            engine,
+            reader,
+            (height, width),
+            seed,
+            methods,
+            found,
+            sheets,
+            setup,
+            features_name if weights else None,
+            left_out,
+        )
+        open_console().print(f"{report}/index.html", soft_wrap=True)
+
+
+def _method_names(given: list[str] | None, report: bool) -> list[str]:
+    """The classical methods to score, as the user or the default has them.
+
+    Raises:
+        PortraitError: There is no such method, or what it needs is not installed.
+    """
+    from portrait_tf.evaluation.classical import CLASSICAL, available
+
+    if not given:
+        return ["telea", "navier_stokes", *(["patchmatch"] if report else [])]
+    for name in given:
+        if name not in CLASSICAL:
+            raise PortraitError(
+                f"--method: expected one of {', '.join(CLASSICAL)}, received '{name}'"
+            )
+        if not available(name):
+            raise PortraitError(
+                f"--method {name} needs opencv-contrib-python-headless, which is not "
+                "installed"
+            )
+    return list(dict.fromkeys([*(["telea"] if report else []), *given]))
+
+
+def _feature_weights(text: str | None) -> tuple[str, str] | None:
+    """File (or `imagenet`, `random`) and name of `--features`.
+
+    Raises:
+        PortraitError: There is no such file.
+    """
+    if text is None:
+        return None
+    path, colon, name = text.rpartition(":")
+    if not colon or pathlib.Path(text).is_file():
+        path, name = text, pathlib.Path(text).name.split(".")[0]
+    if path not in ("imagenet", "random") and not pathlib.Path(path).is_file():
+        raise PortraitError(
+            f"--features: expected a file of VGG-16 weights and a name, FILE:NAME; no "
+            f"such file: {path}"
+        )
+    return path, name or pathlib.Path(path).name.split(".")[0]
+
+
+def _open_features(path: str, name: str) -> "tuple[FeatureDistance, str]":
+    """The distance as `portrait-tf compare` takes it, and what it is called."""
+    from portrait_tf.evaluation.compare_config import FeaturesConfig
+    from portrait_tf.evaluation.features import FeatureDistance
+
+    chosen = FeaturesConfig(weights=path)
+    try:
+        distance = FeatureDistance(
+            chosen.network, path, list(chosen.layers), chosen.frechet_layer
+        )
+    except PortraitError as error:
+        raise PortraitError(f"--features: {error}") from None
+    return distance, f"VGG-16 {name}"
+
+
+def _open_without_parsing(run: pathlib.Path) -> "Engine":
+    """A run's networks, the second of which is given no label map.
+
+    Raises:
+        PortraitError: It takes one, or is not trained.
+    """
+    from portrait_tf.engines import PipelineEngine
+    from portrait_tf.pipeline import Pipeline
+
+    # The face network finds its face in the label map.
+    engine = PipelineEngine(Pipeline.from_run(run, face=False))
+    if engine.takes_parsing:
+        raise PortraitError(
+            f"{run}: expected a run whose stage 2 takes no label map "
+            "(completion.network.parsing: false), received one that takes it"
+        )
+    return engine
 
 
 def _print_scores(scores: dict) -> None:
@@ -102,6 +281,9 @@ def _print_scores(scores: dict) -> None:
 
     console = open_console()
     table = Table("task", "method", "hole PSNR (dB)", "SSIM", "hole L1 (0-255)")
+    has_distance = "distance" in next(iter(scores["completion"].values()))
+    if has_distance:
+        table.add_column("distance")
     for task, ours in scores["completion"].items():
         rows = {"ours": ours, **{n: s[task] for n, s in scores["peers"].items()}}
         for name, one in rows.items():
@@ -111,6 +293,7 @@ def _print_scores(scores: dict) -> None:
                 show(one["psnr_hole"], 2),
                 show(one["ssim"], 4),
                 show(one["l1"], 2),
+                *([show(one["distance"], 4)] if has_distance else []),
                 end_section=name == list(rows)[-1],
             )
     console.print(table)

@@ -6,7 +6,9 @@ the photo's place in the split alone.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
+import cv2
 import numpy as np
 
 from portrait_tf.data.augment import prepare
@@ -14,11 +16,106 @@ from portrait_tf.data.dataset import Reader
 from portrait_tf.engines import Engine
 from portrait_tf.evaluation.classical import CLASSICAL
 from portrait_tf.evaluation.confusion import Confusion
+from portrait_tf.labels import NUM_LABELS
 from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask
 
-# Quick ones; `portrait-tf compare` knows more.
+if TYPE_CHECKING:
+    from portrait_tf.evaluation.features import FeatureDistance
+
+# Quick ones; `--method` takes more, and `portrait-tf compare` knows trained ones.
 PEERS = {name: CLASSICAL[name] for name in ("telea", "navier_stokes")}
 SCORES = ("psnr_hole", "ssim", "l1")
+DISTANCE = "distance"
+OURS = "ours"
+
+
+class Hole(NamedTuple):
+    """A photo at the working size with the hole of one task.
+
+    `photo` is RGB `uint8` `[H, W, 3]`, `truth` LIP's labels `uint8` `[H, W]`, 255
+    where there is none, `joints` as `prepare` gives them, `mask` `uint8` `[H, W]`, 255
+    = hole.
+    """
+
+    index: int
+    name: str
+    task: str
+    photo: np.ndarray
+    truth: np.ndarray
+    joints: np.ndarray
+    mask: np.ndarray
+
+    @property
+    def has_map(self) -> bool:
+        """Whether the photo's data set has a label map of it."""
+        return bool((self.truth < NUM_LABELS).any())
+
+
+Method = Callable[[list[Hole]], list[np.ndarray | None]]
+"""Completes one photo with several holes: RGB `uint8` `[H, W, 3]`, None: it cannot."""
+
+
+def photo_holes(
+    reader: Reader, index: int, size: tuple[int, int], seed: int = 0
+) -> list[Hole]:
+    """A photo of a data set, at a size, with the hole of every task."""
+    sample = reader[index]
+    prepared = prepare(sample, size)
+    photo, truth, joints = (prepared[key] for key in ("image", "parsing", "joints"))
+    return [
+        Hole(
+            index,
+            sample.name,
+            task,
+            photo,
+            truth,
+            joints,
+            evaluation_mask(task, [seed, index], size, joints, truth),
+        )
+        for task in EVALUATION_TASKS
+    ]
+
+
+def complete_holes(
+    engine: Engine, holes: list[Hole], true_map: bool = False
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Completed photos `[H, W, 3]` and the label maps `[H, W]` they were painted by.
+
+    All holes of the photo in one batch, where the engine can do that.
+
+    Args:
+        engine: What completes.
+        holes: Of one photo.
+        true_map: Whether stage 2 is given the photo's own label map; void pixels are
+            left to stage 1.
+    """
+    photo, truth = holes[0].photo, holes[0].truth
+    given = (truth,) if true_map else ()
+    if hasattr(engine, "complete_masks"):
+        masks = np.stack([hole.mask for hole in holes])
+        return list(zip(*engine.complete_masks(photo, masks, *given), strict=True))
+    return [engine.complete(photo, hole.mask, *given) for hole in holes]
+
+
+def classical(name: str) -> Method:
+    """A method of `CLASSICAL`."""
+    return lambda holes: [CLASSICAL[name](one.photo, one.mask) for one in holes]
+
+
+def by_engine(engine: Engine) -> Method:
+    """Another engine than the one that is scored."""
+    return lambda holes: [done for done, _ in complete_holes(engine, holes)]
+
+
+def by_true_map(engine: Engine) -> Method:
+    """An engine that is given the true label map, where there is one."""
+
+    def complete(holes: list[Hole]) -> list[np.ndarray | None]:
+        if not holes[0].has_map:
+            return [None] * len(holes)
+        return [done for done, _ in complete_holes(engine, holes, true_map=True)]
+
+    return complete
 
 
 def hole_psnr(truth: np.ndarray, completed: np.ndarray, mask: np.ndarray) -> float:
@@ -73,6 +170,124 @@ class ParsingScores:
         }
 
 
+class PhotoScores(NamedTuple):
+    """What one pass over a data set has found.
+
+    Attributes:
+        rows: Of every photo, task and method a dict: `index`, `photo`, `task`,
+            `method`; the scores of `score_photo` and, with features, `distance`; and,
+            the same for all methods, `hole_miou`, the mean IoU of the engine's label
+            map in the hole (None without a label map), `hole_share`, the part of the
+            photo that is masked, `hole_texture`, the standard deviation of the true
+            grey levels in the hole.
+        parsing: `miou`, `miou_hole`, `pixel_accuracy` and `pckh`; None what the data
+            or the engine does not allow.
+    """
+
+    rows: list[dict]
+    parsing: dict[str, float | None]
+
+
+def score_photos(
+    engine: Engine,
+    reader: Reader,
+    size: tuple[int, int],
+    seed: int = 0,
+    count: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    methods: dict[str, Method] | None = None,
+    features: "FeatureDistance | None" = None,
+    seen: Callable[[Hole, np.ndarray, np.ndarray, dict], None] | None = None,
+) -> PhotoScores:
+    """Scores an engine and other methods on all four tasks, photo by photo.
+
+    Args:
+        engine: What completes. Joints are scored if its `has_pose` is true.
+        reader: Photos, with label maps and joints where there are any.
+        size: Height and width that photos are brought to.
+        seed: Of the holes.
+        count: The first photos only.
+        progress: Called with photos done and photos in all.
+        methods: Others that are scored, by name; None for `PEERS`.
+        features: Adds the perceptual `distance` to the truth.
+        seen: Called with each hole, what the engine made of it, its label map and its
+            row.
+    """
+    from portrait_tf.metrics import PCKh
+
+    total = len(reader) if count is None else min(count, len(reader))
+    if methods is None:
+        methods = {name: classical(name) for name in PEERS}
+    rows: list[dict] = []
+    parsing_scores, pckh = ParsingScores(), PCKh()
+    has_joints = False
+    for index in range(total):
+        holes = photo_holes(reader, index, size, seed)
+        found = complete_holes(engine, holes)
+        others = {name: method(holes) for name, method in methods.items()}
+        true_features = features.features(holes[0].photo) if features else None
+        for place, (hole, (completed, parsing)) in enumerate(
+            zip(holes, found, strict=True)
+        ):
+            facts = _facts(hole, parsing)
+            done = {OURS: completed, **{n: one[place] for n, one in others.items()}}
+            for name, picture in done.items():
+                if picture is None:
+                    continue
+                row = {"index": index, "photo": hole.name, "task": hole.task}
+                row |= {"method": name, **score_photo(hole.photo, picture, hole.mask)}
+                if features:
+                    row[DISTANCE] = features.distance(
+                        true_features, features.features(picture)
+                    )
+                rows.append(row | facts)
+                if name == OURS and seen:
+                    seen(hole, completed, parsing, rows[-1])
+            parsing_scores.add(hole.truth, parsing, hole.mask)
+            if getattr(engine, "has_pose", False) and hole.joints[:, 2].any():
+                has_joints = True
+                joints = engine.joints(hole.photo, hole.mask)
+                pckh.update_state(hole.joints[None], joints[None])
+        if progress:
+            progress(index + 1, total)
+    return PhotoScores(
+        rows,
+        {
+            **parsing_scores.result(),
+            "pckh": float(pckh.result()) if has_joints else None,
+        },
+    )
+
+
+def _facts(hole: Hole, parsing: np.ndarray) -> dict[str, float | None]:
+    counted = Confusion()
+    counted.add(hole.truth, parsing, hole.mask)
+    grey = cv2.cvtColor(hole.photo, cv2.COLOR_RGB2GRAY)
+    return {
+        "hole_miou": counted.mean_iou(),
+        "hole_share": float(np.mean(hole.mask > 0)),
+        "hole_texture": float(np.std(grey[hole.mask > 0])),
+    }
+
+
+def mean_scores(found: PhotoScores) -> dict[str, dict]:
+    """Means over photos: what `evaluate` returns."""
+    keys = [key for key in (*SCORES, DISTANCE) if key in found.rows[0]]
+    means: dict[str, dict] = {}
+    for name in dict.fromkeys(row["method"] for row in found.rows):
+        means[name] = {}
+        for task in EVALUATION_TASKS:
+            rows = [
+                row
+                for row in found.rows
+                if row["method"] == name and row["task"] == task
+            ]
+            means[name][task] = {
+                key: float(np.mean([row[key] for row in rows])) for key in keys
+            }
+    return {"completion": means.pop(OURS), "parsing": found.parsing, "peers": means}
+
+
 def evaluate(
     engine: Engine,
     reader: Reader,
@@ -81,10 +296,10 @@ def evaluate(
     count: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, dict]:
-    """Scores an engine and the classical peers on all four tasks.
+    """Mean scores of an engine and the classical peers on all four tasks.
 
     Args:
-        engine: What completes. Joints are scored if its `has_pose` is true.
+        engine: As in `score_photos`, like the others.
         reader: Photos with label maps and joints.
         size: Height and width that photos are brought to.
         seed: Of the holes.
@@ -95,40 +310,4 @@ def evaluate(
         `{"completion": {TASK: SCORES}, "parsing": SCORES, "peers": {PEER: {TASK:
         SCORES}}}`; a score that the data or the engine does not allow is None.
     """
-    from portrait_tf.metrics import PCKh
-
-    total = len(reader) if count is None else min(count, len(reader))
-    methods = ("ours", *PEERS)
-    scores = {name: {task: [] for task in EVALUATION_TASKS} for name in methods}
-    parsing_scores, pckh = ParsingScores(), PCKh()
-    has_joints = False
-    for index in range(total):
-        sample = prepare(reader[index], size)
-        photo, truth, joints = (sample[k] for k in ("image", "parsing", "joints"))
-        for task in EVALUATION_TASKS:
-            mask = evaluation_mask(task, [seed, index], size, joints, truth)
-            completed, parsing = engine.complete(photo, mask)
-            scores["ours"][task].append(score_photo(photo, completed, mask))
-            for name, method in PEERS.items():
-                scores[name][task].append(score_photo(photo, method(photo, mask), mask))
-            parsing_scores.add(truth, parsing, mask)
-            if getattr(engine, "has_pose", False) and joints[:, 2].any():
-                has_joints = True
-                pckh.update_state(joints[None], engine.joints(photo, mask)[None])
-        if progress:
-            progress(index + 1, total)
-    means = {
-        name: {
-            task: {key: float(np.mean([one[key] for one in rows])) for key in SCORES}
-            for task, rows in tasks.items()
-        }
-        for name, tasks in scores.items()
-    }
-    return {
-        "completion": means.pop("ours"),
-        "parsing": {
-            **parsing_scores.result(),
-            "pckh": float(pckh.result()) if has_joints else None,
-        },
-        "peers": means,
-    }
+    return mean_scores(score_photos(engine, reader, size, seed, count, progress))

@@ -1,0 +1,70 @@
+"""The folder of a report: whole or absent, and nobody else's."""
+
+import os
+import pathlib
+import shutil
+
+from portrait_tf.errors import PortraitError
+from portrait_tf.files import temporary_beside
+from portrait_tf.masks import EVALUATION_TASKS
+
+PAGE, SCORES_FILE, PHOTOS_FILE = "index.html", "scores.json", "photos.csv"
+
+FILES = (
+    PAGE,
+    SCORES_FILE,
+    PHOTOS_FILE,
+    *(f"{kind}_{t}.png" for kind in ("contact", "examples") for t in EVALUATION_TASKS),
+)
+
+
+def check_report_folder(folder: pathlib.Path) -> None:
+    """Whether a report may be written there, before hours are spent on it.
+
+    Raises:
+        PortraitError: It is a file, holds what is no report, or cannot be made.
+    """
+    if folder.is_dir():
+        others = sorted({entry.name for entry in folder.iterdir()} - set(FILES))
+        if others:
+            raise PortraitError(
+                f"{folder}: expected a new folder, an empty one or an old report, "
+                f"found {others[0]} in it"
+            )
+    elif folder.exists():
+        raise PortraitError(f"{folder} is a file; a folder is expected")
+    parent = folder.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise PortraitError(f"{parent} is a file; a folder is expected for {folder}")
+    if not os.access(parent, os.W_OK):
+        raise PortraitError(f"{folder}: cannot write: no permission in {parent}")
+
+
+def write_folder(folder: pathlib.Path, files: dict[str, bytes | str]) -> None:
+    """Writes a folder of files, whole or not at all, in place of an old report.
+
+    Raises:
+        PortraitError: As `check_report_folder`, or the disk refuses.
+    """
+    check_report_folder(folder)
+    temporary, old = temporary_beside(folder), temporary_beside(folder)
+    try:
+        temporary.mkdir(parents=True)
+        for name, content in files.items():
+            content = content.encode() if isinstance(content, str) else content
+            (temporary / name).write_bytes(content)
+        if folder.exists():
+            os.replace(folder, old)
+        try:
+            os.replace(temporary, folder)
+        except OSError:
+            if old.exists():
+                os.replace(old, folder)
+            raise
+    except OSError as error:
+        raise PortraitError(f"{folder}: cannot write: {error.strerror}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

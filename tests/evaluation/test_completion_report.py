@@ -1,0 +1,251 @@
+"""`evaluate --report` with tiny networks, on synthetic people in LIP's layout."""
+
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+import yaml
+from command_line import run
+from tiny import TINY
+
+from portrait_tf.config import parse_config, save_config, with_changes
+from portrait_tf.data.synthetic import write_synthetic
+from portrait_tf.evaluation.completion_report import ContactSheets, summarise_photos
+from portrait_tf.evaluation.evaluate import PhotoScores
+from portrait_tf.evaluation.report_folder import FILES
+from portrait_tf.masks import EVALUATION_TASKS
+from portrait_tf.photos import read_photo
+
+METHODS = {
+    "ours", "true_map", "without_parsing", "telea", "navier_stokes", "patchmatch",
+}  # fmt: skip
+
+
+def write_run(folder, *changes):
+    """A run of both stages with random weights that paint all of a hole."""
+    from portrait_tf.training.run import GIVEN_NAME, build_network
+    from portrait_tf.weights import save_weights
+
+    config = with_changes(parse_config(TINY), list(changes))
+    save_config(config, folder / "config.yaml")
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    for stage in ("parsing", "completion"):
+        network = build_network(stage, config)
+        network.set_weights(
+            [w + rng.normal(0, 0.05, w.shape) for w in network.get_weights()]
+        )
+        save_weights(network, folder / stage / GIVEN_NAME, {}, dtype=None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "lip"
+    write_synthetic(folder, 1, 4, size=(64, 64))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs: whose stage 2 takes the map, and whose does not."""
+    folder = tmp_path_factory.mktemp("runs")
+    return (
+        write_run(folder / "with"),
+        write_run(
+            folder / "without",
+            "completion.network.parsing=false",
+            "completion.network.prefill=plain",
+        ),
+    )
+
+
+def evaluate(data, with_map, *arguments):
+    return run(
+        "evaluate", "--data", data, "--run", with_map, "--height", 32, "--width", 32,
+        *arguments,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory, data, runs):
+    folder = tmp_path_factory.mktemp("reports") / "report"
+    with_map, without = runs
+    code, output = evaluate(
+        data, with_map, "--report", folder, "--without-parsing", without,
+        "--features", "random:dice",
+    )  # fmt: skip
+    assert code == 0, output
+    return folder
+
+
+def rows_of(folder):
+    with open(folder / "photos.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_report_is_whole(report):
+    assert {path.name for path in report.iterdir()} == set(FILES)
+    assert not [p for p in report.parent.iterdir() if p != report]
+    page = (report / "index.html").read_text()
+    for text in ("VGG-16 dice distance", "ours, true map", "PatchMatch", "worst"):
+        assert text in page
+    for task in EVALUATION_TASKS:
+        assert f'src="contact_{task}.png"' in page
+        for kind in ("contact", "examples"):
+            picture = read_photo(report / f"{kind}_{task}.png")
+            assert max(picture.shape) <= 4000 and picture.std() > 10
+
+
+def test_rows_add_up_to_the_table(report):
+    rows = rows_of(report)
+    scores = json.loads((report / "scores.json").read_text())
+    assert len(rows) == 4 * len(EVALUATION_TASKS) * len(METHODS)
+    for task, found in scores["tasks"].items():
+        assert set(found["methods"]) == METHODS
+
+        def values(method, key, task=task):
+            return [
+                float(row[key])
+                for row in rows
+                if row["task"] == task and row["method"] == method
+            ]
+
+        for method, one in found["methods"].items():
+            assert one["photos"] == 4
+            for key in ("psnr_hole", "ssim", "l1", "distance"):
+                mine, telea = values(method, key), values("telea", key)
+                close = {"rel": 1e-4, "abs": 1e-5}
+                for name, average in (("mean", np.mean), ("median", np.median)):
+                    assert one[key][name] == pytest.approx(average(mine), **close)
+                    beside = one[key][f"{name}_to_telea"]
+                    if key in ("psnr_hole", "ssim"):
+                        expected = average(mine) - average(telea)
+                    else:
+                        expected = average(mine) / average(telea)
+                    assert beside == pytest.approx(expected, rel=1e-3, abs=1e-4)
+        gain = np.subtract(values("ours", "psnr_hole"), values("telea", "psnr_hole"))
+        pair = found["against"]["telea"]
+        assert pair["difference"] == pytest.approx(gain.mean(), abs=1e-4)
+        assert gain.min() - 1e-4 <= pair["low"] <= pair["difference"]
+        assert pair["difference"] <= pair["high"] <= gain.max() + 1e-4
+        ours = values("ours", "psnr_hole")
+        examples = found["examples"]
+        assert examples["best"]["psnr_hole"] == pytest.approx(max(ours), abs=1e-3)
+        assert examples["worst"]["psnr_hole"] == pytest.approx(min(ours), abs=1e-3)
+
+
+def test_the_true_map_and_none_change_what_is_painted(report):
+    by_method = {}
+    for row in rows_of(report):
+        by_method.setdefault(row["method"], []).append(float(row["l1"]))
+    ours = np.array(by_method["ours"])
+    for other in ("true_map", "without_parsing"):
+        assert (np.abs(ours - by_method[other]) > 1e-3).mean() > 0.5
+
+
+def test_an_old_report_is_replaced_and_methods_are_chosen(data, runs, tmp_path):
+    folder = tmp_path / "new" / "report"
+    for count in (2, 1):
+        code, output = evaluate(
+            data, runs[0], "--report", folder, "--count", count, "--no-true-map",
+            "--method", "navier_stokes",
+        )  # fmt: skip
+        assert code == 0, output
+    rows = rows_of(folder)
+    assert {row["method"] for row in rows} == {"ours", "telea", "navier_stokes"}
+    assert len(rows) == 3 * len(EVALUATION_TASKS)
+    assert [p.name for p in folder.parent.iterdir()] == ["report"]
+    left_out = json.loads((folder / "scores.json").read_text())["left_out"]
+    assert left_out["true map"] == "by --no-true-map"
+
+
+def test_photos_without_maps_and_joints(data, runs, tmp_path):
+    photos = next(data.glob("*/val_images"))
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "names.txt").write_text("\n".join(p.stem for p in photos.iterdir()))
+    settings = {"images": str(photos), "val": "names.txt"}
+    (own / "dataset.yaml").write_text(yaml.safe_dump(settings))
+    code, output = evaluate(own, runs[0], "--report", tmp_path / "out")
+    assert code == 0, output
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert scores["left_out"]["true map"] == "no photo has a label map"
+    assert set(scores["parsing"].values()) == {None}
+    for one in scores["tasks"].values():
+        assert set(one["methods"]) == METHODS - {"true_map", "without_parsing"}
+        assert one["groups"]["hole_miou"] == []
+        assert len(one["groups"]["hole_texture"]) == 3
+    assert all(row["hole_miou"] == "" for row in rows_of(tmp_path / "out"))
+
+
+def test_groups_by_hand():
+    rows = []
+    for index in range(6):
+        for task in EVALUATION_TASKS:
+            facts = {"hole_miou": 0.1 * (5 - index), "hole_share": 0.25}
+            facts["hole_texture"] = None if index == 5 else float(index)
+            for method, psnr in (("ours", 10.0 + index), ("telea", 10.0)):
+                rows.append(
+                    {"index": index, "photo": str(index), "task": task}
+                    | {"method": method, "psnr_hole": psnr, "ssim": 0.5, "l1": 0.0}
+                    | facts
+                )
+    one = summarise_photos(PhotoScores(rows, {}), {})["tasks"]["strokes"]
+    groups = one["groups"]
+    assert [part["difference"] for part in groups["hole_miou"]] == [4.5, 2.5, 0.5]
+    assert [part["photos"] for part in groups["hole_texture"]] == [2, 2, 1]
+    assert groups["hole_share"] == []
+    ours = one["methods"]["ours"]
+    assert ours["psnr_hole"]["median"] == 12.5
+    assert ours["l1"]["mean_to_telea"] is None
+    assert {p: e["photo"] for p, e in one["examples"].items()} == {
+        "best": "5", "median": "2", "worst": "0",
+    }  # fmt: skip
+
+
+def test_contact_sheets_are_spread_over_the_split():
+    assert ContactSheets(3).indices == {0, 1, 2}
+    spread = sorted(ContactSheets(104).indices)
+    assert len(spread) == 24 and (spread[0], spread[-1]) == (0, 103)
+    assert set(np.diff(spread)) == {4, 5}
+
+
+class TestMistakes:
+    def check(self, data, runs, arguments, *parts):
+        code, output = evaluate(data, runs[0], *arguments)
+        assert code == 2, output
+        for part in parts:
+            assert part in output
+
+    def test_an_unknown_method(self, data, runs):
+        self.check(data, runs, ["--method", "magic"], "telea", "'magic'")
+
+    def test_a_file_in_place_of_the_folder(self, data, runs, tmp_path):
+        path = tmp_path / "report"
+        path.write_text("mine")
+        self.check(data, runs, ["--report", path], "is a file; a folder is expected")
+        below = path / "deeper"
+        self.check(data, runs, ["--report", below], "is a file; a folder is expected")
+        assert path.read_text() == "mine"
+
+    def test_a_folder_of_something_else(self, data, runs, tmp_path):
+        (tmp_path / "thesis.tex").write_text("mine")
+        self.check(data, runs, ["--report", tmp_path], "found thesis.tex in it")
+        assert (tmp_path / "thesis.tex").read_text() == "mine"
+
+    def test_features_that_are_not_there(self, data, runs):
+        self.check(
+            data,
+            runs,
+            ["--features", "none.h5:x"],
+            "FILE:NAME",
+            "no such file: none.h5",
+        )
+
+    def test_a_run_that_takes_the_map(self, data, runs):
+        self.check(
+            data, runs, ["--without-parsing", runs[0]], "takes no label map", "received"
+        )
