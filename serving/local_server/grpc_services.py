@@ -5,6 +5,7 @@ every other method answers UNIMPLEMENTED.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
@@ -32,17 +33,61 @@ _HEALTH_NAMES = (
     "tensorflow.serving.PredictionService",
     "tensorflow.serving.ModelService",
 )
+# Seconds between the last answer and the end of its connection. What a client sends
+# meanwhile (HTTP/2 acknowledges what it reads) would reset a connection that is closed
+# already, and the client would lose what it has not read yet.
+_LINGER = 0.5
 _LOGGER = logging.getLogger(__name__)
 _Response = TypeVar("_Response")
+
+
+class Drain:
+    """Counts the requests whose answer is not sent yet, and refuses new ones at an end.
+
+    gRPC's own `stop` closes a connection as soon as its last answer is written, which
+    is before a client has read a large one.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._running = 0
+        self._is_draining = False
+
+    def enter(self, context: grpc.ServicerContext) -> None:
+        """Counts a request until its answer is sent; aborts it while draining."""
+        with self._changed:
+            refused = self._is_draining
+            if not refused and context.add_callback(self._leave):
+                self._running += 1
+        if refused:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+
+    def _leave(self) -> None:
+        with self._changed:
+            self._running -= 1
+            self._changed.notify_all()
+
+    def wait(self, grace: float) -> float:
+        """Lets no request in and waits for those running; returns what is left."""
+        begun = time.monotonic()
+        with self._changed:
+            self._is_draining = True
+            if self._running:
+                self._changed.wait_for(lambda: not self._running, grace)
+                left = grace - (time.monotonic() - begun)
+                self._changed.wait(max(0.0, min(_LINGER, left)))
+        return max(0.0, grace - (time.monotonic() - begun))
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """TensorFlow Serving's PredictionService over a `ServerCore`."""
 
-    def __init__(self, core: ServerCore):
+    def __init__(self, core: ServerCore, drain: Drain):
         self._core = core
+        self._drain = drain
 
     def Predict(self, request, context):  # noqa: ANN001, ANN201
+        self._drain.enter(context)
         # Work that nobody waits for any more is not begun: requests queue here when
         # all threads are busy.
         remaining = context.time_remaining()
@@ -126,6 +171,7 @@ class GrpcFrontEnd:
             self._health = health.HealthServicer()
         self._is_ready: bool | None = None
         self._is_stopping = False
+        self._drain = Drain()
         try:
             self.port = self._bind(address, credentials)
             if socket_path:
@@ -137,7 +183,7 @@ class GrpcFrontEnd:
     def start(self, core: ServerCore) -> None:
         """Begins to answer with `core`."""
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(core), self._server
+            PredictionService(core, self._drain), self._server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelService(core), self._server
@@ -164,7 +210,7 @@ class GrpcFrontEnd:
 
     def stop(self, grace: float) -> None:
         """Takes no new request and waits up to `grace` seconds for those running."""
-        self._server.stop(grace).wait()
+        self._server.stop(self._drain.wait(grace)).wait()
         self._executor.shutdown(wait=False)
 
     def _bind(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
