@@ -13,6 +13,7 @@ from command_line import run
 from tiny import TINY
 
 from portrait_tf.data.synthetic import write_synthetic
+from portrait_tf.losses.perceptual import build_vgg
 
 pytest.importorskip("jax")
 
@@ -26,6 +27,8 @@ CHANGES = [
     "completion.network.sharpness=2",
     "completion.perceptual.difference=unit",
     "completion.training.ema=0.9",
+    "completion.training.tensorboard=false",
+    "parsing.training.tensorboard=false",
     "completion.schedule={reconstruction_steps: 3, critic_steps: 1}",
 ]
 
@@ -34,7 +37,14 @@ CHANGES = [
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("backends")
     write_synthetic(folder / "data", train=4, val=2, size=(64, 64))
-    (folder / "config.yaml").write_text(yaml.safe_dump(TINY))
+    # Random weights are others with every backend.
+    vgg = build_vgg("vgg16", "random", ["block1_conv2"])
+    vgg.save_weights(folder / "vgg.weights.h5")
+    config = {**TINY, "completion": {**TINY["completion"]}}
+    config["completion"]["perceptual"] = {
+        **TINY["completion"]["perceptual"], "weights": str(folder / "vgg.weights.h5"),
+    }  # fmt: skip
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
 
 
