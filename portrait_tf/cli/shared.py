@@ -2,9 +2,7 @@
 
 import contextlib
 import enum
-import importlib.util
 import logging
-import os
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -103,29 +101,10 @@ def progress(label: str) -> Iterator:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def start_tensorflow(*backends: str) -> None:
-    """Imports TensorFlow, and keeps its chatter from users.
-
-    Args:
-        backends: Of Keras, that the command works with beside TensorFlow's.
-
-    Raises:
-        PortraitError: `KERAS_BACKEND` names another one, or one that is not installed.
-    """
+def start_tensorflow() -> None:
+    """Imports TensorFlow, and keeps its chatter from users."""
     from portrait_tf.startup import load_tensorflow
 
-    asked = os.environ.get("KERAS_BACKEND") or "tensorflow"
-    if asked not in ("tensorflow", *backends):
-        raise PortraitError(
-            "KERAS_BACKEND: expected "
-            + " or ".join(["tensorflow", *backends])
-            + f" for this command, received {asked!r}"
-        )
-    if importlib.util.find_spec(asked) is None:
-        raise PortraitError(
-            f"KERAS_BACKEND: {asked} is not installed; "
-            f"pip install 'portrait-tf[{asked}]'"
-        )
     load_tensorflow()
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True

@@ -122,14 +122,3 @@ def test_what_only_tensorflow_does_is_refused(data, tmp_path):
     assert code == 2
     assert "parsing.training.mixed_precision: expected Keras' TensorFlow" in errors
     assert "Traceback" not in errors and not (tmp_path / "run").exists()
-
-
-def test_other_commands_and_backends_say_so(data, monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    found = run("export", "bundled", data / "models")
-    assert found == (
-        2, "KERAS_BACKEND: expected tensorflow for this command, received 'jax'"
-    )  # fmt: skip
-    monkeypatch.setenv("KERAS_BACKEND", "torch")
-    code, output = run(*command(data, "parsing", data / "run", 1))
-    assert code == 2 and "expected tensorflow or jax for this command" in output
