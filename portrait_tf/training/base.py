@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from portrait_tf.compat import ops
 from portrait_tf.config import TrainingConfig
 
 PHASES = ("reconstruction", "critics", "adversarial")
@@ -98,34 +97,7 @@ class Trainer(keras.Model):
         phase = self.phase_at(step)
         if phase != self.phase:
             self.phase = phase
-            if keras.backend.backend() == "tensorflow":
-                self.make_train_function(force=True)
-
-    drawn = None
-    """Random numbers by stream, of a step that cannot draw them itself (JAX')."""
-
-    def chance(self, shape: object, stream: int = 0) -> object:
-        """Uniform numbers in [0, 1); every `stream` of a step has others.
-
-        From the step, not from a generator's state: a resumed run draws the same, and
-        so does another backend.
-        """
-        if self.drawn is not None:
-            return self.drawn[stream]
-        seed = tf.constant(self.config.seed + stream, tf.int64)
-        return tf.random.stateless_uniform(shape, tf.stack([seed, self.step_variable]))
-
-    def chance_shapes(self, batch_size: int) -> dict[int, tuple[int, ...]]:
-        """What `chance` is asked for in a train step, by stream."""
-        return {}
-
-    def fit(self, *args: object, **kwargs: object) -> object:
-        """As Keras has it; with its JAX backend, `jax_training.fit`."""
-        if keras.backend.backend() == "jax":
-            from portrait_tf.training import jax_training
-
-            return jax_training.fit(self, *args, **kwargs)
-        return super().fit(*args, **kwargs)
+            self.make_train_function(force=True)
 
     def prepare(self, training: TrainingConfig) -> None:
         """Makes what the config asks for: averaged weights; and room for `record`.
@@ -215,8 +187,7 @@ class Trainer(keras.Model):
             self.latest.assign(np.zeros(self.latest.shape, np.float32))
 
     @contextlib.contextmanager
-    def answering(self) -> Iterator[None]:
-        """`network` is the one that answers, for validation."""
+    def _answering(self) -> Iterator[None]:
         trained = self.network
         self.network = self.answering_network
         try:
@@ -227,7 +198,7 @@ class Trainer(keras.Model):
     def evaluate(self, *args: object, **kwargs: object) -> object:
         """As Keras has it, with `answering_network`; `fit` validates through it."""
         # The test step is traced in here once, and keeps to this network.
-        with self.answering():
+        with self._answering():
             return super().evaluate(*args, **kwargs)
 
 
@@ -250,4 +221,4 @@ def precision(mixed: bool) -> Iterator[None]:
 
 def in_float32(outputs: object) -> object:
     """Outputs of a network of any precision, for losses."""
-    return keras.tree.map_structure(lambda x: ops.cast(x, "float32"), outputs)
+    return keras.tree.map_structure(lambda x: tf.cast(x, tf.float32), outputs)

@@ -65,10 +65,6 @@ def train_stage(
         PortraitError: Broken data; a run of another architecture; no earlier stage.
     """
     run = pathlib.Path(run)
-    if keras.backend.backend() == "jax":
-        from portrait_tf.training.jax_training import check_supported
-
-        check_supported(stage, config)
     reader = usable_reader(reader)
     if validation_reader is not None:
         validation_reader = usable_reader(validation_reader)

@@ -1,10 +1,8 @@
 """The stage-2 trainer: a GAN with two critics, one, or none."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from portrait_tf.compat import ops
 from portrait_tf.config import Config
 from portrait_tf.layers import crop_and_resize, hole_boxes, random_hole_boxes
 from portrait_tf.losses import (
@@ -78,7 +76,7 @@ class CompletionTrainer(Trainer):
             build_optimizer(
                 completion.discriminator_optimizer,
                 completion.training.steps,
-                self.critic_variables(),
+                self._critic_variables(),
                 "critic_optimizer",
             )
             if self.critics
@@ -113,7 +111,7 @@ class CompletionTrainer(Trainer):
         self.gradient_penalty = GradientPenalty()
         self.r1 = R1Penalty()
 
-    def critic_variables(self) -> list:
+    def _critic_variables(self) -> list:
         return [
             variable
             for critic in self.critics.values()
@@ -138,9 +136,13 @@ class CompletionTrainer(Trainer):
     def metrics(self) -> list:
         return [*self.tracked.values(), self.psnr_hole]
 
-    def chance_shapes(self, batch_size: int) -> dict[int, tuple[int, ...]]:
-        crops = self.config.completion.discriminator.local_crops
-        return {0: (batch_size,), **({1: (batch_size, crops)} if crops else {})}
+    def _chance(self, shape: object, stream: int = 0) -> tf.Tensor:
+        """Uniform numbers in [0, 1); every `stream` of a step has others.
+
+        From the step, not from a generator's state: a resumed run draws the same.
+        """
+        seed = tf.constant(self.config.seed + stream, tf.int64)
+        return tf.random.stateless_uniform(shape, tf.stack([seed, self.step_variable]))
 
     def parsing_for(self, batch: dict, predicted_part: float) -> tf.Tensor:
         """The map that stage 2 is given: `[B, H, W, 20]` probabilities."""
@@ -148,11 +150,11 @@ class CompletionTrainer(Trainer):
         outputs = self.parsing_network(
             {"image": image * (1.0 - mask), "mask": mask}, training=False
         )
-        predicted = ops.stop_gradient(parsing_probabilities(outputs, self.network.size))
+        predicted = tf.stop_gradient(parsing_probabilities(outputs, self.network.size))
         if predicted_part == 1.0:
             return predicted
-        chance = self.chance(ops.shape(mask)[:1])
-        return mixed_parsing(batch["parsing"], predicted, predicted_part, chance)
+        seeds = [tf.constant(self.config.seed, tf.int64), self.step_variable]
+        return mixed_parsing(batch["parsing"], predicted, predicted_part, seeds)
 
     def call(
         self, batch: dict, parsing: tf.Tensor | None = None, training: bool = False
@@ -163,12 +165,12 @@ class CompletionTrainer(Trainer):
         inputs = completion_inputs(self.network, image * (1.0 - mask), parsing, mask)
         return in_float32(self.network(inputs, training=training))
 
-    def local_boxes(self, mask: tf.Tensor) -> tf.Tensor:
+    def _local_boxes(self, mask: tf.Tensor) -> tf.Tensor:
         """Where the local critic looks in this step: `[B, 4]` or `[B, N, 4]`."""
         discriminator = self.config.completion.discriminator
         if not discriminator.local_crops:
             return hole_boxes(mask)
-        chance = self.chance((ops.shape(mask)[0], discriminator.local_crops), 1)
+        chance = self._chance((tf.shape(mask)[0], discriminator.local_crops), 1)
         return random_hole_boxes(mask, chance, discriminator.local_size)
 
     def _critic_inputs(
@@ -183,14 +185,12 @@ class CompletionTrainer(Trainer):
         if "global_discriminator" in self.critics:
             seen["global_discriminator"] = inputs
         if "local_discriminator" in self.critics:
-            ends = np.cumsum([value.shape[-1] for value in inputs.values()])
+            channels = [value.shape[-1] for value in inputs.values()]
             crop = crop_and_resize(
-                ops.concatenate(list(inputs.values()), -1),
-                boxes,
-                discriminator.local_size,
+                tf.concat(list(inputs.values()), -1), boxes, discriminator.local_size
             )
             seen["local_discriminator"] = dict(
-                zip(inputs, ops.split(crop, ends[:-1].tolist(), -1), strict=True)
+                zip(inputs, tf.split(crop, channels, -1), strict=True)
             )
         return seen
 
@@ -198,43 +198,33 @@ class CompletionTrainer(Trainer):
         self, batch: dict, completed: tf.Tensor, parsing: tf.Tensor, boxes: tf.Tensor
     ) -> dict:
         """One step of the critics; returns their terms."""
-        with tf.GradientTape() as tape:
-            terms = self.critic_terms(batch, completed, parsing, boxes)
-            total = weighted_sum(terms, self.critic_weights)
-        variables = self.critic_variables()
-        gradients = tape.gradient(total, variables)
-        self.update_weights(self.critic_optimizer, gradients, variables, GRADIENTS[1])
-        return terms
-
-    def critic_terms(
-        self, batch: dict, completed: object, parsing: object, boxes: object
-    ) -> dict:
-        """The critics' terms of a batch: its photos are real, `completed` is not."""
         seen = self._critic_inputs(
-            ops.concatenate([batch["image"], completed], 0),
-            *(
-                ops.concatenate([value] * 2, 0)
-                for value in (parsing, batch["mask"], boxes)
-            ),
+            tf.concat([batch["image"], completed], 0),
+            *(tf.concat([value] * 2, 0) for value in (parsing, batch["mask"], boxes)),
         )
         terms = dict.fromkeys(self.critic_weights, 0.0)
-        for name, critic in self.critics.items():
-            scores = critic(seen[name], training=True)
-            terms[f"critic{_CRITICS[name]}"] = self.adversarial.critic(
-                *ops.split(scores, 2, axis=0)
-            )
-            # After the scores: they are what normalises the weights of this step.
-            if "gradient_penalty" in terms:
-                terms["gradient_penalty"] += self._slopes(critic, seen[name])
-            if "r1" in terms:
-                terms["r1"] += self._r1_when_due(critic, seen[name])
+        with tf.GradientTape() as tape:
+            for name, critic in self.critics.items():
+                scores = critic(seen[name], training=True)
+                terms[f"critic{_CRITICS[name]}"] = self.adversarial.critic(
+                    *tf.split(scores, 2, axis=0)
+                )
+                # After the scores: they are what normalises the weights of this step.
+                if "gradient_penalty" in terms:
+                    terms["gradient_penalty"] += self._slopes(critic, seen[name])
+                if "r1" in terms:
+                    terms["r1"] += self._r1_when_due(critic, seen[name])
+            total = weighted_sum(terms, self.critic_weights)
+        variables = self._critic_variables()
+        gradients = tape.gradient(total, variables)
+        self.update_weights(self.critic_optimizer, gradients, variables, GRADIENTS[1])
         return terms
 
     def _slopes(self, critic: Discriminator, both: dict) -> tf.Tensor:
         """The gradient penalty between the real half of a batch and the fake one."""
         real, fake = tf.split(both["image"], 2, axis=0)
         inputs = _first_half(both)
-        part = self.chance((tf.shape(real)[0], 1, 1, 1), 2)
+        part = self._chance((tf.shape(real)[0], 1, 1, 1), 2)
         between = {**inputs, "image": real + part * (fake - real)}
         return self.gradient_penalty(image_gradients(critic, between), inputs["mask"])
 
@@ -251,7 +241,7 @@ class CompletionTrainer(Trainer):
         step = tf.convert_to_tensor(self.critic_optimizer.iterations)
         return tf.cond(step % interval == 0, due, lambda: 0.0)
 
-    def adversarial_terms(
+    def _adversarial(
         self, batch: dict, completed: tf.Tensor, parsing: tf.Tensor, boxes: tf.Tensor
     ) -> dict:
         """The network's terms that come from the critics."""
@@ -269,7 +259,7 @@ class CompletionTrainer(Trainer):
                 terms["feature_matching"] += self.feature_matching(real, fake)
         return terms
 
-    def reconstruction_terms(
+    def _reconstruction(
         self, batch: dict, outputs: dict, parsing: tf.Tensor
     ) -> tuple[tf.Tensor, dict]:
         """The completed photo, and the terms that need no critic."""
@@ -311,11 +301,11 @@ class CompletionTrainer(Trainer):
         critic_terms = {}
         with tf.GradientTape() as tape:
             outputs = self(batch, parsing, training=True)
-            completed, terms = self.reconstruction_terms(batch, outputs, parsing)
+            completed, terms = self._reconstruction(batch, outputs, parsing)
             if boxes is not None:
                 with tape.stop_recording():
                     critic_terms = self._train_critics(batch, completed, parsing, boxes)
-                terms |= self.adversarial_terms(batch, completed, parsing, boxes)
+                terms |= self._adversarial(batch, completed, parsing, boxes)
             total = weighted_sum(terms, self.term_weights)
         variables = self.network.trainable_variables
         gradients = tape.gradient(total, variables)
@@ -325,7 +315,7 @@ class CompletionTrainer(Trainer):
     def train_step(self, batch: dict) -> dict:
         mask = batch["mask"]
         parsing = self.parsing_for(batch, self.config.completion.predicted_parsing)
-        boxes = None if self.phase == "reconstruction" else self.local_boxes(mask)
+        boxes = None if self.phase == "reconstruction" else self._local_boxes(mask)
         if self.phase == "critics":
             painted = self(batch, parsing, training=False)["painted"]
             completed = batch["image"] * (1.0 - mask) + painted * mask
@@ -333,16 +323,16 @@ class CompletionTrainer(Trainer):
         else:
             completed, terms = self._train_network(batch, parsing, boxes)
         self.record(terms)
-        return self.update_metrics(batch, completed, terms)
+        return self._update(batch, completed, terms)
 
     def test_step(self, batch: dict) -> dict:
         parsing = self.parsing_for(batch, 1.0)
-        outputs = self.call(batch, parsing)
-        completed, terms = self.reconstruction_terms(batch, outputs, parsing)
+        outputs = self(batch, parsing)
+        completed, terms = self._reconstruction(batch, outputs, parsing)
         terms["loss"] = weighted_sum(terms, self.term_weights)
-        return self.update_metrics(batch, completed, terms)
+        return self._update(batch, completed, terms)
 
-    def update_metrics(self, batch: dict, completed: tf.Tensor, terms: dict) -> dict:
+    def _update(self, batch: dict, completed: tf.Tensor, terms: dict) -> dict:
         for name, value in terms.items():
             self.tracked[name].update_state(value)
         self.psnr_hole.update_state(hole_psnr(batch["image"], completed, batch["mask"]))
@@ -421,21 +411,23 @@ def _first_half(both: dict) -> dict:
 
 
 def mixed_parsing(
-    labels: object, predicted: object, predicted_part: float, chance: object
-) -> object:
+    labels: tf.Tensor, predicted: tf.Tensor, predicted_part: float, seeds: list
+) -> tf.Tensor:
     """For each sample the true map or the predicted one; void pixels are predicted.
 
     Args:
         labels: int32 `[B, H, W]`; 20 and above is void.
         predicted: `[B, H, W, 20]` probabilities.
         predicted_part: Of the samples.
-        chance: `[B]`, uniform in [0, 1).
+        seeds: Two integers, the run's seed and the step: from these, not from a
+            generator's state, so that a resumed run draws the same.
     """
+    chance = tf.random.stateless_uniform(tf.shape(labels)[:1], tf.stack(seeds))
     use_truth = (chance >= predicted_part)[:, None, None, None]
-    return ops.where(use_truth, true_parsing(labels, predicted), predicted)
+    return tf.where(use_truth, true_parsing(labels, predicted), predicted)
 
 
-def hole_psnr(truth: object, completed: object, mask: object) -> object:
+def hole_psnr(truth: tf.Tensor, completed: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Peak signal-to-noise ratio over the hole alone, in dB: `[B]`.
 
     Args:
@@ -443,7 +435,7 @@ def hole_psnr(truth: object, completed: object, mask: object) -> object:
         completed: The same; clipped here.
         mask: `[B, H, W, 1]`, 1.0 = hole.
     """
-    error = mask * (truth - ops.clip(completed, -1.0, 1.0)) ** 2
-    area = ops.maximum(ops.sum(mask, axis=(1, 2, 3)) * truth.shape[-1], 1.0)
-    mean = ops.sum(error, axis=(1, 2, 3)) / area
-    return 10.0 * ops.log10(4.0 / ops.maximum(mean, 1e-8))
+    error = mask * (truth - tf.clip_by_value(completed, -1.0, 1.0)) ** 2
+    area = tf.maximum(tf.reduce_sum(mask, axis=(1, 2, 3)) * truth.shape[-1], 1.0)
+    mean = tf.reduce_sum(error, axis=(1, 2, 3)) / area
+    return 10.0 * tf.math.log(4.0 / tf.maximum(mean, 1e-8)) / tf.math.log(10.0)

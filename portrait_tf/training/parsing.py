@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from portrait_tf.compat import ops
 from portrait_tf.config import Config
 from portrait_tf.layers import resize_bilinear
 from portrait_tf.losses import (
@@ -103,10 +102,10 @@ class ParsingTrainer(Trainer):
         labels = _at_cells(batch["parsing"], size)
         weights = _at_cells(1.0 + loss.hole * batch["mask"][..., 0], size)
         height, width = self.network.size
-        joints = batch["joints"] * np.float32([1 / width, 1 / height, 1.0])
+        joints = batch["joints"] * tf.constant([1 / width, 1 / height, 1.0])
         target = joint_heatmaps(joints, size, loss.heatmap_sigma)
         # A photo without any joint has no pose annotated: it says nothing of its pose.
-        posed = ops.max(batch["joints"][..., 2], axis=1)[:, None, None, None]
+        posed = tf.reduce_max(batch["joints"][..., 2], axis=1)[:, None, None, None]
         terms = []
         for step in range(self.network.rounds + 1):
             parsing = self._parsing_terms(labels, outputs[f"parsing_{step}"], weights)
@@ -119,7 +118,7 @@ class ParsingTrainer(Trainer):
                 terms.append((weight, "pose_loss", error))
         return terms
 
-    def terms(self, batch: dict, answers: list[dict]) -> tuple[dict, tf.Tensor]:
+    def _terms(self, batch: dict, answers: list[dict]) -> tuple[dict, tf.Tensor]:
         """Terms by name, `loss` with all of it, and the answer at the photo's size.
 
         Args:
@@ -143,7 +142,7 @@ class ParsingTrainer(Trainer):
         sums["loss"] += loss.balanced_weight * sums.get("balanced", 0.0)
         return sums, logits
 
-    def update_metrics(
+    def _update(
         self, batch: dict, outputs: dict, terms: dict, logits: tf.Tensor
     ) -> dict:
         for name, value in terms.items():
@@ -156,7 +155,7 @@ class ParsingTrainer(Trainer):
             height, width = self.network.size
             peaks = heatmap_peaks(outputs[f"pose_{self.network.rounds}"])
             self.pckh.update_state(
-                batch["joints"], peaks * np.float32([width, height, 1.0])
+                batch["joints"], peaks * tf.constant([width, height, 1.0])
             )
         return {metric.name: metric.result() for metric in self.metrics}
 
@@ -168,16 +167,16 @@ class ParsingTrainer(Trainer):
             ]
             if len(answers) > 1:
                 answers = [_mean_answer(answers), *answers]
-            terms, logits = self.terms(batch, answers)
+            terms, logits = self._terms(batch, answers)
         variables = self.network.trainable_variables
         gradients = tape.gradient(terms["loss"], variables)
         self.update_weights(self.parsing_optimizer, gradients, variables)
         self.record(terms)
-        return self.update_metrics(batch, answers[0], terms, logits)
+        return self._update(batch, answers[0], terms, logits)
 
     def test_step(self, batch: dict) -> dict:
-        outputs = self.call(batch, training=False)
-        return self.update_metrics(batch, outputs, *self.terms(batch, [outputs]))
+        outputs = self(batch, training=False)
+        return self._update(batch, outputs, *self._terms(batch, [outputs]))
 
 
 def _at_cells(values: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
@@ -185,7 +184,7 @@ def _at_cells(values: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     for axis, cells in enumerate(size, 1):
         side = values.shape[axis]
         centres = ((np.arange(cells) + 0.5) * side / cells).astype(np.int32)
-        values = ops.take(values, centres, axis=axis)
+        values = tf.gather(values, centres, axis=axis)
     return values
 
 

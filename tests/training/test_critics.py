@@ -171,12 +171,12 @@ class TestWhichCritics:
         )
         image, mask = photo_and_mask((32, 32))
         mask = tf.ones_like(mask)
-        boxes = trainer.local_boxes(mask)
+        boxes = trainer._local_boxes(mask)
         assert tuple(boxes.shape) == (2, 3, 4)
         # The same within a step, others in the next one.
-        np.testing.assert_array_equal(boxes, trainer.local_boxes(mask))
+        np.testing.assert_array_equal(boxes, trainer._local_boxes(mask))
         trainer.step = 1
-        assert np.abs(boxes - trainer.local_boxes(mask)).max() > 0
+        assert np.abs(boxes - trainer._local_boxes(mask)).max() > 0
         parsing = tf.zeros((2, 32, 32, 20))
         seen = trainer._critic_inputs(image, parsing, mask, boxes)
         assert set(seen["global_discriminator"]) == {"image", "mask"}
