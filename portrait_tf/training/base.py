@@ -215,7 +215,7 @@ class Trainer(keras.Model):
         ]
         given = np.array([name in values for name in self.recorded_names])
         new = ops.stack([ops.stack(row), ops.cast(given, "float32")])
-        self.latest.assign(ops.where(given, new, self.latest))
+        self.latest.assign(ops.where(given, new, ops.convert_to_tensor(self.latest)))
 
     def latest_values(self) -> dict[str, float]:
         """The terms and gradients of the last step that `record` was given."""

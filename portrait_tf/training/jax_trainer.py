@@ -35,7 +35,7 @@ class _JaxSteps:
         super().__init__(*args, **kwargs)
         self.scope = None
         self.drawn = None
-        self.compiled = jax.jit(self._stateless, static_argnames=("kind", "phase"))
+        self.jitted = jax.jit(self._stateless, static_argnames=("kind", "phase"))
 
     @property
     def non_trainable_variables(self) -> list:
@@ -62,7 +62,7 @@ class _JaxSteps:
     def train_step(self, state: tuple, batch: dict) -> tuple[dict, tuple]:
         """As Keras has it on JAX."""
         trainable, non_trainable, optimizer, metrics = state
-        logs, values = self.compiled(
+        logs, values = self.jitted(
             [*trainable, *non_trainable, *metrics],
             batch,
             self._draw(len(batch["image"])),
@@ -76,7 +76,7 @@ class _JaxSteps:
     def test_step(self, state: tuple, batch: dict) -> tuple[dict, tuple]:
         """As Keras has it on JAX."""
         trainable, non_trainable, metrics = state
-        logs, values = self.compiled(
+        logs, values = self.jitted(
             [*trainable, *non_trainable, *metrics], batch, {}, kind="test", phase=""
         )
         ends = np.cumsum([len(trainable), len(non_trainable)])
