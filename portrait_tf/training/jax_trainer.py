@@ -8,7 +8,8 @@ it, for JAX would draw other numbers from the same seed.
 """
 
 import contextlib
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 
 import jax
 import keras
@@ -98,13 +99,16 @@ class _JaxSteps:
         variables = self._variables()
         step = {"train": super().train_step, "test": super().test_step}[kind]
         self.drawn = drawn
-        with self._scope(dict(zip(map(id, variables), values, strict=True))) as scope:
+        given = dict(zip(map(id, variables), values, strict=True))
+        with warnings.catch_warnings(), self._scope(given) as scope:
+            # Keras' confusion matrix asks for int64, and is content without.
+            warnings.filterwarnings("ignore", "Explicitly requested dtype int64")
             logs = step(batch)
         self.drawn = None
         return logs, [scope.state_mapping[id(variable)] for variable in variables]
 
     @contextlib.contextmanager
-    def _scope(self, values: dict) -> object:
+    def _scope(self, values: dict) -> Iterator[keras.StatelessScope]:
         """Within it, variables have these values, by their `id`."""
         outer, self.scope = self.scope, keras.StatelessScope()
         self.scope.state_mapping.update(values)
