@@ -14,6 +14,7 @@ import pathlib
 import keras
 import tensorflow as tf
 
+from portrait_tf.compat import ops
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import NUM_LABELS
 from portrait_tf.metrics import heatmap_peaks
@@ -188,7 +189,7 @@ class Pipeline:
             `unrefined` `[B, h, w, 3]`, what `completed` was before it, and
             `face_boxes` `[B, 4]` and `face_found` `[B]` of `refine_faces`.
         """
-        image, mask = tf.convert_to_tensor(image), tf.convert_to_tensor(mask)
+        image, mask = ops.convert_to_tensor(image), ops.convert_to_tensor(mask)
         masked = image * (1.0 - mask)
         structure = self.structure(masked, mask)
         if parsing is None:
@@ -216,7 +217,7 @@ class Pipeline:
             completion_inputs(self.completion_network, image, parsing, mask),
             training=False,
         )["painted"]
-        completed = image + tf.clip_by_value(painted, -1.0, 1.0) * mask
+        completed = image + ops.clip(painted, -1.0, 1.0) * mask
         if self.face_network is None:
             return {"completed": completed}
         refined = refine_faces(self.face_network, completed, parsing, mask)

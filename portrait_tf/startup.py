@@ -11,6 +11,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from portrait_tf.errors import PortraitError
+
 
 @contextlib.contextmanager
 def _held_stderr() -> Iterator[None]:
@@ -28,6 +30,44 @@ def _held_stderr() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def load_keras(backends: tuple[str, ...] = ("tensorflow",)) -> None:
+    """Imports Keras and its backend, and TensorFlow, quietly.
+
+    Beside another backend TensorFlow reads data, on the CPU: it must not take the GPU's
+    memory.
+
+    Args:
+        backends: Of Keras, that what follows can run on.
+
+    Raises:
+        PortraitError: `KERAS_BACKEND`, or Keras' settings, name another one, or one
+            that is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        with _held_stderr():
+            import keras
+    except ModuleNotFoundError as error:
+        if error.name not in ("jax", "jaxlib"):
+            raise
+        raise PortraitError(
+            f"Keras' backend is set to JAX, but there is no {error.name}: "
+            "pip install 'portrait-tf[jax]'"
+        ) from None
+    backend = keras.backend.backend()
+    if backend not in backends:
+        raise PortraitError(
+            f"this needs Keras' backend {' or '.join(backends)}, KERAS_BACKEND is "
+            f"{backend!r}"
+        )
+    if backend != "tensorflow":
+        with _held_stderr():
+            import tensorflow as tf
+
+            tf.config.set_visible_devices([], "GPU")
+    load_tensorflow()
 
 
 def load_tensorflow() -> None:

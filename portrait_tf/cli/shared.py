@@ -101,11 +101,18 @@ def progress(label: str) -> Iterator:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def start_tensorflow() -> None:
-    """Imports TensorFlow, and keeps its chatter from users."""
-    from portrait_tf.startup import load_tensorflow
+def start_tensorflow(backends: tuple[str, ...] = ("tensorflow",)) -> None:
+    """Imports Keras and TensorFlow, and keeps their chatter from users.
 
-    load_tensorflow()
+    Args:
+        backends: Of Keras, that the command can run on.
+
+    Raises:
+        PortraitError: Another backend is chosen.
+    """
+    from portrait_tf.startup import load_keras
+
+    load_keras(backends)
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True
     )

@@ -67,7 +67,7 @@ def train(
         readers = [CachedReader(reader, budget) for reader in readers]
     training = mix(readers, settings.data.weights)
     validation = _validation_reader(data, skip_broken)
-    start_tensorflow()
+    start_tensorflow(("tensorflow", "jax"))
     from portrait_tf.training.commands import train_stage
 
     verbose = "auto" if sys.stderr.isatty() else 2

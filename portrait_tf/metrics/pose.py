@@ -81,4 +81,4 @@ class PCKh(keras.metrics.Metric):
 
     def reset_state(self) -> None:
         for variable in (self.found, self.seen):
-            variable.assign(ops.zeros_like(variable))
+            variable.assign(ops.zeros(variable.shape))

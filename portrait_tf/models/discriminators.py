@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from portrait_tf.compat import SpectralNormalization
+from portrait_tf.compat import SpectralNormalization, ops
 from portrait_tf.labels import NUM_LABELS
 from portrait_tf.models.network import Network
 
@@ -58,6 +58,25 @@ class Discriminator(Network):
         self.widths = tuple(widths)
         self.conditioned = conditioned
         self.spectral_normalisation = spectral_normalisation
+
+    def normalise(self) -> None:
+        """Divides each kernel by its spectral norm: what `training=True` does first.
+
+        A critic that is trained calls this, and then itself without `training`: the
+        division is no part of what is differentiated, on any backend.
+        """
+        for layer in self.layers:
+            if not isinstance(layer, SpectralNormalization):
+                continue
+            kernel, vector_u = layer.kernel, layer.vector_u
+            new_vector_u, new_kernel = ops.cond(
+                # Its norm cannot be divided by.
+                ops.all(ops.equal(kernel.value, 0)),
+                lambda vector_u=vector_u, kernel=kernel: (vector_u.value, kernel.value),
+                layer.normalized_weights,
+            )
+            vector_u.assign(new_vector_u)
+            kernel.assign(new_kernel)
 
     def features(self, inputs: dict, training: bool = False) -> list:
         """What follows each convolution, the scores last: `[B, H', W', C]` each.

@@ -1,12 +1,13 @@
 """What all trainers share."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from portrait_tf.compat import ops
 from portrait_tf.config import TrainingConfig
 
 PHASES = ("reconstruction", "critics", "adversarial")
@@ -20,8 +21,10 @@ class Trainer(keras.Model):
     """A model that trains networks; it has no weights and no graph of its own.
 
     A subclass has `network`, which is trained to be used (critics are not), and
-    `tracked`, a mean of every term of its loss by the term's name. Its train step hands
-    gradients to `update_weights`, and the terms to `record`.
+    `tracked`, a mean of every term of its loss by the term's name. Its train step takes
+    gradients with `differentiate`, hands them to `update_weights`, and the terms to
+    `record`; what it draws at random is from `chance`. These are TensorFlow's here;
+    `portrait_tf.training.jax_trainer` has them for JAX, and the rest is neutral.
 
     With a moving average of the weights (`training.ema`) or in mixed precision there
     is a second network of the same kind in float32, `averaged`. Every train step
@@ -39,7 +42,7 @@ class Trainer(keras.Model):
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name)
-        self.step_variable = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.step_variable = keras.Variable(0, dtype="int", trainable=False)
         self.averaged = None
         self.decay = None
         self.latest = None
@@ -48,7 +51,7 @@ class Trainer(keras.Model):
 
     @property
     def step(self) -> int:
-        return int(self.step_variable)
+        return int(ops.convert_to_numpy(self.step_variable))
 
     @step.setter
     def step(self, value: int) -> None:
@@ -105,8 +108,8 @@ class Trainer(keras.Model):
         Before a checkpoint is restored, and before a train step is traced.
         """
         self.recorded_names = [*self.tracked, *GRADIENTS]
-        self.latest = tf.Variable(
-            tf.zeros([2, len(self.recorded_names)]), trainable=False
+        self.latest = keras.Variable(
+            np.zeros((2, len(self.recorded_names)), np.float32), trainable=False
         )
         self.decay = training.ema
         if training.ema is not None or training.mixed_precision:
@@ -130,15 +133,57 @@ class Trainer(keras.Model):
         average has it: first weights, which are random, would stay in it for thousands
         of steps. What is not trained (statistics of batch normalisation) is copied.
         """
-        step = tf.cast(self.step_variable, tf.float32)
-        keep = tf.minimum(self.decay or 0.0, (1.0 + step) / (10.0 + step))
+        step = ops.cast(self.step_variable, "float32")
+        keep = ops.minimum(self.decay or 0.0, (1.0 + step) / (10.0 + step))
         trained = {id(variable) for variable in self.network.trainable_variables}
         pairs = zip(self.network.weights, self.averaged.weights, strict=True)
         for variable, mean in pairs:
-            value = tf.convert_to_tensor(variable)
+            value = ops.convert_to_tensor(variable)
             if id(variable) in trained and self.decay is not None:
-                value = value + keep * (tf.convert_to_tensor(mean) - value)
+                value = value + keep * (ops.convert_to_tensor(mean) - value)
             mean.assign(value)
+
+    def chance(self, shape: tuple, stream: int = 0) -> object:
+        """Uniform numbers in [0, 1); every `stream` of a step has others.
+
+        From the step, not from a generator's state: a resumed run draws the same, and
+        so does a run on another backend.
+
+        Args:
+            shape: As `chance_shapes` has it for this stream.
+            stream: Which of a step's draws.
+        """
+        seed = tf.constant(self.config.seed + stream, tf.int64)
+        step = tf.cast(ops.convert_to_tensor(self.step_variable), tf.int64)
+        return tf.random.stateless_uniform(shape, tf.stack([seed, step]))
+
+    def chance_shapes(self, batch_size: int) -> dict[int, tuple]:
+        """What a train step may ask of `chance`: shapes by stream."""
+        return {}
+
+    def differentiate(
+        self, loss: Callable[[Callable], tuple], variables: list
+    ) -> tuple[list, object]:
+        """Gradients of a loss by variables, and what else the loss returns.
+
+        Args:
+            loss: Returns a scalar and anything. It is called with a context manager's
+                maker: what it does within one is not differentiated.
+            variables: What it is differentiated by. The loss must not assign them: on
+                TensorFlow a gradient does not flow through an assignment, on JAX it
+                does.
+        """
+        with tf.GradientTape() as tape:
+            total, rest = loss(tape.stop_recording)
+        return tape.gradient(total, variables), rest
+
+    @staticmethod
+    def gradient_by(score: Callable[[object], object], x: object) -> object:
+        """The gradient of a scalar by a tensor; it can be differentiated again."""
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = score(x)
+        return tape.gradient(total, x)
 
     def update_weights(
         self,
@@ -156,23 +201,27 @@ class Trainer(keras.Model):
             name: One of `GRADIENTS`; the first is the network's.
         """
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        self.record({name: tf.linalg.global_norm(gradients)})
+        squares = [ops.sum(ops.square(one)) for one in gradients if one is not None]
+        self.record({name: ops.sqrt(sum(squares))})
         if self.averaged is not None and name == GRADIENTS[0]:
             self._average()
 
-    def record(self, values: dict[str, tf.Tensor]) -> None:
+    def record(self, values: dict[str, object]) -> None:
         """Keeps scalars of this step for `latest_values`; metrics keep only means."""
         if self.latest is None:
             return
-        for name, value in values.items():
-            column = self.recorded_names.index(name)
-            self.latest[:, column].assign(tf.stack([tf.cast(value, tf.float32), 1.0]))
+        row = [
+            ops.cast(values.get(name, 0.0), "float32") for name in self.recorded_names
+        ]
+        given = np.array([name in values for name in self.recorded_names])
+        new = ops.stack([ops.stack(row), ops.cast(given, "float32")])
+        self.latest.assign(ops.where(given, new, ops.convert_to_tensor(self.latest)))
 
     def latest_values(self) -> dict[str, float]:
         """The terms and gradients of the last step that `record` was given."""
         if self.latest is None:
             return {}
-        values, recorded = self.latest.numpy()
+        values, recorded = ops.convert_to_numpy(self.latest)
         return {
             name: float(value)
             for name, value, known in zip(
@@ -221,4 +270,4 @@ def precision(mixed: bool) -> Iterator[None]:
 
 def in_float32(outputs: object) -> object:
     """Outputs of a network of any precision, for losses."""
-    return keras.tree.map_structure(lambda x: tf.cast(x, tf.float32), outputs)
+    return keras.tree.map_structure(lambda x: ops.cast(x, "float32"), outputs)

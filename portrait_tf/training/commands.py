@@ -11,6 +11,7 @@ from portrait_tf.data.dataset import Reader, usable_reader, validation_dataset
 from portrait_tf.errors import PortraitError
 from portrait_tf.masks import EVALUATION_TASKS
 from portrait_tf.models.backbones import load_backbone_weights
+from portrait_tf.training.backends import check_backend, for_backend
 from portrait_tf.training.checkpoint import CHECKPOINT_NAME
 from portrait_tf.training.completion import CompletionTrainer
 from portrait_tf.training.face import FaceTrainer
@@ -62,8 +63,10 @@ def train_stage(
         What was logged, a dict an epoch.
 
     Raises:
-        PortraitError: Broken data; a run of another architecture; no earlier stage.
+        PortraitError: Broken data; a run of another architecture; no earlier stage;
+            what Keras' backend cannot do here.
     """
+    check_backend(stage, config)
     run = pathlib.Path(run)
     reader = usable_reader(reader)
     if validation_reader is not None:
@@ -97,9 +100,10 @@ def train_stage(
                 "nothing then; expect little (parsing.backbone_weights)",
                 network.backbone,
             )
-        trainer = ParsingTrainer(network, config)
+        trainer = for_backend(ParsingTrainer)(network, config)
     elif stage == "completion":
-        trainer = CompletionTrainer(network, earlier["parsing"], config)
+        build = for_backend(CompletionTrainer)
+        trainer = build(network, earlier["parsing"], config)
     else:
         trainer = FaceTrainer(
             network, earlier["parsing"], earlier["completion"], config

@@ -1,8 +1,11 @@
 """The stage-2 trainer: a GAN with two critics, one, or none."""
 
-import keras
-import tensorflow as tf
+from collections.abc import Callable
 
+import keras
+import numpy as np
+
+from portrait_tf.compat import ops
 from portrait_tf.config import Config
 from portrait_tf.layers import crop_and_resize, hole_boxes, random_hole_boxes
 from portrait_tf.losses import (
@@ -25,6 +28,8 @@ from portrait_tf.training.optimizers import build_optimizer
 
 # What the names of a critic's terms end in.
 _CRITICS = {"global_discriminator": "", "local_discriminator": "_local"}
+# What a step draws: whose map is the truth, local crops, and points between photos.
+_TRUTH, _CROPS, _BETWEEN = range(3)
 
 
 class CompletionTrainer(Trainer):
@@ -136,45 +141,46 @@ class CompletionTrainer(Trainer):
     def metrics(self) -> list:
         return [*self.tracked.values(), self.psnr_hole]
 
-    def _chance(self, shape: object, stream: int = 0) -> tf.Tensor:
-        """Uniform numbers in [0, 1); every `stream` of a step has others.
+    def chance_shapes(self, batch_size: int) -> dict[int, tuple]:
+        crops = self.config.completion.discriminator.local_crops
+        return {
+            _TRUTH: (batch_size,),
+            _CROPS: (batch_size, crops),
+            _BETWEEN: (batch_size, 1, 1, 1),
+        }
 
-        From the step, not from a generator's state: a resumed run draws the same.
-        """
-        seed = tf.constant(self.config.seed + stream, tf.int64)
-        return tf.random.stateless_uniform(shape, tf.stack([seed, self.step_variable]))
-
-    def parsing_for(self, batch: dict, predicted_part: float) -> tf.Tensor:
+    def parsing_for(self, batch: dict, predicted_part: float) -> object:
         """The map that stage 2 is given: `[B, H, W, 20]` probabilities."""
         image, mask = batch["image"], batch["mask"]
         outputs = self.parsing_network(
             {"image": image * (1.0 - mask), "mask": mask}, training=False
         )
-        predicted = tf.stop_gradient(parsing_probabilities(outputs, self.network.size))
+        predicted = ops.stop_gradient(parsing_probabilities(outputs, self.network.size))
         if predicted_part == 1.0:
             return predicted
-        seeds = [tf.constant(self.config.seed, tf.int64), self.step_variable]
-        return mixed_parsing(batch["parsing"], predicted, predicted_part, seeds)
+        chance = self.chance((ops.shape(mask)[0],), _TRUTH)
+        return mixed_parsing(batch["parsing"], predicted, predicted_part, chance)
 
     def call(
-        self, batch: dict, parsing: tf.Tensor | None = None, training: bool = False
-    ) -> dict[str, tf.Tensor]:
+        self, batch: dict, parsing: object | None = None, training: bool = False
+    ) -> dict[str, object]:
         if parsing is None:
             parsing = self.parsing_for(batch, 1.0)
         image, mask = batch["image"], batch["mask"]
         inputs = completion_inputs(self.network, image * (1.0 - mask), parsing, mask)
         return in_float32(self.network(inputs, training=training))
 
-    def _local_boxes(self, mask: tf.Tensor) -> tf.Tensor:
+    def _local_boxes(self, mask: object) -> object:
         """Where the local critic looks in this step: `[B, 4]` or `[B, N, 4]`."""
         discriminator = self.config.completion.discriminator
         if not discriminator.local_crops:
             return hole_boxes(mask)
-        chance = self._chance((tf.shape(mask)[0], discriminator.local_crops), 1)
+        shape = (ops.shape(mask)[0], discriminator.local_crops)
+        chance = self.chance(shape, _CROPS)
         return random_hole_boxes(mask, chance, discriminator.local_size)
 
     def _critic_inputs(
-        self, image: tf.Tensor, parsing: tf.Tensor, mask: tf.Tensor, boxes: tf.Tensor
+        self, image: object, parsing: object, mask: object, boxes: object
     ) -> dict[str, dict]:
         """What each critic sees."""
         discriminator = self.config.completion.discriminator
@@ -186,63 +192,69 @@ class CompletionTrainer(Trainer):
             seen["global_discriminator"] = inputs
         if "local_discriminator" in self.critics:
             channels = [value.shape[-1] for value in inputs.values()]
-            crop = crop_and_resize(
-                tf.concat(list(inputs.values()), -1), boxes, discriminator.local_size
-            )
-            seen["local_discriminator"] = dict(
-                zip(inputs, tf.split(crop, channels, -1), strict=True)
-            )
+            together = ops.concatenate(list(inputs.values()), -1)
+            crop = crop_and_resize(together, boxes, discriminator.local_size)
+            parts = ops.split(crop, np.cumsum(channels)[:-1].tolist(), -1)
+            seen["local_discriminator"] = dict(zip(inputs, parts, strict=True))
         return seen
 
     def _train_critics(
-        self, batch: dict, completed: tf.Tensor, parsing: tf.Tensor, boxes: tf.Tensor
+        self, batch: dict, completed: object, parsing: object, boxes: object
     ) -> dict:
         """One step of the critics; returns their terms."""
         seen = self._critic_inputs(
-            tf.concat([batch["image"], completed], 0),
-            *(tf.concat([value] * 2, 0) for value in (parsing, batch["mask"], boxes)),
+            ops.concatenate([batch["image"], completed], 0),
+            *(
+                ops.concatenate([value] * 2, 0)
+                for value in (parsing, batch["mask"], boxes)
+            ),
         )
-        terms = dict.fromkeys(self.critic_weights, 0.0)
-        with tf.GradientTape() as tape:
+        for critic in self.critics.values():
+            critic.normalise()
+
+        def loss(_: object) -> tuple:
+            terms = dict.fromkeys(self.critic_weights, 0.0)
             for name, critic in self.critics.items():
-                scores = critic(seen[name], training=True)
+                scores = critic(seen[name], training=False)
                 terms[f"critic{_CRITICS[name]}"] = self.adversarial.critic(
-                    *tf.split(scores, 2, axis=0)
+                    *ops.split(scores, 2, axis=0)
                 )
-                # After the scores: they are what normalises the weights of this step.
                 if "gradient_penalty" in terms:
                     terms["gradient_penalty"] += self._slopes(critic, seen[name])
                 if "r1" in terms:
                     terms["r1"] += self._r1_when_due(critic, seen[name])
-            total = weighted_sum(terms, self.critic_weights)
+            return weighted_sum(terms, self.critic_weights), terms
+
         variables = self._critic_variables()
-        gradients = tape.gradient(total, variables)
+        gradients, terms = self.differentiate(loss, variables)
         self.update_weights(self.critic_optimizer, gradients, variables, GRADIENTS[1])
         return terms
 
-    def _slopes(self, critic: Discriminator, both: dict) -> tf.Tensor:
+    def _slopes(self, critic: Discriminator, both: dict) -> object:
         """The gradient penalty between the real half of a batch and the fake one."""
-        real, fake = tf.split(both["image"], 2, axis=0)
+        real, fake = ops.split(both["image"], 2, axis=0)
         inputs = _first_half(both)
-        part = self._chance((tf.shape(real)[0], 1, 1, 1), 2)
+        part = self.chance((ops.shape(real)[0], 1, 1, 1), _BETWEEN)
         between = {**inputs, "image": real + part * (fake - real)}
-        return self.gradient_penalty(image_gradients(critic, between), inputs["mask"])
+        slopes = image_gradients(critic, between, self.gradient_by)
+        return self.gradient_penalty(slopes, inputs["mask"])
 
-    def _r1_when_due(self, critic: Discriminator, both: dict) -> tf.Tensor:
+    def _r1_when_due(self, critic: Discriminator, both: dict) -> object:
         """R1 of a batch's real half, in its every n-th step n-fold, else 0.
 
         Lazy regularisation, from StyleGAN2 (arXiv 1912.04958, section 3.1).
         """
         interval = self.config.completion.discriminator.r1_interval
 
-        def due() -> tf.Tensor:
-            return interval * self.r1(image_gradients(critic, _first_half(both)))
+        def due() -> object:
+            slopes = image_gradients(critic, _first_half(both), self.gradient_by)
+            return interval * self.r1(slopes)
 
-        step = tf.convert_to_tensor(self.critic_optimizer.iterations)
-        return tf.cond(step % interval == 0, due, lambda: 0.0)
+        step = ops.convert_to_tensor(self.critic_optimizer.iterations)
+        return ops.cond(step % interval == 0, due, lambda: ops.zeros(()))
 
     def _adversarial(
-        self, batch: dict, completed: tf.Tensor, parsing: tf.Tensor, boxes: tf.Tensor
+        self, batch: dict, completed: object, parsing: object, boxes: object
     ) -> dict:
         """The network's terms that come from the critics."""
         mask = batch["mask"]
@@ -260,8 +272,8 @@ class CompletionTrainer(Trainer):
         return terms
 
     def _reconstruction(
-        self, batch: dict, outputs: dict, parsing: tf.Tensor
-    ) -> tuple[tf.Tensor, dict]:
+        self, batch: dict, outputs: dict, parsing: object
+    ) -> tuple[object, dict]:
         """The completed photo, and the terms that need no critic."""
         image, mask, painted = batch["image"], batch["mask"], outputs["painted"]
         completed = image * (1.0 - mask) + painted * mask
@@ -282,35 +294,37 @@ class CompletionTrainer(Trainer):
         }
         return completed, terms
 
-    def _coarse(
-        self, image: tf.Tensor, coarse: tf.Tensor, mask: tf.Tensor
-    ) -> tf.Tensor:
+    def _coarse(self, image: object, coarse: object, mask: object) -> object:
         """Both L1 of a first stage's answer, weighted as those of the last."""
         loss = self.config.completion.loss
         inside = masked_l1(image, coarse, mask)
         return loss.hole * inside + loss.known * masked_l1(image, coarse, 1.0 - mask)
 
     def _train_network(
-        self, batch: dict, parsing: tf.Tensor, boxes: tf.Tensor | None
-    ) -> tuple[tf.Tensor, dict]:
+        self, batch: dict, parsing: object, boxes: object | None
+    ) -> tuple[object, dict]:
         """One step of the network; of the critics too, where boxes say where to look.
 
         Returns:
             The completed photo, and all terms.
         """
-        critic_terms = {}
-        with tf.GradientTape() as tape:
+
+        def loss(paused: Callable) -> tuple:
+            critic_terms = {}
             outputs = self(batch, parsing, training=True)
             completed, terms = self._reconstruction(batch, outputs, parsing)
             if boxes is not None:
-                with tape.stop_recording():
-                    critic_terms = self._train_critics(batch, completed, parsing, boxes)
+                with paused():
+                    painted = ops.stop_gradient(completed)
+                    critic_terms = self._train_critics(batch, painted, parsing, boxes)
                 terms |= self._adversarial(batch, completed, parsing, boxes)
             total = weighted_sum(terms, self.term_weights)
+            return total, (completed, {**terms, **critic_terms, "loss": total})
+
         variables = self.network.trainable_variables
-        gradients = tape.gradient(total, variables)
+        gradients, answer = self.differentiate(loss, variables)
         self.update_weights(self.network_optimizer, gradients, variables)
-        return completed, {**terms, **critic_terms, "loss": total}
+        return answer
 
     def train_step(self, batch: dict) -> dict:
         mask = batch["mask"]
@@ -332,7 +346,7 @@ class CompletionTrainer(Trainer):
         terms["loss"] = weighted_sum(terms, self.term_weights)
         return self._update(batch, completed, terms)
 
-    def _update(self, batch: dict, completed: tf.Tensor, terms: dict) -> dict:
+    def _update(self, batch: dict, completed: object, terms: dict) -> dict:
         for name, value in terms.items():
             self.tracked[name].update_state(value)
         self.psnr_hole.update_state(hole_psnr(batch["image"], completed, batch["mask"]))
@@ -388,46 +402,51 @@ def _weights(config: Config, network: keras.Model, critics: dict) -> tuple[dict,
     )
 
 
-def weighted_sum(terms: dict, weights: dict[str, float]) -> tf.Tensor:
+def weighted_sum(terms: dict, weights: dict[str, float]) -> object:
     return sum(weights[name] * value for name, value in terms.items())
 
 
-def image_gradients(critic: Discriminator, inputs: dict) -> tf.Tensor:
+def image_gradients(
+    critic: Discriminator, inputs: dict, gradient_by: Callable
+) -> object:
     """Gradient of each sample's score by its photo: `[B, H, W, 3]`.
 
-    A sample's score is the mean over its patches. It can be differentiated again.
+    A sample's score is the mean over its patches.
+
+    Args:
+        critic: Its weights are as they are to be.
+        inputs: Of the critic.
+        gradient_by: As `Trainer.gradient_by`.
     """
-    image = inputs["image"]
-    with tf.GradientTape() as tape:
-        tape.watch(image)
+
+    def score(image: object) -> object:
         scores = critic({**inputs, "image": image}, training=False)
         # Samples do not see each other: the sum's gradient is each one's own.
-        total = tf.reduce_sum(tf.reduce_mean(scores, axis=(1, 2, 3)))
-    return tape.gradient(total, image)
+        return ops.sum(ops.mean(scores, axis=(1, 2, 3)))
+
+    return gradient_by(score, inputs["image"])
 
 
 def _first_half(both: dict) -> dict:
-    return {name: tf.split(value, 2, axis=0)[0] for name, value in both.items()}
+    return {name: ops.split(value, 2, axis=0)[0] for name, value in both.items()}
 
 
 def mixed_parsing(
-    labels: tf.Tensor, predicted: tf.Tensor, predicted_part: float, seeds: list
-) -> tf.Tensor:
+    labels: object, predicted: object, predicted_part: float, chance: object
+) -> object:
     """For each sample the true map or the predicted one; void pixels are predicted.
 
     Args:
         labels: int32 `[B, H, W]`; 20 and above is void.
         predicted: `[B, H, W, 20]` probabilities.
         predicted_part: Of the samples.
-        seeds: Two integers, the run's seed and the step: from these, not from a
-            generator's state, so that a resumed run draws the same.
+        chance: `[B]`, uniform in [0, 1).
     """
-    chance = tf.random.stateless_uniform(tf.shape(labels)[:1], tf.stack(seeds))
     use_truth = (chance >= predicted_part)[:, None, None, None]
-    return tf.where(use_truth, true_parsing(labels, predicted), predicted)
+    return ops.where(use_truth, true_parsing(labels, predicted), predicted)
 
 
-def hole_psnr(truth: tf.Tensor, completed: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+def hole_psnr(truth: object, completed: object, mask: object) -> object:
     """Peak signal-to-noise ratio over the hole alone, in dB: `[B]`.
 
     Args:
@@ -435,7 +454,7 @@ def hole_psnr(truth: tf.Tensor, completed: tf.Tensor, mask: tf.Tensor) -> tf.Ten
         completed: The same; clipped here.
         mask: `[B, H, W, 1]`, 1.0 = hole.
     """
-    error = mask * (truth - tf.clip_by_value(completed, -1.0, 1.0)) ** 2
-    area = tf.maximum(tf.reduce_sum(mask, axis=(1, 2, 3)) * truth.shape[-1], 1.0)
-    mean = tf.reduce_sum(error, axis=(1, 2, 3)) / area
-    return 10.0 * tf.math.log(4.0 / tf.maximum(mean, 1e-8)) / tf.math.log(10.0)
+    error = mask * (truth - ops.clip(completed, -1.0, 1.0)) ** 2
+    area = ops.maximum(ops.sum(mask, axis=(1, 2, 3)) * truth.shape[-1], 1.0)
+    mean = ops.sum(error, axis=(1, 2, 3)) / area
+    return 10.0 * ops.log10(4.0 / ops.maximum(mean, 1e-8))

@@ -2,8 +2,8 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from portrait_tf.compat import ops
 from portrait_tf.config import Config
 from portrait_tf.layers import resize_bilinear
 from portrait_tf.losses import (
@@ -77,13 +77,13 @@ class ParsingTrainer(Trainer):
         image, mask = batch["image"] * (1.0 - batch["mask"]), batch["mask"]
         if scale != 1.0:
             size = [round(side * scale) for side in self.network.size]
-            image, mask = tf.image.resize(image, size), tf.image.resize(mask, size)
+            image, mask = resize_bilinear(image, size), resize_bilinear(mask, size)
         outputs = self.network({"image": image, "mask": mask}, training=training)
         return in_float32(outputs)
 
     def _parsing_terms(
-        self, labels: tf.Tensor, logits: tf.Tensor, weights: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
+        self, labels: object, logits: object, weights: object
+    ) -> dict[str, object]:
         loss = self.config.parsing.loss
         terms = {}
         if loss.balanced != "none":
@@ -102,10 +102,10 @@ class ParsingTrainer(Trainer):
         labels = _at_cells(batch["parsing"], size)
         weights = _at_cells(1.0 + loss.hole * batch["mask"][..., 0], size)
         height, width = self.network.size
-        joints = batch["joints"] * tf.constant([1 / width, 1 / height, 1.0])
+        joints = batch["joints"] * np.float32([1 / width, 1 / height, 1.0])
         target = joint_heatmaps(joints, size, loss.heatmap_sigma)
         # A photo without any joint has no pose annotated: it says nothing of its pose.
-        posed = tf.reduce_max(batch["joints"][..., 2], axis=1)[:, None, None, None]
+        posed = ops.max(batch["joints"][..., 2], axis=1)[:, None, None, None]
         terms = []
         for step in range(self.network.rounds + 1):
             parsing = self._parsing_terms(labels, outputs[f"parsing_{step}"], weights)
@@ -118,7 +118,7 @@ class ParsingTrainer(Trainer):
                 terms.append((weight, "pose_loss", error))
         return terms
 
-    def _terms(self, batch: dict, answers: list[dict]) -> tuple[dict, tf.Tensor]:
+    def _terms(self, batch: dict, answers: list[dict]) -> tuple[dict, object]:
         """Terms by name, `loss` with all of it, and the answer at the photo's size.
 
         Args:
@@ -142,9 +142,7 @@ class ParsingTrainer(Trainer):
         sums["loss"] += loss.balanced_weight * sums.get("balanced", 0.0)
         return sums, logits
 
-    def _update(
-        self, batch: dict, outputs: dict, terms: dict, logits: tf.Tensor
-    ) -> dict:
+    def _update(self, batch: dict, outputs: dict, terms: dict, logits: object) -> dict:
         for name, value in terms.items():
             self.tracked[name].update_state(value)
         self.miou.update_state(batch["parsing"], logits)
@@ -155,12 +153,12 @@ class ParsingTrainer(Trainer):
             height, width = self.network.size
             peaks = heatmap_peaks(outputs[f"pose_{self.network.rounds}"])
             self.pckh.update_state(
-                batch["joints"], peaks * tf.constant([width, height, 1.0])
+                batch["joints"], peaks * np.float32([width, height, 1.0])
             )
         return {metric.name: metric.result() for metric in self.metrics}
 
     def train_step(self, batch: dict) -> dict:
-        with tf.GradientTape() as tape:
+        def loss(_: object) -> tuple:
             answers = [
                 self(batch, training=True, scale=scale)
                 for scale in self.config.parsing.scales
@@ -168,32 +166,32 @@ class ParsingTrainer(Trainer):
             if len(answers) > 1:
                 answers = [_mean_answer(answers), *answers]
             terms, logits = self._terms(batch, answers)
+            return terms["loss"], (answers[0], terms, logits)
+
         variables = self.network.trainable_variables
-        gradients = tape.gradient(terms["loss"], variables)
+        gradients, (outputs, terms, logits) = self.differentiate(loss, variables)
         self.update_weights(self.parsing_optimizer, gradients, variables)
         self.record(terms)
-        return self._update(batch, answers[0], terms, logits)
+        return self._update(batch, outputs, terms, logits)
 
     def test_step(self, batch: dict) -> dict:
         outputs = self(batch, training=False)
         return self._update(batch, outputs, *self._terms(batch, [outputs]))
 
 
-def _at_cells(values: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+def _at_cells(values: object, size: tuple[int, int]) -> object:
     """Values `[B, H, W]` at the centres of coarse cells, as JPPNet takes labels."""
     for axis, cells in enumerate(size, 1):
         side = values.shape[axis]
         centres = ((np.arange(cells) + 0.5) * side / cells).astype(np.int32)
-        values = tf.gather(values, centres, axis=axis)
+        values = ops.take(values, centres, axis=axis)
     return values
 
 
 def _mean_answer(answers: list[dict]) -> dict:
     """The mean of answers at several scales, at the first one's size."""
     return {
-        name: tf.add_n(
-            [resize_bilinear(one[name], first.shape[1:3]) for one in answers]
-        )
+        name: sum(resize_bilinear(one[name], first.shape[1:3]) for one in answers)
         / len(answers)
         for name, first in answers[0].items()
     }

@@ -194,7 +194,8 @@ def train(
             config.seed,
             VALIDATION_TASKS.get(stage, EVALUATION_TASKS),
         )
-    trainer.compile(jit_compile=False)
+    # Keras wants an optimizer, which no trainer uses: one without slots.
+    trainer.compile("sgd", jit_compile=False)
     best = best_weights(
         folder / BEST_NAME, trainer, training.monitor, validation is not None
     )

@@ -66,7 +66,9 @@ class TestPenaltiesOfALinearCritic:
     def test_gradient_penalty(self):
         critic = self.critic()
         image, mask = photo_and_mask()
-        gradients = image_gradients(critic, {"image": image, "mask": mask})
+        gradients = image_gradients(
+            critic, {"image": image, "mask": mask}, CompletionTrainer.gradient_by
+        )
         expected = self.gradient(critic.get_weights()[0])
         np.testing.assert_allclose(gradients, [expected] * 2, rtol=1e-4, atol=1e-6)
         slope = np.linalg.norm(expected * mask[0])
@@ -81,7 +83,11 @@ class TestPenaltiesOfALinearCritic:
         @tf.function
         def penalty():
             with tf.GradientTape() as tape:
-                gradients = image_gradients(critic, {"image": image, "mask": mask})
+                gradients = image_gradients(
+                    critic,
+                    {"image": image, "mask": mask},
+                    CompletionTrainer.gradient_by,
+                )
                 loss = R1Penalty()(gradients)
             return loss, tape.gradient(loss, critic.trainable_variables[0])
 
@@ -199,7 +205,9 @@ class TestWhichCritics:
             for name, tensor in critic.input.items()
         }
         real = {name: value[:2] for name, value in both.items()}
-        value = float(R1Penalty()(image_gradients(critic, real)))
+        value = float(
+            R1Penalty()(image_gradients(critic, real, CompletionTrainer.gradient_by))
+        )
         found = []
         for step in range(4):
             trainer.critic_optimizer.iterations.assign(step)

@@ -68,7 +68,8 @@ def test_stage_2_takes_the_predicted_map_where_there_is_none(tiny_config, portra
     void = (batch["parsing"].numpy() == 255).all(axis=(1, 2))
     assert sorted(void) == [False, True]
     predicted = trainer.parsing_for(batch, 1.0)
-    given = mixed_parsing(batch["parsing"], predicted, 0.0, [1, 2]).numpy()
+    chance = trainer.chance((2,))
+    given = mixed_parsing(batch["parsing"], predicted, 0.0, chance).numpy()
     np.testing.assert_array_equal(given[void], predicted.numpy()[void])
     assert set(np.unique(given[~void])) == {0, 1}
     trainer.train_step(batch)
