@@ -11,11 +11,11 @@ from portrait_tf.config import (
 )
 from portrait_tf.errors import PortraitError
 
-# compare.yaml has a schema of its own, and its test with that.
+# Comparisons have a schema of their own, and their test with that.
 CONFIGS = sorted(
     path
     for path in pathlib.Path(__file__).parent.parent.glob("configs/**/*.yaml")
-    if path.stem not in ("compare", "design_search")
+    if path.stem not in ("compare", "design_search", "parsing_value")
 )
 
 

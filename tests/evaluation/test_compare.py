@@ -372,6 +372,20 @@ def test_the_comparison_that_is_shipped_is_one_of_equals():
     }  # fmt: skip
 
 
+def test_the_comparison_without_the_map_differs_in_the_map_alone():
+    plan = load_plan(
+        pathlib.Path(__file__).parents[2] / "configs/parsing_value.yaml",
+        ["features.weights=null"],
+    )
+    assert plan.compare.seeds == (0, 1, 2)
+    ours, without = (
+        plan.networks[name].completion for name in ("ours", "ours_without_parsing")
+    )
+    assert ours.network.parsing and not without.network.parsing
+    assert ours.training == without.training and ours.loss == without.loss
+    assert ours.training.start_from is None
+
+
 def test_a_budget_shortens_phases_and_warm_ups():
     config = Config()
     config.completion.training.steps = 1000

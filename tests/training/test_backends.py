@@ -176,7 +176,8 @@ def completion_config(path, tmp_path, *changes):
     [
         ("discriminator.r1=0.5", "discriminator.r1_interval=2",
          "discriminator.local_crops=2"),
-        ("discriminator.loss=wgan_gp", "training.ema=0.9"),
+        ("discriminator.loss=wgan_gp", "discriminator.spectral_normalisation=false",
+         "training.ema=0.9"),
     ],
     ids=["hinge", "wgan_gp"],
 )  # fmt: skip
