@@ -33,7 +33,7 @@ setup(
         "demo": ["matplotlib>=3.8,<4", "scikit-image>=0.24,<1"],
         "heic": ["pillow-heif>=1,<2"],
         "web": ["gradio>=6.31,<7"],
-        "jax": ["jax>=0.7,<1"],
+        "jax": ["jax>=0.7.2,<0.11"],
         "dev": [
             "pytest>=8,<10",
             "pytest-timeout>=2.3,<3",
@@ -44,7 +44,7 @@ setup(
             "scikit-image>=0.24,<1",
             "scikit-learn>=1.5,<2",
             "tensorboard>=2.20,<3",
-            "jax>=0.7,<1",
+            "jax>=0.7.2,<0.11",
             "prometheus-client>=0.20,<1",
         ],
     },

@@ -44,9 +44,15 @@ class PipelineEngine:
 
     Args:
         pipeline: A `portrait_tf.pipeline.Pipeline`.
+
+    Raises:
+        PortraitError: Keras' backend is not TensorFlow.
     """
 
     def __init__(self, pipeline: object) -> None:
+        from portrait_tf.startup import load_keras
+
+        load_keras()
         import tensorflow as tf
 
         self.pipeline = pipeline

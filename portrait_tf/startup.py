@@ -62,12 +62,13 @@ def load_keras(backends: tuple[str, ...] = ("tensorflow",)) -> None:
             f"this needs Keras' backend {' or '.join(backends)}, KERAS_BACKEND is "
             f"{backend!r}"
         )
-    if backend != "tensorflow":
-        with _held_stderr():
-            import tensorflow as tf
+    with _held_stderr():
+        import tensorflow as tf
 
+        if backend != "tensorflow":
             tf.config.set_visible_devices([], "GPU")
-    load_tensorflow()
+        # The first operation looks for GPUs, and says so.
+        tf.constant(0)
 
 
 def load_tensorflow() -> None:

@@ -397,7 +397,8 @@ class TestBlending:
         inner = slice(2 * total // count, -2 * total // count)
         np.testing.assert_allclose(ours[inner], theirs[0, inner, 0], atol=0.2)
         part = cubic_weights(count, total, 3, 8) @ row
-        np.testing.assert_array_equal(part, ours[3:8])
+        # A product of another shape may add in another order.
+        np.testing.assert_allclose(part, ours[3:8], rtol=1e-6)
 
 
 class TestSeamScores:

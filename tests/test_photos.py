@@ -38,7 +38,19 @@ from portrait_tf.photos.orientation import (
 
 SIZE = (80, 56)
 FILLED = (200, 30, 60)
-CONVERT = shutil.which("magick") or shutil.which("convert")
+
+
+def imagemagick():
+    """Its program; other programs are called `convert`, too."""
+    program = shutil.which("magick") or shutil.which("convert")
+    if program:
+        found = subprocess.run([program, "-version"], capture_output=True)
+        if found.stdout.startswith(b"Version: ImageMagick"):
+            return program
+    return None
+
+
+CONVERT = imagemagick()
 needs_imagemagick = pytest.mark.skipif(
     CONVERT is None, reason="ImageMagick is not installed"
 )
