@@ -12,15 +12,19 @@ goes on with the same command.
 """
 
 import argparse
-import json
 import logging
 import pathlib
 
-from benchmarks.parsing_ablation import CONFIG, score, summary
-from portrait_tf.config import Config, load_config, with_changes
+from benchmarks.parsing_ablation import (
+    ScoreFile,
+    add_options,
+    base_config,
+    score,
+    summary,
+)
+from portrait_tf.config import Config, with_changes
 from portrait_tf.data.dataset import Reader
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_atomically
 
 SYNTHETIC_SIZE = (192, 128)
 
@@ -47,6 +51,9 @@ def run_sources(
 
     Returns:
         Scores by way and seed, as `scores.json` has them.
+
+    Raises:
+        PortraitError: The folder holds scores of another config.
     """
     from portrait_tf.data.mixture import mix
     from portrait_tf.data.open import open_dataset
@@ -55,24 +62,20 @@ def run_sources(
     from portrait_tf.training.commands import train_stage
     from portrait_tf.training.run import load_run_network
 
-    path = out / "scores.json"
-    scores = json.loads(path.read_text()) if path.is_file() else {}
+    kept = ScoreFile(out / "scores.json", base)
     drawn = [synthetic_portrait(seed, SYNTHETIC_SIZE) for seed in range(synthetic)]
 
     def train(name: str, seed: int, samples: Reader, start: str | None = None) -> None:
+        if kept.has(name, seed):
+            return
         run = out / f"{name}_{seed}"
         changes = [f"seed={seed}"]
         if start:
             changes.append(f"parsing.training.start_from={out / f'{start}_{seed}'}")
         config = with_changes(base, changes)
         train_stage("parsing", config, samples, run, verbose=0)
-        done = scores.setdefault(name, {})
-        if str(seed) in done:
-            return
         network = load_run_network(run, "parsing")
-        done[str(seed)] = score(network, validation_reader, config)
-        print(f"{name}, seed {seed}: {done[str(seed)]}", flush=True)
-        write_atomically(path, json.dumps(scores, indent=2).encode())
+        kept.add(name, seed, score(network, validation_reader, config))
 
     for seed in range(seeds):
         train("labelled", seed, reader)
@@ -85,7 +88,7 @@ def run_sources(
         train("self_training", seed, both, "labelled")
         train("synthetic", seed, drawn)
         train("synthetic_first", seed, reader, "synthetic")
-    return scores
+    return kept.scores
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -93,27 +96,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", required=True, help="a data set with label maps")
     parser.add_argument("--unlabelled", required=True, help="one without")
     parser.add_argument("--steps", type=int, default=700, help="of a half")
-    parser.add_argument("--size", type=int, nargs=2, default=(96, 64))
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--seeds", type=int, default=3)
+    add_options(parser)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("sources"))
     options = parser.parse_args(arguments)
 
     from portrait_tf.data.open import open_dataset, open_splits
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    base = with_changes(
-        load_config(CONFIG),
-        [
-            f"size={list(options.size)}",
-            f"parsing.training.steps={options.steps}",
-            f"parsing.training.batch_size={options.batch}",
-            f"parsing.training.optimizer.warmup_steps={options.steps // 10}",
-        ],
-    )
     try:
         scores = run_sources(
-            base,
+            base_config(options),
             open_dataset(options.data, "train"),
             open_splits(options.unlabelled),
             open_dataset(options.data, "val"),

@@ -62,6 +62,39 @@ def summary(scores: dict[str, dict[str, dict]]) -> str:
     return "\n".join(lines)
 
 
+class ScoreFile:
+    """Scores by variant and seed, kept in a file with the config they are of.
+
+    Args:
+        path: The file; what it holds is gone on with.
+        base: The config.
+
+    Raises:
+        PortraitError: The file holds scores of another config.
+    """
+
+    def __init__(self, path: pathlib.Path, base: Config) -> None:
+        self.path, self.settings = path, base.model_dump(mode="json")
+        self.scores: dict[str, dict[str, dict]] = {}
+        if path.is_file():
+            found = json.loads(path.read_text())
+            if found["config"] != self.settings:
+                raise PortraitError(
+                    f"{path} holds scores of another config; give another --out"
+                )
+            self.scores = found["scores"]
+
+    def has(self, variant: str, seed: int) -> bool:
+        return str(seed) in self.scores.get(variant, {})
+
+    def add(self, variant: str, seed: int, found: dict) -> None:
+        """Writes the file, and says what was found."""
+        self.scores.setdefault(variant, {})[str(seed)] = found
+        print(f"{variant}, seed {seed}: {found}", flush=True)
+        text = json.dumps({"config": self.settings, "scores": self.scores}, indent=2)
+        write_atomically(self.path, text.encode())
+
+
 def run_ablation(
     base: Config,
     reader: Reader,
@@ -87,47 +120,30 @@ def run_ablation(
     from portrait_tf.training.commands import train_stage
     from portrait_tf.training.run import load_run_network
 
-    path = out / "scores.json"
-    settings = base.model_dump(mode="json")
-    scores = {}
-    if path.is_file():
-        found = json.loads(path.read_text())
-        if found["config"] != settings:
-            raise PortraitError(
-                f"{path} holds an ablation of another config; give another --out"
-            )
-        scores = found["scores"]
+    kept = ScoreFile(out / "scores.json", base)
     # Seeds first: a stop after some hours leaves every variant with as many.
     for seed in range(seeds):
         for variant, changes in VARIANTS.items():
-            done = scores.setdefault(variant, {})
-            if str(seed) in done:
+            if kept.has(variant, seed):
                 continue
             config = with_changes(base, [*changes, f"seed={seed}"])
             run = out / f"{variant}_{seed}"
             train_stage("parsing", config, reader, run, verbose=0)
             network = load_run_network(run, "parsing")
-            done[str(seed)] = score(network, validation_reader, config)
-            print(f"{variant}, seed {seed}: {done[str(seed)]}", flush=True)
-            text = json.dumps({"config": settings, "scores": scores}, indent=2)
-            write_atomically(path, text.encode())
-    return scores
+            kept.add(variant, seed, score(network, validation_reader, config))
+    return kept.scores
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", required=True, help="a data set")
-    parser.add_argument("--steps", type=int, default=1000)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What `base_config` reads beside `--steps`, and how many seeds."""
     parser.add_argument("--size", type=int, nargs=2, default=(96, 64))
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("ablation"))
-    options = parser.parse_args(arguments)
 
-    from portrait_tf.data.open import open_dataset
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    base = with_changes(
+def base_config(options: argparse.Namespace) -> Config:
+    """The small network's config, for as many steps as the options say."""
+    return with_changes(
         load_config(CONFIG),
         [
             f"size={list(options.size)}",
@@ -136,9 +152,22 @@ def main(arguments: list[str] | None = None) -> None:
             f"parsing.training.optimizer.warmup_steps={options.steps // 10}",
         ],
     )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, help="a data set")
+    parser.add_argument("--steps", type=int, default=1000)
+    add_options(parser)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("ablation"))
+    options = parser.parse_args(arguments)
+
+    from portrait_tf.data.open import open_dataset
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         scores = run_ablation(
-            base,
+            base_config(options),
             open_dataset(options.data, "train"),
             open_dataset(options.data, "val"),
             options.seeds,

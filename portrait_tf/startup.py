@@ -62,13 +62,7 @@ def load_keras(backends: tuple[str, ...] = ("tensorflow",)) -> None:
             f"this needs Keras' backend {' or '.join(backends)}, KERAS_BACKEND is "
             f"{backend!r}"
         )
-    with _held_stderr():
-        import tensorflow as tf
-
-        if backend != "tensorflow":
-            tf.config.set_visible_devices([], "GPU")
-        # The first operation looks for GPUs, and says so.
-        tf.constant(0)
+    _wake_tensorflow(hide_gpus=backend != "tensorflow")
 
 
 def load_tensorflow() -> None:
@@ -76,9 +70,15 @@ def load_tensorflow() -> None:
     if "tensorflow" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    _wake_tensorflow()
+
+
+def _wake_tensorflow(hide_gpus: bool = False) -> None:
     with _held_stderr():
         import tensorflow as tf
 
+        if hide_gpus:
+            tf.config.set_visible_devices([], "GPU")
         # The first operation looks for GPUs, and says so.
         tf.constant(0)
 

@@ -15,6 +15,8 @@ import pathlib
 import re
 import sys
 
+from portrait_tf.files import write_atomically
+
 ROOT = pathlib.Path(__file__).parent.parent
 FOLDER = ROOT / "portrait_tf" / "weights"
 SCORES = FOLDER / "scores.json"
@@ -97,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
             continue
         if options.check:
             sys.exit(f"{path} is out of date: run python -m tools.publish_scores")
-        path.write_text(text)
+        write_atomically(path, text.encode())
         print(f"{path} written")
 
 

@@ -33,6 +33,7 @@ from portrait_tf.evaluation.compare_cases import (
     photo_count,
 )
 from portrait_tf.evaluation.compare_config import Plan
+from portrait_tf.evaluation.page import example_places
 from portrait_tf.files import write_result
 
 logger = logging.getLogger(__name__)
@@ -522,11 +523,9 @@ def draw_examples(
     examples = []
     for task in plan.compare.tasks:
         ranked = report["ranked"][task]
-        # Where there are but two photos, the later name stands.
-        places = {len(ranked) // 2: "median", len(ranked) - 1: "worst", 0: "best"}
-        for rank in sorted(places):
+        for rank, place in example_places(len(ranked)).items():
             for case in cases(plan, reader, [ranked[rank]["index"]]):
                 if case.task == task:
                     completed = {n: paste(one, case) for n, one in methods.items()}
-                    examples.append(ComparedExample(case, places[rank], completed))
+                    examples.append(ComparedExample(case, place, completed))
     return examples

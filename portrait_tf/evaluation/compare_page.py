@@ -11,9 +11,8 @@ from portrait_tf.drawing import show_hole
 from portrait_tf.evaluation.compare_summary import ALL_TASKS, RESAMPLES
 from portrait_tf.evaluation.page import (
     TASK_NAMES,
-    figure,
+    completed_example,
     html_table,
-    jpeg,
     page,
     setup_line,
 )
@@ -234,15 +233,7 @@ def _example_rows(examples: list, report: dict) -> list[str]:
             **completed,
             "truth": case.photo,
         }
-        figures = "".join(
-            figure(one, html.escape(name), "jpeg", jpeg)
-            for name, one in pictures.items()
-        )
-        rows.append(
-            f'<section class="example"><p><b>{place}</b> {html.escape(case.name)}, '
-            f"hole PSNR {score:.2f} dB</p>"
-            f'<div class="row">{figures}</div></section>'
-        )
+        rows.append(completed_example(place, case.name, score, pictures))
     return rows
 
 

@@ -15,9 +15,8 @@ from portrait_tf.evaluation.completion_report import (
 from portrait_tf.evaluation.evaluate import OURS
 from portrait_tf.evaluation.page import (
     TASK_NAMES,
-    figure,
+    completed_example,
     html_table,
-    jpeg,
     number,
     page,
     setup_line,
@@ -70,7 +69,7 @@ def render_page(report: dict, examples: dict[str, list[Example]]) -> str:
             f'<div class="tile"><b>{gain["difference"]:+.2f} dB</b>{name}: mean hole '
             f"PSNR, ours minus Telea ({_interval(gain)})</div>"
         )
-        rows = "".join(map(_example, examples[task]))
+        rows = "".join(completed_example(*one) for one in examples[task])
         sections.append((name, task, one, rows))
     missing = "".join(
         f"<li><b>{html.escape(name)}</b>: {html.escape(reason)}</li>"
@@ -208,18 +207,6 @@ def _parsing_table(parsing: dict) -> str:
     )
     cells = "".join(f"<td>{number(parsing[key])}</td>" for key in _PARSING)
     return html_table(f"{head}</tr>", [f'<tr><th scope="row">ours</th>{cells}</tr>'])
-
-
-def _example(one: Example) -> str:
-    figures = "".join(
-        figure(picture, html.escape(title), "jpeg", jpeg)
-        for title, picture in one.pictures.items()
-    )
-    return (
-        f'<section class="example"><p><b>{one.place}</b> {html.escape(one.photo)}, '
-        f"hole PSNR {one.psnr_hole:.2f} dB</p>"
-        f'<div class="row">{figures}</div></section>'
-    )
 
 
 def _explanation(report: dict) -> str:

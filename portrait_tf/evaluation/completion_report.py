@@ -27,6 +27,7 @@ from portrait_tf.evaluation.evaluate import (
     complete_holes,
     photo_holes,
 )
+from portrait_tf.evaluation.page import example_places
 from portrait_tf.evaluation.report_folder import (
     PAGE,
     PHOTOS_FILE,
@@ -196,13 +197,9 @@ def _groups(ours: dict[int, dict], baseline: dict[int, dict], key: str) -> list[
 
 def _examples(ours: dict[int, dict]) -> dict[str, dict]:
     ranked = sorted(ours.values(), key=lambda row: -row["psnr_hole"])
-    # Where there are but one or two photos, the later name stands.
-    places = {len(ranked) // 2: "median", len(ranked) - 1: "worst", 0: "best"}
     return {
-        places[rank]: {
-            key: ranked[rank][key] for key in ("index", "photo", "psnr_hole")
-        }
-        for rank in sorted(places)
+        place: {key: ranked[rank][key] for key in ("index", "photo", "psnr_hole")}
+        for rank, place in example_places(len(ranked)).items()
     }
 
 

@@ -67,6 +67,48 @@ def figure(
     )
 
 
+def example_places(count: int) -> dict[int, str]:
+    """Ranks of the photos to look at, of so many ranked best first, and their names.
+
+    Where there are but one or two photos, the later name stands.
+    """
+    places = {count // 2: "median", count - 1: "worst", 0: "best"}
+    return {rank: places[rank] for rank in sorted(places)} if count else {}
+
+
+def example(place: str, text: str, figures: str, arrangement: str = "row") -> str:
+    """A photo to look at.
+
+    Args:
+        place: Of `example_places`.
+        text: HTML after it.
+        figures: Of `figure`, one after the other.
+        arrangement: Their class: `row` or `pictures`.
+    """
+    return (
+        f'<section class="example"><p><b>{place}</b> {text}</p>'
+        f'<div class="{arrangement}">{figures}</div></section>'
+    )
+
+
+def completed_example(
+    place: str, name: str, psnr: float, pictures: dict[str, np.ndarray]
+) -> str:
+    """A photo with what methods made of its hole.
+
+    Args:
+        place: Of `example_places`.
+        name: The photo's.
+        psnr: In its hole, of the method that ranked it.
+        pictures: RGB `uint8` `[H, W, 3]`, by title.
+    """
+    figures = "".join(
+        figure(picture, html.escape(title), "jpeg", jpeg)
+        for title, picture in pictures.items()
+    )
+    return example(place, f"{html.escape(name)}, hole PSNR {psnr:.2f} dB", figures)
+
+
 def setup_line(setup: dict) -> str:
     """Names and values of what was scored, in one line."""
     return " · ".join(

@@ -16,6 +16,7 @@ from portrait_tf.data.augment import prepare
 from portrait_tf.data.dataset import Reader
 from portrait_tf.drawing import show_hole
 from portrait_tf.evaluation.confusion import Confusion
+from portrait_tf.evaluation.page import example_places
 from portrait_tf.labels import (
     JOINTS,
     LABELS,
@@ -380,17 +381,15 @@ def draw_examples(
             key=lambda one: one["mean_iou_hole"],
             reverse=True,
         )
-        # Where there are but one or two photos, the later name stands.
-        places = {len(ranked) // 2: "median", len(ranked) - 1: "worst", 0: "best"}
-        for index in sorted(places) if ranked else ():
-            one = ranked[index]
+        for rank, place in example_places(len(ranked)).items():
+            one = ranked[rank]
             photo = _read(reader, one["index"], size)
             mask = _mask(photo, task, one["seed"])
             parsing = _ask(predict, [photo], mask[None])[0][0]
             examples.append(
                 Example(
                     task,
-                    places[index],
+                    place,
                     one["photo"],
                     one["mean_iou_hole"],
                     show_hole(photo.image, mask),

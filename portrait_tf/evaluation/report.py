@@ -7,6 +7,7 @@ from rich.table import Table
 
 from portrait_tf.evaluation.page import (
     TASK_NAMES,
+    example,
     figure,
     html_table,
     jpeg,
@@ -223,9 +224,6 @@ def _example_rows(examples: list[Example]) -> list[str]:
             + figure(one.truth, "truth", "png", encode_png)
             + figure(one.parsing, "predicted", "png", encode_png)
         )
-        rows.append(
-            f'<section class="example"><p><b>{one.place}</b> '
-            f"{html.escape(one.name)}, mean IoU {number(one.mean_iou_hole)}</p>"
-            f'<div class="pictures">{pictures}</div></section>'
-        )
+        text = f"{html.escape(one.name)}, mean IoU {number(one.mean_iou_hole)}"
+        rows.append(example(one.place, text, pictures, "pictures"))
     return [*rows, "</div>"] if rows else ["<p>No photo has a label map.</p>"]
