@@ -9,8 +9,10 @@ stack arrays of one shape, and would not fit.
 import concurrent.futures
 import dataclasses
 import pathlib
+import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -63,7 +65,6 @@ class LazyEngine:
         self._settings = settings
         self._lock = threading.Lock()
         self._engine: Engine | None = None
-        self._folder: tempfile.TemporaryDirectory | None = None
 
     def get(self) -> Engine:
         """The engine.
@@ -86,8 +87,8 @@ class LazyEngine:
             engine.wait_until_available(settings.client.get("timeout", 60.0))
             return engine
         if settings.model and is_remote(settings.model):
-            self._folder = tempfile.TemporaryDirectory(prefix="portrait-tf-model-")
-            local = pathlib.Path(self._folder.name) / "1"
+            local = pathlib.Path(tempfile.mkdtemp(prefix="portrait-tf-model-"))
+            weakref.finalize(self, shutil.rmtree, local, ignore_errors=True)
             fetch_folder(settings.model, local)
             return SavedModelEngine(local)
         return open_engine(None, settings.model)

@@ -104,15 +104,15 @@ def read_bytes(path: str, kind: str) -> bytes:
             f"{path}: cannot read the {kind}: {error.strerror}"
         ) from None
     except Exception as error:
-        # Object stores have names of their own for a missing file.
+        reason, is_missing = reason_of(error), False
+        # Object stores have errors of their own for a missing file.
         with contextlib.suppress(Exception):
-            if not FileSystems.exists(path):
-                raise PortraitError(
-                    f"{path}: cannot read the {kind}: No such file or directory"
-                ) from None
-        raise PassingError(
-            f"{path}: cannot read the {kind}: {reason_of(error)}"
-        ) from None
+            is_missing = not FileSystems.exists(path)
+        if is_missing:
+            raise PortraitError(
+                f"{path}: cannot read the {kind}: No such file or directory"
+            ) from None
+        raise PassingError(f"{path}: cannot read the {kind}: {reason}") from None
 
 
 @contextlib.contextmanager

@@ -192,8 +192,11 @@ def run(plan: Plan) -> Summary:
                 return _summary(plan, {}, finished=False)
             state = result.wait_until_finish()
     except Exception as error:
-        found = _OURS.findall(str(error))
-        if isinstance(error, PortraitError) or not found:
+        # From this process the exception itself, from others their trace as text.
+        text = str(error)
+        if isinstance(error, PortraitError):
+            text = f"portrait_tf.errors.PortraitError: {text}"
+        if not (found := _OURS.findall(text)):
             raise
         raise PortraitError(found[-1]) from None
     if PipelineState.is_terminal(state) and state != PipelineState.DONE:
