@@ -1,5 +1,10 @@
 """The longer tests of batches: many photos, and workers in processes of their own."""
 
+import socket
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 from batches import (
@@ -13,6 +18,8 @@ from batches import (
     write_photos,
 )
 from PIL import Image
+
+from benchmarks.server_process import free_ports
 
 pytestmark = pytest.mark.long
 
@@ -71,3 +78,41 @@ def test_workers_in_processes_of_their_own(tiny_models, tmp_path):
     complete_folder(tmp_path, alone, "--model", tiny_models)
     assert pictures(out) == pictures(alone)
     assert len(table(out, "results")) == 12
+
+
+def test_through_a_job_service(tiny_models, tmp_path):
+    """As Flink and Spark get their jobs: by Beam's portable protocol."""
+    write_csv(tmp_path / "manifest.csv", write_photos(tmp_path))
+    (port,) = free_ports(1)
+    service = "apache_beam.runners.portability.local_job_service_main"
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    arguments = (
+        *(tmp_path, out, "--model", tiny_models, "--", "--runner=PortableRunner"),
+        *(f"--job_endpoint=localhost:{port}", "--environment_type=LOOPBACK"),
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", service, "-p", str(port)], stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            wait_for(port)
+            code, output = batch(*arguments)
+            assert code == 0 and counts(output) == (6, 0, 0, 0)
+            before = everything(out)
+            code, output = batch(*arguments)
+            assert code == 0 and counts(output) == (0, 6, 0, 0)
+        finally:
+            process.terminate()
+    assert everything(out) == before
+    complete_folder(tmp_path, alone, "--model", tiny_models)
+    assert pictures(out) == pictures(alone) and len(table(out, "results")) == 6
+
+
+def wait_for(port):
+    """Until something listens there."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return socket.create_connection(("localhost", port), 1).close()
+        except OSError:
+            assert time.monotonic() < deadline, "the job service did not start"
+            time.sleep(0.2)
