@@ -34,6 +34,7 @@ setup(
         "heic": ["pillow-heif>=1,<2"],
         "web": ["gradio>=6.31,<7"],
         "jax": ["jax>=0.7.2,<0.11"],
+        "beam": ["apache-beam>=2.77,<3"],
         "dev": [
             "pytest>=8,<10",
             "pytest-timeout>=2.3,<3",
@@ -46,6 +47,7 @@ setup(
             "tensorboard>=2.20,<3",
             "jax>=0.7.2,<0.11",
             "prometheus-client>=0.20,<1",
+            "apache-beam>=2.77,<3",
         ],
     },
     entry_points={"console_scripts": ["portrait-tf=portrait_tf.cli:main"]},
