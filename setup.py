@@ -31,7 +31,7 @@ setup(
         "pillow>=11.2.1,<14",
         "pydantic>=2.7,<3",
         "pyyaml>=6,<7",
-        "typer>=0.15.4,<1",
+        "typer>=0.16,<1",
         "rich>=13,<16",
         "grpcio>=1.62,<2",
         "grpcio-health-checking>=1.62,<2",
