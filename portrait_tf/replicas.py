@@ -25,6 +25,16 @@ def _context() -> object | None:
     return None if alone else context
 
 
+def _placed(context: object, x: object) -> object:
+    """The tensor on its replica's device; a constant is on none, and not exchanged."""
+    import tensorflow as tf
+
+    devices = context.strategy.extended.worker_devices
+    index = int(tf.get_static_value(context.replica_id_in_sync_group))
+    with tf.device(devices[index % len(devices)]):
+        return tf.identity(x)
+
+
 def count() -> int:
     """How many replicas share the batch."""
     context = _context()
@@ -34,7 +44,7 @@ def count() -> int:
 def total(x: object) -> object:
     """The sum of a tensor over the replicas; gradients flow to all of them."""
     context = _context()
-    return x if context is None else context.all_reduce("SUM", x)
+    return x if context is None else context.all_reduce("SUM", _placed(context, x))
 
 
 def mean(tensors: list) -> list:
@@ -42,7 +52,7 @@ def mean(tensors: list) -> list:
     context = _context()
     if context is None:
         return list(tensors)
-    given = [one for one in tensors if one is not None]
+    given = [_placed(context, one) for one in tensors if one is not None]
     means = iter(context.all_reduce("MEAN", given) if given else [])
     return [None if one is None else next(means) for one in tensors]
 

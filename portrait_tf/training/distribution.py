@@ -176,9 +176,9 @@ class Distribution:
         """
         return make((0, 1), 1)
 
-    def validation_data(self, dataset: tf.data.Dataset) -> object:
-        """What `fit` validates on: every replica sees all of it."""
-        return dataset
+    def validation_data(self, dataset: tf.data.Dataset) -> dict:
+        """Arguments of `fit` for validation: every replica sees all of it."""
+        return {"validation_data": dataset}
 
     def on_chief(self, work: Callable[[], object]) -> object:
         """What the chief's `work` returns, or its PortraitError, in every process.
@@ -230,13 +230,21 @@ class Replicated(Distribution):
             lambda _: make((self.index, self.workers), self.local)
         )
 
-    def validation_data(self, dataset: tf.data.Dataset) -> object:
+    def validation_data(self, dataset: tf.data.Dataset) -> dict:
         # Batches of a stream go to a process' replicas in turn. All have the same
         # ones, the last of which may be small: so their means are those of one.
         copies = dataset.flat_map(
             lambda batch: tf.data.Dataset.from_tensors(batch).repeat(self.local)
         )
-        return self.strategy.distribute_datasets_from_function(lambda _: copies)
+        # At the end of such a stream TensorFlow runs a step on no data, which counts in
+        # a metric's mean. So there is no end, but a number of steps.
+        endless = copies.repeat()
+        return {
+            "validation_data": self.strategy.distribute_datasets_from_function(
+                lambda _: endless
+            ),
+            "validation_steps": int(dataset.cardinality()),
+        }
 
     def _from_chief(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """The chief's arrays; the others give any of the same shapes and types."""
@@ -251,7 +259,13 @@ class Replicated(Distribution):
                 context = tf.distribute.get_replica_context()
                 here = tf.equal(context.replica_id_in_sync_group, 0)
                 kept = [tf.where(here, one, tf.zeros_like(one)) for one in given]
-                return context.all_reduce("SUM", kept)
+                # TensorFlow packs what is exchanged together: one type at a time.
+                for kind in {one.dtype: None for one in kept}:
+                    places = [i for i, one in enumerate(kept) if one.dtype == kind]
+                    added = context.all_reduce("SUM", [kept[i] for i in places])
+                    for i, one in zip(places, added, strict=True):
+                        kept[i] = one
+                return kept
 
             return self.strategy.run(on_replica)
 
@@ -395,7 +409,7 @@ class StopTogether(keras.callbacks.Callback):
         self.signals = signals
         self.watchdog = watchdog
 
-    def _touch(self, *args: object) -> None:
+    def _touch(self, *args: object, **kwargs: object) -> None:
         if self.watchdog:
             self.watchdog.touch()
 
@@ -407,7 +421,7 @@ class StopTogether(keras.callbacks.Callback):
             self.model.stop_wanted.assign(1.0)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if float(self.model.stopping) > 0:
+        if keras.ops.convert_to_numpy(self.model.stopping) > 0:
             raise KeyboardInterrupt
 
 
@@ -463,5 +477,6 @@ def _start_workers(number: int, place: int) -> Replicated:
 def _cannot_start(address: str, error: Exception) -> NoReturn:
     message = " ".join(str(error).split())[:200]
     raise PortraitError(
-        f"this worker cannot take part as {address}, which TF_CONFIG gives it: {message}"
+        f"this worker cannot take part as {address}, which TF_CONFIG gives it: "
+        + message
     ) from error

@@ -193,7 +193,7 @@ def train(
     distribution.broadcast(trainer.everything())
     if resumed and on_resume:
         on_resume(resumed)
-    validation = None
+    validation = {}
     if validation_reader is not None and training.validation_photos:
         validation = validation_dataset(
             validation_reader,
@@ -206,9 +206,7 @@ def train(
         validation = distribution.validation_data(validation)
     # Keras wants an optimizer, which no trainer uses: one without slots.
     trainer.compile("sgd", jit_compile=False)
-    best = best_weights(
-        folder / BEST_NAME, trainer, training.monitor, validation is not None
-    )
+    best = best_weights(folder / BEST_NAME, trainer, training.monitor, bool(validation))
     chief = distribution.chief
     saver = Checkpoints(checkpoint, training.checkpoint_minutes, writes=chief)
     history = []
@@ -248,10 +246,10 @@ def train(
                     initial_epoch=epoch,
                     epochs=epoch + (stop - start) // length,
                     steps_per_epoch=length,
-                    validation_data=validation,
                     callbacks=[*watching, *guards],
                     shuffle=False,
                     verbose=verbose if chief else 0,
+                    **validation,
                 )
                 history += [
                     {key: values[index] for key, values in fitted.history.items()}
