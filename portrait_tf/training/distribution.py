@@ -246,31 +246,23 @@ class Replicated(Distribution):
             "validation_steps": int(dataset.cardinality()),
         }
 
-    def _from_chief(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
-        """The chief's arrays; the others give any of the same shapes and types."""
+    def _from_chief(self, array: np.ndarray) -> np.ndarray:
+        """The chief's array; the others give any of the same shape and type."""
         # A sum with zeros: exact, and known to every kind of device.
-        given = [
-            tf.constant(one if self.chief else np.zeros_like(one)) for one in arrays
-        ]
+        given = tf.constant(array if self.chief else np.zeros_like(array))
 
         @tf.function
-        def add() -> list:
-            def on_replica() -> list:
+        def add() -> object:
+            def on_replica() -> tf.Tensor:
                 context = tf.distribute.get_replica_context()
                 here = tf.equal(context.replica_id_in_sync_group, 0)
-                kept = [tf.where(here, one, tf.zeros_like(one)) for one in given]
-                # TensorFlow packs what is exchanged together: one type at a time.
-                for kind in {one.dtype: None for one in kept}:
-                    places = [i for i, one in enumerate(kept) if one.dtype == kind]
-                    added = context.all_reduce("SUM", [kept[i] for i in places])
-                    for i, one in zip(places, added, strict=True):
-                        kept[i] = one
-                return kept
+                return context.all_reduce(
+                    "SUM", tf.where(here, given, tf.zeros_like(given))
+                )
 
             return self.strategy.run(on_replica)
 
-        results = self.strategy.experimental_local_results
-        return [results(one)[0].numpy() for one in add()]
+        return self.strategy.experimental_local_results(add())[0].numpy()
 
     def on_chief(self, work: Callable[[], object]) -> object:
         if self.workers == 1:
@@ -282,9 +274,8 @@ class Replicated(Distribution):
             except PortraitError as error:
                 answer = {"error": str(error)}
         text = np.frombuffer(json.dumps(answer).encode(), np.uint8).astype(np.int32)
-        (length,) = self._from_chief([np.array([len(text)], np.int32)])
-        given = text if self.chief else np.zeros(length[0], np.int32)
-        (text,) = self._from_chief([given])
+        length = self._from_chief(np.array([len(text)], np.int32))[0]
+        text = self._from_chief(text if self.chief else np.zeros(length, np.int32))
         answer = json.loads(text.astype(np.uint8).tobytes())
         if "error" in answer:
             raise PortraitError(answer["error"])
@@ -293,17 +284,26 @@ class Replicated(Distribution):
     def broadcast(self, variables: list) -> None:
         if self.workers == 1:
             return
-        arrays = [keras.ops.convert_to_numpy(variable) for variable in variables]
-        # Unsigned numbers, the state of a noise generator, cannot be added up.
-        sent = [x.astype(np.int64) if x.dtype.kind in "ub" else x for x in arrays]
-        for variable, array, value in zip(
-            variables, arrays, self._from_chief(sent), strict=True
-        ):
-            variable.assign(value.astype(array.dtype))
+        # In two pieces, for a network has hundreds of variables; unsigned numbers, the
+        # state of a noise generator, cannot be added up.
+        for kinds, sent in (("f", np.float32), ("iub", np.int64)):
+            chosen, arrays = [], []
+            for variable in variables:
+                array = keras.ops.convert_to_numpy(variable)
+                if array.dtype.kind in kinds:
+                    chosen.append(variable)
+                    arrays.append(array)
+            if not chosen:
+                continue
+            flat = np.concatenate([one.ravel() for one in arrays]).astype(sent)
+            ends = np.cumsum([one.size for one in arrays])
+            parts = np.split(self._from_chief(flat), ends[:-1])
+            for variable, array, part in zip(chosen, arrays, parts, strict=True):
+                variable.assign(part.reshape(array.shape).astype(array.dtype))
 
     def finish(self) -> None:
         if self.workers > 1:
-            self._from_chief([np.zeros(1, np.int32)])
+            self._from_chief(np.zeros(1, np.int32))
 
     @contextlib.contextmanager
     def guarded(self, trainer: object) -> Iterator[list]:
