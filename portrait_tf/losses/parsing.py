@@ -84,7 +84,8 @@ def parsing_balanced(
     found = ops.sum(truth * weighted, axis=pixels)
     present = ops.sum(truth * weights[..., None], axis=pixels)
     predicted = ops.sum(weighted, axis=pixels)
-    found, present, predicted = replicas.total(ops.stack([found, present, predicted]))
+    sums = replicas.total(ops.stack([found, present, predicted]))
+    found, present, predicted = (sums[index] for index in range(3))
     whole = (
         found + false_weight * (predicted - found) + missed_weight * (present - found)
     )
