@@ -2,6 +2,7 @@
 
 import keras
 
+from portrait_tf import replicas
 from portrait_tf.compat import ops
 
 
@@ -38,9 +39,13 @@ class NoiseChannels(keras.layers.Layer):
     def call(self, x: object, training: bool | None = None) -> object:
         shape = (*ops.shape(x)[:3], self.channels)
         if training:
-            return keras.random.normal(
-                shape, dtype=self.compute_dtype, seed=self.seed_generator
+            # Of the whole batch: a replica's photos have the noise that they would
+            # have without the others.
+            whole = (shape[0] * replicas.count(), *shape[1:])
+            noise = keras.random.normal(
+                whole, dtype=self.compute_dtype, seed=self.seed_generator
             )
+            return replicas.own_rows(noise)
         return ops.zeros(shape, dtype=self.compute_dtype)
 
     def compute_output_shape(self, shape: tuple) -> tuple:

@@ -2,6 +2,7 @@
 
 import keras
 
+from portrait_tf import replicas
 from portrait_tf.compat import ops
 from portrait_tf.config import OptimizerConfig
 
@@ -29,6 +30,7 @@ def build_optimizer(
             rate, config.beta_1, config.beta_2, **arguments
         )
     optimizer.build(variables)
+    replicas.takes_mean_gradients(optimizer)
     return optimizer
 
 
