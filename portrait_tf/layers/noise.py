@@ -2,7 +2,7 @@
 
 import keras
 
-from portrait_tf.compat import ops
+from portrait_tf.compat import SeedGenerator, Variable, normal, ops
 
 
 class NoiseChannels(keras.layers.Layer):
@@ -29,18 +29,16 @@ class NoiseChannels(keras.layers.Layer):
         super().__init__(**kwargs)
         self.channels = channels
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed, name="seed_generator")
+        self.seed_generator = SeedGenerator(seed, name="seed_generator")
 
     @property
-    def state(self) -> keras.Variable:
+    def state(self) -> Variable:
         return self.seed_generator.state
 
     def call(self, x: object, training: bool | None = None) -> object:
         shape = (*ops.shape(x)[:3], self.channels)
         if training:
-            return keras.random.normal(
-                shape, dtype=self.compute_dtype, seed=self.seed_generator
-            )
+            return normal(shape, dtype=self.compute_dtype, seed=self.seed_generator)
         return ops.zeros(shape, dtype=self.compute_dtype)
 
     def compute_output_shape(self, shape: tuple) -> tuple:

@@ -2,7 +2,7 @@
 
 import keras
 
-from portrait_tf.compat import ops
+from portrait_tf.compat import name_slots, ops
 from portrait_tf.config import OptimizerConfig
 
 
@@ -29,6 +29,7 @@ def build_optimizer(
             rate, config.beta_1, config.beta_2, **arguments
         )
     optimizer.build(variables)
+    name_slots(optimizer)
     return optimizer
 
 
