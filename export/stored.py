@@ -38,8 +38,9 @@ def stored_values(network: keras.Model, precision: str) -> list[np.ndarray]:
             with np.errstate(over="ignore"):
                 value = value.astype(precision)
             if not np.isfinite(value).all():
+                path = variable_path(variable)
                 raise PortraitError(
-                    f"{network.name}: the weights {variable_path(variable)!r} are not finite in "
+                    f"{network.name}: the weights {path!r} are not finite in "
                     f"{precision}; expected finite numbers"
                 )
         values.append(value)
