@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from portrait_tf.compat import map_structure
 from portrait_tf.models import (
     CompletionNetwork,
     Discriminator,
@@ -42,7 +43,7 @@ def test_config_and_weights_round_trip(network, arguments, tmp_path):
     two = network.from_config(one.get_config())
     two.set_weights(one.get_weights())
     x = inputs_for(one)
-    keras.tree.map_structure(
+    map_structure(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
         one(x, training=False),
         two(x, training=False),
@@ -65,7 +66,7 @@ def test_a_photo_gives_the_same_alone_and_in_a_batch(network, arguments):
     x = inputs_for(built, batch=3)
     together = built(x, training=True)
     alone = built({name: value[1:2] for name, value in x.items()}, training=False)
-    keras.tree.map_structure(
+    map_structure(
         lambda a, b: np.testing.assert_allclose(a[1:2], b, atol=1e-4), together, alone
     )
 

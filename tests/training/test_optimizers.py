@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from portrait_tf.compat import Variable
 from portrait_tf.config import OptimizerConfig
 from portrait_tf.training.optimizers import build_optimizer
 
@@ -19,7 +20,7 @@ def test_sgd_with_poly_is_jppnets():
         name="sgd", learning_rate=1e-4, schedule="poly", power=0.9, momentum=0.9,
         warmup_steps=0, final_fraction=0,
     )  # fmt: skip
-    variable = keras.Variable([1.0, 2.0])
+    variable = Variable([1.0, 2.0])
     optimizer = build_optimizer(config, 100, [variable], "optimizer")
     steps = (0, 1, 40, 99, 100, 200)
     expected = [1e-4 * max(1 - step / 100, 0) ** 0.9 for step in steps]
@@ -40,7 +41,7 @@ def test_gradients_are_clipped_to_one_norm_over_all_variables(clip_norm, moved):
     config = OptimizerConfig(
         name="sgd", learning_rate=0.5, momentum=0, warmup_steps=0, clip_norm=clip_norm
     )
-    variables = [keras.Variable([0.0]), keras.Variable([0.0])]
+    variables = [Variable([0.0]), Variable([0.0])]
     optimizer = build_optimizer(config, 10, variables, "optimizer")
     optimizer.apply_gradients(zip([[-3.0], [-4.0]], variables, strict=True))
     found = [float(variable[0]) for variable in variables]
@@ -51,16 +52,14 @@ def test_poly_after_a_warm_up():
     config = OptimizerConfig(
         learning_rate=0.5, schedule="poly", power=2, warmup_steps=10, final_fraction=0.1
     )
-    optimizer = build_optimizer(config, 110, [keras.Variable([1.0])], "optimizer")
+    optimizer = build_optimizer(config, 110, [Variable([1.0])], "optimizer")
     assert isinstance(optimizer, keras.optimizers.Adam)
     found = rates(optimizer, (0, 5, 10, 60, 110))
     assert found == pytest.approx([0, 0.25, 0.5, 0.05 + 0.45 * 0.5**2, 0.05], rel=1e-4)
 
 
 def test_the_default_is_adam_along_a_cosine():
-    optimizer = build_optimizer(
-        OptimizerConfig(), 1100, [keras.Variable([1.0])], "optimizer"
-    )
+    optimizer = build_optimizer(OptimizerConfig(), 1100, [Variable([1.0])], "optimizer")
     assert isinstance(optimizer, keras.optimizers.Adam)
     expected = [0, 1e-3, 0.51e-3, 2e-5]
     assert rates(optimizer, (0, 100, 600, 1100)) == pytest.approx(expected, rel=1e-4)

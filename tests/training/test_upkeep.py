@@ -14,6 +14,7 @@ from tiny import TINY
 from typer.testing import CliRunner
 
 from portrait_tf import cli
+from portrait_tf.compat import Variable, dtype_policy
 from portrait_tf.config import parse_config, with_changes
 from portrait_tf.data.dataset import training_dataset
 from portrait_tf.data.synthetic import write_synthetic
@@ -221,9 +222,9 @@ class TestMixedPrecision:
 
     @pytest.mark.parametrize("stage", STAGES)
     def test_it_is_of_the_trained_network_alone(self, stage):
-        before = keras.config.dtype_policy().name
+        before = dtype_policy().name
         trainer = prepared_trainer(stage, changed(stage, "mixed_precision=true"))
-        assert keras.config.dtype_policy().name == before == "float32"
+        assert dtype_policy().name == before == "float32"
         policies = {layer.dtype_policy.name for layer in trainer.network.layers}
         assert "mixed_bfloat16" in policies
         others = [trainer.answering_network, *list(trainer.networks.values())[1:]]
@@ -306,7 +307,7 @@ class TestGuard:
         assert path.read_bytes() == before
 
     def test_half_precision_that_overflows_is_not_written(self, tmp_path):
-        large = {"network": [keras.Variable([1e6], name="large")]}
+        large = {"network": [Variable([1e6], name="large")]}
         save_arrays(tmp_path / "a.npz", large, {})
         with (
             pytest.warns(RuntimeWarning, match="overflow"),
