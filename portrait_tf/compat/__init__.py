@@ -13,6 +13,7 @@ both Keras versions have, and takes from here:
   order of a network's variables, the same on both stacks; `name_slots` and
   `build_sublayer` see to it, and `application_layer_name` where Keras' own layers are
   taken;
+* `current_rate`: of an optimizer;
 * `values_in_place`: to compute with other values than a network's own.
 """
 
@@ -31,6 +32,7 @@ if KERAS_3:
         Variable,
         application_layer_name,
         build_sublayer,
+        current_rate,
         dtype_policy,
         map_structure,
         model_variables,
@@ -50,6 +52,7 @@ else:
         Variable,
         application_layer_name,
         build_sublayer,
+        current_rate,
         dtype_policy,
         map_structure,
         model_variables,
@@ -69,6 +72,7 @@ __all__ = [
     "Variable",
     "application_layer_name",
     "build_sublayer",
+    "current_rate",
     "dtype_policy",
     "map_structure",
     "model_variables",

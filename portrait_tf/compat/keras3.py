@@ -16,6 +16,7 @@ __all__ = [
     "Variable",
     "application_layer_name",
     "build_sublayer",
+    "current_rate",
     "dtype_policy",
     "map_structure",
     "model_variables",
@@ -54,6 +55,11 @@ def model_variables(model: keras.Model) -> list:
 
 def name_slots(optimizer: keras.optimizers.Optimizer) -> None:
     """Gives an optimizer's variables the paths that Keras 3 gives them: nothing."""
+
+
+def current_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """The learning rate of an optimizer's next step."""
+    return float(optimizer.learning_rate)
 
 
 def build_sublayer(layer: keras.layers.Layer, shape: tuple) -> None:

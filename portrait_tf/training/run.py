@@ -247,7 +247,8 @@ def train(
         reraise_data_error(error)
     finally:
         # Keras closes it at the end of a `fit` that was not broken off.
-        if curves.csv_file is not None:
+        # (Keras 2.15 has no such attribute before a `fit`.)
+        if getattr(curves, "csv_file", None) is not None:
             curves.csv_file.close()
         if board:
             board.close()

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from portrait_tf.compat import Variable
+from portrait_tf.compat import Variable, current_rate, ops
 from portrait_tf.config import OptimizerConfig
 from portrait_tf.training.optimizers import build_optimizer
 
@@ -11,7 +11,7 @@ def rates(optimizer, steps):
     found = []
     for step in steps:
         optimizer.iterations.assign(step)
-        found.append(float(optimizer.learning_rate))
+        found.append(current_rate(optimizer))
     return found
 
 
@@ -29,7 +29,7 @@ def test_sgd_with_poly_is_jppnets():
     optimizer.iterations.assign(0)
     first, second = expected[:2]
     for _ in range(2):
-        optimizer.apply_gradients([([1.0, 1.0], variable)])
+        optimizer.apply_gradients([(ops.convert_to_tensor([1.0, 1.0]), variable)])
     moved = first + (second + 0.9 * first)
     np.testing.assert_allclose(1 - variable.numpy()[0], moved, rtol=2e-3)
 
@@ -43,7 +43,8 @@ def test_gradients_are_clipped_to_one_norm_over_all_variables(clip_norm, moved):
     )
     variables = [Variable([0.0]), Variable([0.0])]
     optimizer = build_optimizer(config, 10, variables, "optimizer")
-    optimizer.apply_gradients(zip([[-3.0], [-4.0]], variables, strict=True))
+    gradients = [ops.convert_to_tensor([value]) for value in (-3.0, -4.0)]
+    optimizer.apply_gradients(zip(gradients, variables, strict=True))
     found = [float(variable[0]) for variable in variables]
     assert found == pytest.approx(moved, rel=1e-5)
 
