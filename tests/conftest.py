@@ -10,19 +10,20 @@ import numpy as np
 import pytest
 from tiny import TINY
 
-from portrait_tf.compat import KERAS_3
+from portrait_tf.compat import KERAS_3, STACK
 from portrait_tf.config import Config, parse_config
 from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.labels import LABELS
 
 
 def pytest_collection_modifyitems(items: list) -> None:
-    """Skips what the addons stack lacks; docs/addons.md has the list."""
-    if KERAS_3:
-        return
+    """Skips what a stack lacks; docs/addons.md has the list of the addons stack's."""
+    marker, stack = (
+        ("addons_stack", "default") if KERAS_3 else ("default_stack", "addons")
+    )
     for item in items:
-        if mark := item.get_closest_marker("default_stack"):
-            item.add_marker(pytest.mark.skip(reason=f"addons stack: {mark.args[0]}"))
+        if mark := item.get_closest_marker(marker):
+            item.add_marker(pytest.mark.skip(reason=f"{stack} stack: {mark.args[0]}"))
 
 
 @pytest.fixture

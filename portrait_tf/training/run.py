@@ -178,6 +178,10 @@ def train(
             loss or gradient that is not finite; a `monitor` that is not logged.
     """
     training = getattr(config, stage).training
+    if stage != "parsing":
+        # The photo is what is to be painted.
+        augmentation = config.augmentation.model_copy(update={"cutout": 0.0})
+        config = config.model_copy(update={"augmentation": augmentation})
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT_NAME
     if checkpoint.is_file():
