@@ -18,12 +18,10 @@ from portrait_tf.labels import LABELS
 
 def pytest_collection_modifyitems(items: list) -> None:
     """Skips what a stack lacks; docs/addons.md has the list of the addons stack's."""
-    marker, stack = (
-        ("addons_stack", "default") if KERAS_3 else ("default_stack", "addons")
-    )
+    marker = "addons_stack" if KERAS_3 else "default_stack"
     for item in items:
         if mark := item.get_closest_marker(marker):
-            item.add_marker(pytest.mark.skip(reason=f"{stack} stack: {mark.args[0]}"))
+            item.add_marker(pytest.mark.skip(reason=f"{STACK} stack: {mark.args[0]}"))
 
 
 @pytest.fixture
