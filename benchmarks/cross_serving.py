@@ -8,8 +8,8 @@
 * `serving`: each stack exports the same weights; `portrait-tf serve` of each stack
   serves both exports, and a client of each stack completes the photo over gRPC.
 
-Everything is compared with the default stack's own pipeline: the largest difference of a
-colour, in grey levels of 255, and the part of the labels that differ. Exit code 1 if
+Everything is compared with the default stack's own pipeline: the largest difference of
+a colour, in grey levels of 255, and the part of the labels that differ. Exit code 1 if
 colours differ by more than `--grey-levels`, or labels by more than `--labels`.
 """
 
