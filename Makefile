@@ -2,11 +2,22 @@
 # Python 3.11 to 3.13 and a package registry.
 PYTHON ?= python3
 VENV ?= .venv
+EXTRAS ?= demo,dev,web
+CONSTRAINTS ?=
+
+# Further Pythons: those on PATH, else pyenv's; or `make test-3.13 PYTHON313=PATH`.
+PYENV_ROOT ?= $(HOME)/.pyenv
+find_python = $(shell for python in python$(1) $(PYENV_ROOT)/versions/$(1).*/bin/python; \
+	do "$$python" -c "" 2>/dev/null && echo "$$python" && break; done)
+PYTHON311 ?= $(call find_python,3.11)
+PYTHON312 ?= $(call find_python,3.12)
+PYTHON313 ?= $(call find_python,3.13)
 
 # Files of tests are shared out among the cores; a worker takes up to 2 GB.
 PYTEST = $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test test-all test-long lint format clean
+.PHONY: demo test test-all test-long test-python test-3.12 test-3.13 test-min lint \
+	format clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python examples/demo.py --out demo
@@ -20,6 +31,27 @@ test-all: $(VENV)/installed lint
 test-long: $(VENV)/installed
 	$(PYTEST) -m long
 
+# `make test` on every further Python that is found.
+test-python:
+	$(if $(PYTHON312),$(MAKE) test-3.12,@echo "Not tested: no python3.12 was found.")
+	$(if $(PYTHON313),$(MAKE) test-3.13,@echo "Not tested: no python3.13 was found.")
+
+test-3.12 test-3.13: test-%:
+	$(if $(PYTHON$(subst .,,$*)),,$(error no python$* on PATH or in $(PYENV_ROOT): \
+	say PYTHON$(subst .,,$*)=PATH))
+	$(MAKE) test PYTHON="$(PYTHON$(subst .,,$*))" VENV=.venv-$*
+
+# `make test` on the lowest version that every range in setup.py allows.
+test-min: EXTRAS = demo,dev,web,jax,heic
+test-min: .venv-min/minimums.txt
+	$(MAKE) test VENV=.venv-min EXTRAS=$(EXTRAS) CONSTRAINTS=$<
+
+.venv-min/minimums.txt: setup.py tools/minimum_versions.py
+	test -x .venv-min/bin/python || $(or $(PYTHON311),$(PYTHON)) -m venv .venv-min
+	.venv-min/bin/python -m pip install --quiet --upgrade setuptools packaging
+	.venv-min/bin/python tools/minimum_versions.py $(EXTRAS) > $@.new
+	mv $@.new $@
+
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -28,11 +60,12 @@ format: $(VENV)/installed
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-$(VENV)/installed: setup.py
+$(VENV)/installed: setup.py $(CONSTRAINTS)
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)/bin/python -m pip install --quiet --editable ".[demo,dev,web]"
+	$(VENV)/bin/python -m pip install --quiet $(CONSTRAINTS:%=--constraint %) \
+		--editable ".[$(EXTRAS)]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) .venv-3.12 .venv-3.13 .venv-min demo

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 setup(
@@ -5,9 +7,14 @@ setup(
     version="0.1.0",
     description="Portrait completion and extrapolation in two stages, from training"
     " with Keras to TensorFlow Serving",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    classifiers=[
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+    ],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["portrait_tf*", "export*", "serving*"]),
     package_data={
@@ -20,27 +27,27 @@ setup(
         "tensorflow-serving-api>=2.21,<2.22",
         "numpy>=2,<3",
         # The major version is pinned: OpenCV changes results between them.
-        "opencv-python-headless>=5,<6",
-        "pillow>=11.2,<14",
+        "opencv-python-headless>=5.0.0.93,<6",
+        "pillow>=11.2.1,<14",
         "pydantic>=2.7,<3",
         "pyyaml>=6,<7",
-        "typer>=0.12,<1",
+        "typer>=0.15.4,<1",
         "rich>=13,<16",
         "grpcio>=1.62,<2",
         "grpcio-health-checking>=1.62,<2",
     ],
     extras_require={
-        "demo": ["matplotlib>=3.8,<4", "scikit-image>=0.24,<1"],
+        "demo": ["matplotlib>=3.8.4,<4", "scikit-image>=0.24,<1"],
         "heic": ["pillow-heif>=1,<2"],
         "web": ["gradio>=6.31,<7"],
         "jax": ["jax>=0.7.2,<0.11"],
         "dev": [
             "pytest>=8,<10",
-            "pytest-timeout>=2.3,<3",
-            "pytest-xdist>=3.6,<4",
-            "ruff>=0.8,<1",
+            "pytest-timeout>=2.3.1,<3",
+            "pytest-xdist>=3.6.1,<4",
+            "ruff>=0.13,<1",
             "playwright>=1.60,<2",
-            "matplotlib>=3.8,<4",
+            "matplotlib>=3.8.4,<4",
             "scikit-image>=0.24,<1",
             "scikit-learn>=1.5,<2",
             "tensorboard>=2.20,<3",

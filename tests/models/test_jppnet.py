@@ -28,6 +28,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def tiny():
+    keras.utils.set_random_seed(0)
     return JPPNet(**TINY, mask_channel=True)
 
 
