@@ -213,6 +213,10 @@ def test_a_train_step_at_three_scales(tiny):
     batch["joints"] = rng.uniform(0, 32, (2, 16, 3)).astype(np.float32)
     batch["joints"][..., 2] = 1
     batch = {name: tf.constant(value) for name, value in batch.items()}
+    for variable in tiny.weights:
+        # First answers near 0, whatever was drawn: their entropy is then known.
+        if path_of(variable).startswith("parsing_0_rate"):
+            variable.assign(0.1 * variable)
     before = {path_of(v): v.numpy() for v in tiny.weights}
     logs = trainer.train_step(batch)
     assert all(np.isfinite(value) for value in logs.values())
