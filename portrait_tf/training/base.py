@@ -8,7 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from portrait_tf import replicas
-from portrait_tf.compat import ops
+from portrait_tf.compat import (
+    Variable,
+    dtype_policy,
+    map_structure,
+    ops,
+    set_dtype_policy,
+)
 from portrait_tf.config import TrainingConfig
 
 PHASES = ("reconstruction", "critics", "adversarial")
@@ -43,7 +49,7 @@ class Trainer(keras.Model):
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name)
-        self.step_variable = keras.Variable(0, dtype="int", trainable=False)
+        self.step_variable = Variable(0, dtype="int", trainable=False)
         self.averaged = None
         self.decay = None
         self.latest = None
@@ -117,11 +123,11 @@ class Trainer(keras.Model):
         Before a checkpoint is restored, and before a train step is traced.
         """
         self.recorded_names = [*self.tracked, *GRADIENTS]
-        self.latest = keras.Variable(
+        self.latest = Variable(
             np.zeros((2, len(self.recorded_names)), np.float32), trainable=False
         )
-        self.stop_wanted = keras.Variable(0.0, trainable=False)
-        self.stopping = keras.Variable(0.0, trainable=False)
+        self.stop_wanted = Variable(0.0, trainable=False)
+        self.stopping = Variable(0.0, trainable=False)
         self.decay = training.ema
         if training.ema is not None or training.mixed_precision:
             self.averaged = type(self.network).from_config(self.network.get_config())
@@ -313,15 +319,15 @@ def precision(mixed: bool) -> Iterator[None]:
     and a number that is not finite still means trouble. Keras' policy is global, so it
     is put back.
     """
-    before = keras.config.dtype_policy()
+    before = dtype_policy()
     if mixed:
-        keras.config.set_dtype_policy("mixed_bfloat16")
+        set_dtype_policy("mixed_bfloat16")
     try:
         yield
     finally:
-        keras.config.set_dtype_policy(before)
+        set_dtype_policy(before)
 
 
 def in_float32(outputs: object) -> object:
     """Outputs of a network of any precision, for losses."""
-    return keras.tree.map_structure(lambda x: ops.cast(x, "float32"), outputs)
+    return map_structure(lambda x: ops.cast(x, "float32"), outputs)

@@ -182,6 +182,10 @@ def train(
             loss or gradient that is not finite; a `monitor` that is not logged.
     """
     training = getattr(config, stage).training
+    if stage != "parsing":
+        # The photo is what is to be painted.
+        augmentation = config.augmentation.model_copy(update={"cutout": 0.0})
+        config = config.model_copy(update={"augmentation": augmentation})
     distribution = distribution or Distribution()
     checkpoint = folder / CHECKPOINT_NAME
 
@@ -267,7 +271,8 @@ def train(
         reraise_data_error(error)
     finally:
         # Keras closes it at the end of a `fit` that was not broken off.
-        if curves is not None and curves.csv_file is not None:
+        # (Keras 2.15 has no such attribute before a `fit`.)
+        if getattr(curves, "csv_file", None) is not None:
             curves.csv_file.close()
         if board:
             board.close()
