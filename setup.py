@@ -5,7 +5,9 @@ from setuptools import find_packages, setup
 
 def either(package: str, addons: str, untested: list[str], limit: str) -> str:
     """A range that holds both stacks (docs/addons.md), and nothing between them."""
-    return f"{package}>={addons}," + "".join(f"!={v}.*," for v in untested) + f"<{limit}"
+    return (
+        f"{package}>={addons}," + "".join(f"!={v}.*," for v in untested) + f"<{limit}"
+    )
 
 
 BETWEEN = [f"2.{minor}" for minor in range(16, 21)]
