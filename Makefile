@@ -5,7 +5,7 @@ VENV ?= .venv
 EXTRAS ?= default,demo,dev,web,jax,tensorboard
 CONSTRAINTS ?=
 
-# Further Pythons: those on PATH, else pyenv's; or `make test-3.13 PYTHON313=PATH`.
+# Other Pythons: those on PATH, else pyenv's; or `make test-3.13 PYTHON313=PATH`.
 PYENV_ROOT ?= $(HOME)/.pyenv
 find_python = $(shell for python in python$(1) $(PYENV_ROOT)/versions/$(1).*/bin/python; \
 	do "$$python" -c "" 2>/dev/null && echo "$$python" && break; done)

@@ -10,7 +10,7 @@ or None of a network without a pose; the mask may be None or without a hole.
 
 import json
 import pathlib
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -133,19 +133,7 @@ class SavedModelEngine:
     def __init__(self, directory: str | pathlib.Path) -> None:
         import tensorflow as tf
 
-        directory = pathlib.Path(directory)
-        if not (directory / "saved_model.pb").is_file():
-            versions = [
-                folder
-                for folder in (directory.iterdir() if directory.is_dir() else [])
-                if folder.name.isdigit() and (folder / "saved_model.pb").is_file()
-            ]
-            if not versions:
-                raise PortraitError(
-                    f"{directory} holds no exported model: expected saved_model.pb, or "
-                    "numbered folders with one; `portrait-tf export` makes them"
-                )
-            directory = max(versions, key=lambda folder: int(folder.name))
+        directory = find_version(directory)
         self.working_size = _described_size(directory)
         self._model = tf.saved_model.load(str(directory))
         self.directory = directory
@@ -188,6 +176,37 @@ class SavedModelEngine:
         return self._model.signatures[signature](**batch)
 
 
+def find_version(directory: str | pathlib.Path) -> pathlib.Path:
+    """The version's folder that a folder of exports stands for.
+
+    Args:
+        directory: A version's folder, or the folder of the versions: the highest
+            number is taken.
+
+    Raises:
+        PortraitError: There is no exported model.
+    """
+    directory = pathlib.Path(directory)
+    if (directory / "saved_model.pb").is_file():
+        return directory
+    versions = [
+        folder
+        for folder in (directory.iterdir() if directory.is_dir() else [])
+        if folder.name.isdigit() and (folder / "saved_model.pb").is_file()
+    ]
+    if not versions:
+        raise PortraitError(no_model(directory))
+    return max(versions, key=lambda folder: int(folder.name))
+
+
+def no_model(directory: str | pathlib.Path) -> str:
+    """The sentence for a folder without a model."""
+    return (
+        f"{directory} holds no exported model: expected saved_model.pb, or numbered "
+        "folders with one; `portrait-tf export` makes them"
+    )
+
+
 def _or_no_hole(photo: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     return np.zeros(photo.shape[:2], np.uint8) if mask is None else mask
 
@@ -219,13 +238,20 @@ class ServerEngine:
     Args:
         target: `HOST:PORT`.
         model_name: As the server knows it.
+        options: More of `serving.client.PortraitClient`: TLS, deadline, retries.
     """
 
-    def __init__(self, target: str, model_name: str = "portrait") -> None:
+    def __init__(
+        self, target: str, model_name: str = "portrait", **options: Any
+    ) -> None:
         from serving.client import PortraitClient
 
         self.working_size = None
-        self._client = PortraitClient(target, model_name=model_name)
+        self._client = PortraitClient(target, model_name=model_name, **options)
+
+    def wait_until_available(self, timeout: float) -> None:
+        """Raises ServerError: the model does not answer within so many seconds."""
+        self._client.wait_until_available(timeout)
 
     def complete(
         self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None

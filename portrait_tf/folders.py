@@ -17,10 +17,10 @@ import numpy as np
 
 from portrait_tf.engines import Engine
 from portrait_tf.errors import PortraitError
-from portrait_tf.extrapolation import Wish, extrapolate_photo
+from portrait_tf.extrapolation import Margins, Wish, extrapolate_photo
 from portrait_tf.files import write_result
 from portrait_tf.labels import JOINTS
-from portrait_tf.large_photos import complete_photo, parse_photo
+from portrait_tf.large_photos import PhotoResult, complete_photo, parse_photo
 from portrait_tf.masks import HOLE
 from portrait_tf.parsing_maps import (
     check_parsing_map,
@@ -31,10 +31,10 @@ from portrait_tf.photos import (
     EXTENSIONS,
     PHOTO_EXTENSIONS,
     PhotoFile,
+    encode_photo,
     hole_from_alpha,
+    hole_from_photo,
     open_photo,
-    read_hole,
-    write_photo,
     write_png,
 )
 
@@ -106,18 +106,29 @@ def prepare_completion(job: Job, options: MaskOptions) -> Prepared:
         PortraitError: One of them cannot be used; the message names it.
     """
     photo = open_photo(job.photo)
-    hole, notes = _read_hole(job.mask, photo, options)
+    mask = open_photo(job.mask, "mask") if job.mask else None
+    hole, notes = find_hole(mask, photo, options)
     parsing = read_parsing_map(job.parsing_in, photo.size) if job.parsing_in else None
     return Prepared(photo, photo.rgb(), hole, photo.notes + notes, parsing=parsing)
 
 
-def _read_hole(
-    mask: pathlib.Path | None, photo: PhotoFile, options: MaskOptions
+def find_hole(
+    mask: PhotoFile | None, photo: PhotoFile, options: MaskOptions
 ) -> tuple[np.ndarray, list[str]]:
+    """The hole of a photo, `uint8` `[H, W]`, 255 = hole, and what to know of it.
+
+    Args:
+        mask: As it was read; None for the photo's own transparent parts.
+        photo: As it was read.
+        options: How the mask is meant.
+
+    Raises:
+        PortraitError: As `portrait_tf.photos.read_hole`.
+    """
     if mask is None:
         return hole_from_alpha(photo, options.invert)
     try:
-        return read_hole(
+        return hole_from_photo(
             mask, photo.size, options.from_alpha, options.invert, options.resize
         )
     except PortraitError as error:
@@ -136,16 +147,40 @@ def prepare_extrapolation(job: Job, wish: Wish) -> Prepared:
             label map is not of the result's size, or cannot be read.
     """
     photo = open_photo(job.photo)
-    try:
-        margins = wish.margins(photo.size)
-    except PortraitError as error:
-        raise PortraitError(f"{job.photo}: {error}") from None
+    margins = check_wish(wish, photo)
     parsing = None
     if job.parsing_in:
         # What stage 1 has a word in is known later.
         size = None if wish.whole_body else margins.result_size(photo.size)
         parsing = read_parsing_map(job.parsing_in, size)
     return Prepared(photo, photo.rgb(), None, list(photo.notes), wish, parsing)
+
+
+def check_wish(wish: Wish, photo: PhotoFile) -> Margins:
+    """The margins of a photo, as far as they are known without networks.
+
+    Raises:
+        PortraitError: The photo cannot be extended so.
+    """
+    try:
+        return wish.margins(photo.size)
+    except PortraitError as error:
+        raise PortraitError(f"{photo.path}: {error}") from None
+
+
+@dataclasses.dataclass(frozen=True)
+class Painted:
+    """A photo that the networks have completed.
+
+    Attributes:
+        result: Of `complete_photo` or `extrapolate_photo`.
+        hole: `uint8` `[H, W]` of the result's size, 255 = what was painted.
+        origin: Row and column of the photo's corner in the result.
+    """
+
+    result: PhotoResult
+    hole: np.ndarray
+    origin: tuple[int, int]
 
 
 def complete_prepared(
@@ -159,35 +194,80 @@ def complete_prepared(
     Raises:
         PortraitError: The engine refuses, or a file cannot be written.
     """
-    hole, origin = prepared.hole, (0, 0)
-    if prepared.wish is None:
-        result = complete_photo(engine, prepared.pixels, hole, parsing=prepared.parsing)
-    else:
-        size = prepared.photo.size
-        try:
-            margins = prepared.wish.margins(size, engine, prepared.pixels)
-            parsing = prepared.parsing
-            if parsing is not None:
-                parsing = check_parsing_map(
-                    parsing, margins.result_size(size), str(job.parsing_in)
-                )
-            result = extrapolate_photo(
-                engine, prepared.pixels, margins, parsing=parsing
-            )
-        except PortraitError as error:
-            if str(job.photo) in str(error) or str(job.parsing_in) in str(error):
-                raise
-            raise PortraitError(f"{job.photo}: {error}") from None
-        hole = np.full(margins.result_size(size), HOLE, np.uint8)
-        margins.box(size).of(hole)[:] = 0
-        origin = (margins.top, margins.left)
+    painted = paint_prepared(engine, prepared, job.parsing_in)
     # First the map: a photo that is there counts as done.
     if job.parsing_out:
-        write_parsing_map(job.parsing_out, result.parsing)
-    notes = write_photo(
-        job.out, prepared.photo, result.completed, hole, origin, job.format, quality
+        write_parsing_map(job.parsing_out, painted.result.parsing)
+    content, notes = encode_painted(prepared, painted, job.out, job.format, quality)
+    write_result(job.out, content)
+    return notes
+
+
+def paint_prepared(
+    engine: Engine, prepared: Prepared, parsing_in: pathlib.Path | None = None
+) -> Painted:
+    """Completes or extends a photo, and writes nothing.
+
+    Args:
+        engine: Where the networks run.
+        prepared: The photo.
+        parsing_in: What to call the user's label map in messages.
+
+    Raises:
+        PortraitError: The engine refuses.
+    """
+    if prepared.wish is None:
+        result = complete_photo(
+            engine, prepared.pixels, prepared.hole, parsing=prepared.parsing
+        )
+        return Painted(result, prepared.hole, (0, 0))
+    size, name = prepared.photo.size, str(prepared.photo.path)
+    try:
+        margins = prepared.wish.margins(size, engine, prepared.pixels)
+        parsing = prepared.parsing
+        if parsing is not None:
+            parsing = check_parsing_map(
+                parsing, margins.result_size(size), str(parsing_in)
+            )
+        result = extrapolate_photo(engine, prepared.pixels, margins, parsing=parsing)
+    except PortraitError as error:
+        if name in str(error) or str(parsing_in) in str(error):
+            raise
+        raise PortraitError(f"{name}: {error}") from None
+    hole = np.full(margins.result_size(size), HOLE, np.uint8)
+    margins.box(size).of(hole)[:] = 0
+    return Painted(result, hole, (margins.top, margins.left))
+
+
+def encode_painted(
+    prepared: Prepared,
+    painted: Painted,
+    name: str | pathlib.Path,
+    format: str | None = None,
+    quality: int | None = None,
+) -> tuple[bytes, list[str]]:
+    """The content of the output's file, and what the user should know of all.
+
+    Args:
+        prepared: The photo.
+        painted: Of `paint_prepared`.
+        name: What to call the output in messages.
+        format: Pillow's name; None for the photo's own.
+        quality: 1 to 100, for formats with loss.
+
+    Raises:
+        PortraitError: The format cannot hold the photo.
+    """
+    content, notes = encode_photo(
+        name,
+        prepared.photo,
+        painted.result.completed,
+        painted.hole,
+        painted.origin,
+        format,
+        quality,
     )
-    return [*prepared.notes, *result.notes, *notes]
+    return content, [*prepared.notes, *painted.result.notes, *notes]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,7 +347,8 @@ def read_parse_job(
     photo = open_photo(job.photo)
     if job.mask is None and not options.from_alpha:
         return photo, None, []
-    return photo, *_read_hole(job.mask, photo, options)
+    mask = open_photo(job.mask, "mask") if job.mask else None
+    return photo, *find_hole(mask, photo, options)
 
 
 def _describe_joints(joints: np.ndarray, size: tuple[int, int]) -> dict[str, dict]:

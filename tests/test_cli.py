@@ -43,7 +43,8 @@ def test_help_and_mistakes_do_not_load_tensorflow(tmp_path):
         "import sys; from portrait_tf import cli\n"
         "try: cli.main()\n"
         "except SystemExit as e: code = e.code\n"
-        "loaded = [m for m in ('tensorflow', 'keras') if m in sys.modules]\n"
+        "names = ('tensorflow', 'keras', 'apache_beam')\n"
+        "loaded = [m for m in names if m in sys.modules]\n"
         "print(loaded, file=sys.stderr); sys.exit(code)"
     )
     for arguments, expected in (
@@ -53,6 +54,7 @@ def test_help_and_mistakes_do_not_load_tensorflow(tmp_path):
         (["extrapolate", "--help"], 0),
         (["extrapolate", "none.png", "--whole-body", "-o", "out.png"], 2),
         (["parse", "none.png"], 2),
+        (["batch", "--help"], 0),
         (["evaluate", "--help"], 0),
         (["evaluate", "parsing", "--help"], 0),
         (["evaluate"], 2),

@@ -14,6 +14,7 @@ import portrait_tf
 # Imported for what they register, in the order of --help.
 # isort: off
 from portrait_tf.cli import photos  # noqa: F401
+from portrait_tf.cli import batch  # noqa: F401
 from portrait_tf.cli import training  # noqa: F401
 from portrait_tf.cli import evaluation  # noqa: F401
 from portrait_tf.cli import export  # noqa: F401

@@ -19,11 +19,12 @@ from portrait_tf.photos.mask_files import (
     read_hole,
     read_mask,
 )
-from portrait_tf.photos.reading import FORMATS, PhotoFile, open_photo
+from portrait_tf.photos.reading import FORMATS, PhotoFile, decode_photo, open_photo
 from portrait_tf.photos.writing import (
     EXTENSIONS,
     check_format,
     compose,
+    encode_photo,
     format_of,
     write_photo,
 )
@@ -39,6 +40,8 @@ __all__ = [
     "check_margins",
     "compose",
     "decode_image",
+    "decode_photo",
+    "encode_photo",
     "encode_png",
     "extend_photo",
     "format_of",

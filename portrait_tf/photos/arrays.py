@@ -39,14 +39,19 @@ def read_image_bytes(path: pathlib.Path, kind: str) -> bytes:
         raise PortraitError(
             f"{path}: cannot read the {kind}: {error.strerror}"
         ) from None
+    check_image_bytes(data, path, kind)
+    return data
+
+
+def check_image_bytes(data: bytes, name: str | pathlib.Path, kind: str) -> None:
+    """Raises PortraitError: a JPEG or PNG that is cut off."""
     # OpenCV decodes what there is of a file that was cut off, with a warning only.
     if (data.startswith(b"\xff\xd8") and not _jpeg_is_whole(data)) or (
         data.startswith(b"\x89PNG") and b"IEND" not in data
     ):
         raise PortraitError(
-            f"{path}: expected a whole {kind}, received a file that is cut off"
+            f"{name}: expected a whole {kind}, received a file that is cut off"
         )
-    return data
 
 
 def decode_image(data: bytes, flags: int) -> np.ndarray | None:

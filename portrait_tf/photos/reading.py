@@ -20,7 +20,11 @@ from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
 
 from portrait_tf.errors import PortraitError
 from portrait_tf.photos import containers, tiff
-from portrait_tf.photos.arrays import decode_image, read_image_bytes
+from portrait_tf.photos.arrays import (
+    check_image_bytes,
+    decode_image,
+    read_image_bytes,
+)
 from portrait_tf.photos.orientation import (
     EXIF_PREFIX,
     read_orientation,
@@ -54,7 +58,7 @@ class PhotoFile:
     """A photo, and what its file says beside the pixels.
 
     Attributes:
-        path: Where it was read.
+        path: Where it was read; a string for what `decode_photo` was given.
         format: Pillow's name, as in `FORMATS`.
         pixels: `uint8` or `uint16` `[H, W, C]`, upright: grey, grey and alpha, RGB, or
             RGBA.
@@ -67,7 +71,7 @@ class PhotoFile:
         notes: Sentences on what cannot be kept.
     """
 
-    path: pathlib.Path
+    path: str | pathlib.Path
     format: str
     pixels: np.ndarray
     orientation: int = 1
@@ -157,7 +161,27 @@ def open_photo(path: str | pathlib.Path, kind: str = "photo") -> PhotoFile:
             formats; too large; or with numbers that are not of 8 or 16 bits.
     """
     path = pathlib.Path(path)
-    data = read_image_bytes(path, kind)
+    return _decode(read_image_bytes(path, kind), path, kind)
+
+
+def decode_photo(
+    data: bytes, name: str | pathlib.Path, kind: str = "photo"
+) -> PhotoFile:
+    """As `open_photo`, of a file's content; for files that are not on this machine.
+
+    Args:
+        data: The file's bytes.
+        name: What to call the file in messages; becomes `PhotoFile.path`.
+        kind: As of `open_photo`.
+
+    Raises:
+        PortraitError: As `open_photo`.
+    """
+    check_image_bytes(data, name, kind)
+    return _decode(data, name, kind)
+
+
+def _decode(data: bytes, path: str | pathlib.Path, kind: str) -> PhotoFile:
     formats = _READ
     if _is_heif(data):
         if not heif_is_installed():
@@ -194,7 +218,7 @@ def open_photo(path: str | pathlib.Path, kind: str = "photo") -> PhotoFile:
 
 
 def _take_apart(
-    path: pathlib.Path, image: Image.Image, data: bytes, kind: str
+    path: str | pathlib.Path, image: Image.Image, data: bytes, kind: str
 ) -> PhotoFile:
     pictures = getattr(image, "n_frames", 1)
     photo = PhotoFile(
@@ -268,7 +292,7 @@ def _jpeg_encoding(image: Image.Image, data: bytes) -> dict[str, Any]:
 
 
 def _deep_pixels(
-    path: pathlib.Path, image: Image.Image, data: bytes, kind: str
+    path: str | pathlib.Path, image: Image.Image, data: bytes, kind: str
 ) -> np.ndarray | None:
     """`uint16` `[H, W, C]` as stored, which Pillow has for grey alone; else None."""
     if image.format == "PNG" and data[24] == _DEEP:

@@ -132,6 +132,34 @@ def write_photo(
     Raises:
         PortraitError: The file cannot be written, or the format cannot hold the photo.
     """
+    content, notes = encode_photo(path, photo, completed, hole, origin, format, quality)
+    write_result(path, content)
+    return notes
+
+
+def encode_photo(
+    path: str | pathlib.Path,
+    photo: PhotoFile,
+    completed: np.ndarray,
+    hole: np.ndarray,
+    origin: tuple[int, int] = (0, 0),
+    format: str | None = None,
+    quality: int | None = None,
+) -> tuple[bytes, list[str]]:
+    """The content of the file that `write_photo` writes, and its notes.
+
+    Args:
+        path: What to call the file in messages; the others are as of `write_photo`.
+        photo: See `path`.
+        completed: See `path`.
+        hole: See `path`.
+        origin: See `path`.
+        format: See `path`.
+        quality: See `path`.
+
+    Raises:
+        PortraitError: The format cannot hold the photo.
+    """
     format = format or photo.format
     check_format(format)
     same = format == photo.format
@@ -152,8 +180,7 @@ def write_photo(
             f"{path}: a photo of {size[0]}x{size[1]} (height x width) cannot be "
             f"written as {format}: {error}"
         ) from None
-    write_result(path, content)
-    return notes
+    return content, notes
 
 
 def _with_density(

@@ -69,6 +69,7 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 
 _OLD_REQUEST = b"GET / HTTP/1.1\r\nHost: doctor\r\nConnection: close\r\n\r\n"
 _SETTINGS_FRAME = 4
 _PROBE_SECONDS = 5.0
+_ALERT_SECONDS = 0.5
 _SMALL, _LARGE = (96, 64), (1320, 1280)
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 
@@ -275,8 +276,15 @@ def _probe(host: str, port: int, tls: Tls | None, sent: bytes = _PREFACE) -> str
                         connection, server_hostname=tls.server_name or host
                     )
                 )
-            connection.sendall(sent)
             answer = b""
+            if tls is not None:
+                # TLS 1.3 refuses a client's certificate after the handshake. What was
+                # sent by then resets the connection, and takes the alert with it.
+                connection.settimeout(_ALERT_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    answer = connection.recv(64)
+                connection.settimeout(_PROBE_SECONDS)
+            connection.sendall(sent)
             while len(answer) < 9 and (block := connection.recv(64)):
                 answer += block
     except ssl.SSLError:

@@ -1,0 +1,404 @@
+"""Batches on Beam's runner for this machine, held to the command line's results."""
+
+import json
+import shutil
+import sys
+
+import grpc
+import numpy as np
+import pytest
+from apache_beam.io.filesystems import FileSystems
+from batches import (
+    batch,
+    complete_folder,
+    counts,
+    everything,
+    pictures,
+    table,
+    write_csv,
+    write_photos,
+)
+from command_line import run
+from PIL import Image
+from shelf import SCHEME
+
+from portrait_tf.batch import files
+from portrait_tf.photos import open_photo
+from serving.local_server import LocalServer
+
+MANIFEST = "manifest.csv"
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """Photos, masks and a manifest; not to be changed."""
+    folder = tmp_path_factory.mktemp("batch")
+    write_csv(folder / MANIFEST, write_photos(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def completed(photos, tiny_models, tmp_path_factory):
+    """What `portrait-tf complete` writes of them: a folder."""
+    out = tmp_path_factory.mktemp("command_line")
+    assert complete_folder(photos, out, "--model", tiny_models)[0] == 0
+    return out
+
+
+@pytest.fixture
+def own_photos(photos, tmp_path):
+    """A copy, to be changed."""
+    return shutil.copytree(photos, tmp_path / "own")
+
+
+def test_results_are_the_command_lines(photos, completed, tiny_models, tmp_path):
+    out = tmp_path / "out"
+    code, output = batch(photos, out, "--model", tiny_models)
+    assert code == 0 and counts(output) == (6, 0, 0, 0)
+    assert pictures(out) == pictures(completed) and len(pictures(out)) == 6
+    lines = {line["output"]: line for line in table(out, "results")}
+    assert set(lines) == set(pictures(out))
+    for name, line in lines.items():
+        size = (line["height"], line["width"])
+        assert size == open_photo(out / name).size
+        assert line["photo"] == str(photos / "photos" / name)
+        assert line["status"] == "completed" and line["engine"] == "saved model"
+        assert line["model"] == str(tiny_models / "1")
+    # The photo that is larger than the networks was painted in a crop.
+    assert "painted 2.3 times smaller" in lines["sub/001.png"]["notes"][0]
+    assert not (out / "_batch" / "temporary").exists()
+
+
+def test_a_second_run_does_nothing(photos, completed, tiny_models, tmp_path):
+    models, out = tmp_path / "models", tmp_path / "out"
+    shutil.copytree(tiny_models, models)
+    arguments = (photos, out, "--model", models)
+    assert batch(*arguments)[0] == 0
+    # Whoever loads that, fails.
+    (models / "1" / "saved_model.pb").write_bytes(b"no graph")
+    before = everything(out)
+    code, output = batch(*arguments)
+    assert code == 0 and counts(output) == (0, 6, 0, 0)
+    assert everything(out) == before
+    (out / "002.tif").unlink()
+    with pytest.raises(OSError, match="saved_model"):
+        batch(*arguments)
+    shutil.copy(tiny_models / "1" / "saved_model.pb", models / "1")
+    assert counts(batch(*arguments)[1]) == (1, 5, 0, 0)
+    assert pictures(out) == pictures(completed)
+    assert [line["output"] for line in table(out, "results", 2)] == ["002.tif"]
+
+
+def test_what_a_killed_run_has_written_counts(photos, completed, tiny_models, tmp_path):
+    """Pictures without a table, one of them half; and one under its temporary name."""
+    out = shutil.copytree(completed, tmp_path / "out")
+    half = out / "sub" / "001.png"
+    half.write_bytes(half.read_bytes()[:-30])
+    temporary = out / "_batch" / "temporary" / "0123"
+    temporary.parent.mkdir(parents=True)
+    temporary.write_bytes(b"half")
+    code, output = batch(photos, out, "--model", tiny_models)
+    assert code == 0 and counts(output) == (1, 5, 0, 0)
+    assert pictures(out) == pictures(completed) and not temporary.exists()
+    found = {line["output"]: line for line in table(out, "results")}
+    assert len(found) == 6 and found.pop("sub/001.png")["status"] == "completed"
+    assert {line["status"] for line in found.values()} == {"found"}
+    assert (found["000.jpg"]["height"], found["000.jpg"]["width"]) == (40, 30)
+    before = everything(out)
+    assert counts(batch(photos, out, "--model", tiny_models)[1]) == (0, 6, 0, 0)
+    assert everything(out) == before
+
+
+def test_bundles_that_are_repeated_change_nothing(
+    photos, completed, tiny_models, tmp_path
+):
+    code, output = batch(
+        *(photos, tmp_path, "--model", tiny_models),
+        *("--", "--direct_runner_bundle_repeat=1"),
+    )
+    assert code == 0
+    assert pictures(tmp_path) == pictures(completed)
+    assert len(table(tmp_path, "results")) == 6
+
+
+def test_a_row_that_changed_is_done_again(own_photos, tiny_models, tmp_path):
+    out = tmp_path / "out"
+    arguments = (own_photos, out, "--model", tiny_models)
+    rows = [{"photo": "002.tif", "mask": "../masks/002.bmp"}]
+    write_csv(own_photos / MANIFEST, rows)
+    batch(*arguments)
+    first = pictures(out)
+    mask = np.asarray(Image.open(own_photos / "masks" / "002.bmp").copy())
+    Image.fromarray(255 - mask).save(own_photos / "masks" / "other.png")
+    write_csv(
+        own_photos / MANIFEST, [{"photo": "002.tif", "mask": "../masks/other.png"}]
+    )
+    assert counts(batch(*arguments)[1]) == (1, 0, 0, 0)
+    inverted = pictures(out)
+    assert inverted != first
+    # The same hole, by another way.
+    write_csv(own_photos / MANIFEST, rows)
+    assert counts(batch(*arguments, "--invert-mask")[1]) == (1, 0, 0, 0)
+    assert pictures(out) == inverted
+    assert counts(batch(*arguments, "--invert-mask")[1]) == (0, 1, 0, 0)
+    assert counts(batch(*arguments, "--overwrite")[1]) == (1, 0, 0, 0)
+    assert pictures(out) == first
+
+
+def test_bad_rows_are_dead_letters(own_photos, completed, tiny_models, tmp_path):
+    folder, out = own_photos / "photos", tmp_path / "out"
+    whole = (folder / "004.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.jpg").write_text("no picture")
+    mask = "../masks/002.bmp"
+    rows = [
+        {"photo": "002.tif", "mask": mask},
+        {"photo": "none.jpg", "mask": mask},
+        {"photo": "cut.png", "mask": mask},
+        {"photo": "text.jpg", "mask": mask},
+        {"photo": "000.jpg", "mask": mask},
+        {"photo": "sub/001.png", "mask": "../masks/none.png"},
+        {"photo": "004.png", "bottom": "a lot"},
+        {"photo": "sub/005.png", "bottom": "1000px"},
+        {"photo": "", "mask": mask},
+        {"photo": "sub/003.webp"},
+        {"photo": "sub/003.webp", "mask": mask, "output": "002.tif"},
+    ]
+    write_csv(own_photos / MANIFEST, rows)
+    arguments = (own_photos, out, "--model", tiny_models)
+    code, output = batch(*arguments)
+    assert code == 1 and counts(output) == (1, 0, 10, 0)
+    assert pictures(out) == {"002.tif": pictures(completed)["002.tif"]}
+    letters = {line["line"]: line for line in table(out, "dead-letters")}
+    for line, stage, words in (
+        (3, "read", f"{folder}/none.jpg: cannot read the photo: No such file"),
+        (4, "read", f"{folder}/cut.png: expected a whole photo, received a file that"),
+        (5, "read", f"{folder}/text.jpg: expected a photo (JPEG, PNG"),
+        (6, "read", "masks/002.bmp: expected the photo's size of 40x30"),
+        (7, "read", "masks/none.png: cannot read the mask: No such file"),
+        (8, "row", "line 8: the margin 'bottom': expected a part of the photo"),
+        (9, "read", "005.png: the margin 'bottom' is 25 times the photo's side"),
+        (10, "row", "line 10: the column 'photo' is empty"),
+        (11, "row", "line 11: expected a mask or margins, or --mask-from-alpha"),
+        (12, "row", "003.webp would be written as '002.tif', as "),
+    ):  # fmt: skip
+        letter = letters.pop(line)
+        assert words in letter["reason"] and letter["stage"] == stage, letter
+        assert letter["reason"].count("\n") == 0 and letter["reason"] in output
+    assert not letters
+    self_same = everything(out)
+    code, output = batch(*arguments)
+    assert code == 1 and counts(output) == (0, 1, 0, 10)
+    assert everything(out) == self_same
+
+    # A file that is mended is tried again, and a row that is.
+    shutil.copy(folder / "002.tif", folder / "none.jpg")
+    rows[6] = {"photo": "004.png", "bottom": "30%"}
+    write_csv(own_photos / MANIFEST, rows)
+    code, output = batch(*arguments)
+    assert code == 1 and counts(output) == (2, 1, 0, 8)
+    assert set(pictures(out)) == {"002.tif", "none.jpg", "004.png"}
+    code, output = batch(*arguments, "--retry-failed")
+    assert code == 1 and counts(output) == (0, 3, 8, 0)
+    assert len(table(out, "dead-letters", 3)) == 8
+
+
+def test_margins_are_the_command_lines(photos, tiny_models, tmp_path):
+    rows = [
+        {"photo": "000.jpg", "bottom": 0.3, "left": "5px", "output": "whole.png"},
+        {"photo": "sub/005.png", "to_aspect": "1:1", "anchor": "top"},
+    ]
+    wishes = (
+        ("--bottom", "0.3", "--left", "5px"),
+        ("--to-aspect", "1:1", "--anchor", "top"),
+    )
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text("\n".join(json.dumps(row) for row in rows))
+    code, output = batch(
+        *(photos, tmp_path / "out", "--model", tiny_models), manifest=manifest
+    )
+    assert code == 0, output
+    for row, wish in zip(rows, wishes, strict=True):
+        alone = tmp_path / "alone" / row.get("output", row["photo"])
+        photo = photos / "photos" / row["photo"]
+        code, output = run(
+            *("extrapolate", photo, "-o", alone, *wish, "--model", tiny_models)
+        )
+        assert code == 0, output
+    assert pictures(tmp_path / "out") == pictures(tmp_path / "alone")
+
+
+def test_alpha_another_format_and_quality(photos, tiny_models, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(2):
+        pixels = np.full((40, 30, 4), 90 * index, np.uint8)
+        pixels[..., 3] = 255
+        pixels[10:20, 8:20] = 0
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    write_csv(tmp_path / MANIFEST, [{"photo": "0.png"}, {"photo": "1.png"}])
+    options = ("--mask-from-alpha", "--format", "jpeg", "--quality", "70")
+    options = (*options, "--model", tiny_models)
+    code, output = batch(tmp_path, tmp_path / "out", *options)
+    assert code == 0, output
+    code, output = run("complete", folder, "-o", tmp_path / "alone", *options)
+    assert code == 0, output
+    assert pictures(tmp_path / "out") == pictures(tmp_path / "alone")
+    assert set(pictures(tmp_path / "out")) == {"0.jpg", "1.jpg"}
+
+
+@pytest.mark.long
+def test_on_a_server(photos, completed, tiny_models, tmp_path):
+    out = tmp_path / "out"
+    with LocalServer(tiny_models, "portrait", grpc_port=0, rest_port=0) as server:
+        target = f"localhost:{server.grpc_port}"
+        arguments = (photos, out, "--server", target, "--concurrency", "3")
+        code, output = batch(*arguments, "--timeout", "60", "--model-version", "1")
+        assert code == 0 and counts(output) == (6, 0, 0, 0)
+        alone = tmp_path / "alone"
+        assert complete_folder(photos, alone, "--server", target)[0] == 0
+    assert pictures(out) == pictures(alone)
+    lines = table(out, "results")
+    assert {line["engine"] for line in lines} == {"server"}
+    assert {line["model"] for line in lines} == {f"{target}/portrait:1"}
+    # Nobody is asked when nothing is left to do.
+    assert counts(batch(*arguments)[1]) == (0, 6, 0, 0)
+
+
+def test_a_server_that_is_not_there(photos, tmp_path):
+    """Is no fault of the photos: the run ends, without dead letters."""
+    code, message = batch(
+        *(photos, tmp_path / "out", "--server", "localhost:1"),
+        *("--timeout", "1", "--attempts", "1"),
+    )
+    assert code == 2 and "localhost:1 was not available within 1 s" in message
+    assert "while running" not in message and "\n" not in message
+    assert not pictures(tmp_path / "out") and not table(tmp_path / "out", "*")
+
+
+def test_what_a_servers_status_means_for_the_next_run():
+    from portrait_tf.batch.engine import failure
+    from portrait_tf.batch.manifest import Row
+    from serving.client.errors import server_error
+
+    row = Row("m.csv", 2, "a.jpg", "digest", None, "/a.jpg")
+    for code, lasting in (
+        (grpc.StatusCode.INVALID_ARGUMENT, True),
+        (grpc.StatusCode.UNAVAILABLE, False),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, False),
+        (grpc.StatusCode.UNAUTHENTICATED, False),
+    ):
+        failed = failure(row, "complete", server_error(code, "why\nso"))
+        assert failed.lasting == lasting and failed.reason == "/a.jpg: why so"
+    assert not failure(row, "complete", MemoryError("ours")).lasting
+
+
+def test_everything_elsewhere(photos, completed, tiny_models, tmp_path):
+    """Manifests, photos, masks, model and results in an object store."""
+    rows = [line.split(",") for line in (photos / MANIFEST).read_text().split()[1:]]
+    halves = (rows[:3], rows[3:])
+    for index, half in enumerate(halves):
+        write_csv(
+            tmp_path / f"part-{index}.csv",
+            [{"photo": photo, "mask": mask} for photo, mask in half],
+        )
+    out = tmp_path / "out"
+    arguments = (
+        *("batch", f"{SCHEME}://{tmp_path}/part-*.csv", "-o", f"{SCHEME}://{out}"),
+        *("--root", f"{SCHEME}://{photos}/photos"),
+        *("--model", f"{SCHEME}://{tiny_models}"),
+    )
+    code, output = run(*arguments)
+    assert code == 0 and counts(output) == (6, 0, 0, 0)
+    assert pictures(out) == pictures(completed)
+    lines = table(out, "results")
+    assert {line["model"] for line in lines} == {f"{SCHEME}://{tiny_models}/1"}
+    before = everything(out)
+    assert not [path for path in before if "temporary" in path.parts]
+    code, output = run(*arguments)
+    assert code == 0 and counts(output) == (0, 6, 0, 0)
+    assert everything(out) == before
+
+
+class TestWriting:
+    def test_again_and_where_that_cannot_be(self, tmp_path):
+        out = str(tmp_path)
+        files.write(out, "a/b.png", b"old")
+        files.write(out, "a/b.png", b"new")
+        assert (tmp_path / "a" / "b.png").read_bytes() == b"new"
+        (tmp_path / "c.png").mkdir()
+        for name in ("c.png", "a/b.png/d.png", "x" * 300):
+            with pytest.raises(files.PassingError, match="cannot write: "):
+                files.write(out, name, b"new")
+        assert not list((tmp_path / "_batch" / "temporary").iterdir())
+
+    def test_a_missing_object_and_a_store_that_fails(self, tmp_path):
+        missing = f"{SCHEME}://{tmp_path}/none.jpg"
+        with pytest.raises(files.PortraitError, match="No such file") as caught:
+            files.read_bytes(missing, "photo")
+        assert not isinstance(caught.value, files.PassingError)
+        assert files.state_of(missing) == "absent"
+        with pytest.raises(files.PassingError, match="nowhere://a.jpg: cannot read"):
+            files.read_bytes("nowhere://a.jpg", "photo")
+
+    def test_names_that_look_like_patterns(self, tmp_path):
+        for name in ("a[1].png", "a1.png", "b*.png"):
+            files.write(str(tmp_path), name, name.encode())
+        path = str(tmp_path / "a[1].png")
+        assert files.read_bytes(path, "photo") == b"a[1].png"
+        assert files.state_of(path).startswith("8@") and files.exists(path)
+        assert FileSystems.exists(str(tmp_path / "a1.png"))
+
+
+class TestWrongUse:
+    def check(self, words, *arguments):
+        code, message = run("batch", *arguments)
+        assert code == 2 and words in message and "\n" not in message.strip()
+
+    def test_manifests(self, photos, tmp_path):
+        out = ("-o", tmp_path / "out")
+        self.check("none.csv: expected a manifest", tmp_path / "none.csv", *out)
+        self.check("*.csv: expected a manifest", f"{tmp_path}/*.csv", *out)
+        empty = tmp_path / "empty.csv"
+        empty.write_text("")
+        self.check("empty.csv: expected a manifest with the column", empty, *out)
+        empty.write_text("path,mask\na.jpg,b.png\n")
+        self.check("column 'photo', received 'path', 'mask'", empty, *out)
+        empty.write_text("photo,id\na.jpg,1\n")
+        self.check("expected a column 'mask', or columns for margins", empty, *out)
+        assert not (tmp_path / "out").exists()
+
+    def test_engines(self, photos, tmp_path):
+        manifest = (photos / MANIFEST, "-o", tmp_path / "out")
+        server = ("--server", "localhost:1")
+        self.check("received both", *manifest, *server, "--model", tmp_path)
+        self.check("holds no exported model", *manifest, "--model", tmp_path)
+        self.check("holds no", *manifest, "--model", f"{SCHEME}://{tmp_path}")
+        self.check("is no address", *manifest, "--server", "localhost")
+        self.check("go with --server", *manifest, "--timeout", "3")
+        self.check("received both", *manifest, *server, "--model-version", "2",
+                   "--version-label", "stable")  # fmt: skip
+        self.check("'random'", *manifest, *server, "--load-balancing", "random")
+        self.check("none.pem", *manifest, *server, "--root-certificates", "none.pem")
+        self.check("client key and no client certificate", *manifest, *server,
+                   "--client-key", "key.pem")  # fmt: skip
+
+    def test_beams_options_and_the_output(self, photos, tmp_path):
+        manifest = (photos / MANIFEST, "-o", tmp_path / "out")
+        self.check("unknown --runer", *manifest, "--", "--runer=FlinkRunner")
+        self.check("expected Beam's options after --", *manifest, "FlinkRunner")
+        self.check("Beam does not understand", *manifest, "--",
+                   "--direct_num_workers=many")  # fmt: skip
+        self.check("without *, ? and [", photos / MANIFEST, "-o", tmp_path / "a[1]")
+
+    def test_without_the_extra(self, photos, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "apache_beam", None)
+        self.check('pip install "portrait-tf[beam]"', photos / MANIFEST, "-o", tmp_path)
+
+
+def test_columns_without_a_meaning_are_named(own_photos, completed, tmp_path):
+    rows = [{"photo": "002.tif", "mask": "../masks/002.bmp", "botom": "0.3"}]
+    write_csv(own_photos / MANIFEST, rows)
+    out = shutil.copytree(completed, tmp_path / "out")
+    code, output = batch(own_photos, out)
+    assert code == 0 and "columns that mean nothing here: 'botom'" in output

@@ -1,0 +1,118 @@
+"""The longer tests of batches: many photos, and workers in processes of their own."""
+
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from batches import (
+    batch,
+    complete_folder,
+    counts,
+    everything,
+    pictures,
+    table,
+    write_csv,
+    write_photos,
+)
+from PIL import Image
+
+from benchmarks.server_process import free_ports
+
+pytestmark = pytest.mark.long
+
+
+def spoil(photo, index):
+    """Makes a photo, or its mask, one of those that archives hold."""
+    mask = photo.parents[1] / "masks" / photo.with_suffix(".bmp").name
+    if photo.parent.name == "sub":
+        mask = photo.parents[2] / "masks" / "sub" / mask.name
+    if index == 0:
+        photo.unlink()
+    elif index == 1:
+        photo.write_bytes(photo.read_bytes()[:200])
+    elif index == 2:
+        photo.write_text("<html>404 Not Found</html>")
+    elif index == 3:
+        Image.fromarray(np.full((8, 8), 255, np.uint8)).save(mask)
+    else:
+        mask.write_bytes(b"")
+
+
+def test_five_hundred_photos_with_five_bad_ones(tiny_models, tmp_path):
+    """495 results equal to the command line's, 5 dead letters, and then nothing."""
+    rows = write_photos(tmp_path, 500)
+    for row in rows:
+        row["mask"] = row["mask"].replace("../masks", str(tmp_path / "masks"))
+    write_csv(tmp_path / "manifest.csv", rows)
+    bad = (0, 124, 251, 377, 499)
+    for index, number in enumerate(bad):
+        spoil(tmp_path / "photos" / rows[number]["photo"], index)
+    out = tmp_path / "out"
+    arguments = (tmp_path, out, "--model", tiny_models)
+    code, output = batch(*arguments)
+    assert code == 1 and counts(output) == (495, 0, 5, 0)
+    alone = tmp_path / "alone"
+    code, output = complete_folder(tmp_path, alone, "--model", tiny_models)
+    assert code == 1 and "495 photos completed" in output
+    assert len(pictures(out)) == 495 and pictures(out) == pictures(alone)
+    assert len(table(out, "results")) == 495
+    letters = table(out, "dead-letters")
+    assert {letter["line"] for letter in letters} == {number + 2 for number in bad}
+    before = everything(out)
+    code, output = batch(*arguments)
+    assert code == 1 and counts(output) == (0, 495, 0, 5)
+    assert everything(out) == before
+
+
+def test_workers_in_processes_of_their_own(tiny_models, tmp_path):
+    write_csv(tmp_path / "manifest.csv", write_photos(tmp_path, 12))
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    code, output = batch(
+        *(tmp_path, out, "--model", tiny_models),
+        *("--", "--direct_num_workers=2", "--direct_running_mode=multi_processing"),
+    )
+    assert code == 0 and counts(output) == (12, 0, 0, 0)
+    complete_folder(tmp_path, alone, "--model", tiny_models)
+    assert pictures(out) == pictures(alone)
+    assert len(table(out, "results")) == 12
+
+
+def test_through_a_job_service(tiny_models, tmp_path):
+    """As Flink and Spark get their jobs: by Beam's portable protocol."""
+    write_csv(tmp_path / "manifest.csv", write_photos(tmp_path))
+    (port,) = free_ports(1)
+    service = "apache_beam.runners.portability.local_job_service_main"
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    arguments = (
+        *(tmp_path, out, "--model", tiny_models, "--", "--runner=PortableRunner"),
+        *(f"--job_endpoint=localhost:{port}", "--environment_type=LOOPBACK"),
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", service, "-p", str(port)], stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            wait_for(port)
+            code, output = batch(*arguments)
+            assert code == 0 and counts(output) == (6, 0, 0, 0)
+            before = everything(out)
+            code, output = batch(*arguments)
+            assert code == 0 and counts(output) == (0, 6, 0, 0)
+        finally:
+            process.terminate()
+    assert everything(out) == before
+    complete_folder(tmp_path, alone, "--model", tiny_models)
+    assert pictures(out) == pictures(alone) and len(table(out, "results")) == 6
+
+
+def wait_for(port):
+    """Until something listens there."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return socket.create_connection(("localhost", port), 1).close()
+        except OSError:
+            assert time.monotonic() < deadline, "the job service did not start"
+            time.sleep(0.2)
