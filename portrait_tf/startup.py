@@ -57,6 +57,12 @@ def load_keras(backends: tuple[str, ...] = ("tensorflow",)) -> None:
             "pip install 'portrait-tf[jax]'"
         ) from None
     backend = keras.backend.backend()
+    wanted = os.environ.get("KERAS_BACKEND", backend)
+    if keras.__version__.startswith("2.") and wanted != backend:
+        raise PortraitError(
+            f"Keras {keras.__version__} of the addons stack runs on TensorFlow alone, "
+            f"KERAS_BACKEND is {wanted!r}: expected the default stack (docs/addons.md)"
+        )
     if backend not in backends:
         raise PortraitError(
             f"this needs Keras' backend {' or '.join(backends)}, KERAS_BACKEND is "

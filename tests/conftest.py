@@ -63,7 +63,7 @@ def tiny_face_pipeline():
 
     *networks, face = _random_networks("parsing", "completion", "face")
     kernel, bias = networks[0].get_layer("parsing_difference").weights
-    bias.assign(bias + 50.0 * (np.arange(bias.shape[0]) % 20 == LABELS.index("Face")))
+    bias.assign(bias + 20.0 * (np.arange(bias.shape[0]) % 20 == LABELS.index("Face")))
     return Pipeline(*networks, face_network=face)
 
 
