@@ -85,8 +85,10 @@ def _wake_tensorflow(hide_gpus: bool = False) -> None:
 
         if hide_gpus:
             tf.config.set_visible_devices([], "GPU")
-        # The first operation looks for GPUs, and says so.
-        tf.constant(0)
+        # The first operation looks for GPUs, and says so. A worker among several has to
+        # be told of the others before that.
+        if not os.environ.get("TF_CONFIG"):
+            tf.constant(0)
 
 
 @contextlib.contextmanager

@@ -378,14 +378,14 @@ class _Signals:
     """Notes SIGTERM and SIGINT; the second of them has its usual effect."""
 
     def __init__(self) -> None:
-        self.received = False
+        self.received = None
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
         before = {}
 
         def note(number: int, frame: object) -> None:
-            self.received = True
+            self.received = signal.Signals(number).name
             signal.signal(number, before[number] or signal.SIG_DFL)
 
         if threading.current_thread() is threading.main_thread():
@@ -408,6 +408,7 @@ class StopTogether(keras.callbacks.Callback):
         super().__init__()
         self.signals = signals
         self.watchdog = watchdog
+        self.told = False
 
     def _touch(self, *args: object, **kwargs: object) -> None:
         if self.watchdog:
@@ -417,11 +418,15 @@ class StopTogether(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         self._touch()
-        if self.signals.received:
+        if self.signals.received and not self.told:
+            self.told = True
+            logger.warning("%s: all stop after this step", self.signals.received)
             self.model.stop_wanted.assign(1.0)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if keras.ops.convert_to_numpy(self.model.stopping) > 0:
+            if not self.told:
+                logger.warning("another worker was told to stop")
             raise KeyboardInterrupt
 
 

@@ -73,7 +73,7 @@ def start(tf_config=None, **given):
 
 def finish(*processes):
     for process in processes:
-        output, _ = process.communicate(timeout=400)
+        output, _ = process.communicate(timeout=900)
         assert process.returncode == 0, output[-3000:]
 
 
@@ -410,7 +410,7 @@ def test_a_batch_that_cannot_be_shared_out(data, tmp_path):
 def wait_for_step(run, step, *workers):
     """Until the checkpoint has at least a step."""
     checkpoint = run / "parsing" / "checkpoint.npz"
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while time.monotonic() < deadline:
         if checkpoint.is_file() and read_meta(checkpoint)["step"] >= step:
             return
@@ -452,7 +452,7 @@ def test_all_go_on_after_one_is_killed(killed, data, tmp_path):
         for one in tf_configs(2)
     ]
     for worker in workers:
-        _, output = worker.communicate(timeout=300)
+        _, output = worker.communicate(timeout=500)
         assert worker.returncode == 0, output[-3000:]
         assert f"resuming parsing at step {step}" in output
     assert read_meta(run / "parsing" / "checkpoint.npz")["step"] == last
