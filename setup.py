@@ -54,7 +54,6 @@ setup(
             "tensorboard>=2.20,<3",
             "jax>=0.7.2,<0.11",
             "prometheus-client>=0.20,<1",
-            "apache-beam>=2.77,<3",
         ],
     },
     entry_points={"console_scripts": ["portrait-tf=portrait_tf.cli:main"]},
