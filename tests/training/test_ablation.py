@@ -61,7 +61,7 @@ def test_an_ablation_goes_on_where_it_was_stopped(tiny_config, portraits, tmp_pa
     assert json.loads(path.read_text())["scores"] == again
 
     other = with_changes(base, ["parsing.training.steps=3"])
-    with pytest.raises(PortraitError, match="an ablation of another config"):
+    with pytest.raises(PortraitError, match="holds scores of another config"):
         run_ablation(other, portraits, portraits, 1, tmp_path / "whole")
 
 
