@@ -2,7 +2,7 @@
 # Python 3.11 to 3.13 and a package registry.
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= demo,dev,web,beam
+EXTRAS ?= default,demo,dev,web,jax,tensorboard,beam
 CONSTRAINTS ?=
 
 # Other Pythons: those on PATH, else pyenv's; or `make test-3.13 PYTHON313=PATH`.
@@ -16,8 +16,8 @@ PYTHON313 ?= $(call find_python,3.13)
 # Files of tests are shared out among the cores; a worker takes up to 2 GB.
 PYTEST = $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test test-all test-long test-python test-3.12 test-3.13 test-min lint \
-	format clean
+.PHONY: demo test test-all test-long test-python test-3.12 test-3.13 test-min test-addons \
+	lint format clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python examples/demo.py --out demo
@@ -43,7 +43,7 @@ test-3.12 test-3.13: test-%:
 
 # `make test` on the lowest version that every range in setup.py allows; without Beam,
 # which goes with no release of Pillow 11 (nor 13).
-test-min: EXTRAS = demo,dev,web,jax,heic
+test-min: EXTRAS = default,demo,dev,web,jax,tensorboard,heic
 test-min: .venv-min/minimums.txt
 	$(MAKE) test VENV=.venv-min EXTRAS=$(EXTRAS) CONSTRAINTS=$<
 
@@ -52,6 +52,13 @@ test-min: .venv-min/minimums.txt
 	.venv-min/bin/python -m pip install --quiet --upgrade setuptools packaging
 	.venv-min/bin/python tools/minimum_versions.py $(EXTRAS) > $@.new
 	mv $@.new $@
+
+# The whole suite on the addons stack (Python 3.11), and both stacks with each other.
+test-addons: $(VENV)/installed
+	$(MAKE) .venv-addons/installed VENV=.venv-addons EXTRAS=addons,demo,dev,web,heic,beam \
+		PYTHON="$(or $(PYTHON311),$(PYTHON))"
+	PORTRAIT_TF_CROSS_STACK=required .venv-addons/bin/python -m pytest -n auto \
+		--maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .
@@ -69,4 +76,4 @@ $(VENV)/installed: setup.py $(CONSTRAINTS)
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-3.12 .venv-3.13 .venv-min demo
+	rm -rf $(VENV) .venv-3.12 .venv-3.13 .venv-min .venv-addons demo

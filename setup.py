@@ -2,6 +2,15 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+
+def either(package: str, addons: str, untested: list[str], limit: str) -> str:
+    """A range that holds both stacks (docs/addons.md), and nothing between them."""
+    holes = "".join(f"!={version}.*," for version in untested)
+    return f"{package}>={addons},{holes}<{limit}"
+
+
+BETWEEN = [f"2.{minor}" for minor in range(16, 21)]
+
 setup(
     name="portrait-tf",
     version="0.1.0",
@@ -22,26 +31,44 @@ setup(
         "serving": ["deploy/**/*", "deploy/.env"],
     },
     install_requires=[
-        "tensorflow>=2.21,<2.22",
-        "keras>=3.15,<3.16",
-        "tensorflow-serving-api>=2.21,<2.22",
-        "numpy>=2,<3",
-        # The major version is pinned: OpenCV changes results between them.
-        "opencv-python-headless>=5.0.0.93,<6",
+        # Of these pip takes the highest: the default stack. The extras "default" and
+        # "addons" ask for one of them by name.
+        either("tensorflow", "2.15.1", BETWEEN, "2.22"),
+        either("keras", "2.15", [f"3.{minor}" for minor in range(15)], "3.16"),
+        either("tensorflow-serving-api", "2.15.1", BETWEEN, "2.22"),
+        "numpy>=1.26,<3",
+        "opencv-python-headless>=4.11,!=4.12.*,!=4.13.*,<6",
         "pillow>=11.2.1,<14",
         "pydantic>=2.7,<3",
         "pyyaml>=6,<7",
-        "typer>=0.16,<1",
+        "typer>=0.18,<1",
         "rich>=13,<16",
         "grpcio>=1.62,<2",
         "grpcio-health-checking>=1.62,<2",
     ],
     extras_require={
+        "default": [
+            "tensorflow>=2.21,<2.22",
+            "keras>=3.15,<3.16",
+            "tensorflow-serving-api>=2.21,<2.22",
+            "numpy>=2,<3",
+            # The major version is pinned: OpenCV changes results between them.
+            "opencv-python-headless>=5.0.0.93,<6",
+        ],
+        "addons": [
+            "tensorflow==2.15.1",
+            "keras==2.15.0",
+            "tensorflow-addons==0.23.0",
+            "tensorflow-serving-api==2.15.1",
+            "numpy>=1.26,<2",
+            "opencv-python-headless>=4.11,<4.12",
+        ],
         "demo": ["matplotlib>=3.8.4,<4", "scikit-image>=0.24,<1"],
         "heic": ["pillow-heif>=1,<2"],
         "web": ["gradio>=6.31,<7"],
         "jax": ["jax>=0.7.2,<0.11"],
         "beam": ["apache-beam>=2.77,<3"],
+        "tensorboard": ["tensorboard>=2.20,<3"],
         "dev": [
             "pytest>=8,<10",
             "pytest-timeout>=2.3.1,<3",
@@ -51,8 +78,6 @@ setup(
             "matplotlib>=3.8.4,<4",
             "scikit-image>=0.24,<1",
             "scikit-learn>=1.5,<2",
-            "tensorboard>=2.20,<3",
-            "jax>=0.7.2,<0.11",
             "prometheus-client>=0.20,<1",
         ],
     },

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from portrait_tf.compat import model_variables, ops, values_in_place, variable_path
 from portrait_tf.errors import PortraitError
 from portrait_tf.pipeline import Pipeline
 
@@ -31,14 +32,15 @@ def stored_values(network: keras.Model, precision: str) -> list[np.ndarray]:
         PortraitError: A weight is not finite in this precision.
     """
     values = []
-    for variable in network.variables:
-        value = keras.ops.convert_to_numpy(variable)
+    for variable in model_variables(network):
+        value = ops.convert_to_numpy(variable)
         if value.dtype.kind == "f":
             with np.errstate(over="ignore"):
                 value = value.astype(precision)
             if not np.isfinite(value).all():
+                path = variable_path(variable)
                 raise PortraitError(
-                    f"{network.name}: the weights {variable.path!r} are not finite in "
+                    f"{network.name}: the weights {path!r} are not finite in "
                     f"{precision}; expected finite numbers"
                 )
         values.append(value)
@@ -113,14 +115,15 @@ class StoredNetworks:
         Args:
             networks: Of the pipeline; all of them by default.
         """
+        chosen = networks or self.pipeline.keras_models
         mapping = [
             (variable, tf.cast(stored, variable.dtype))
-            for network in networks or self.pipeline.keras_models
+            for network in chosen
             for variable, stored in zip(
-                network.variables, self._variables[network].read(), strict=True
+                model_variables(network), self._variables[network].read(), strict=True
             )
         ]
-        with keras.StatelessScope(state_mapping=mapping):
+        with values_in_place(chosen, mapping):
             yield
 
     def _parse(self, image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -163,7 +166,7 @@ class _Variables:
         ]
         self._sizes = [values[index].size for index in self._places]
         vectors = [values[index] for index in self._places]
-        paths = [variable.path for variable in network.variables]
+        paths = [variable_path(variable) for variable in model_variables(network)]
         self._single = {
             index: tf.Variable(value, trainable=False, name=paths[index])
             for index, value in enumerate(values)

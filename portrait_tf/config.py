@@ -68,6 +68,19 @@ class AugmentationConfig(Section):
         description="Probability of another sample's background; needs both label "
         "maps.",
     )
+    warp: float = Field(
+        0.0,
+        ge=0,
+        le=0.08,
+        description="Largest shift by a smooth random warp, as a part of the shorter "
+        "side.",
+    )
+    cutout: Fraction = Field(
+        0.0,
+        description="Probability of a grey rectangle that no mask tells of; in stage 1 "
+        "alone, for the stages that paint would learn to paint it.",
+    )
+    cutout_size: Range = Field((0.1, 0.3), description="Side, of the photo's side.")
 
 
 class MaskConfig(Section):
@@ -100,12 +113,20 @@ class MaskConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """Adam or SGD, the learning rate decayed along a half cosine or a power."""
+    """What trains, the learning rate decayed along a half cosine or a power."""
 
-    name: Literal["adam", "sgd"] = "adam"
+    name: Literal["adam", "sgd", "radam"] = Field(
+        "adam", description="radam: RAdam, on the addons stack alone."
+    )
+    lookahead: bool = Field(
+        False, description="Lookahead around it, on the addons stack alone."
+    )
+    lookahead_steps: int = Field(
+        6, ge=1, description="Between two synchronisations of Lookahead."
+    )
     learning_rate: float = Field(1e-3, gt=0)
-    beta_1: float = Field(0.9, ge=0, lt=1, description="Of Adam.")
-    beta_2: float = Field(0.999, ge=0, lt=1, description="Of Adam.")
+    beta_1: float = Field(0.9, ge=0, lt=1, description="Of Adam and RAdam.")
+    beta_2: float = Field(0.999, ge=0, lt=1, description="Of Adam and RAdam.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Of SGD.")
     schedule: Literal["cosine", "poly"] = "cosine"
     power: float = Field(

@@ -57,6 +57,12 @@ def load_keras(backends: tuple[str, ...] = ("tensorflow",)) -> None:
             "pip install 'portrait-tf[jax]'"
         ) from None
     backend = keras.backend.backend()
+    wanted = os.environ.get("KERAS_BACKEND", backend)
+    if keras.__version__.startswith("2.") and wanted != backend:
+        raise PortraitError(
+            f"Keras {keras.__version__} of the addons stack runs on TensorFlow alone, "
+            f"KERAS_BACKEND is {wanted!r}: expected the default stack (docs/addons.md)"
+        )
     if backend not in backends:
         raise PortraitError(
             f"this needs Keras' backend {' or '.join(backends)}, KERAS_BACKEND is "
@@ -79,8 +85,10 @@ def _wake_tensorflow(hide_gpus: bool = False) -> None:
 
         if hide_gpus:
             tf.config.set_visible_devices([], "GPU")
-        # The first operation looks for GPUs, and says so.
-        tf.constant(0)
+        # The first operation looks for GPUs, and says so. A worker among several has to
+        # be told of the others before that.
+        if not os.environ.get("TF_CONFIG"):
+            tf.constant(0)
 
 
 @contextlib.contextmanager

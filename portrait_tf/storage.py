@@ -12,9 +12,9 @@ import pathlib
 import zipfile
 from collections.abc import Iterator
 
-import keras
 import numpy as np
 
+from portrait_tf.compat import ops, variable_path
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import write_atomically
 
@@ -57,7 +57,7 @@ def save_arrays(
 
 
 def _to_numpy(variable: object, dtype: str | None) -> np.ndarray:
-    array = keras.ops.convert_to_numpy(variable)
+    array = ops.convert_to_numpy(variable)
     return array.astype(dtype) if dtype and array.dtype.kind == "f" else array
 
 
@@ -65,7 +65,7 @@ def _named(variables: list) -> dict[str, object]:
     """Variables by path; the optimizer's, whose paths can repeat, are numbered."""
     named = {}
     for variable in variables:
-        name = getattr(variable, "path", variable.name)
+        name = variable_path(variable)
         # Optimizers and trainers put counters into their names ("adam_1").
         while name in named:
             name += "'"

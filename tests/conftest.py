@@ -10,9 +10,18 @@ import numpy as np
 import pytest
 from tiny import TINY
 
+from portrait_tf.compat import KERAS_3, STACK
 from portrait_tf.config import Config, parse_config
 from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.labels import LABELS
+
+
+def pytest_collection_modifyitems(items: list) -> None:
+    """Skips what a stack lacks; docs/addons.md has the list of the addons stack's."""
+    marker = "addons_stack" if KERAS_3 else "default_stack"
+    for item in items:
+        if mark := item.get_closest_marker(marker):
+            item.add_marker(pytest.mark.skip(reason=f"{STACK} stack: {mark.args[0]}"))
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ class TestPushPull:
         known = np.zeros((1, 3, 4, 1), np.float32)
         known[0, 1, 1] = 1
         one, two = (np.array(diffuse(x, known, 1, steps)) for steps in (0, 1))
-        mean = np.array(keras.ops.average_pool(one, 3, 1, padding="same"))
+        mean = np.array(ops.average_pool(one, 3, 1, padding="same"))
         np.testing.assert_allclose(two, np.where(known, x, mean), atol=1e-6)
 
     def test_a_hole_in_one_colour_is_filled_with_it(self):

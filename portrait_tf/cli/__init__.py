@@ -47,4 +47,4 @@ def main() -> None:
         app()
     except PortraitError as error:
         typer.echo(f"portrait-tf: {error}", err=True)
-        sys.exit(2)
+        sys.exit(error.exit_code)

@@ -38,6 +38,12 @@ class Stage(enum.StrEnum):
     face = "face"
 
 
+class Strategy(enum.StrEnum):
+    none = "none"
+    mirrored = "mirrored"
+    multiworker = "multiworker"
+
+
 class Split(enum.StrEnum):
     train = "train"
     val = "val"

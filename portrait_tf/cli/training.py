@@ -10,6 +10,7 @@ from portrait_tf.cli.shared import (
     Data,
     SkipBroken,
     Stage,
+    Strategy,
     app,
     open_console,
     progress,
@@ -50,6 +51,10 @@ def train(
         typer.Option(help="Stage 2 of another run, or `bundled`, for `face`."),
     ] = None,
     skip_broken: SkipBroken = False,
+    strategy: Annotated[
+        Strategy,
+        typer.Option(help="Several GPUs, or machines by TF_CONFIG: docs/distributed."),
+    ] = Strategy.none,
 ) -> None:
     """Train a stage; the same command goes on after a stop."""
     from portrait_tf.config import load_config, with_changes
@@ -81,6 +86,7 @@ def train(
             parsing,
             verbose,
             completion,
+            strategy.value,
         )
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

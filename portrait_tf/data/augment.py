@@ -2,7 +2,7 @@
 
 Sizes are (height, width). A coordinate is a pixel's centre: column x of a photo W
 pixels wide is at `(x + 0.5) * w / W - 0.5` when it is scaled to w pixels. Nothing here
-needs TensorFlow.
+needs TensorFlow, but for `warp` and `cutout`, which are off by default.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from portrait_tf.data.appearance import (
     recolour_clothes,
     without_person,
 )
+from portrait_tf.data.distortion import random_cutout, random_flow, warp_sample
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import (
@@ -349,6 +350,7 @@ def prepare(
         parsing = np.full(size, VOID_LABEL, np.uint8)
     else:
         parsing = _warp_parsing(sample.parsing, size, placement)
+    joints = _move_joints(sample.joints, photo_size, size, placement)
     if rng is not None:
         if sample.parsing is not None:
             if augmentation.recolour and rng.random() < augmentation.recolour:
@@ -360,8 +362,9 @@ def prepare(
                     covered = _covered(photo_size, size, placement)
                     image = exchange_background(image, parsing, covered, backdrop)
         image = _jitter_colours(rng, image, augmentation)
-    return {
-        "image": image,
-        "parsing": parsing,
-        "joints": _move_joints(sample.joints, photo_size, size, placement),
-    }
+        if augmentation.warp:
+            flow = random_flow(rng, size, augmentation.warp)
+            image, parsing, joints = warp_sample(image, parsing, joints, flow)
+        if augmentation.cutout and rng.random() < augmentation.cutout:
+            image = random_cutout(rng, image, augmentation)
+    return {"image": image, "parsing": parsing, "joints": joints}

@@ -163,6 +163,8 @@ def training_dataset(
     first_step: int = 0,
     last_step: int | None = None,
     seed: int = 0,
+    part: tuple[int, int] = (0, 1),
+    replicas: int = 1,
 ) -> tf.data.Dataset:
     """Batches for the steps `first_step` up to, not including, `last_step`.
 
@@ -173,6 +175,9 @@ def training_dataset(
         first_step: Where to begin; the steps before it are not computed.
         last_step: Where to stop; None never does.
         seed: Of the order, the random changes and the holes.
+        part: Which part of every batch, and of how many: those of all workers, one
+            after the other, are the batch. The others' photos are not read.
+        replicas: Into how many equal batches the part is cut.
 
     Returns:
         A data set of the dicts that the module describes.
@@ -182,13 +187,18 @@ def training_dataset(
             sample is an error of TensorFlow: give it to `reraise_data_error`.
     """
     reader = usable_reader(reader)
-    stop = np.iinfo(np.int64).max if last_step is None else last_step * batch_size
-    positions = tf.data.Dataset.range(first_step * batch_size, stop)
+    index, parts = part
+    own = batch_size // parts
+    before = first_step * batch_size + index * own
+    endless = np.iinfo(np.int64).max
+    count = endless if last_step is None else (last_step - first_step) * own
+    positions = tf.data.Dataset.range(count)
+    positions = positions.map(lambda n: before + n // own * batch_size + n % own)
     return _stream(
         positions,
         lambda position: training_sample(reader, config, position, seed),
         config.size,
-        batch_size,
+        own // replicas,
         drop_remainder=True,
     )
 

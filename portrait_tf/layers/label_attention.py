@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from portrait_tf.compat import ops
+from portrait_tf.compat import build_sublayer, ops
 from portrait_tf.labels import FLIPPED_LABELS, NUM_LABELS
 
 # Left and right of a pair become one label: what they wear is of one design.
@@ -72,9 +72,9 @@ class LabelAttention(keras.layers.Layer):
 
     def build(self, shapes: list) -> None:
         *positions, channels = shapes[0]
-        self.query.build(shapes[0])
-        self.key.build(shapes[0])
-        self.value.build((*positions, channels + 3))
+        build_sublayer(self.query, shapes[0])
+        build_sublayer(self.key, shapes[0])
+        build_sublayer(self.value, (*positions, channels + 3))
         # Without a bias: nothing gathered adds nothing.
         self.output_projection = keras.layers.Conv2D(
             channels,
@@ -84,7 +84,7 @@ class LabelAttention(keras.layers.Layer):
             name="output",
             dtype=self.dtype_policy,
         )
-        self.output_projection.build((*positions, self.width))
+        build_sublayer(self.output_projection, (*positions, self.width))
         super().build(shapes)
 
     def _cells(self, x: object) -> object:

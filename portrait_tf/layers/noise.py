@@ -2,7 +2,8 @@
 
 import keras
 
-from portrait_tf.compat import ops
+from portrait_tf import replicas
+from portrait_tf.compat import SeedGenerator, Variable, normal, ops
 
 
 class NoiseChannels(keras.layers.Layer):
@@ -29,18 +30,20 @@ class NoiseChannels(keras.layers.Layer):
         super().__init__(**kwargs)
         self.channels = channels
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed, name="seed_generator")
+        self.seed_generator = SeedGenerator(seed, name="seed_generator")
 
     @property
-    def state(self) -> keras.Variable:
+    def state(self) -> Variable:
         return self.seed_generator.state
 
     def call(self, x: object, training: bool | None = None) -> object:
         shape = (*ops.shape(x)[:3], self.channels)
         if training:
-            return keras.random.normal(
-                shape, dtype=self.compute_dtype, seed=self.seed_generator
-            )
+            # Of the whole batch: a replica's photos have the noise that they would
+            # have without the others.
+            whole = (shape[0] * replicas.count(), *shape[1:])
+            noise = normal(whole, dtype=self.compute_dtype, seed=self.seed_generator)
+            return replicas.own_rows(noise)
         return ops.zeros(shape, dtype=self.compute_dtype)
 
     def compute_output_shape(self, shape: tuple) -> tuple:

@@ -2,6 +2,7 @@
 
 import keras
 
+from portrait_tf import replicas
 from portrait_tf.compat import ops
 from portrait_tf.labels import NUM_LABELS
 
@@ -19,7 +20,7 @@ def _known(labels: object) -> tuple:
 
 
 def _weighted_mean(values: object, weights: object) -> object:
-    return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1e-6)
+    return replicas.ratio(ops.sum(values * weights), ops.sum(weights), 1e-6)
 
 
 def parsing_cross_entropy(
@@ -83,11 +84,14 @@ def parsing_balanced(
     found = ops.sum(truth * weighted, axis=pixels)
     present = ops.sum(truth * weights[..., None], axis=pixels)
     predicted = ops.sum(weighted, axis=pixels)
+    sums = replicas.total(ops.stack([found, present, predicted]))
+    found, present, predicted = (sums[index] for index in range(3))
     whole = (
         found + false_weight * (predicted - found) + missed_weight * (present - found)
     )
     occurs = ops.cast(present > 0, "float32")
-    return _weighted_mean(1.0 - found / ops.maximum(whole, 1e-6), occurs)
+    missed = ops.sum(occurs * (1.0 - found / ops.maximum(whole, 1e-6)))
+    return missed / ops.maximum(ops.sum(occurs), 1e-6)
 
 
 def inverse_sqrt_weights(labels: object) -> object:
@@ -101,6 +105,7 @@ def inverse_sqrt_weights(labels: object) -> object:
     """
     safe, known = _known(labels)
     counts = ops.sum(ops.one_hot(safe, NUM_LABELS) * known[..., None], axis=(0, 1, 2))
+    counts = replicas.total(counts)
     parts = counts / ops.maximum(ops.sum(counts), 1.0)
     return known * ops.take(1.0 / ops.sqrt(ops.maximum(parts, 1e-6)), safe)
 
@@ -137,8 +142,8 @@ def pose_error(target: object, heatmaps: object) -> object:
         target: `[B, H, W, 16]`.
         heatmaps: `[B, H, W, 16]`.
     """
-    scale = ops.maximum(ops.sum(target**2), 1.0)
-    return ops.sum((target - heatmaps) ** 2) / scale
+    squared = ops.sum((target - heatmaps) ** 2)
+    return replicas.ratio(squared, ops.sum(target**2), 1.0)
 
 
 def root_pose_error(target: object, heatmaps: object) -> object:

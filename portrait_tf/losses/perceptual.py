@@ -6,6 +6,7 @@ import pathlib
 import h5py
 import keras
 
+from portrait_tf import replicas
 from portrait_tf.compat import ops
 from portrait_tf.errors import PortraitError
 
@@ -117,7 +118,8 @@ def _of_length_1(features: object) -> object:
 
 
 def _typical(features: object) -> object:
-    return ops.maximum(ops.mean(ops.abs(features)), 1e-6)
+    mean = replicas.total(ops.mean(ops.abs(features))) / replicas.count()
+    return ops.maximum(mean, 1e-6)
 
 
 def _gram(features: object) -> object:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from portrait_tf import replicas
 from portrait_tf.compat import ops
 from portrait_tf.labels import FLIPPED_LABELS, NUM_LABELS
 
@@ -18,7 +19,7 @@ def masked_l1(truth: object, painted: object, region: object) -> object:
         region: `[B, H, W, 1]`, 1.0 where it counts.
     """
     total = ops.sum(region * ops.abs(truth - painted))
-    return total / ops.maximum(ops.sum(region) * truth.shape[-1], 1e-6)
+    return replicas.ratio(total, ops.sum(region) * truth.shape[-1], 1e-6)
 
 
 def psnr_loss(truth: object, painted: object, mask: object) -> object:
@@ -57,7 +58,7 @@ class TotalVariationLoss:
         right = ops.abs(completed[:, :, 1:] - completed[:, :, :-1])
         total = ops.sum(down * region[:, 1:] * region[:, :-1])
         total = total + ops.sum(right * region[:, :, 1:] * region[:, :, :-1])
-        return total / ops.maximum(ops.sum(region) * completed.shape[-1], 1e-6)
+        return replicas.ratio(total, ops.sum(region) * completed.shape[-1], 1e-6)
 
 
 class LabelColourLoss:
@@ -97,7 +98,7 @@ class LabelColourLoss:
         counts = (seen_area >= self.smallest * photo) & (hidden_area >= 1.0)
         weights = ops.where(counts, hidden_area, 0.0)
         difference = ops.mean(ops.abs(hidden - ops.stop_gradient(seen)), axis=-1)
-        return ops.sum(weights * difference) / ops.maximum(ops.sum(weights), 1e-6)
+        return replicas.ratio(ops.sum(weights * difference), ops.sum(weights), 1e-6)
 
 
 def _mean_colours(image: object, labels: object) -> tuple[object, object]:

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from portrait_tf.compat import ops
+from portrait_tf.compat import application_layer_name, ops, variable_path
 from portrait_tf.errors import PortraitError
 from portrait_tf.models.blocks import global_context, normalised_conv, residual_block
 from portrait_tf.storage import read_arrays
@@ -159,8 +159,9 @@ def _encoder(
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
-        change(layer.name, config)
-        config["name"] = f"backbone_{layer.name}"
+        name = application_layer_name(layer)
+        change(name, config)
+        config["name"] = f"backbone_{name}"
         if isinstance(layer, layers.BatchNormalization):
             config["trainable"] = False
         return type(layer).from_config(config)
@@ -274,6 +275,11 @@ def _backbone_layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
         yield from (one for one in inner if one.name.startswith("backbone_"))
 
 
+def _name(variable: object) -> str:
+    """Of a layer's own variable: `kernel`."""
+    return variable_path(variable).split("/")[-1]
+
+
 def _application_arrays(name: str, weights: str) -> dict[str, np.ndarray]:
     """Arrays of ImageNet weights or of an HDF5 file, named as in our own files."""
     if name not in APPLICATIONS:
@@ -298,7 +304,9 @@ def _application_arrays(name: str, weights: str) -> dict[str, np.ndarray]:
             f"{APPLICATIONS[name]} without its top, but they could not be had: {reason}"
         ) from None
     return {
-        f"backbone/backbone_{layer.name}/{variable.name}": np.array(variable)
+        (
+            f"backbone/backbone_{application_layer_name(layer)}/{_name(variable)}"
+        ): np.array(variable)
         for layer in model.layers
         for variable in layer.weights
     }
@@ -330,7 +338,7 @@ def load_backbone_weights(network: keras.Model, weights: str | pathlib.Path) -> 
     new = []
     for layer in _backbone_layers(network):
         for variable in layer.weights:
-            key = f"backbone/{layer.name}/{variable.name}"
+            key = f"backbone/{layer.name}/{_name(variable)}"
             if key not in arrays:
                 raise PortraitError(
                     f"{weights} fits another backbone: it has no {key!r}"

@@ -196,7 +196,7 @@ class CompletionNetwork(Network):
         return self.parsing
 
     @property
-    def noise_state(self) -> list[keras.Variable]:
+    def noise_state(self) -> list:
         """Where the noise has got to; a resumed run needs it, no weights file does."""
         return [self.get_layer("noise").state] if self.noise else []
 

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from portrait_tf.compat import SpectralNormalization, ops
+from portrait_tf.compat import SpectralNormalization, normalise_kernel
 from portrait_tf.labels import NUM_LABELS
 from portrait_tf.models.network import Network
 
@@ -36,7 +36,7 @@ class Discriminator(Network):
         spectral_normalisation: bool = True,
         **kwargs: object,
     ) -> None:
-        def convolution(name: str, normalised: str, *arguments: int) -> keras.Layer:
+        def convolution(name: str, normalised: str, *arguments: int) -> layers.Layer:
             layer = layers.Conv2D(*arguments, padding="same", name=name)
             if not spectral_normalisation:
                 return layer
@@ -66,17 +66,8 @@ class Discriminator(Network):
         division is no part of what is differentiated, on any backend.
         """
         for layer in self.layers:
-            if not isinstance(layer, SpectralNormalization):
-                continue
-            kernel, vector_u = layer.kernel, layer.vector_u
-            new_vector_u, new_kernel = ops.cond(
-                # Its norm cannot be divided by.
-                ops.all(ops.equal(kernel.value, 0)),
-                lambda vector_u=vector_u, kernel=kernel: (vector_u.value, kernel.value),
-                layer.normalized_weights,
-            )
-            vector_u.assign(new_vector_u)
-            kernel.assign(new_kernel)
+            if isinstance(layer, SpectralNormalization):
+                normalise_kernel(layer)
 
     def features(self, inputs: dict, training: bool = False) -> list:
         """What follows each convolution, the scores last: `[B, H', W', C]` each.

@@ -69,7 +69,7 @@ class GlcNetwork(Network):
             kernel_size: int = 3,
             convolution: type = layers.Conv2D,
             **arguments: object,
-        ) -> keras.KerasTensor:
+        ) -> object:
             x = convolution(
                 filters // width_divisor,
                 kernel_size,

@@ -62,9 +62,7 @@ class JPPNet(Network):
     ) -> None:
         check_size(size, 8)
 
-        def conv(
-            x: object, filters: int, name: str, kernel_size: int = 3
-        ) -> keras.KerasTensor:
+        def conv(x: object, filters: int, name: str, kernel_size: int = 3) -> object:
             return layers.Conv2D(
                 filters // width_divisor,
                 kernel_size,

@@ -7,7 +7,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from portrait_tf.compat import ops
+from portrait_tf import replicas
+from portrait_tf.compat import (
+    Variable,
+    dtype_policy,
+    map_structure,
+    ops,
+    set_dtype_policy,
+)
 from portrait_tf.config import TrainingConfig
 
 PHASES = ("reconstruction", "critics", "adversarial")
@@ -42,10 +49,11 @@ class Trainer(keras.Model):
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name)
-        self.step_variable = keras.Variable(0, dtype="int", trainable=False)
+        self.step_variable = Variable(0, dtype="int", trainable=False)
         self.averaged = None
         self.decay = None
         self.latest = None
+        self.stop_wanted = self.stopping = None
         # Keras would build a trainer that it thinks unbuilt with made-up data.
         self.built = True
 
@@ -69,6 +77,13 @@ class Trainer(keras.Model):
     def averaged_state(self) -> dict[str, list]:
         """The group of the averaged weights, if the config asks for them."""
         return {} if self.decay is None else {"averaged": self.averaged.weights}
+
+    def everything(self) -> list:
+        """All variables that a run goes on with, and the step."""
+        variables = [one for group in self.state().values() for one in group]
+        if self.averaged is not None:
+            variables += self.averaged.weights
+        return [*variables, self.step_variable]
 
     @property
     def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
@@ -108,9 +123,11 @@ class Trainer(keras.Model):
         Before a checkpoint is restored, and before a train step is traced.
         """
         self.recorded_names = [*self.tracked, *GRADIENTS]
-        self.latest = keras.Variable(
+        self.latest = Variable(
             np.zeros((2, len(self.recorded_names)), np.float32), trainable=False
         )
+        self.stop_wanted = Variable(0.0, trainable=False)
+        self.stopping = Variable(0.0, trainable=False)
         self.decay = training.ema
         if training.ema is not None or training.mixed_precision:
             self.averaged = type(self.network).from_config(self.network.get_config())
@@ -150,12 +167,15 @@ class Trainer(keras.Model):
         so does a run on another backend.
 
         Args:
-            shape: As `chance_shapes` has it for this stream.
+            shape: As `chance_shapes` has it for this stream; of a replica's own part
+                of the batch, whose rows of the whole draw it gets.
             stream: Which of a step's draws.
         """
+        whole = (shape[0] * replicas.count(), *shape[1:])
         seed = tf.constant(self.config.seed + stream, tf.int64)
         step = tf.cast(ops.convert_to_tensor(self.step_variable), tf.int64)
-        return tf.random.stateless_uniform(shape, tf.stack([seed, step]))
+        numbers = tf.random.stateless_uniform(whole, tf.stack([seed, step]))
+        return replicas.own_rows(numbers)
 
     def chance_shapes(self, batch_size: int) -> dict[int, tuple]:
         """What a train step may ask of `chance`: shapes by stream."""
@@ -194,20 +214,38 @@ class Trainer(keras.Model):
     ) -> None:
         """Applies gradients, records their norm, and averages the network's weights.
 
+        They are averaged over the replicas first.
+
         Args:
             optimizer: Of these variables.
             gradients: One a variable.
             variables: What is trained.
             name: One of `GRADIENTS`; the first is the network's.
         """
+        gradients = replicas.mean(gradients)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         squares = [ops.sum(ops.square(one)) for one in gradients if one is not None]
-        self.record({name: ops.sqrt(sum(squares))})
+        self._keep({name: ops.sqrt(sum(squares))})
         if self.averaged is not None and name == GRADIENTS[0]:
             self._average()
 
     def record(self, values: dict[str, object]) -> None:
-        """Keeps scalars of this step for `latest_values`; metrics keep only means."""
+        """Keeps scalars of this step for `latest_values`; metrics keep only means.
+
+        Of several replicas' scalars the mean is kept, everywhere; and whether one of
+        them is to stop is told to all, so that all stop after the same step.
+        """
+        if self.latest is None:
+            return
+        numbers = [ops.cast(value, "float32") for value in values.values()]
+        *numbers, stopping = replicas.mean(
+            [*numbers, ops.convert_to_tensor(self.stop_wanted)]
+        )
+        self.stopping.assign(stopping)
+        self._keep(dict(zip(values, numbers, strict=True)))
+
+    def _keep(self, values: dict[str, object]) -> None:
+        """`record` of scalars that all replicas have alike."""
         if self.latest is None:
             return
         row = [
@@ -235,6 +273,28 @@ class Trainer(keras.Model):
         if self.latest is not None:
             self.latest.assign(np.zeros(self.latest.shape, np.float32))
 
+    def results(self) -> dict[str, object]:
+        """What a step returns.
+
+        Of several replicas only the first metric, for the bar: Keras would exchange
+        each in every step. In multi-worker runs it takes nothing but rows.
+        """
+        if replicas.count() == 1:
+            return {metric.name: metric.result() for metric in self.metrics}
+        first = self.metrics[0]
+        return {first.name: ops.reshape(first.result(), (1,))}
+
+    def _get_metrics_result_or_logs(self, logs: dict) -> dict:
+        # Keras takes the last step's logs where they are not those of all metrics.
+        strategy = getattr(self, "distribute_strategy", None)
+        alone = getattr(strategy, "num_replicas_in_sync", 1) == 1
+        if alone:
+            return super()._get_metrics_result_or_logs(logs)
+        return self.get_metrics_result()
+
+    def _maybe_symbolic_build(self, *args: object, **kwargs: object) -> None:
+        """Nothing is left to build; Keras would read a batch to find that out."""
+
     @contextlib.contextmanager
     def _answering(self) -> Iterator[None]:
         trained = self.network
@@ -259,15 +319,15 @@ def precision(mixed: bool) -> Iterator[None]:
     and a number that is not finite still means trouble. Keras' policy is global, so it
     is put back.
     """
-    before = keras.config.dtype_policy()
+    before = dtype_policy()
     if mixed:
-        keras.config.set_dtype_policy("mixed_bfloat16")
+        set_dtype_policy("mixed_bfloat16")
     try:
         yield
     finally:
-        keras.config.set_dtype_policy(before)
+        set_dtype_policy(before)
 
 
 def in_float32(outputs: object) -> object:
     """Outputs of a network of any precision, for losses."""
-    return keras.tree.map_structure(lambda x: ops.cast(x, "float32"), outputs)
+    return map_structure(lambda x: ops.cast(x, "float32"), outputs)

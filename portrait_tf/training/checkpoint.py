@@ -72,16 +72,19 @@ class Checkpoints(keras.callbacks.Callback):
     Args:
         path: The checkpoint's file.
         minutes: Time between two checkpoints within an epoch.
+        writes: Whether this process is the one that writes; else it only counts.
     """
 
-    def __init__(self, path: pathlib.Path, minutes: float) -> None:
+    def __init__(self, path: pathlib.Path, minutes: float, writes: bool = True) -> None:
         super().__init__()
+        self.writes = writes
         self.path = path
         self.seconds = 60 * minutes
         self.saved = time.monotonic()
 
     def save(self) -> None:
-        save_checkpoint(self.model, self.path)
+        if self.writes:
+            save_checkpoint(self.model, self.path)
         self.saved = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:

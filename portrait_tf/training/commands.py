@@ -14,6 +14,12 @@ from portrait_tf.models.backbones import load_backbone_weights
 from portrait_tf.training.backends import check_backend, for_backend
 from portrait_tf.training.checkpoint import CHECKPOINT_NAME
 from portrait_tf.training.completion import CompletionTrainer
+from portrait_tf.training.distribution import (
+    Distribution,
+    check_distribution,
+    lost_workers,
+    make_distribution,
+)
 from portrait_tf.training.face import FaceTrainer
 from portrait_tf.training.parsing import ParsingTrainer
 from portrait_tf.training.previews import Preview
@@ -26,7 +32,13 @@ from portrait_tf.training.run import (
     open_run,
     train,
 )
-from portrait_tf.weights import load_bundled, load_weights, save_weights
+from portrait_tf.weights import (
+    load_bundled,
+    load_weights,
+    network_from_meta,
+    network_meta,
+    save_weights,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +57,7 @@ def train_stage(
     parsing_run: str | pathlib.Path | None = None,
     verbose: int | str = "auto",
     completion_run: str | pathlib.Path | None = None,
+    strategy: str = "none",
 ) -> list[dict]:
     """Trains a stage into a run's folder, or goes on where it was stopped.
 
@@ -58,62 +71,109 @@ def train_stage(
             copied into `run`, which so holds the whole chain. None: its own run.
         verbose: As `model.fit` has it.
         completion_run: Where the face network takes stage 2 from, likewise.
+        strategy: `none`; `mirrored`, over all GPUs of this machine; or `multiworker`,
+            over the processes that `TF_CONFIG` names, each of which calls this. The
+            first of them alone reads and writes runs.
 
     Returns:
         What was logged, a dict an epoch.
 
     Raises:
         PortraitError: Broken data; a run of another architecture; no earlier stage;
-            what Keras' backend cannot do here.
+            what Keras' backend or the strategy cannot do here; a worker that is lost.
     """
     check_backend(stage, config)
-    run = pathlib.Path(run)
+    check_distribution(strategy, stage, config)
+    distribution = make_distribution(strategy)
+    with lost_workers(distribution):
+        return _train(
+            distribution,
+            stage,
+            config,
+            reader,
+            pathlib.Path(run),
+            validation_reader,
+            {"parsing": parsing_run, "completion": completion_run},
+            verbose,
+        )
+
+
+def _train(
+    distribution: Distribution,
+    stage: str,
+    config: Config,
+    reader: Reader,
+    run: pathlib.Path,
+    validation_reader: Reader | None,
+    sources: dict,
+    verbose: int | str,
+) -> list[dict]:
+    distribution.check_batch(stage, getattr(config, stage).training.batch_size)
     reader = usable_reader(reader)
     if validation_reader is not None:
         validation_reader = usable_reader(validation_reader)
-    sources = {"parsing": parsing_run, "completion": completion_run}
-    earlier, given = {}, {}
-    for before in STAGES[: STAGES.index(stage)]:
-        earlier[before] = _earlier_stage(before, sources[before], run, config)
-        if _is_elsewhere(sources[before], run):
-            given[before] = str(sources[before])
-            _check_kept(stage, before, run, earlier[before])
-    # A checkpoint would overwrite what a fresh run starts from.
-    fresh = not (run / stage / CHECKPOINT_NAME).is_file()
-    start = _start(stage, config) if fresh else None
-    run = open_run(run, config)
-    for before, source in given.items():
-        path = run / before / GIVEN_NAME
-        save_weights(earlier[before], path, {"source": source}, dtype=None)
+    earlier, loaded = {}, {}
+
+    def open_files() -> dict:
+        """Loads what is trained upon, and opens the run; what others must know."""
+        given = {}
+        for before in STAGES[: STAGES.index(stage)]:
+            earlier[before] = _earlier_stage(before, sources[before], run, config)
+            if _is_elsewhere(sources[before], run):
+                given[before] = str(sources[before])
+                _check_kept(stage, before, run, earlier[before])
+        # A checkpoint would overwrite what a fresh run starts from.
+        fresh = not (run / stage / CHECKPOINT_NAME).is_file()
+        loaded["start"] = _start(stage, config) if fresh else None
+        open_run(run, config)
+        for before, source in given.items():
+            path = run / before / GIVEN_NAME
+            save_weights(earlier[before], path, {"source": source}, dtype=None)
+        return {name: network_meta(one) for name, one in earlier.items()} | {
+            "fresh": fresh and loaded["start"] is None
+        }
+
+    known = distribution.on_chief(open_files)
+    fresh = known.pop("fresh")
+    if distribution.strategy is not None:
+        earlier = _on_all_replicas(distribution, earlier, known)
     # After stage 1 is loaded, so that both fresh and resumed runs start alike.
     keras.utils.set_random_seed(config.seed)
-    network = build_network(stage, config, training=True)
-    if start is not None:
-        network.set_weights(start.get_weights())
-    if stage == "parsing":
-        fresh = fresh and start is None
-        if fresh and config.parsing.backbone_weights != "none":
+    with distribution.scope():
+        network = build_network(stage, config, training=True)
+
+    def start() -> None:
+        if loaded["start"] is not None:
+            network.set_weights(loaded["start"].get_weights())
+        if stage != "parsing" or not fresh:
+            return
+        if config.parsing.backbone_weights != "none":
             load_backbone_weights(network, config.parsing.backbone_weights)
-        elif fresh and network.backbone != "small":
+        elif network.backbone != "small":
             logger.warning(
                 "backbone %s without pretrained weights: its frozen normalisation does "
                 "nothing then; expect little (parsing.backbone_weights)",
                 network.backbone,
             )
-        trainer = for_backend(ParsingTrainer)(network, config)
-    elif stage == "completion":
-        build = for_backend(CompletionTrainer)
-        trainer = build(network, earlier["parsing"], config)
-    else:
-        trainer = FaceTrainer(
-            network, earlier["parsing"], earlier["completion"], config
-        )
-        # From here on the config is read for its data alone.
-        config = config.model_copy(update={"masks": config.face.masks})
-    trainer.prepare(getattr(config, stage).training)
+
+    distribution.on_chief(start)
+    with distribution.scope():
+        if stage == "parsing":
+            trainer = for_backend(ParsingTrainer)(network, config)
+        elif stage == "completion":
+            build = for_backend(CompletionTrainer)
+            trainer = build(network, earlier["parsing"], config)
+        else:
+            trainer = FaceTrainer(
+                network, earlier["parsing"], earlier["completion"], config
+            )
+            # From here on the config is read for its data alone.
+            config = config.model_copy(update={"masks": config.face.masks})
+        trainer.prepare(getattr(config, stage).training)
     previewed = {**earlier, stage: trainer.answering_network}
     callbacks = []
-    if validation_reader is not None and len(validation_reader):
+    drawn = validation_reader is not None and len(validation_reader)
+    if drawn and distribution.chief:
         batches = validation_dataset(
             validation_reader,
             config,
@@ -136,7 +196,28 @@ def train_stage(
         callbacks,
         verbose,
         on_resume=lambda step: logger.info("resuming %s at step %d", stage, step),
+        distribution=distribution,
     )
+
+
+def _on_all_replicas(
+    distribution: Distribution, networks: dict[str, keras.Model], known: dict
+) -> dict[str, keras.Model]:
+    """Copies of the chief's networks on every replica of every process.
+
+    Args:
+        distribution: Its chief has `networks`; the others may have none.
+        networks: By stage.
+        known: `network_meta` of each.
+    """
+    copies = {}
+    for name, meta in known.items():
+        with distribution.scope():
+            copies[name] = network_from_meta(meta, name)
+        if name in networks:
+            copies[name].set_weights(networks[name].get_weights())
+        distribution.broadcast(copies[name].weights)
+    return copies
 
 
 def _start(stage: str, config: Config) -> keras.Model | None:

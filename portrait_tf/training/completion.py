@@ -350,7 +350,7 @@ class CompletionTrainer(Trainer):
         for name, value in terms.items():
             self.tracked[name].update_state(value)
         self.psnr_hole.update_state(hole_psnr(batch["image"], completed, batch["mask"]))
-        return {metric.name: metric.result() for metric in self.metrics}
+        return self.results()
 
 
 def _build_critics(config: Config, size: tuple[int, int]) -> dict[str, Discriminator]:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from portrait_tf.compat import current_rate
 from portrait_tf.training.previews import Preview
 
 _STEPS = 10
@@ -120,7 +121,7 @@ class Curves(keras.callbacks.Callback):
             for name in names
         }
         for name, optimizer in self.model.optimizers.items():
-            scalars[f"learning_rate/{name}"] = float(optimizer.learning_rate)
+            scalars[f"learning_rate/{name}"] = current_rate(optimizer)
         self._file("train").add(self.model.step, scalars)
         self.recent = []
 

@@ -2,14 +2,16 @@
 
 import keras
 
-from portrait_tf.compat import ops
+from portrait_tf import replicas
+from portrait_tf.compat import name_slots, ops
+from portrait_tf.compat.addons import AddonsOptimizer, check_addons
 from portrait_tf.config import OptimizerConfig
 
 
 def build_optimizer(
     config: OptimizerConfig, steps: int, variables: list, name: str
 ) -> keras.optimizers.Optimizer:
-    """Adam or SGD with warm-up and decay, its slots made at once.
+    """An optimizer with warm-up and decay, its slots made at once.
 
     The slots must exist before a checkpoint is restored and before a train step is
     traced.
@@ -19,15 +21,39 @@ def build_optimizer(
         steps: The decay ends here.
         variables: What it will train.
         name: Of the optimizer.
+
+    Raises:
+        PortraitError: It is one of tensorflow-addons', which is not on this stack.
     """
     arguments = {"global_clipnorm": config.clip_norm, "name": name}
     rate = _schedule(config, steps)
+    if config.name == "radam" or config.lookahead:
+        return _addons_optimizer(config, rate, variables, name)
     if config.name == "sgd":
         optimizer = keras.optimizers.SGD(rate, config.momentum, **arguments)
     else:
         optimizer = keras.optimizers.Adam(
             rate, config.beta_1, config.beta_2, **arguments
         )
+    optimizer.build(variables)
+    replicas.takes_mean_gradients(optimizer)
+    name_slots(optimizer)
+    return optimizer
+
+
+def _addons_optimizer(
+    config: OptimizerConfig, rate: object, variables: list, name: str
+) -> AddonsOptimizer:
+    if config.name == "radam":
+        check_addons("optimizer.name 'radam'", "'adam' or 'sgd'")
+    check_addons("optimizer.lookahead", "false")
+    arguments = {"beta_1": config.beta_1, "beta_2": config.beta_2}
+    if config.name == "sgd":
+        arguments = {"momentum": config.momentum}
+    lookahead = config.lookahead_steps if config.lookahead else 0
+    optimizer = AddonsOptimizer(
+        config.name, rate, arguments, lookahead, config.clip_norm, name
+    )
     optimizer.build(variables)
     return optimizer
 

@@ -155,7 +155,7 @@ class ParsingTrainer(Trainer):
             self.pckh.update_state(
                 batch["joints"], peaks * np.float32([width, height, 1.0])
             )
-        return {metric.name: metric.result() for metric in self.metrics}
+        return self.results()
 
     def train_step(self, batch: dict) -> dict:
         def loss(_: object) -> tuple:

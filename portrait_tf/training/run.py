@@ -13,6 +13,7 @@ RUN/face/...                  face refinement, the same; a run need not have it
 ```
 """
 
+import functools
 import logging
 import pathlib
 from collections.abc import Callable
@@ -40,6 +41,7 @@ from portrait_tf.training.checkpoint import (
     weights_group,
 )
 from portrait_tf.training.curves import Curves
+from portrait_tf.training.distribution import Distribution
 from portrait_tf.training.previews import Preview
 from portrait_tf.weights import load_weights
 
@@ -156,6 +158,7 @@ def train(
     callbacks: list | None = None,
     verbose: int | str = "auto",
     on_resume: Callable[[int], None] | None = None,
+    distribution: Distribution | None = None,
 ) -> list[dict]:
     """Runs `model.fit` from the last checkpoint, if there is one, to the last step.
 
@@ -169,6 +172,7 @@ def train(
         callbacks: More callbacks of Keras.
         verbose: As `model.fit` has it.
         on_resume: Called with the step that training goes on from.
+        distribution: Over which devices; its chief alone reads and writes `folder`.
 
     Returns:
         What was logged, a dict an epoch.
@@ -178,13 +182,22 @@ def train(
             loss or gradient that is not finite; a `monitor` that is not logged.
     """
     training = getattr(config, stage).training
-    folder.mkdir(parents=True, exist_ok=True)
+    if stage != "parsing":
+        # The photo is what is to be painted.
+        augmentation = config.augmentation.model_copy(update={"cutout": 0.0})
+        config = config.model_copy(update={"augmentation": augmentation})
+    distribution = distribution or Distribution()
     checkpoint = folder / CHECKPOINT_NAME
-    if checkpoint.is_file():
-        restore_checkpoint(trainer, checkpoint)
-        if on_resume:
-            on_resume(trainer.step)
-    validation = None
+
+    def restore() -> int:
+        folder.mkdir(parents=True, exist_ok=True)
+        return restore_checkpoint(trainer, checkpoint) if checkpoint.is_file() else 0
+
+    resumed = distribution.on_chief(restore)
+    distribution.broadcast(trainer.everything())
+    if resumed and on_resume:
+        on_resume(resumed)
+    validation = {}
     if validation_reader is not None and training.validation_photos:
         validation = validation_dataset(
             validation_reader,
@@ -194,48 +207,59 @@ def train(
             config.seed,
             VALIDATION_TASKS.get(stage, EVALUATION_TASKS),
         )
+        validation = distribution.validation_data(validation)
     # Keras wants an optimizer, which no trainer uses: one without slots.
     trainer.compile("sgd", jit_compile=False)
-    best = best_weights(
-        folder / BEST_NAME, trainer, training.monitor, validation is not None
-    )
-    saver = Checkpoints(checkpoint, training.checkpoint_minutes)
+    best = best_weights(folder / BEST_NAME, trainer, training.monitor, bool(validation))
+    chief = distribution.chief
+    saver = Checkpoints(checkpoint, training.checkpoint_minutes, writes=chief)
     history = []
-    curves = keras.callbacks.CSVLogger(str(folder / "log.csv"), append=True)
     # The best weights come first: after a kill between both files, the epoch that
     # made them is done again, and not the other way round.
-    watching = [FiniteGuard(checkpoint), *([best] if best else []), saver, curves]
-    watching += callbacks or []
-    board = None
-    if training.tensorboard:
+    watching = [FiniteGuard(checkpoint)]
+    watching += [best] if best and chief else []
+    watching += [saver]
+    curves = board = None
+    if chief:
+        curves = keras.callbacks.CSVLogger(str(folder / "log.csv"), append=True)
+        watching += [curves, *(callbacks or [])]
+    if training.tensorboard and chief:
         previews = [one for one in callbacks or [] if isinstance(one, Preview)]
         board = Curves(folder / "tensorboard", previews[0] if previews else None)
         watching.append(board)
     try:
-        for start, stop in segments(
-            trainer.step, training.steps, training.steps_per_epoch, trainer
-        ):
-            trainer.enter_phase(start)
-            epoch = start // training.steps_per_epoch
-            data = training_dataset(
-                reader, config, training.batch_size, start, stop, config.seed
-            )
-            # Keras counts whole epochs; a segment is a part of one, or several.
-            length = min(training.steps_per_epoch, stop - start)
-            fitted = trainer.fit(
-                data,
-                initial_epoch=epoch,
-                epochs=epoch + (stop - start) // length,
-                steps_per_epoch=length,
-                validation_data=validation,
-                callbacks=watching,
-                shuffle=False,
-                verbose=verbose,
-            )
-            history += [
-                {key: values[index] for key, values in fitted.history.items()}
-                for index in range(len(fitted.epoch))
-            ]
+        with distribution.guarded(trainer) as guards:
+            for start, stop in segments(
+                trainer.step, training.steps, training.steps_per_epoch, trainer
+            ):
+                trainer.enter_phase(start)
+                epoch = start // training.steps_per_epoch
+                stream = functools.partial(
+                    training_dataset,
+                    reader,
+                    config,
+                    training.batch_size,
+                    start,
+                    stop,
+                    config.seed,
+                )
+                # Keras counts whole epochs; a segment is a part of one, or several.
+                length = min(training.steps_per_epoch, stop - start)
+                fitted = trainer.fit(
+                    distribution.training_data(stream),
+                    initial_epoch=epoch,
+                    epochs=epoch + (stop - start) // length,
+                    steps_per_epoch=length,
+                    callbacks=[*watching, *guards],
+                    shuffle=False,
+                    verbose=verbose if chief else 0,
+                    **validation,
+                )
+                history += [
+                    {key: values[index] for key, values in fitted.history.items()}
+                    for index in range(len(fitted.epoch))
+                ]
+            distribution.finish()
     except KeyboardInterrupt:
         saver.set_model(trainer)
         saver.save()
@@ -247,7 +271,8 @@ def train(
         reraise_data_error(error)
     finally:
         # Keras closes it at the end of a `fit` that was not broken off.
-        if curves.csv_file is not None:
+        # (Keras 2.15 has no such attribute before a `fit`.)
+        if getattr(curves, "csv_file", None) is not None:
             curves.csv_file.close()
         if board:
             board.close()

@@ -31,12 +31,27 @@ def save_weights(
         recipe: How it was made (config, steps, data), kept in the file.
         dtype: Of the weights in the file; None keeps theirs.
     """
-    meta = {
-        "class": type(network).__name__,
-        "config": network.get_config(),
-        "recipe": recipe,
-    }
+    meta = {**network_meta(network), "recipe": recipe}
     save_arrays(path, {"network": network.weights}, meta, dtype)
+
+
+def network_meta(network: keras.Model) -> dict:
+    """What it takes to build a network again, but for its weights; JSON can hold it."""
+    return {"class": type(network).__name__, "config": network.get_config()}
+
+
+def network_from_meta(meta: dict, source: object) -> keras.Model:
+    """Builds a network of `network_meta`, with weights as they come.
+
+    Raises:
+        PortraitError: It is none of ours; `source` is named.
+    """
+    if meta.get("class") not in _CLASSES:
+        raise PortraitError(
+            f"{source} holds {meta.get('class', 'no network')!r}; expected one of "
+            + ", ".join(_CLASSES)
+        )
+    return _CLASSES[meta["class"]].from_config(meta["config"])
 
 
 def load_weights(path: str | pathlib.Path) -> keras.Model:
@@ -46,12 +61,7 @@ def load_weights(path: str | pathlib.Path) -> keras.Model:
         PortraitError: The file is missing, damaged, or fits no network of ours.
     """
     arrays, meta = read_arrays(path)
-    if meta.get("class") not in _CLASSES:
-        raise PortraitError(
-            f"{path} holds {meta.get('class', 'no network')!r}; expected one of "
-            + ", ".join(_CLASSES)
-        )
-    network = _CLASSES[meta["class"]].from_config(meta["config"])
+    network = network_from_meta(meta, path)
     assign_arrays(network.weights, arrays, "network", path)
     return network
 

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from export.saved_model import open_session
+from portrait_tf.compat import KERAS_3
 from portrait_tf.photos import encode_png, extend_photo
 
 
@@ -187,6 +188,11 @@ def read_webp(content):
     return tf.io.decode_image(content, channels=3, expand_animations=False)
 
 
+def decoded(formats):
+    """Those that TensorFlow decodes: 2.15, of the addons stack, knows no WebP."""
+    return [one for one in formats if KERAS_3 or one[0] != ".webp"]
+
+
 class TestEncoded:
     def check(self, run, files, photos, masks):
         found = run(
@@ -218,6 +224,7 @@ class TestEncoded:
             (".webp", [cv2.IMWRITE_WEBP_QUALITY, 80], read_webp),
             (".webp", [cv2.IMWRITE_WEBP_QUALITY, 101], read_webp),
         ]
+        formats = decoded(formats)
         files, photos, masks = [], [], []
         for index, (extension, options, read) in enumerate(formats):
             photo, mask = photo_and_mask((40 + 7 * index, 61 - 5 * index), index)
@@ -237,26 +244,30 @@ class TestEncoded:
         ]
         files += [
             (encode_png(photo), cv2.imencode(extension, one, options)[1].tobytes())
-            for extension, one, options in (
-                (".webp", colours, lossless),
-                (".bmp", colours, []),
-                (".bmp", mask, []),
+            for extension, one, options in decoded(
+                [
+                    (".webp", colours, lossless),
+                    (".bmp", colours, []),
+                    (".bmp", mask, []),
+                ]
             )
         ]
-        self.check(run, files, [photo] * 6, [mask] * 6)
+        self.check(run, files, [photo] * len(files), [mask] * len(files))
 
     def test_transparency_is_not_read(self, run):
         photo, mask = photo_and_mask((44, 50))
         faint = np.dstack([photo[..., ::-1], np.full((44, 50), 250, np.uint8)])
         files = [
             (cv2.imencode(extension, faint, options)[1].tobytes(), encode_png(mask))
-            for extension, options in (
-                (".png", []),
-                (".bmp", []),
-                (".webp", [cv2.IMWRITE_WEBP_QUALITY, 101]),
+            for extension, options in decoded(
+                [
+                    (".png", []),
+                    (".bmp", []),
+                    (".webp", [cv2.IMWRITE_WEBP_QUALITY, 101]),
+                ]
             )
         ]
-        self.check(run, files, [photo] * 3, [mask] * 3)
+        self.check(run, files, [photo] * len(files), [mask] * len(files))
 
     def test_grey_photos(self, run):
         photo, mask = photo_and_mask((44, 50))

@@ -1,5 +1,8 @@
 """Stage 1 over scales and the mirrored photo."""
 
+import contextlib
+import io
+
 import keras
 import numpy as np
 import pytest
@@ -175,7 +178,8 @@ class TestPipeline:
                 tf.TensorSpec([None, None, None, 1], tf.uint8, "mask"),
             ],
         )
-        archive.write_out(str(tmp_path), verbose=False)
+        with contextlib.redirect_stdout(io.StringIO()):
+            archive.write_out(str(tmp_path))
         found = run_signature(tmp_path, {"joints": {"image": photo, "mask": mask}})
         expected = pipeline.joints(photo, mask)
         np.testing.assert_allclose(found["joints"]["joints"], expected, atol=1e-3)

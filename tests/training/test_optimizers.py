@@ -2,7 +2,9 @@ import keras
 import numpy as np
 import pytest
 
+from portrait_tf.compat import Variable, current_rate, ops, variable_path
 from portrait_tf.config import OptimizerConfig
+from portrait_tf.errors import PortraitError
 from portrait_tf.training.optimizers import build_optimizer
 
 
@@ -10,7 +12,7 @@ def rates(optimizer, steps):
     found = []
     for step in steps:
         optimizer.iterations.assign(step)
-        found.append(float(optimizer.learning_rate))
+        found.append(current_rate(optimizer))
     return found
 
 
@@ -19,7 +21,7 @@ def test_sgd_with_poly_is_jppnets():
         name="sgd", learning_rate=1e-4, schedule="poly", power=0.9, momentum=0.9,
         warmup_steps=0, final_fraction=0,
     )  # fmt: skip
-    variable = keras.Variable([1.0, 2.0])
+    variable = Variable([1.0, 2.0])
     optimizer = build_optimizer(config, 100, [variable], "optimizer")
     steps = (0, 1, 40, 99, 100, 200)
     expected = [1e-4 * max(1 - step / 100, 0) ** 0.9 for step in steps]
@@ -28,7 +30,7 @@ def test_sgd_with_poly_is_jppnets():
     optimizer.iterations.assign(0)
     first, second = expected[:2]
     for _ in range(2):
-        optimizer.apply_gradients([([1.0, 1.0], variable)])
+        optimizer.apply_gradients([(ops.convert_to_tensor([1.0, 1.0]), variable)])
     moved = first + (second + 0.9 * first)
     np.testing.assert_allclose(1 - variable.numpy()[0], moved, rtol=2e-3)
 
@@ -40,9 +42,10 @@ def test_gradients_are_clipped_to_one_norm_over_all_variables(clip_norm, moved):
     config = OptimizerConfig(
         name="sgd", learning_rate=0.5, momentum=0, warmup_steps=0, clip_norm=clip_norm
     )
-    variables = [keras.Variable([0.0]), keras.Variable([0.0])]
+    variables = [Variable([0.0]), Variable([0.0])]
     optimizer = build_optimizer(config, 10, variables, "optimizer")
-    optimizer.apply_gradients(zip([[-3.0], [-4.0]], variables, strict=True))
+    gradients = [ops.convert_to_tensor([value]) for value in (-3.0, -4.0)]
+    optimizer.apply_gradients(zip(gradients, variables, strict=True))
     found = [float(variable[0]) for variable in variables]
     assert found == pytest.approx(moved, rel=1e-5)
 
@@ -51,16 +54,78 @@ def test_poly_after_a_warm_up():
     config = OptimizerConfig(
         learning_rate=0.5, schedule="poly", power=2, warmup_steps=10, final_fraction=0.1
     )
-    optimizer = build_optimizer(config, 110, [keras.Variable([1.0])], "optimizer")
+    optimizer = build_optimizer(config, 110, [Variable([1.0])], "optimizer")
     assert isinstance(optimizer, keras.optimizers.Adam)
     found = rates(optimizer, (0, 5, 10, 60, 110))
     assert found == pytest.approx([0, 0.25, 0.5, 0.05 + 0.45 * 0.5**2, 0.05], rel=1e-4)
 
 
 def test_the_default_is_adam_along_a_cosine():
-    optimizer = build_optimizer(
-        OptimizerConfig(), 1100, [keras.Variable([1.0])], "optimizer"
-    )
+    optimizer = build_optimizer(OptimizerConfig(), 1100, [Variable([1.0])], "optimizer")
     assert isinstance(optimizer, keras.optimizers.Adam)
     expected = [0, 1e-3, 0.51e-3, 2e-5]
     assert rates(optimizer, (0, 100, 600, 1100)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("values", [{"name": "radam"}, {"lookahead": True}])
+@pytest.mark.default_stack("it has these optimizers")
+def test_the_default_stack_names_the_one_that_has_them(values):
+    config = OptimizerConfig(**values)
+    with pytest.raises(PortraitError, match=r"addons stack \(Python 3.11, pip install"):
+        build_optimizer(config, 10, [Variable([1.0])], "optimizer")
+
+
+@pytest.mark.addons_stack("Keras 3 has no such optimizers")
+class TestAddons:
+    CONSTANT = {"learning_rate": 0.1, "warmup_steps": 0, "final_fraction": 1.0}
+
+    def steps(self, count, gradient=(1.0, -2.0), **values):
+        """Where a variable is after every step along one gradient."""
+        variable = Variable([0.0, 0.0])
+        config = OptimizerConfig(**{**self.CONSTANT, **values})
+        optimizer = build_optimizer(config, 100, [variable], "optimizer")
+        found = []
+        for _ in range(count):
+            optimizer.apply_gradients([(ops.convert_to_tensor(gradient), variable)])
+            found.append(variable.numpy())
+        return np.array(found), optimizer
+
+    def test_radam_is_without_variance_first_and_rectified_then(self):
+        found, _ = self.steps(8, name="radam", beta_2=0.9)
+        moves = np.diff(found, axis=0, prepend=0.0)
+        # arXiv 1908.03265, algorithm 2, of a gradient that stays.
+        limit = 2 / (1 - 0.9) - 1
+        for step, move in enumerate(moves, start=1):
+            length = limit - 2 * step * 0.9**step / (1 - 0.9**step)
+            if length < 5:
+                expected = [-0.1, 0.2]
+            else:
+                rectified = (length - 4) * (length - 2) * limit
+                rectified /= (limit - 4) * (limit - 2) * length
+                expected = np.array([-0.1, 0.1]) * np.sqrt(rectified)
+            np.testing.assert_allclose(move, expected, rtol=1e-3)
+
+    def test_lookahead_goes_half_of_the_way_back(self):
+        plain, _ = self.steps(6, name="sgd", momentum=0)
+        found, _ = self.steps(
+            6, name="sgd", momentum=0, lookahead=True, lookahead_steps=3
+        )
+        np.testing.assert_allclose(found[:2], plain[:2], rtol=1e-6)
+        np.testing.assert_allclose(found[2], plain[2] / 2, rtol=1e-6)
+        np.testing.assert_allclose(found[5], plain[5] / 2, rtol=1e-6)
+
+    def test_gradients_are_clipped(self):
+        found, _ = self.steps(1, (3.0, 4.0), name="sgd", momentum=0, lookahead=True,
+                              clip_norm=1.0)  # fmt: skip
+        np.testing.assert_allclose(found[0], [-0.06, -0.08], rtol=1e-5)
+
+    @pytest.mark.parametrize("name", ["adam", "sgd", "radam"])
+    def test_all_of_its_state_can_be_saved(self, name):
+        _, optimizer = self.steps(2, name=name, lookahead=True)
+        paths = [variable_path(one) for one in optimizer.variables]
+        assert len(set(paths)) == len(paths) and len(paths) == 1 + 1 + (
+            1 if name == "sgd" else 2
+        )
+        assert all(path.startswith("optimizer/") for path in paths)
+        assert int(optimizer.iterations) == 2
+        assert current_rate(optimizer) == pytest.approx(0.1)

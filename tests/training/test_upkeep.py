@@ -14,6 +14,7 @@ from tiny import TINY
 from typer.testing import CliRunner
 
 from portrait_tf import cli
+from portrait_tf.compat import Variable, dtype_policy, variable_path
 from portrait_tf.config import parse_config, with_changes
 from portrait_tf.data.dataset import training_dataset
 from portrait_tf.data.synthetic import write_synthetic
@@ -186,7 +187,7 @@ class TestAverage:
         assert differ
         network = load_run_network(run, stage)
         for variable in network.weights:
-            np.testing.assert_array_equal(variable, averaged[variable.path])
+            np.testing.assert_array_equal(variable, averaged[variable_path(variable)])
 
     def test_a_run_gets_it_late_and_loses_it_again(self, tmp_path):
         plain = prepared_trainer("parsing", parse_config(TINY))
@@ -221,9 +222,9 @@ class TestMixedPrecision:
 
     @pytest.mark.parametrize("stage", STAGES)
     def test_it_is_of_the_trained_network_alone(self, stage):
-        before = keras.config.dtype_policy().name
+        before = dtype_policy().name
         trainer = prepared_trainer(stage, changed(stage, "mixed_precision=true"))
-        assert keras.config.dtype_policy().name == before == "float32"
+        assert dtype_policy().name == before == "float32"
         policies = {layer.dtype_policy.name for layer in trainer.network.layers}
         assert "mixed_bfloat16" in policies
         others = [trainer.answering_network, *list(trainer.networks.values())[1:]]
@@ -301,12 +302,12 @@ class TestGuard:
         before = path.read_bytes()
         variable = trainer.network.weights[3]
         variable.assign(variable * np.nan)
-        with pytest.raises(PortraitError, match=f"finite.*{variable.path}"):
+        with pytest.raises(PortraitError, match=f"finite.*{variable_path(variable)}"):
             save_checkpoint(trainer, path)
         assert path.read_bytes() == before
 
     def test_half_precision_that_overflows_is_not_written(self, tmp_path):
-        large = {"network": [keras.Variable([1e6], name="large")]}
+        large = {"network": [Variable([1e6], name="large")]}
         save_arrays(tmp_path / "a.npz", large, {})
         with (
             pytest.warns(RuntimeWarning, match="overflow"),
@@ -364,7 +365,7 @@ class TestBest:
         best = load_run_network(run, "parsing", "best")
         arrays = group(arrays_of(run, "parsing", "best.npz")[0], "network")
         for variable in best.weights:
-            np.testing.assert_array_equal(variable, arrays[variable.path])
+            np.testing.assert_array_equal(variable, arrays[variable_path(variable)])
         pipeline = Pipeline.from_run(run, "best")
         for one, two in zip(
             pipeline.parsing_network.weights, best.weights, strict=True

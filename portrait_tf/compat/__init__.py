@@ -1,0 +1,86 @@
+"""What differs between the two supported stacks, in one place.
+
+The default stack is TensorFlow 2.21 with Keras 3.15; the addons stack TensorFlow 2.15
+with Keras 2.15 and tensorflow-addons (`docs/addons.md`). All other code uses names that
+both Keras versions have, and takes from here:
+
+* `ops`: `keras.ops`, or the same names over TensorFlow;
+* `Variable`, `SeedGenerator`, `normal`, `map_structure`, `dtype_policy` and
+  `set_dtype_policy`: Keras 3's, or what does the same;
+* `SpectralNormalization`: Keras', or tensorflow-addons', under Keras' names, and
+  `normalise_kernel`, its division alone;
+* `variable_path` and `model_variables`: what a variable is called in files, and the
+  order of a network's variables, the same on both stacks; `name_slots` and
+  `build_sublayer` see to it, and `application_layer_name` where Keras' own layers are
+  taken;
+* `current_rate`: of an optimizer;
+* `values_in_place`: to compute with other values than a network's own.
+"""
+
+import keras
+
+KERAS_3 = int(keras.__version__.split(".")[0]) >= 3
+"""Whether this is the default stack."""
+
+STACK = "default" if KERAS_3 else "addons"
+"""The stack's name, as documentation and error messages have it."""
+
+if KERAS_3:
+    from portrait_tf.compat.keras3 import (
+        SeedGenerator,
+        SpectralNormalization,
+        Variable,
+        application_layer_name,
+        build_sublayer,
+        current_rate,
+        dtype_policy,
+        map_structure,
+        model_variables,
+        name_slots,
+        normal,
+        normalise_kernel,
+        ops,
+        set_dtype_policy,
+        values_in_place,
+        variable_path,
+    )
+else:
+    from portrait_tf.compat import keras2_ops as ops
+    from portrait_tf.compat.keras2 import (
+        SeedGenerator,
+        SpectralNormalization,
+        Variable,
+        application_layer_name,
+        build_sublayer,
+        current_rate,
+        dtype_policy,
+        map_structure,
+        model_variables,
+        name_slots,
+        normal,
+        normalise_kernel,
+        set_dtype_policy,
+        values_in_place,
+        variable_path,
+    )
+
+__all__ = [
+    "KERAS_3",
+    "STACK",
+    "SeedGenerator",
+    "SpectralNormalization",
+    "Variable",
+    "application_layer_name",
+    "build_sublayer",
+    "current_rate",
+    "dtype_policy",
+    "map_structure",
+    "model_variables",
+    "name_slots",
+    "normal",
+    "normalise_kernel",
+    "ops",
+    "set_dtype_policy",
+    "values_in_place",
+    "variable_path",
+]

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+
+from portrait_tf.compat.addons import cutout, dense_image_warp
+from portrait_tf.config import AugmentationConfig
+from portrait_tf.data.augment import prepare
+from portrait_tf.data.distortion import random_cutout, random_flow, warp_sample
+from portrait_tf.data.sample import Sample
+
+SIZE = (48, 32)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_a_warp_is_bilinear_and_repeats_the_border():
+    image = rng().uniform(0, 255, (6, 5, 3)).astype(np.float32)
+    flow = np.zeros((6, 5, 2), np.float32)
+    np.testing.assert_allclose(dense_image_warp(image, flow), image, atol=1e-3)
+    flow[..., 0], flow[..., 1] = 1.0, -0.5
+    warped = dense_image_warp(image, flow)
+    # One row from above, half a column from the right.
+    expected = (image[1, 1] + image[1, 2]) / 2
+    np.testing.assert_allclose(warped[2, 1], expected, atol=1e-3)
+    np.testing.assert_allclose(warped[0, 4], image[0, 4], atol=1e-3)
+
+
+def test_a_flow_is_smooth_and_as_large_as_it_may_be():
+    flow = random_flow(rng(), SIZE, 0.08)
+    assert flow.shape == (*SIZE, 2) and flow.dtype == np.float32
+    assert 0.5 * 0.08 * 32 < np.abs(flow).max() <= 0.08 * 32
+    assert max(np.abs(np.diff(flow, axis=axis)).max() for axis in (0, 1)) < 1
+    np.testing.assert_array_equal(flow, random_flow(rng(), SIZE, 0.08))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_labels_and_joints_move_with_the_photo(seed):
+    image = np.zeros((*SIZE, 3), np.uint8)
+    parsing = np.zeros(SIZE, np.uint8)
+    joints = np.zeros((16, 3), np.float32)
+    for index, (x, y) in enumerate([(8, 9), (22, 14), (15, 36)]):
+        image[y - 2 : y + 3, x - 2 : x + 3, index] = 255
+        parsing[y - 2 : y + 3, x - 2 : x + 3] = index + 1
+        joints[index] = x, y, 1
+    flow = random_flow(rng(seed), SIZE, 0.08)
+    warped, labels, moved = warp_sample(image, parsing, joints, flow)
+    assert not moved[3:].any() and (moved[:3, 2] == 1).all()
+    assert np.abs(moved - joints)[:3].max() > 0.8
+    rows, columns = np.indices(SIZE)
+    for index in range(3):
+        weights = warped[..., index] / warped[..., index].sum()
+        centre = [(weights * columns).sum(), (weights * rows).sum()]
+        np.testing.assert_allclose(moved[index, :2], centre, atol=0.7)
+        of_label = labels == index + 1
+        agree = (warped[..., index] > 127) == of_label
+        assert of_label.sum() > 9 and (~agree).sum() <= 0.3 * of_label.sum()
+
+
+def test_a_joint_that_is_moved_out_of_the_frame_is_gone():
+    joints = np.zeros((16, 3), np.float32)
+    joints[0] = 31, 20, 1
+    flow = np.zeros((*SIZE, 2), np.float32)
+    flow[..., 1] = 2.0
+    image = np.zeros((*SIZE, 3), np.uint8)
+    *_, moved = warp_sample(image, np.ones(SIZE, np.uint8), joints, flow)
+    assert not moved.any()
+
+
+def test_what_a_warp_brings_in_is_void():
+    flow = np.zeros((*SIZE, 2), np.float32)
+    flow[..., 0] = 3.0
+    image = np.zeros((*SIZE, 3), np.uint8)
+    joints = np.zeros((16, 3), np.float32)
+    _, labels, _ = warp_sample(image, np.ones(SIZE, np.uint8), joints, flow)
+    assert (labels[:3] == 255).all() and (labels[3:] == 1).all()
+
+
+def test_cutout_is_a_rectangle_that_ends_at_the_border():
+    image = rng().integers(0, 100, (20, 30, 3)).astype(np.uint8)
+    before = image.copy()
+    cut = cutout(image, (2, 29), (8, 6), 127)
+    expected = image.copy()
+    expected[:6, 26:] = 127
+    np.testing.assert_array_equal(cut, expected)
+    np.testing.assert_array_equal(image, before)
+
+
+def test_cutout_has_the_size_that_is_asked_for():
+    values = AugmentationConfig(cutout=1.0, cutout_size=(0.25, 0.25))
+    image = np.zeros((*SIZE, 3), np.uint8)
+    areas = [
+        (random_cutout(rng(seed), image, values) == 127).all(-1).sum()
+        for seed in range(20)
+    ]
+    # 12 by 8 pixels; less at the border.
+    assert max(areas) == 96 and min(areas) < 96
+
+
+def test_samples_are_the_same_again_and_off_by_default():
+    sample = Sample("one", rng(1).integers(0, 256, (60, 40, 3), np.uint8))
+    plain = prepare(sample, SIZE, rng(), AugmentationConfig())
+    changed = AugmentationConfig(warp=0.05, cutout=1.0)
+    one, two = (prepare(sample, SIZE, rng(), changed) for _ in range(2))
+    np.testing.assert_array_equal(one["image"], two["image"])
+    assert (one["image"] != plain["image"]).mean() > 0.5
+    assert (one["image"] == 127).all(-1).sum() > 8

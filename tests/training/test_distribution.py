@@ -1,0 +1,476 @@
+"""Several replicas: the losses and weights of one device with the whole batch.
+
+Replicas are virtual devices of the CPU in one process, or processes of their own that
+speak gRPC with each other, as workers on several machines do.
+"""
+
+import csv
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from tiny import TINY
+
+from portrait_tf.config import parse_config, save_config, with_changes
+from portrait_tf.data.dataset import training_dataset
+from portrait_tf.data.synthetic import write_synthetic
+from portrait_tf.errors import PortraitError
+from portrait_tf.storage import read_arrays, read_meta
+from portrait_tf.training.commands import train_stage
+from portrait_tf.training.distribution import read_tf_config
+
+HERE = pathlib.Path(__file__).parent
+PROGRAM = HERE / "replicas_program.py"
+STEPS = 20
+
+
+def environment(**more):
+    """Of a process: one thread, no TF_CONFIG but a given one, this package."""
+    paths = [str(HERE.parents[1]), str(HERE.parent)]
+    kept = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
+    return {
+        **kept,
+        "TF_NUM_INTRAOP_THREADS": "1",
+        "TF_NUM_INTEROP_THREADS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": os.pathsep.join(paths),
+        **more,
+    }
+
+
+def tf_configs(number):
+    """TF_CONFIG of each of some workers on this machine, at ports that are free."""
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(number)]
+    hosts = [f"localhost:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+    return [
+        json.dumps(
+            {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": i}}
+        )
+        for i in range(number)
+    ]
+
+
+def start(tf_config=None, **given):
+    more = {"TF_CONFIG": tf_config} if tf_config else {}
+    return subprocess.Popen(
+        [sys.executable, PROGRAM, json.dumps({"devices": 1, **given})],
+        env=environment(**more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(*processes):
+    for process in processes:
+        output, _ = process.communicate(timeout=900)
+        assert process.returncode == 0, output[-3000:]
+
+
+def result(path):
+    """What a process logged, and its variables."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    return json.loads(str(arrays.pop("history"))), arrays
+
+
+def changes_of(stage, *more):
+    """An epoch a step, SGD: Adam's first steps have the rate's size for any gradient,
+
+    so a gradient that is all rounding would count as much as a signal.
+    """
+    changes = ["steps=20", "steps_per_epoch=1", "batch_size=4", "validation_photos=3"]
+    changes += ["tensorboard=false", "optimizer.name=sgd", "optimizer.clip_norm=1"]
+    changes = [f"{stage}.training.{one}" for one in changes]
+    return [*changes, *more]
+
+
+PARSING = changes_of(
+    "parsing",
+    "parsing.training.ema=0.9",
+    "parsing.loss.balanced=tversky",
+    "parsing.loss.class_weights=inverse_sqrt",
+)
+COMPLETION = changes_of(
+    "completion",
+    "completion.discriminator_optimizer.name=sgd",
+    "completion.discriminator_optimizer.clip_norm=1",
+    "completion.schedule.reconstruction_steps=7",
+    "completion.schedule.critic_steps=4",
+    *(
+        f"completion.loss.{name}={weight}"
+        for name, weight in {
+            "psnr": 0.1, "style": 1, "total_variation": 0.1, "label_colour": 1,
+            "adversarial": 0.5, "adversarial_local": 0.5, "feature_matching": 1,
+        }.items()
+    ),
+    "completion.training.ema=0.9",
+    "completion.network.noise=2",
+)  # fmt: skip
+HINGE = ("completion.discriminator.local_crops=2", "completion.discriminator.r1=0.5",
+         "completion.discriminator.r1_interval=2")  # fmt: skip
+WGAN = ("completion.discriminator.loss=wgan_gp",
+        "completion.discriminator.spectral_normalisation=false")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def parsing_run(tmp_path_factory, portraits):
+    """Stage 1, hardly trained, for stage 2 to be trained upon."""
+    run = tmp_path_factory.mktemp("stage_1") / "run"
+    config = with_changes(parse_config(TINY), ["parsing.training.steps=1"])
+    train_stage("parsing", config, portraits, run, verbose=0)
+    return run
+
+
+def assert_equal_histories(one, other, relative=1e-4):
+    assert len(one) == len(other) == STEPS
+    for step, (row, others) in enumerate(zip(one, other, strict=True)):
+        assert row.keys() == others.keys()
+        for name, value in row.items():
+            assert np.isfinite(value)
+            assert others[name] == pytest.approx(value, rel=relative, abs=1e-5), (
+                f"{name} of step {step}"
+            )
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("strategy", ["mirrored", "multiworker"])
+@pytest.mark.parametrize(
+    ("stage", "changes"),
+    [
+        ("parsing", PARSING),
+        ("completion", [*COMPLETION, *HINGE]),
+        ("completion", [*COMPLETION, *WGAN]),
+    ],
+    ids=["parsing", "hinge", "wgan_gp"],
+)
+def test_two_replicas_train_as_one(strategy, stage, changes, parsing_run, tmp_path):
+    common = {"stage": stage, "changes": changes}
+    if stage == "completion":
+        common["parsing"] = str(parsing_run)
+    outs = [str(tmp_path / f"{name}.npz") for name in ("alone", "first", "second")]
+    alone = start(run=str(tmp_path / "alone"), strategy="none", out=outs[0], **common)
+    finish(alone)
+    if strategy == "mirrored":
+        both = start(
+            run=str(tmp_path / "both"), strategy=strategy, out=outs[1], devices=2,
+            **common,
+        )  # fmt: skip
+        finish(both)
+    else:
+        # Each has a folder of its own, as machines have that share no files.
+        workers = [
+            start(
+                tf_config, run=str(tmp_path / name), strategy=strategy, out=out,
+                **common,
+            )
+            for name, tf_config, out in zip(
+                ("both", "other"), tf_configs(2), outs[1:], strict=True
+            )
+        ]  # fmt: skip
+        finish(*workers)
+    history, _ = result(outs[0])
+    shared, variables = result(outs[1])
+    assert_equal_histories(history, shared)
+    assert len({round(row["loss"], 3) for row in history}) > 10
+    if strategy == "multiworker":
+        same, others = result(outs[2])
+        assert_equal_histories(shared, same, 1e-6)
+        assert not (tmp_path / "other").exists()
+        for name, array in variables.items():
+            np.testing.assert_array_equal(array, others[name])
+    arrays, meta = read_arrays(tmp_path / "alone" / stage / "checkpoint.npz")
+    shared_arrays, shared_meta = read_arrays(
+        tmp_path / "both" / stage / "checkpoint.npz"
+    )
+    assert meta == shared_meta and meta["step"] == STEPS
+    for name, array in arrays.items():
+        np.testing.assert_allclose(
+            shared_arrays[name], array, rtol=1e-3, atol=1e-4, err_msg=name
+        )
+
+
+# What each of two virtual devices gets is compared with what one gets of all photos.
+_LOSSES = """
+import numpy as np, tensorflow as tf
+(cpu,) = tf.config.list_physical_devices("CPU")
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(cpu, two)
+import keras
+from portrait_tf import losses, replicas
+rng = np.random.default_rng(0)
+x = tf.constant(rng.uniform(-1, 1, (4, 8, 8, 3)), tf.float32)
+y = tf.constant(rng.uniform(-1, 1, (4, 8, 8, 3)), tf.float32)
+part = np.array([0.1, 0.9, 0.3, 0.7]).reshape(4, 1, 1, 1)
+mask = tf.constant(rng.random((4, 8, 8, 1)) < part, tf.float32)
+labels = tf.constant(rng.integers(0, 22, (4, 8, 8)) * [[[0]], [[1]], [[1]], [[1]]])
+logits = tf.constant(rng.normal(size=(4, 8, 8, 20)), tf.float32)
+heat = tf.constant(rng.random((4, 8, 8, 16)) * part, tf.float32)
+truth = tf.nn.softmax(8 * logits)
+perceptual = losses.PerceptualLoss("vgg16", "random", {"block1_conv2": 1.0})
+style = losses.StyleLoss({"block1_conv2": 1.0})
+w = mask[..., 0] + 0.5
+cases = {
+    "masked_l1": (lambda p, x, m: losses.masked_l1(x, p, m), y, x, mask),
+    "psnr": (lambda p, x, m: losses.psnr_loss(x, p, m), y, x, mask),
+    "tv": (lambda p, m: losses.TotalVariationLoss()(p, m), y, mask),
+    "colour": (lambda p, x, m, t: losses.LabelColourLoss()(x, p, m, t), y, x, mask,
+               truth),
+    "perceptual": (lambda p, x: perceptual(x, p), y, x),
+    "style": (lambda p, x: style(perceptual.extract(x), perceptual.extract(p)), y, x),
+    "cross_entropy": (lambda p, l, w: losses.parsing_cross_entropy(
+        l, p, w * losses.inverse_sqrt_weights(l)), logits, labels, w),
+    "pose": (lambda p, t: losses.pose_error(t, p), heat, heat[::-1]),
+    "root_pose": (lambda p, t: losses.root_pose_error(t, p), heat, heat[::-1]),
+    **{kind: (lambda p, l, w, kind=kind: losses.parsing_balanced(kind, l, p, w),
+              logits, labels, w) for kind in ("dice", "tversky", "focal")},
+}
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+def gradient(function, scale, first, *rest):
+    with tf.GradientTape() as tape:
+        p = scale * first
+        value = function(p, *rest)
+    return value, tape.gradient(value, scale)
+
+for name, (function, *arguments) in cases.items():
+    one, slope = gradient(function, tf.Variable(1.1), *arguments)
+    with strategy.scope():
+        scale = tf.Variable(1.1)
+
+    @tf.function
+    def step():
+        def on_replica():
+            own = [replicas.own_rows(a) for a in arguments]
+            return gradient(function, scale, *own)
+        return [strategy.reduce("MEAN", v, None) for v in strategy.run(on_replica)]
+
+    two, slopes = step()
+    np.testing.assert_allclose(two, one, rtol=1e-5, err_msg=name)
+    np.testing.assert_allclose(slopes, slope, rtol=1e-4, atol=1e-6, err_msg=name)
+    assert abs(float(slope)) > 1e-4, name
+print("equal:", len(cases))
+"""
+
+
+def test_losses_of_two_replicas_are_those_of_one():
+    """Values and gradients of all losses; the two halves differ in holes and labels."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LOSSES],
+        env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.endswith("equal: 12\n")
+
+
+def test_parts_of_a_batch_are_the_batch(tiny_config, portraits):
+    whole = training_dataset(portraits, tiny_config, 4, 3, 5, 0)
+    parts = [
+        list(training_dataset(portraits, tiny_config, 4, 3, 5, 0, (i, 2), 2))
+        for i in range(2)
+    ]
+    assert [len(part) for part in parts] == [4, 4]
+    for step, batch in enumerate(whole):
+        # Two replicas of each of two workers, in this order.
+        rows = [parts[w][2 * step + r] for w in range(2) for r in range(2)]
+        for key, value in batch.items():
+            joined = np.concatenate([row[key] for row in rows])
+            np.testing.assert_array_equal(joined, value, err_msg=key)
+
+
+GOOD = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "TF_CONFIG is not set in the environment; expected one like"),
+        ("{", "TF_CONFIG is no JSON"),
+        ("[]", "TF_CONFIG needs 'cluster' and 'task'"),
+        (json.dumps({"task": {}}), "TF_CONFIG needs 'cluster' and 'task'"),
+        ({"cluster": {"worker": "a:1"}}, "a list of addresses for 'worker'"),
+        ({"cluster": {"worker": ["a"]}}, "addresses like host:port, received 'a'"),
+        ({"cluster": {"worker": ["a:1", "a:1"]}}, "names an address twice"),
+        ({"cluster": {"ps": ["a:1"]}}, "if need be, 'chief', received 'ps'"),
+        ({"cluster": {"chief": ["c:1", "d:1"]}}, "one 'chief', received several"),
+        ({"task": {"type": "evaluator", "index": 0}}, "task.type to be one of worker"),
+        ({"task": {"type": "worker", "index": 2}}, "task.index between 0 and 1"),
+        ({"task": {"type": "worker", "index": "0"}}, "received '0'"),
+    ],
+)
+def test_a_wrong_tf_config_is_explained(text, sentence):
+    if isinstance(text, dict):
+        text = json.dumps({**GOOD, **text})
+    with pytest.raises(PortraitError, match=sentence):
+        read_tf_config(text)
+
+
+def test_a_right_tf_config_is_read():
+    assert read_tf_config(json.dumps(GOOD)) == (GOOD["cluster"], "worker", 1)
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "strategy", "sentence"),
+    [
+        ("face", [], "mirrored", "the stage 'face' trains on one device"),
+        ("parsing", [], "both", "a strategy of none, mirrored, multiworker"),
+        (
+            "completion",
+            ["completion.network={kind: glc, width_divisor: 16}"],
+            "mirrored",
+            "completion.network.normalisation batch .* expected group",
+        ),
+    ],
+)
+def test_what_replicas_cannot_train_is_refused(
+    stage, changes, strategy, sentence, tiny_config, portraits, tmp_path
+):
+    config = with_changes(tiny_config, changes)
+    with pytest.raises(PortraitError, match=sentence):
+        train_stage(stage, config, portraits, tmp_path / "r", strategy=strategy)
+    assert not (tmp_path / "r").exists()
+
+
+def test_one_device_is_one_replica(tiny_config, portraits, tmp_path):
+    """`mirrored` where there is nothing to mirror: the run of `none`."""
+    runs = {}
+    for strategy in ("none", "mirrored"):
+        train_stage(
+            "parsing", tiny_config, portraits, tmp_path / strategy, portraits,
+            verbose=0, strategy=strategy,
+        )  # fmt: skip
+        runs[strategy] = read_arrays(tmp_path / strategy / "parsing/checkpoint.npz")
+    assert runs["none"][1] == runs["mirrored"][1]
+    for name, array in runs["none"][0].items():
+        np.testing.assert_allclose(
+            runs["mirrored"][0][name], array, rtol=1e-3, atol=2e-4, err_msg=name
+        )
+
+
+# === Through the command line ===
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "people"
+    write_synthetic(folder, 6, 2, size=(64, 64))
+    return folder
+
+
+def start_command(run, data, config, tf_config, *more):
+    extra = {"TF_CONFIG": tf_config} if tf_config else {}
+    return subprocess.Popen(
+        [sys.executable, "-m", "portrait_tf.cli", "train", "parsing", "--data", data,
+         "--config", config, "--run", run, "--strategy", "multiworker", *more],
+        env=environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+
+
+def config_file(path, *changes):
+    changes = [f"parsing.training.{one}" for one in changes]
+    save_config(with_changes(parse_config(TINY), changes), path)
+    return path
+
+
+def test_multiworker_without_tf_config_is_one_sentence(data, tmp_path):
+    config = config_file(tmp_path / "config.yaml")
+    process = start_command(tmp_path / "run", data, config, None)
+    _, output = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert output.startswith(
+        "portrait-tf: --strategy multiworker: TF_CONFIG is not set"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.long
+def test_a_batch_that_cannot_be_shared_out(data, tmp_path):
+    config = config_file(tmp_path / "config.yaml", "batch_size=3")
+    workers = [
+        start_command(tmp_path / "run", data, config, one) for one in tf_configs(2)
+    ]
+    for worker in workers:
+        _, output = worker.communicate(timeout=200)
+        assert worker.returncode == 2, output
+        assert "expected a multiple of their number, 2, received 3" in output
+    assert not (tmp_path / "run").exists()
+
+
+def wait_for_step(run, step, *workers):
+    """Until the checkpoint has at least a step."""
+    checkpoint = run / "parsing" / "checkpoint.npz"
+    deadline = time.monotonic() + 400
+    while time.monotonic() < deadline:
+        if checkpoint.is_file() and read_meta(checkpoint)["step"] >= step:
+            return
+        for worker in workers:
+            assert worker.poll() is None, worker.communicate()[1][-3000:]
+        time.sleep(0.05)
+    raise AssertionError("no checkpoint in time")
+
+
+def rows_of(run):
+    with open(run / "parsing" / "log.csv") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("killed", [0, 1], ids=["chief", "other"])
+def test_all_go_on_after_one_is_killed(killed, data, tmp_path):
+    """kill -9 within an epoch: the other one ends by itself, and says why."""
+    config = config_file(
+        tmp_path / "config.yaml", "steps=400", "steps_per_epoch=200",
+        "checkpoint_minutes=0.001", "validation_photos=0",
+    )  # fmt: skip
+    run = tmp_path / "run"
+    workers = [start_command(run, data, config, one) for one in tf_configs(2)]
+    wait_for_step(run, 3, *workers)
+    os.kill(workers[killed].pid, signal.SIGKILL)
+    workers[killed].communicate()
+    began = time.monotonic()
+    _, output = workers[1 - killed].communicate(timeout=200)
+    assert time.monotonic() - began < 120
+    assert workers[1 - killed].returncode == 75, output[-3000:]
+    assert "start all workers again" in output
+    assert "Traceback" not in output
+    step = read_meta(run / "parsing" / "checkpoint.npz")["step"]
+    assert 3 <= step < 200
+    last = step + 4
+    workers = [
+        start_command(run, data, config, one, "--steps", str(last))
+        for one in tf_configs(2)
+    ]
+    for worker in workers:
+        _, output = worker.communicate(timeout=500)
+        assert worker.returncode == 0, output[-3000:]
+        assert f"resuming parsing at step {step}" in output
+    assert read_meta(run / "parsing" / "checkpoint.npz")["step"] == last
+
+
+@pytest.mark.long
+def test_sigterm_on_any_worker_stops_all_with_a_checkpoint(data, tmp_path):
+    config = config_file(
+        tmp_path / "config.yaml", "steps=4000", "steps_per_epoch=2000",
+        "checkpoint_minutes=0.001", "validation_photos=0",
+    )  # fmt: skip
+    run = tmp_path / "run"
+    workers = [start_command(run, data, config, one) for one in tf_configs(2)]
+    wait_for_step(run, 3, *workers)
+    workers[1].send_signal(signal.SIGTERM)
+    for worker in workers:
+        _, output = worker.communicate(timeout=120)
+        assert worker.returncode == 130, output[-3000:]
+    assert f"stopped at step {read_meta(run / 'parsing/checkpoint.npz')['step']}" in (
+        output
+    )
