@@ -19,6 +19,6 @@ def test_another_backend_is_one_sentence():
     )
     assert ended.returncode
     assert ended.stderr.splitlines()[-1].endswith(
-        "of the addons stack runs on TensorFlow alone, KERAS_BACKEND is 'jax': "
-        "expected the default stack (docs/addons.md)"
+        "runs on TensorFlow alone, KERAS_BACKEND is 'jax': expected the default stack "
+        "(docs/addons.md)"
     )
