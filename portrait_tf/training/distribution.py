@@ -9,6 +9,7 @@ values everywhere at the start, one worker that writes, and an end when one is l
 import contextlib
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -103,6 +104,24 @@ def read_tf_config(text: str | None) -> tuple[dict, str, int]:
             f"{number} of {job!r}; received {index!r}"
         )
     return cluster, job, index
+
+
+def stall_minutes(text: str | None) -> float:
+    """The value of `PORTRAIT_TF_STALL_MINUTES`; 30 where it is not set.
+
+    Raises:
+        PortraitError: It is no number above 0.
+    """
+    try:
+        minutes = float(text) if text else _STALL_DEFAULT
+    except ValueError:
+        minutes = math.nan
+    if not minutes > 0:
+        raise PortraitError(
+            f"expected a number of minutes above 0 in {STALL_MINUTES}, "
+            f"received {text!r}"
+        )
+    return minutes
 
 
 def check_distribution(strategy: str, stage: str, config: Config) -> None:
@@ -309,7 +328,7 @@ class Replicated(Distribution):
     def guarded(self, trainer: object) -> Iterator[list]:
         watchdog = None
         if self.workers > 1:
-            minutes = float(os.environ.get(STALL_MINUTES, _STALL_DEFAULT))
+            minutes = stall_minutes(os.environ.get(STALL_MINUTES))
             watchdog = Watchdog(minutes, f"no step was done for {minutes:g} minutes")
         signals = _Signals()
         with signals.caught(), watchdog or contextlib.nullcontext(), lost_workers(self):

@@ -24,7 +24,7 @@ from portrait_tf.data.synthetic import write_synthetic
 from portrait_tf.errors import PortraitError
 from portrait_tf.storage import read_arrays, read_meta
 from portrait_tf.training.commands import train_stage
-from portrait_tf.training.distribution import read_tf_config
+from portrait_tf.training.distribution import read_tf_config, stall_minutes
 
 HERE = pathlib.Path(__file__).parent
 PROGRAM = HERE / "replicas_program.py"
@@ -317,6 +317,14 @@ def test_a_wrong_tf_config_is_explained(text, sentence):
 
 def test_a_right_tf_config_is_read():
     assert read_tf_config(json.dumps(GOOD)) == (GOOD["cluster"], "worker", 1)
+
+
+def test_minutes_without_a_step():
+    assert stall_minutes(None) == stall_minutes("") == 30
+    assert stall_minutes("0.5") == 0.5
+    for wrong in ("soon", "0", "-1", "nan"):
+        with pytest.raises(PortraitError, match=f"above 0 in .*, received '{wrong}'"):
+            stall_minutes(wrong)
 
 
 @pytest.mark.parametrize(
