@@ -119,7 +119,7 @@ class FaceTrainer(Trainer):
         image, mask = batch["image"], batch["mask"]
         parsing = self.pipeline.structure(image * (1.0 - mask), mask)["parsing"]
         if predicted_part < 1.0:
-            chance = self.chance(tf.shape(mask)[:1])
+            chance = self.chance((tf.shape(mask)[0],))
             parsing = mixed_parsing(batch["parsing"], parsing, predicted_part, chance)
         completed = self.pipeline.networks(image, mask, parsing)["completed"]
         boxes, found = find_faces(self.network, parsing, mask)
