@@ -31,8 +31,8 @@ setup(
         "serving": ["deploy/**/*", "deploy/.env"],
     },
     install_requires=[
-        # Of these pip takes the highest: the default stack. The extras "default" and
-        # "addons" ask for one of them by name.
+        # In an empty environment pip takes the highest of these: the default stack. The
+        # extras "default" and "addons" ask for one of them by name.
         either("tensorflow", "2.15.1", BETWEEN, "2.22"),
         either("keras", "2.15", [f"3.{minor}" for minor in range(15)], "3.16"),
         either("tensorflow-serving-api", "2.15.1", BETWEEN, "2.22"),

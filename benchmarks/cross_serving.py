@@ -6,11 +6,13 @@
 * `weights`: each stack saves tiny networks with random weights; both load them, and the
   package's own, and complete one photo.
 * `serving`: each stack exports the same weights; `portrait-tf serve` of each stack
-  serves both exports, and a client of each stack completes the photo over gRPC.
+  serves both exports, and a client of each stack calls every signature over gRPC.
 
-Everything is compared with the default stack's own pipeline: the largest difference of
-a colour, in grey levels of 255, and the part of the labels that differ. Exit code 1 if
-colours differ by more than `--grey-levels`, or labels by more than `--labels`.
+What `serving_default` answers is compared with the default stack's own pipeline, the
+other signatures with the default stack alone (its export, server and client). The table
+has the largest difference of a colour, in grey levels of 255, the part of the labels
+that differ, and the largest way of a joint in pixels, over all signatures. Exit code 1
+if colours differ by more than `--grey-levels`, or labels by more than `--labels`.
 """
 
 import argparse
@@ -58,6 +60,7 @@ class Row:
         called: The client; empty where there is none.
         grey_levels: Largest difference of a colour, of 255.
         labels: Part of the labels that differ.
+        joints: Largest way of a joint, pixels.
     """
 
     kind: str
@@ -67,16 +70,18 @@ class Row:
     called: str
     grey_levels: int
     labels: float
+    joints: float
 
     def __str__(self) -> str:
         names = (self.kind, self.model, self.made, self.ran, self.called or "-")
         cells = [*names, str(self.grey_levels), f"{self.labels:.3%}"]
+        cells.append(f"{self.joints:.3f}")
         return f"| {' | '.join(cells)} |"
 
 
 HEADER = """\
-| What | Weights | Made by | Run by | Called by | Grey levels | Labels |
-|---|---|---|---|---|---:|---:|"""
+| What | Weights | Made by | Run by | Called by | Grey levels | Labels | Joints |
+|---|---|---|---|---|---:|---:|---:|"""
 
 
 # === What an interpreter of either stack is started for ===
@@ -115,8 +120,10 @@ def complete(photo: pathlib.Path, weights: str, out: pathlib.Path) -> None:
     found = _pipeline(weights)(given["photo"][None], given["mask"][None])
     np.savez(
         out,
-        completed=np.array(found["completed"][0]),
-        parsing=np.array(found["parsing"][0]),
+        **{
+            f"serving_default/{name}": np.array(found[name][0])
+            for name in ("completed", "parsing")
+        },
     )
 
 
@@ -128,13 +135,35 @@ def export(weights: str, folder: pathlib.Path) -> None:
 
 
 def call(photo: pathlib.Path, target: str, out: pathlib.Path) -> None:
-    """The answer of a server."""
+    """A server's answers, to every signature that it has.
+
+    Raises:
+        PortraitError: It has one that is not called here.
+    """
     from serving.client import PortraitClient
 
     given = np.load(photo)
+    plain = given["photo"], given["mask"]
+    unknown = np.full_like(given["mask"], 255)
+    found = {}
     with PortraitClient(target) as client:
-        found = client.complete(given["photo"], given["mask"])
-    np.savez(out, completed=found.completed, parsing=found.parsing)
+        for name in ("serving_default", "encoded"):
+            answer = client.complete(*plain, signature=name)
+            found[f"{name}/completed"] = answer.completed
+            found[f"{name}/parsing"] = answer.parsing
+        answer = client.parse(*plain)
+        found["parse/parsing"] = answer.parsing
+        found["parse/joints"] = answer.joints[:, :2]
+        found["complete_with_parsing/completed"] = client.complete_with_parsing(
+            *plain, unknown
+        )
+        answer = client.extrapolate(given["photo"], bottom=0.3, right=0.2)
+        found["extrapolate/completed"] = answer.completed
+        found["extrapolate/parsing"] = answer.parsing
+        called = {name.split("/")[0] for name in found}
+        if missing := client.metadata().signatures.keys() - called:
+            raise PortraitError(f"not called: {', '.join(sorted(missing))}")
+    np.savez(out, **found)
 
 
 def _work(tasks: list[list[str]]) -> None:
@@ -230,7 +259,7 @@ def measure(
             rows.append(_row("weights", model, made, stack, "", truth, found))
     for name in exported:
         known = "tiny of default" if name == "tiny" else name
-        truth = np.load(scratch / f"{known}_default.npz")
+        truth = dict(np.load(scratch / f"{known}_default.npz"))
         for made in pythons:
             for ran, server in pythons.items():
                 command = (server, "-m", "portrait_tf.cli", "serve")
@@ -241,6 +270,8 @@ def measure(
                         out = scratch / f"{name}_{made}_{ran}_{called}.npz"
                         _run(client, ["call", given, address.target, out])
                         found = np.load(out)
+                        # The default stack alone comes first.
+                        truth = {**found, **truth}
                         rows.append(
                             _row("serving", name, made, ran, called, truth, found)
                         )
@@ -249,9 +280,16 @@ def measure(
 
 def _row(kind: str, model: str, made: str, ran: str, called: str, *both: dict) -> Row:
     truth, found = both
-    difference = np.abs(truth["completed"].astype(int) - found["completed"])
-    labels = np.mean(truth["parsing"].ravel() != found["parsing"].ravel())
-    return Row(kind, model, made, ran, called, int(difference.max()), float(labels))
+    levels, labels, joints = [], [], [0.0]
+    for name in found:
+        one, other = truth[name].ravel(), found[name].ravel()
+        if name.endswith("/completed"):
+            levels.append(int(np.abs(one.astype(int) - other).max()))
+        elif name.endswith("/parsing"):
+            labels.append(float(np.mean(one != other)))
+        else:
+            joints.append(float(np.abs(one - other).max()))
+    return Row(kind, model, made, ran, called, max(levels), max(labels), max(joints))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -71,7 +71,7 @@ class AugmentationConfig(Section):
     warp: float = Field(
         0.0,
         ge=0,
-        le=0.08,
+        le=0.06,
         description="Largest shift by a smooth random warp, as a part of the shorter "
         "side.",
     )

@@ -6,12 +6,16 @@ name the interpreters.
 
 import os
 import pathlib
+import subprocess
 
 import numpy as np
 import pytest
+from tiny import TINY
 
 from benchmarks.cross_serving import STACKS, measure
-from portrait_tf.data.synthetic import synthetic_portrait
+from portrait_tf.config import parse_config, save_config, with_changes
+from portrait_tf.data.synthetic import synthetic_portrait, write_synthetic
+from portrait_tf.storage import read_arrays
 
 ROOT = pathlib.Path(__file__).parents[1]
 PYTHONS = {
@@ -39,13 +43,17 @@ def rows(tmp_path_factory):
     )
 
 
+def is_alike(row):
+    return row.grey_levels <= 1 and row.labels < 0.001 and row.joints < 0.01
+
+
 @pytest.mark.timeout(1200)
 def test_weights_of_either_stack_do_the_same_in_the_other(rows):
     found = [row for row in rows if row.kind == "weights"]
     assert {(row.made, row.ran) for row in found} == {
         (made, ran) for made in STACKS for ran in STACKS
     }
-    assert all(row.grey_levels <= 1 and row.labels < 0.001 for row in found), found
+    assert all(is_alike(row) for row in found), found
 
 
 def test_every_server_answers_every_client_alike_with_either_export(rows):
@@ -53,4 +61,51 @@ def test_every_server_answers_every_client_alike_with_either_export(rows):
     assert {(row.made, row.ran, row.called) for row in found} == {
         (made, ran, called) for made in STACKS for ran in STACKS for called in STACKS
     }
-    assert all(row.grey_levels <= 1 and row.labels < 0.001 for row in found), found
+    assert all(is_alike(row) for row in found), found
+
+
+# === Runs ===
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    """A data set of the networks' own size, and a config; paths."""
+    folder = tmp_path_factory.mktemp("runs")
+    write_synthetic(folder / "people", 6, 2, size=(32, 32))
+    changes = ["completion.training.ema=0.9", "parsing.training.optimizer.name=sgd"]
+    save_config(with_changes(parse_config(TINY), changes), folder / "config.yaml")
+    return folder
+
+
+def train(stack, stage, experiment, run, steps):
+    command = [
+        str(PYTHONS[stack]), "-m", "portrait_tf.cli", "train", stage,
+        "--data", str(experiment / "people"), "--run", str(run),
+        "--config", str(experiment / "config.yaml"), "--steps", str(steps),
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("began", STACKS)
+def test_a_run_of_one_stack_goes_on_with_the_other(began, experiment, tmp_path):
+    (ended,) = {*STACKS} - {began}
+    runs = {"both": tmp_path / "both", "alone": tmp_path / "alone"}
+    for stage, steps in (("parsing", 4), ("completion", 5)):
+        train(began, stage, experiment, runs["both"], 3)
+        said = train(ended, stage, experiment, runs["both"], steps)
+        assert f"resuming {stage} at step 3" in said
+        train(ended, stage, experiment, runs["alone"], steps)
+        found = {
+            name: read_arrays(run / stage / "checkpoint.npz")
+            for name, run in runs.items()
+        }
+        both, meta = found["both"]
+        alone, expected = found["alone"]
+        assert meta["step"] == expected["step"] == steps
+        assert list(both) == list(alone)
+        for name, array in both.items():
+            np.testing.assert_allclose(
+                array, alone[name], rtol=1e-3, atol=1e-5, err_msg=name
+            )

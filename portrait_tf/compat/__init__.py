@@ -9,8 +9,9 @@ both Keras versions have, and takes from here:
   `set_dtype_policy`: Keras 3's, or what does the same;
 * `SpectralNormalization`: Keras', or tensorflow-addons', under Keras' names, and
   `normalise_kernel`, its division alone;
-* `variable_path` and `model_variables`: what a variable is called in files, and the
-  order of a network's variables, the same on both stacks; `name_slots` and
+* `variable_path` and `model_variables`: what a variable is called in files, the same
+  on both stacks, and a network's variables in an order that is the same but for
+  spectral normalisation's own; `name_slots` and
   `build_sublayer` see to it, and `application_layer_name` where Keras' own layers are
   taken;
 * `current_rate`: of an optimizer;
@@ -23,7 +24,7 @@ KERAS_3 = int(keras.__version__.split(".")[0]) >= 3
 """Whether this is the default stack."""
 
 STACK = "default" if KERAS_3 else "addons"
-"""The stack's name, as documentation and error messages have it."""
+"""The stack's name, as documentation has it."""
 
 if KERAS_3:
     from portrait_tf.compat.keras3 import (

@@ -6,6 +6,7 @@ says which stack has.
 
 from collections.abc import Iterable
 
+import cv2
 import numpy as np
 
 from portrait_tf.compat import KERAS_3
@@ -30,8 +31,7 @@ def check_addons(what: str, expected: str) -> None:
 def dense_image_warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """Moves every pixel by a vector of its own, bilinearly.
 
-    tensorflow-addons' `dense_image_warp`, or Keras 3's `map_coordinates`, which is
-    equal to it for one photo.
+    tensorflow-addons' `dense_image_warp`, or OpenCV's `remap`, which is equal to it.
 
     Args:
         image: `float32` `[H, W, C]`.
@@ -45,15 +45,11 @@ def dense_image_warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
         from tensorflow_addons.image import dense_image_warp as warp
 
         return warp(image[None], flow[None])[0].numpy()
-    import keras
-
-    places = np.moveaxis(np.indices(image.shape[:2]), 0, -1) - flow
-    places = np.moveaxis(places, -1, 0).astype(np.float32)
-    channels = [
-        keras.ops.image.map_coordinates(channel, places, 1, fill_mode="nearest")
-        for channel in np.moveaxis(image, -1, 0)
-    ]
-    return np.stack([keras.ops.convert_to_numpy(one) for one in channels], axis=-1)
+    places = np.indices(image.shape[:2], np.float32)
+    rows, columns = places - np.moveaxis(flow, -1, 0)
+    return cv2.remap(
+        image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def cutout(
@@ -132,8 +128,8 @@ class AddonsOptimizer:
         """Makes all slots; the optimizers themselves would at their first step."""
         self.optimizer._create_all_weights(variables)
         for variable in self.variables:
-            slot = variable.name.removesuffix(":0").split("/", 1)[-1]
-            variable.path = f"{self.name}/{slot.replace('/', '_')}"
+            slot = variable.name.removesuffix(":0").replace("/", "_")
+            variable.path = f"{self.name}/{slot}"
 
     @property
     def iterations(self) -> object:

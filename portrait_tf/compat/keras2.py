@@ -8,10 +8,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from portrait_tf.errors import PortraitError
+
 with warnings.catch_warnings():
     # It says at every import that its end of life is near; docs/addons.md does, too.
     warnings.simplefilter("ignore")
-    from tensorflow_addons.layers import SpectralNormalization as _AddonsNormalization
+    try:
+        from tensorflow_addons.layers import (
+            SpectralNormalization as _AddonsNormalization,
+        )
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow_addons":
+            raise
+        raise PortraitError(
+            f"TensorFlow {tf.__version__} is here without tensorflow-addons: expected "
+            "pip install 'portrait-tf[addons]', or 'portrait-tf[default]' for newer "
+            "ones of both"
+        ) from None
 
 map_structure = tf.nest.map_structure
 
@@ -186,6 +199,8 @@ def values_in_place(
         for name, attribute in vars(layer).items():
             if id(attribute) in values:
                 replaced.append((layer, name, attribute))
+    if lost := values.keys() - {id(attribute) for *_, attribute in replaced}:
+        raise ValueError(f"{len(lost)} variables are no attributes of a layer")
     try:
         # Past the layers' own `__setattr__`, which would track the values as weights.
         for layer, name, variable in replaced:

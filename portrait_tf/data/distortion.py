@@ -59,7 +59,10 @@ def warp_sample(
 
 
 def _warp_joints(joints: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Solves `place - flow[place] = joint` by iteration; the field is a contraction."""
+    """Solves `place - flow[place] = joint` by iteration.
+
+    The field is a contraction up to the config's largest shift.
+    """
     height, width = flow.shape[:2]
     start = joints[:, 1::-1].astype(np.float32)
     place = start.copy()

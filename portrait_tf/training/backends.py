@@ -9,18 +9,24 @@ import keras
 from portrait_tf.config import Config
 from portrait_tf.errors import PortraitError
 from portrait_tf.training.base import Trainer
+from portrait_tf.training.optimizers import check_optimizer
 
 TRAINING_BACKENDS = ("tensorflow", "jax")
 _STAGES_ON_JAX = ("parsing", "completion")
 
 
 def check_backend(stage: str, config: Config) -> None:
-    """Raises PortraitError: Keras' backend does not train this.
+    """Raises PortraitError: this stack, or Keras' backend, does not train this.
 
     Args:
         stage: `parsing`, `completion` or `face`.
         config: The experiment.
     """
+    of_stage = getattr(config, stage)
+    check_optimizer(of_stage.training.optimizer, f"{stage}.training.optimizer")
+    if stage != "parsing":
+        key = f"{stage}.discriminator_optimizer"
+        check_optimizer(of_stage.discriminator_optimizer, key)
     backend = keras.backend.backend()
     if backend not in TRAINING_BACKENDS:
         raise PortraitError(

@@ -22,6 +22,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from portrait_tf.compat import KERAS_3
 from portrait_tf.config import Config
 from portrait_tf.errors import LostWorkerError, PortraitError
 
@@ -137,10 +138,10 @@ def check_distribution(strategy: str, stage: str, config: Config) -> None:
             f"--strategy {strategy} needs Keras' TensorFlow backend, KERAS_BACKEND is "
             f"{backend!r}"
         )
-    if not keras.__version__.startswith("3."):
+    if not KERAS_3:
         raise PortraitError(
             f"--strategy {strategy} needs Keras 3, received {keras.__version__}: "
-            "expected the default stack"
+            "expected the default stack (docs/addons.md)"
         )
     if stage == "face":
         raise PortraitError(

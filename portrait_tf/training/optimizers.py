@@ -8,6 +8,19 @@ from portrait_tf.compat.addons import AddonsOptimizer, check_addons
 from portrait_tf.config import OptimizerConfig
 
 
+def check_optimizer(config: OptimizerConfig, key: str) -> None:
+    """Raises PortraitError: only the other stack has this optimizer.
+
+    Args:
+        config: What is asked for.
+        key: Of the config, where it is asked for.
+    """
+    if config.name == "radam":
+        check_addons(f"{key}.name radam", "adam or sgd")
+    if config.lookahead:
+        check_addons(f"{key}.lookahead true", "false")
+
+
 def build_optimizer(
     config: OptimizerConfig, steps: int, variables: list, name: str
 ) -> keras.optimizers.Optimizer:
@@ -25,6 +38,7 @@ def build_optimizer(
     Raises:
         PortraitError: It is one of tensorflow-addons', which is not on this stack.
     """
+    check_optimizer(config, "optimizer")
     arguments = {"global_clipnorm": config.clip_norm, "name": name}
     rate = _schedule(config, steps)
     if config.name == "radam" or config.lookahead:
@@ -44,9 +58,6 @@ def build_optimizer(
 def _addons_optimizer(
     config: OptimizerConfig, rate: object, variables: list, name: str
 ) -> AddonsOptimizer:
-    if config.name == "radam":
-        check_addons("optimizer.name 'radam'", "'adam' or 'sgd'")
-    check_addons("optimizer.lookahead", "false")
     arguments = {"beta_1": config.beta_1, "beta_2": config.beta_2}
     if config.name == "sgd":
         arguments = {"momentum": config.momentum}

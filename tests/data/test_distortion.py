@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -8,6 +9,7 @@ from portrait_tf.data.distortion import random_cutout, random_flow, warp_sample
 from portrait_tf.data.sample import Sample
 
 SIZE = (48, 32)
+LARGEST = 0.06
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -27,11 +29,11 @@ def test_a_warp_is_bilinear_and_repeats_the_border():
 
 
 def test_a_flow_is_smooth_and_as_large_as_it_may_be():
-    flow = random_flow(rng(), SIZE, 0.08)
+    flow = random_flow(rng(), SIZE, LARGEST)
     assert flow.shape == (*SIZE, 2) and flow.dtype == np.float32
-    assert 0.5 * 0.08 * 32 < np.abs(flow).max() <= 0.08 * 32
+    assert 0.5 * LARGEST * 32 < np.abs(flow).max() <= LARGEST * 32
     assert max(np.abs(np.diff(flow, axis=axis)).max() for axis in (0, 1)) < 1
-    np.testing.assert_array_equal(flow, random_flow(rng(), SIZE, 0.08))
+    np.testing.assert_array_equal(flow, random_flow(rng(), SIZE, LARGEST))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -43,7 +45,7 @@ def test_labels_and_joints_move_with_the_photo(seed):
         image[y - 2 : y + 3, x - 2 : x + 3, index] = 255
         parsing[y - 2 : y + 3, x - 2 : x + 3] = index + 1
         joints[index] = x, y, 1
-    flow = random_flow(rng(seed), SIZE, 0.08)
+    flow = random_flow(rng(seed), SIZE, LARGEST)
     warped, labels, moved = warp_sample(image, parsing, joints, flow)
     assert not moved[3:].any() and (moved[:3, 2] == 1).all()
     assert np.abs(moved - joints)[:3].max() > 0.8
@@ -55,6 +57,22 @@ def test_labels_and_joints_move_with_the_photo(seed):
         of_label = labels == index + 1
         agree = (warped[..., index] > 127) == of_label
         assert of_label.sum() > 9 and (~agree).sum() <= 0.3 * of_label.sum()
+
+
+@pytest.mark.parametrize("size", [(96, 64), (64, 96)])
+def test_joints_are_where_the_largest_warp_shows_them(size):
+    image = np.zeros((*size, 3), np.uint8)
+    joints = np.zeros((16, 3), np.float32)
+    for seed in range(200):
+        random = rng(seed)
+        joints[:, :2] = random.uniform(0.3, 0.7, (16, 2)) * size[::-1]
+        joints[:, 2] = 1
+        flow = random_flow(random, size, LARGEST)
+        *_, moved = warp_sample(image, np.ones(size, np.uint8), joints, flow)
+        assert (moved[:, 2] == 1).all()
+        rows, columns = moved[:, 1::-1].T.reshape(2, -1, 1)
+        shift = cv2.remap(flow, columns, rows, cv2.INTER_LINEAR)[:, 0]
+        np.testing.assert_allclose(moved[:, 1::-1] - shift, joints[:, 1::-1], atol=0.05)
 
 
 def test_a_joint_that_is_moved_out_of_the_frame_is_gone():

@@ -234,6 +234,17 @@ class TestEncoded:
             masks.append(mask)
         self.check(run, files, photos, masks)
 
+    @pytest.mark.addons_stack("TensorFlow 2.21 decodes WebP")
+    def test_webp_is_refused(self, run):
+        photo, mask = photo_and_mask((40, 50))
+        content = cv2.imencode(".webp", photo)[1].tobytes()
+        inputs = {
+            "image_bytes": np.array([content], object),
+            "mask_bytes": np.array([encode_png(mask)], object),
+        }
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            run("encoded", inputs)
+
     def test_masks_as_png_bmp_and_webp(self, run):
         photo, mask = photo_and_mask((44, 50))
         colours = np.repeat(mask[..., None], 3, axis=2)

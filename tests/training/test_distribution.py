@@ -26,6 +26,7 @@ from portrait_tf.storage import read_arrays, read_meta
 from portrait_tf.training.commands import train_stage
 from portrait_tf.training.distribution import read_tf_config, stall_minutes
 
+several = pytest.mark.default_stack("Keras 2.15 trains on one device")
 HERE = pathlib.Path(__file__).parent
 PROGRAM = HERE / "replicas_program.py"
 STEPS = 20
@@ -143,6 +144,7 @@ def assert_equal_histories(one, other, relative=1e-4):
             )
 
 
+@several
 @pytest.mark.long
 @pytest.mark.parametrize("strategy", ["mirrored", "multiworker"])
 @pytest.mark.parametrize(
@@ -263,6 +265,7 @@ print("equal:", len(cases))
 """
 
 
+@several
 def test_losses_of_two_replicas_are_those_of_one():
     """Values and gradients of all losses; the two halves differ in holes and labels."""
     done = subprocess.run(
@@ -327,6 +330,7 @@ def test_minutes_without_a_step():
             stall_minutes(wrong)
 
 
+@several
 @pytest.mark.parametrize(
     ("stage", "changes", "strategy", "sentence"),
     [
@@ -349,6 +353,18 @@ def test_what_replicas_cannot_train_is_refused(
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.addons_stack("Keras 3 can")
+@pytest.mark.parametrize("strategy", ["mirrored", "multiworker"])
+def test_keras_2_trains_on_one_device(strategy, tiny_config, portraits, tmp_path):
+    sentence = f"--strategy {strategy} needs Keras 3, received 2.15.0: expected the"
+    with pytest.raises(PortraitError, match=sentence):
+        train_stage(
+            "parsing", tiny_config, portraits, tmp_path / "r", strategy=strategy
+        )
+    assert not (tmp_path / "r").exists()
+
+
+@several
 def test_one_device_is_one_replica(tiny_config, portraits, tmp_path):
     """`mirrored` where there is nothing to mirror: the run of `none`."""
     runs = {}
@@ -391,6 +407,7 @@ def config_file(path, *changes):
     return path
 
 
+@several
 def test_multiworker_without_tf_config_is_one_sentence(data, tmp_path):
     config = config_file(tmp_path / "config.yaml")
     process = start_command(tmp_path / "run", data, config, None)
@@ -402,6 +419,7 @@ def test_multiworker_without_tf_config_is_one_sentence(data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@several
 @pytest.mark.long
 def test_a_batch_that_cannot_be_shared_out(data, tmp_path):
     config = config_file(tmp_path / "config.yaml", "batch_size=3")
@@ -433,6 +451,7 @@ def rows_of(run):
         return list(csv.DictReader(file))
 
 
+@several
 @pytest.mark.long
 @pytest.mark.parametrize("killed", [0, 1], ids=["chief", "other"])
 def test_all_go_on_after_one_is_killed(killed, data, tmp_path):
@@ -466,6 +485,7 @@ def test_all_go_on_after_one_is_killed(killed, data, tmp_path):
     assert read_meta(run / "parsing" / "checkpoint.npz")["step"] == last
 
 
+@several
 @pytest.mark.long
 def test_sigterm_on_any_worker_stops_all_with_a_checkpoint(data, tmp_path):
     config = config_file(
