@@ -57,7 +57,7 @@ test-min: .venv-min/minimums.txt
 test-addons: $(VENV)/installed
 	$(MAKE) .venv-addons/installed VENV=.venv-addons EXTRAS=addons,demo,dev,web,heic,beam \
 		PYTHON="$(or $(PYTHON311),$(PYTHON))"
-	PORTRAIT_TF_CROSS_STACK=required PORTRAIT_TF_DEFAULT_PYTHON=$(VENV)/bin/python \
+	PORTRAIT_TF_CROSS_STACK=required PORTRAIT_TF_DEFAULT_PYTHON=$(abspath $(VENV)/bin/python) \
 		.venv-addons/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
 		-m "long or not long"
 

@@ -192,14 +192,17 @@ def values_in_place(
         pairs: Variable and value.
     """
     values = {id(variable): value for variable, value in pairs}
-    replaced = []
+    replaced, seeds = [], set()
     for layer in {
         id(one): one for model in models for one in model.submodules
     }.values():
         for name, attribute in vars(layer).items():
             if id(attribute) in values:
                 replaced.append((layer, name, attribute))
-    if lost := values.keys() - {id(attribute) for *_, attribute in replaced}:
+            elif isinstance(attribute, SeedGenerator):
+                # Of training alone.
+                seeds.add(id(attribute.state))
+    if lost := values.keys() - seeds - {id(variable) for *_, variable in replaced}:
         raise ValueError(f"{len(lost)} variables are no attributes of a layer")
     try:
         # Past the layers' own `__setattr__`, which would track the values as weights.
