@@ -7,8 +7,12 @@ descriptor set is the same in a form that every gRPC library loads, as `protoc
 --include_imports --descriptor_set_out` writes it.
 """
 
+import os
 import pathlib
 import sys
+
+# The faster one refuses what tensorflow-serving-api 2.15, of the addons stack, has.
+os.environ["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"
 
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FileDescriptor
