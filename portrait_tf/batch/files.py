@@ -10,7 +10,7 @@ import secrets
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from portrait_tf.batch.manifest import OWN_FOLDER
+from portrait_tf.batch.manifest import OWN_FOLDER, is_inside
 from portrait_tf.errors import PortraitError
 
 _RAW = CompressionTypes.UNCOMPRESSED
@@ -150,6 +150,17 @@ class _Reading(io.RawIOBase):
         return len(data)
 
 
+def inside(folder: str, name: str) -> str:
+    """The path of a file below a folder.
+
+    Raises:
+        PortraitError: The name leads out of it.
+    """
+    if not is_inside(name):
+        raise PortraitError(f"expected a name in {folder}, received {name!r}")
+    return posixpath.join(folder, name)
+
+
 def write(folder: str, name: str, content: bytes) -> None:
     """Writes a file under a temporary name, then renames it.
 
@@ -162,10 +173,11 @@ def write(folder: str, name: str, content: bytes) -> None:
         content: What is written.
 
     Raises:
+        PortraitError: The name leads out of the folder.
         PassingError: It cannot be written.
     """
     temporary = f"{temporary_folder(folder)}/{secrets.token_hex(16)}"
-    final = posixpath.join(folder, name)
+    final = inside(folder, name)
     try:
         try:
             with FileSystems.create(temporary, compression_type=_RAW) as file:

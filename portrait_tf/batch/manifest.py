@@ -290,13 +290,24 @@ def _read_wish(given: Mapping[str, str]) -> Wish | None:
 
 
 def resolve(path: str, root: str) -> str:
-    """A path of a manifest as it is read: an absolute one or a URL stays as it is."""
-    if _SCHEME.fullmatch(path) or path.startswith("/"):
+    """A path of a manifest as it is read; a URL stays as it is.
+
+    In object stores `//`, `.` and `..` are parts of a name like any others.
+    """
+    if _SCHEME.fullmatch(path):
         return path
+    if path.startswith("/"):
+        # Two leading slashes are ones that `normpath` keeps.
+        return posixpath.normpath("/" + path.lstrip("/"))
     scheme, folder = ("", root)
     if found := _SCHEME.fullmatch(root):
         scheme, folder = found.groups()
     return scheme + posixpath.normpath(posixpath.join(folder, path))
+
+
+def is_inside(name: str) -> bool:
+    """Whether a result's name cannot lead out of the folder that it is joined to."""
+    return not _SCHEME.fullmatch(name) and not {"", ".", ".."} & set(name.split("/"))
 
 
 def _name_output(
@@ -305,11 +316,12 @@ def _name_output(
     """The result's name and format.
 
     Without a name of the manifest's it is the photo's below the root, as of a folder;
-    a photo from elsewhere keeps its name, with a digest of where it is.
+    a photo from elsewhere keeps its name, with a digest of where it is, as does an
+    object whose name below the root is none of a file's.
     """
     if wanted:
         name = posixpath.normpath(wanted)
-        if _SCHEME.fullmatch(wanted) or name.startswith(("/", "..")) or name == ".":
+        if _SCHEME.fullmatch(wanted) or not is_inside(name):
             raise PortraitError(
                 f"'output': expected a name in the output folder, received {wanted!r}"
             )
@@ -317,9 +329,8 @@ def _name_output(
         format = options.format or (format_of(name) if suffix else None)
     else:
         below = root.rstrip("/") + "/"
-        if source.startswith(below) and ".." not in source.split("/"):
-            name = source[len(below) :]
-        else:
+        name = source[len(below) :]
+        if not source.startswith(below) or not is_inside(name):
             stem, suffix = posixpath.splitext(posixpath.basename(source))
             digest = hashlib.sha256(source.encode()).hexdigest()[:8]
             name = f"{stem}-{digest}{suffix}"

@@ -242,7 +242,7 @@ class _Choose(beam.DoFn):
 
     def _size(self, row: Row, read: bool) -> tuple[int, int] | bool:
         """Whether a result is there; if no table knows of it, it is read."""
-        path = posixpath.join(self._options.out, row.output)
+        path = files.inside(self._options.out, row.output)
         if not files.exists(path):
             return False
         if not read:

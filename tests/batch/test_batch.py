@@ -203,6 +203,17 @@ def test_bad_rows_are_dead_letters(own_photos, completed, tiny_models, tmp_path)
     assert len(table(out, "dead-letters", 3)) == 8
 
 
+def test_paths_with_double_slashes(own_photos, completed, tiny_models, tmp_path):
+    """Once, the result of `ROOT//a` was written as `/a`, and counted."""
+    folder = own_photos / "photos"
+    mask = "../masks/002.bmp"
+    write_csv(own_photos / MANIFEST, [{"photo": f"{folder}//002.tif", "mask": mask}])
+    out = tmp_path / "out"
+    code, output = batch(own_photos, out, "--model", tiny_models)
+    assert code == 0 and counts(output) == (1, 0, 0, 0)
+    assert pictures(out) == {"002.tif": pictures(completed)["002.tif"]}
+
+
 def test_margins_are_the_command_lines(photos, tiny_models, tmp_path):
     rows = [
         {"photo": "000.jpg", "bottom": 0.3, "left": "5px", "output": "whole.png"},
@@ -331,6 +342,13 @@ class TestWriting:
             with pytest.raises(files.PassingError, match="cannot write: "):
                 files.write(out, name, b"new")
         assert not list((tmp_path / "_batch" / "temporary").iterdir())
+
+    @pytest.mark.parametrize("name", ["/a.png", "../a.png", "b/../../a.png", "b//a"])
+    def test_never_outside_the_folder(self, name, tmp_path):
+        out = tmp_path / "x" / "out"
+        with pytest.raises(files.PortraitError, match="expected a name in"):
+            files.write(str(out), name, b"new")
+        assert not list(tmp_path.rglob("*"))
 
     def test_a_missing_object_and_a_store_that_fails(self, tmp_path):
         missing = f"{SCHEME}://{tmp_path}/none.jpg"

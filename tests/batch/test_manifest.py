@@ -113,10 +113,34 @@ def test_names_of_results():
     assert name("sub/a.jpg", root="gs://b/in") == "sub/a.jpg"
 
 
+@pytest.mark.parametrize(
+    "photo, root, source",
+    [
+        (f"{ROOT}//a.jpg", ROOT, f"{ROOT}/a.jpg"),
+        (f"//{ROOT}/./x/../a.jpg", ROOT, f"{ROOT}/a.jpg"),
+        (f"{ROOT}/../a.jpg", ROOT, "/data/a.jpg"),
+        ("/a.jpg", "/", "/a.jpg"),
+        # To an object store that is another object than one with a single slash.
+        ("gs://b/in//x/a.jpg", "gs://b/in", "gs://b/in//x/a.jpg"),
+        ("gs://b/in/x//a.jpg", "gs://b/in", "gs://b/in/x//a.jpg"),
+        ("gs://b/in/../a.jpg", "gs://b/in", "gs://b/in/../a.jpg"),
+        ("gs://b/in/./a.jpg", "gs://b/in", "gs://b/in/./a.jpg"),
+        ("gs://b/in/", "gs://b/in", "gs://b/in/"),
+        ("gs://b/in/gs://c/a.jpg", "gs://b/in", "gs://b/in/gs://c/a.jpg"),
+    ],
+)
+def test_names_stay_in_the_output_folder(photo, root, source):
+    row = row_of(f"photo,mask\n{photo},m.png", root=root)
+    assert row.source == source and row.error is None
+    assert not {"", ".", ".."} & set(row.output.split("/")), row.output
+    assert "://" not in row.output
+
+
 def test_paths():
     assert resolve("../m/a.png", "gs://bucket/in") == "gs://bucket/m/a.png"
     assert resolve("s3://b/a.png", ROOT) == "s3://b/a.png"
     assert resolve("a/../b.png", ROOT) == f"{ROOT}/b.png"
+    assert resolve("/data//m/./b.png", ROOT) == "/data/m/b.png"
 
 
 def test_a_digest_is_of_all_that_the_result_depends_on():
