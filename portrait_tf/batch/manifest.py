@@ -40,7 +40,7 @@ OWN_FOLDER = "_batch"
 
 _SCHEME = re.compile(r"([a-zA-Z][-a-zA-Z0-9+.]*://)(.*)", re.DOTALL)
 _JSON = (".jsonl", ".ndjson", ".json")
-_COMPRESSED = (".gz", ".bz2", ".zst", ".deflate", ".xz")
+COMPRESSED = (".gz", ".bz2", ".zst", ".deflate", ".xz")
 _YES = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -107,7 +107,7 @@ def key_of(output: str | None, digest: str) -> str:
 def is_json(name: str) -> bool:
     """Whether a manifest of that name holds JSON lines; else it is CSV."""
     path = pathlib.PurePosixPath(name.lower())
-    if path.suffix in _COMPRESSED:
+    if path.suffix in COMPRESSED:
         path = path.with_suffix("")
     return path.suffix in _JSON
 

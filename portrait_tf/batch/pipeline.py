@@ -1,14 +1,16 @@
 """The pipeline: manifest, what is done already, photos, engine, results.
 
     manifests -> rows -.
-                        > grouped by the result's name -> what is left -> photos read
-    earlier tables ----'                                        |             |
-                                                          dead letters   RunInference
-                                                                |             |
+                        > grouped by the result's name -> what is left, shuffled
+    earlier tables ----'                                        |       |
+                                                                |  photos read
+                                                                |       |
+                                                          dead letters  RunInference
+                                                                |       |
                                                         dead-letter file <- written
 
-The grouping is the only shuffle, and what it moves is small: rows and lines of tables.
-From there on a photo stays in one worker until its file is written.
+What the two shuffles move is small: rows and lines of tables. From there on a photo
+stays in one worker until its file is written.
 """
 
 import dataclasses
@@ -127,8 +129,13 @@ def build(
         | "WhatIsLeft"
         >> beam.ParDo(_Choose(options)).with_outputs("found", "failed", main="rows")
     )
-    read = left.rows | "Photos" >> beam.ParDo(_Read(options.rows)).with_outputs(
-        "failed", main="ready"
+    read = (
+        left.rows
+        # What is left stays decided when a worker starts again: it would find the
+        # pictures that its first try has written, and take them for an earlier run's.
+        | "Decided" >> beam.Reshuffle()
+        | "Photos"
+        >> beam.ParDo(_Read(options.rows)).with_outputs("failed", main="ready")
     )
     handler = PhotoHandler(options.engine, options.rows.quality, options.concurrency)
     written = (
@@ -203,8 +210,11 @@ class _Choose(beam.DoFn):
             return
         first, *others = rows
         if first.error is None:
-            yield from self._choose(first, earlier)
             failed = [_same_name(row, first) for row in others]
+            if replaced := self._replaced(first, rows):
+                failed.append(replaced)
+            else:
+                yield from self._choose(first, earlier)
         else:
             # Rows that cannot be read have no name that they could share.
             failed = [
@@ -216,6 +226,18 @@ class _Choose(beam.DoFn):
                 self._failed_before.inc()
             else:
                 yield beam.pvalue.TaggedOutput("failed", one)
+
+    def _replaced(self, row: Row, rows: list[Row]) -> Failed | None:
+        """A dead letter, if a row's result would replace a file of these rows."""
+        target = posixpath.join(self._options.out, row.output)
+        for path in (path for one in rows for path in (one.source, one.mask) if path):
+            if files.is_same(path, target):
+                reason = (
+                    f"{row.manifest}, line {row.line}: the result would replace "
+                    f"{path}; expected another 'output'"
+                )
+                return Failed(row, "row", reason, True, f"{row.digest}+{target}")
+        return None
 
     def _choose(self, row: Row, earlier: list[Known]) -> Iterator:
         if self._options.overwrite:

@@ -119,15 +119,16 @@ def plan(
     manifests = [manifest] if files.exists(manifest) else files.find(manifest)
     if not manifests:
         raise PortraitError(f"{manifest}: expected a manifest, found no such file")
+    for root in [rows.root] if rows.root else map(files.folder_of, manifests):
+        if files.is_same(out, root):
+            raise PortraitError(
+                f"{out} is the folder that the photos' paths are relative to; another "
+                "one is expected for the results"
+            )
     unknown: dict[str, None] = {}
     for path in manifests:
         with files.open_text(path, "manifest") as stream:
-            try:
-                columns = read_columns(stream, path, rows.masks.from_alpha)
-            except (OSError, EOFError) as error:
-                raise PortraitError(
-                    f"{path}: cannot read the manifest: {files.reason_of(error)}"
-                ) from None
+            columns = read_columns(stream, path, rows.masks.from_alpha)
         unknown.update(dict.fromkeys(columns))
     if engine.model:
         engine = dataclasses.replace(engine, model=files.find_model(engine.model))

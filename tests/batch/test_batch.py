@@ -1,6 +1,9 @@
 """Batches on Beam's runner for this machine, held to the command line's results."""
 
+import bz2
+import gzip
 import json
+import lzma
 import shutil
 import sys
 
@@ -116,9 +119,10 @@ def test_bundles_that_are_repeated_change_nothing(
         *(photos, tmp_path, "--model", tiny_models),
         *("--", "--direct_runner_bundle_repeat=1"),
     )
-    assert code == 0
+    assert code == 0 and counts(output) == (6, 0, 0, 0)
     assert pictures(tmp_path) == pictures(completed)
-    assert len(table(tmp_path, "results")) == 6
+    lines = table(tmp_path, "results")
+    assert len(lines) == 6 and {line["status"] for line in lines} == {"completed"}
 
 
 def test_a_row_that_changed_is_done_again(own_photos, tiny_models, tmp_path):
@@ -212,6 +216,27 @@ def test_paths_with_double_slashes(own_photos, completed, tiny_models, tmp_path)
     code, output = batch(own_photos, out, "--model", tiny_models)
     assert code == 0 and counts(output) == (1, 0, 0, 0)
     assert pictures(out) == {"002.tif": pictures(completed)["002.tif"]}
+
+
+def test_results_do_not_replace_the_rows_own_files(own_photos, tiny_models, tmp_path):
+    rows = [
+        {"photo": "002.tif", "mask": "../masks/002.bmp", "output": "photos/002.tif"},
+        {"photo": "004.png", "mask": "../masks/000.bmp", "output": "masks/000.bmp"},
+        # Under one name, and the name is the second's photo.
+        {"photo": "000.jpg", "mask": "../masks/000.bmp", "output": "photos/004.png"},
+        {"photo": "004.png", "mask": "../masks/004.bmp", "output": "photos/004.png"},
+    ]
+    write_csv(own_photos / MANIFEST, rows)
+    before = everything(own_photos)
+    (tmp_path / "link").symlink_to(own_photos)
+    for out in (own_photos, tmp_path / "link"):
+        arguments = (own_photos, out, "--model", tiny_models, "--overwrite")
+        code, output = batch(*arguments)
+        assert code == 1 and counts(output) == (0, 0, 4, 0)
+        assert "line 2: the result would replace" in output
+        after = everything(own_photos)
+        assert {path: after[path] for path in before} == before
+    assert counts(batch(*arguments[:-1])[1]) == (0, 0, 0, 4)
 
 
 def test_margins_are_the_command_lines(photos, tiny_models, tmp_path):
@@ -368,6 +393,52 @@ class TestWriting:
         assert FileSystems.exists(str(tmp_path / "a1.png"))
 
 
+ROWS = "photo,mask\n" + "a.jpg,m.png\n" * 20_000
+
+
+class TestCompressedManifests:
+    """Beam's own reader takes a file that is cut off for one that has ended."""
+
+    @pytest.mark.parametrize("module", [gzip, bz2, lzma])
+    def test_whole_and_cut(self, module, tmp_path):
+        suffix = {gzip: ".gz", bz2: ".bz2", lzma: ".xz"}[module]
+        path = tmp_path / f"m.csv{suffix}"
+        data = module.compress(ROWS.encode())
+        for url in (str(path), f"{SCHEME}://{path}"):
+            path.write_bytes(data)
+            with files.open_text(url, "manifest") as stream:
+                assert stream.read() == ROWS
+            for left in (data[:-1], data[: len(data) // 2], b"photo,mask\n"):
+                path.write_bytes(left)
+                with (
+                    pytest.raises(files.PortraitError) as caught,
+                    files.open_text(url, "manifest") as stream,
+                ):
+                    stream.read()
+                assert str(caught.value).startswith(f"{url}: cannot read the manifest")
+
+    @pytest.mark.parametrize("suffix", [".zst", ".deflate"])
+    def test_another_kind(self, suffix, tmp_path):
+        path = tmp_path / f"m.csv{suffix}"
+        path.write_bytes(b"?")
+        with (
+            pytest.raises(files.PortraitError, match="as it is, or in .gz, .bz2, .xz"),
+            files.open_text(str(path), "manifest"),
+        ):
+            pass
+
+    def test_a_run(self, photos, completed, tmp_path):
+        """The end is missing, which only the workers come to see."""
+        rows = (photos / MANIFEST).read_bytes() + ROWS.partition("\n")[2].encode()
+        data = gzip.compress(rows)
+        path = tmp_path / "m.csv.gz"
+        path.write_bytes(data[:-9])
+        out = shutil.copytree(completed, tmp_path / "out")
+        code, message = batch(photos, out, manifest=path)
+        assert code == 2 and f"{path}: cannot read the manifest: " in message
+        assert "\n" not in message and not table(out, "*")
+
+
 class TestWrongUse:
     def check(self, words, *arguments):
         code, message = run("batch", *arguments)
@@ -385,6 +456,18 @@ class TestWrongUse:
         empty.write_text("photo,id\na.jpg,1\n")
         self.check("expected a column 'mask', or columns for margins", empty, *out)
         assert not (tmp_path / "out").exists()
+
+    def test_the_photos_folder_for_the_results(self, own_photos, tmp_path):
+        manifest, folder = own_photos / MANIFEST, own_photos / "photos"
+        before = everything(own_photos)
+        words = "is the folder that the photos' paths are relative to"
+        self.check(words, manifest, "-o", own_photos)
+        self.check(words, manifest, "-o", folder, "--root", folder, "--overwrite")
+        (tmp_path / "link").symlink_to(folder)
+        self.check(words, manifest, "-o", tmp_path / "link", "--root", f"{folder}/")
+        url = f"{SCHEME}://{folder}"
+        self.check(words, manifest, "-o", f"{url}/", "--root", url)
+        assert everything(own_photos) == before
 
     def test_engines(self, photos, tmp_path):
         manifest = (photos / MANIFEST, "-o", tmp_path / "out")
