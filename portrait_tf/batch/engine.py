@@ -74,7 +74,17 @@ class LazyEngine:
         """
         with self._lock:
             if self._engine is None:
-                self._engine = self._open()
+                try:
+                    self._engine = self._open()
+                except PortraitError:
+                    raise
+                except Exception as error:
+                    # A model's files may be damaged in many ways.
+                    model = self._settings.describe()["model"]
+                    raise PortraitError(
+                        f"{model}: the model cannot be opened: "
+                        f"{type(error).__name__}: {' '.join(str(error).split())}"
+                    ) from error
             return self._engine
 
     def _open(self) -> Engine:

@@ -47,7 +47,7 @@ from portrait_tf.photos.reading import decode_photo
 NAMESPACE = "portrait_tf.batch"
 COUNTERS = ("completed", "skipped", "failed", "failed_before")
 
-_TABLE = re.compile(r"run-(\d+)-(results|dead-letters)-[\d]+-of-[\d]+\.jsonl")
+_TABLE = re.compile(r"run-(\d+)-[0-9a-f]{8}-(results|dead-letters)-\d+-of-\d+\.jsonl")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +57,8 @@ class BatchOptions:
     Attributes:
         out: The output folder, absolute or a URL.
         run: The run's number in it, from 1.
+        name: The run's own, should another one take the number: eight hexadecimal
+            digits.
         rows: How the manifest is read.
         engine: Where photos are completed.
         concurrency: As of `PhotoHandler`.
@@ -66,6 +68,7 @@ class BatchOptions:
 
     out: str
     run: int
+    name: str
     rows: RowOptions
     engine: EngineSettings
     concurrency: int = 1
@@ -74,7 +77,8 @@ class BatchOptions:
 
     def table(self, kind: str) -> str:
         """The beginning of the names of this run's `results` or `dead-letters`."""
-        return posixpath.join(self.out, OWN_FOLDER, f"run-{self.run:04}-{kind}")
+        run = f"run-{self.run:04}-{self.name}-{kind}"
+        return posixpath.join(self.out, OWN_FOLDER, run)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -84,8 +84,9 @@ def test_a_second_run_does_nothing(photos, completed, tiny_models, tmp_path):
     assert code == 0 and counts(output) == (0, 6, 0, 0)
     assert everything(out) == before
     (out / "002.tif").unlink()
-    with pytest.raises(OSError, match="saved_model"):
-        batch(*arguments)
+    code, message = batch(*arguments)
+    assert code == 2 and f"{models}/1: the model cannot be opened: " in message
+    assert "saved_model.pb" in message and "\n" not in message
     shutil.copy(tiny_models / "1" / "saved_model.pb", models / "1")
     assert counts(batch(*arguments)[1]) == (1, 5, 0, 0)
     assert pictures(out) == pictures(completed)
@@ -329,6 +330,34 @@ def test_what_a_servers_status_means_for_the_next_run():
     assert not failure(row, "complete", MemoryError("ours")).lasting
 
 
+def test_a_job_that_cannot_be_cancelled(photos, tmp_path):
+    """What is said of it, and that two runs at once do not share their tables."""
+    from apache_beam.runners.runner import PipelineResult
+
+    from portrait_tf.batch import run as runs
+    from portrait_tf.batch.engine import EngineSettings
+    from portrait_tf.batch.manifest import RowOptions
+
+    def plan(**more):
+        settings = (RowOptions(str(tmp_path)), EngineSettings(), [])
+        return runs.plan(str(photos / MANIFEST), str(tmp_path / "o"), *settings, **more)
+
+    class Unreachable(PipelineResult):
+        def cancel(self):
+            raise OSError("the network is gone")
+
+    said = runs._stop(Unreachable(None), plan())
+    assert "(the network is gone) and may still run" in said
+    assert said.endswith("the same command goes on from here")
+    # As a runner's that does not know how.
+    said = runs._stop(PipelineResult(None), plan(overwrite=True))
+    assert "may still run" in said and said.endswith("begins anew, because of "
+                                                     "--overwrite")  # fmt: skip
+    one, other = plan().options, plan().options
+    assert one.run == other.run == 1
+    assert one.table("results") != other.table("results")
+
+
 def test_everything_elsewhere(photos, completed, tiny_models, tmp_path):
     """Manifests, photos, masks, model and results in an object store."""
     rows = [line.split(",") for line in (photos / MANIFEST).read_text().split()[1:]]
@@ -491,6 +520,24 @@ class TestWrongUse:
         self.check("Beam does not understand", *manifest, "--",
                    "--direct_num_workers=many")  # fmt: skip
         self.check("without *, ? and [", photos / MANIFEST, "-o", tmp_path / "a[1]")
+
+    def test_runners_that_cannot_start(self, photos, tmp_path, monkeypatch):
+        manifest = (photos / MANIFEST, "-o", tmp_path / "out", "--root", tmp_path)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.delenv("JAVA_HOME", raising=False)
+        jar = tmp_path / "job-server.jar"
+        jar.write_bytes(b"")
+        for runner, more, words in (
+            ("NoRunner", (), "Unexpected pipeline runner"),
+            ("DataflowRunner", (), "Missing required option: project"),
+            ("PortableRunner", (), "specify a --job_endpoint"),
+            ("FlinkRunner", (f"--flink_job_server_jar={jar}",), "java"),
+        ):
+            runner_option = f"--runner={runner}"
+            code, message = run("batch", *manifest, "--", runner_option, *more)
+            assert code == 2 and "\n" not in message
+            assert message.startswith(f"{runner} cannot start the job: ")
+            assert words in message
 
     def test_without_the_extra(self, photos, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "apache_beam", None)
