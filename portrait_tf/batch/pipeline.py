@@ -222,7 +222,9 @@ class _Choose(beam.DoFn):
         else:
             # Rows that cannot be read have no name that they could share.
             failed = [
-                Failed(row, "row", row.error, True, f"{row.digest}+{index}")
+                Failed(
+                    row, "row", row.error, not row.is_unread, f"{row.digest}+{index}"
+                )
                 for index, row in enumerate(rows)
             ]
         for one in failed:
@@ -252,7 +254,7 @@ class _Choose(beam.DoFn):
         if not made_of or made_of[-1] == row.digest:
             try:
                 size = self._size(row, read=not made_of)
-            except PortraitError as error:
+            except Exception as error:
                 yield beam.pvalue.TaggedOutput("failed", failure(row, "read", error))
                 return
             if size:

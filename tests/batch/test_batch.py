@@ -219,6 +219,34 @@ def test_paths_with_double_slashes(own_photos, completed, tiny_models, tmp_path)
     assert pictures(out) == {"002.tif": pictures(completed)["002.tif"]}
 
 
+def test_the_unread_end_of_a_manifest_is_never_passed_over(photos, completed, tmp_path):
+    """Nobody knows whether it has changed, or how many rows it holds."""
+    path = tmp_path / "manifest.csv"
+    path.write_text((photos / MANIFEST).read_text() + 'b.jpg,"m.png\nc.jpg,m.png\n')
+    out = shutil.copytree(completed, tmp_path / "out")
+    for _ in range(2):
+        code, output = batch(photos, out, manifest=path)
+        assert code == 1 and counts(output) == (0, 6, 1, 0)
+        assert "line 9: no CSV from here to the file's end" in output
+
+
+def test_rows_that_python_refuses_are_dead_letters(photos, completed, tmp_path):
+    path = tmp_path / "manifest.jsonl"
+    rows = [
+        {"photo": "002.tif", "mask": "../masks/002.bmp"},
+        {"photo": "\udce9.jpg", "mask": "m.png"},
+        {"photo": "a.jpg", "mask": "m.png", "output": "\udce9.jpg"},
+        {"photo": "a.jpg", "mask": "m.png", "output": "\0.jpg"},
+        {"photo": "a.jpg", "to_size": f"{'9' * 5000}x5"},
+    ]
+    lines = [*map(json.dumps, rows), '{"photo": ' + "[" * 100_000]
+    path.write_text("\n".join(lines))
+    out = shutil.copytree(completed, tmp_path / "out")
+    code, output = batch(photos, out, manifest=path)
+    assert code == 1 and counts(output) == (0, 1, 5, 0)
+    assert counts(batch(photos, out, manifest=path)[1]) == (0, 1, 0, 5)
+
+
 def test_results_do_not_replace_the_rows_own_files(own_photos, tiny_models, tmp_path):
     rows = [
         {"photo": "002.tif", "mask": "../masks/002.bmp", "output": "photos/002.tif"},

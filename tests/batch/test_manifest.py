@@ -97,6 +97,31 @@ def test_bad_rows_are_rows_too(fields, words):
     assert row.output is None and row.key == key_of(None, row.digest)
 
 
+def test_rows_that_python_itself_refuses():
+    """Each would have stopped the whole job."""
+    for row, words in (
+        ({"photo": "\udce9.jpg", "mask": "m.png"}, r"'photo': .* character '\\udce9'"),
+        ({"photo": "a.jpg", "mask": "\udce9"}, "'mask': expected text"),
+        ({"photo": "a.jpg", "mask": "m", "output": "a\0.jpg"}, "'output': expected t"),
+        ({"photo": "a.jpg", "to_size": f"{'9' * 5000}x5"}, "ValueError: Exceeds the"),
+    ):
+        read = row_of(json.dumps(row), "m.jsonl")
+        with pytest.raises(PortraitError, match=words):
+            raise PortraitError(read.error)
+        read.error.encode()
+        (read.key + read.photo).encode()
+    deep = row_of('{"photo": ' + "[" * 100_000, "m.jsonl")
+    assert deep.error == "m.jsonl, line 1: expected a JSON object in each line"
+
+
+def test_rows_that_nobody_has_read():
+    one, other = 'photo,mask\na.jpg,"m.png\n', 'photo,mask\n\na.jpg,"m.png\n'
+    unread = [row_of(one), row_of(other), row_of(one, "n.csv")]
+    assert all(row.is_unread for row in unread)
+    assert len({row.digest for row in unread}) == 3
+    assert not row_of("photo,mask\na.jpg").is_unread
+
+
 def test_names_of_results():
     def name(photo, options=None, root=ROOT):
         return row_of(f"photo,mask\n{photo},m.png", options=options, root=root).output
