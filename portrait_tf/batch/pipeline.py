@@ -89,6 +89,7 @@ class Known:
         run: Its number.
         kind: `results` or `dead-letters`.
         digest: The row's.
+        photo: The row's, where it was read.
         lasting: As of `Failed`.
         files: As of `_states`.
     """
@@ -96,6 +97,7 @@ class Known:
     run: int
     kind: str
     digest: str
+    photo: str | None
     lasting: bool = False
     files: str = ""
 
@@ -193,6 +195,7 @@ class _ReadTable(beam.DoFn):
                     int(found[1]),
                     found[2],
                     line["row"],
+                    line["photo"],
                     line.get("lasting", False),
                     line.get("files", ""),
                 )
@@ -212,10 +215,17 @@ class _Choose(beam.DoFn):
         earlier = sorted(group[1]["earlier"], key=lambda known: known.run)
         if not rows:
             return
-        first, *others = rows
+        first = rows[0]
         if first.error is None:
-            failed = [_same_name(row, first) for row in others]
-            if replaced := self._replaced(first, rows):
+            # Rows that say the same are one.
+            others = {row.digest: row for row in reversed(rows)}
+            del others[first.digest]
+            failed = [_same_name(row, first) for row in others.values()]
+            try:
+                replaced = self._replaced(first, rows, earlier)
+            except Exception as error:
+                replaced = failure(first, "read", error)
+            if replaced:
                 failed.append(replaced)
             else:
                 yield from self._choose(first, earlier)
@@ -233,17 +243,31 @@ class _Choose(beam.DoFn):
             else:
                 yield beam.pvalue.TaggedOutput("failed", one)
 
-    def _replaced(self, row: Row, rows: list[Row]) -> Failed | None:
-        """A dead letter, if a row's result would replace a file of these rows."""
-        target = posixpath.join(self._options.out, row.output)
+    def _replaced(
+        self, row: Row, rows: list[Row], earlier: list[Known]
+    ) -> Failed | None:
+        """A dead letter, if a row's result would replace what it should not.
+
+        That is a photo or mask of the rows of its name, or another photo's result.
+        """
+        place = f"{row.manifest}, line {row.line}: "
+        target = files.inside(self._options.out, row.output)
         for path in (path for one in rows for path in (one.source, one.mask) if path):
             if files.is_same(path, target):
                 reason = (
-                    f"{row.manifest}, line {row.line}: the result would replace "
-                    f"{path}; expected another 'output'"
+                    f"{place}the result would replace {path}; expected another 'output'"
                 )
                 return Failed(row, "row", reason, True, f"{row.digest}+{target}")
-        return None
+        made_of = [known.photo for known in earlier if known.kind == "results"]
+        if self._options.overwrite or not made_of or made_of[-1] == row.source:
+            return None
+        if not files.exists(target):
+            return None
+        reason = (
+            f"{place}{target} is the result of {made_of[-1]}, and would be that of "
+            f"{row.source}; expected another 'output', or --overwrite"
+        )
+        return Failed(row, "row", reason, True, f"{row.digest}+{made_of[-1]}")
 
     def _choose(self, row: Row, earlier: list[Known]) -> Iterator:
         if self._options.overwrite:
@@ -301,7 +325,7 @@ def _same_name(row: Row, first: Row) -> Failed:
         + ("" if first.manifest == row.manifest else f"{first.manifest}, ")
         + f"line {first.line} is; expected another 'output'"
     )
-    return Failed(row, "row", reason, True, f"{row.digest}+{first.digest}+{row.line}")
+    return Failed(row, "row", reason, True, f"{row.digest}+{first.digest}")
 
 
 def _states(row: Row) -> str:

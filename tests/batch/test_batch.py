@@ -247,6 +247,55 @@ def test_rows_that_python_refuses_are_dead_letters(photos, completed, tmp_path):
     assert counts(batch(photos, out, manifest=path)[1]) == (0, 1, 0, 5)
 
 
+def test_rows_that_say_the_same_are_one(own_photos, tiny_models, tmp_path):
+    mask = "../masks/002.bmp"
+    row = {"photo": "002.tif", "mask": mask, "bottom": "", "id": 7}
+    other = {"photo": "004.png", "mask": mask, "output": "002.tif"}
+    path = own_photos / MANIFEST
+    write_csv(path, [row, row, {**row, "photo": f"{own_photos}/photos/002.tif"}])
+    arguments = (own_photos, tmp_path / "out", "--model", tiny_models)
+    code, output = batch(*arguments)
+    assert code == 0 and counts(output) == (1, 0, 0, 0)
+    assert len(table(tmp_path / "out", "*")) == 1
+    write_csv(path, [row, other, row, other])
+    code, output = batch(*arguments)
+    assert code == 1 and counts(output) == (0, 1, 1, 0)
+    assert "line 3: " in output and "004.png would be written as '002.tif'" in output
+    # A dead letter stays the same one where it is in another line.
+    write_csv(path, [row, row, row, other])
+    assert counts(batch(*arguments)[1]) == (0, 1, 0, 1)
+
+
+def test_another_photos_result_is_not_replaced(own_photos, tiny_models, tmp_path):
+    """Two manifests with one output folder."""
+    out = tmp_path / "out"
+    one, other = own_photos / "photos" / "002.tif", own_photos / "photos" / "sub" / "o"
+    other.mkdir()
+    shutil.copy(one, other / "002.tif")
+    write_csv(tmp_path / "m.csv", [{"photo": "002.tif", "bottom": "5px"}])
+
+    def run_on(folder, *options):
+        return run(
+            *("batch", tmp_path / "m.csv", "-o", out, "--root", folder),
+            *("--model", tiny_models, *options),
+        )
+
+    assert counts(run_on(one.parent)[1]) == (1, 0, 0, 0)
+    before = pictures(out)
+    code, output = run_on(other)
+    assert code == 1 and counts(output) == (0, 0, 1, 0) and pictures(out) == before
+    assert f"{out}/002.tif is the result of {one}, and would be that of {other}" in (
+        " ".join(output.split())
+    )
+    assert counts(run_on(other)[1]) == (0, 0, 0, 1)
+    assert counts(run_on(one.parent)[1]) == (0, 1, 0, 0)
+    # It may be; or the old one is gone.
+    assert counts(run_on(other, "--overwrite")[1]) == (1, 0, 0, 0)
+    assert counts(run_on(one.parent)[1]) == (0, 0, 1, 0)
+    (out / "002.tif").unlink()
+    assert counts(run_on(one.parent)[1]) == (1, 0, 0, 0)
+
+
 def test_results_do_not_replace_the_rows_own_files(own_photos, tiny_models, tmp_path):
     rows = [
         {"photo": "002.tif", "mask": "../masks/002.bmp", "output": "photos/002.tif"},
