@@ -230,6 +230,23 @@ def write(folder: str, name: str, content: bytes) -> None:
         raise PassingError(f"{final}: cannot write: {reason_of(error)}") from None
 
 
+def check_writable(folder: str) -> None:
+    """Writes a file to the temporary folder, and deletes it.
+
+    Raises:
+        PassingError: It cannot be written.
+    """
+    path = f"{temporary_folder(folder)}/{secrets.token_hex(16)}"
+    try:
+        with FileSystems.create(path, compression_type=_RAW) as file:
+            file.write(b"?")
+        FileSystems.delete([path])
+    except Exception as error:
+        raise PassingError(
+            f"{folder}: cannot write results: {reason_of(error)}"
+        ) from None
+
+
 def _replace(source: str, target: str) -> None:
     try:
         FileSystems.rename([source], [target])

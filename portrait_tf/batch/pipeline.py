@@ -140,8 +140,7 @@ def build(
         # What is left stays decided when a worker starts again: it would find the
         # pictures that its first try has written, and take them for an earlier run's.
         | "Decided" >> beam.Reshuffle()
-        | "Photos"
-        >> beam.ParDo(_Read(options.rows)).with_outputs("failed", main="ready")
+        | "Photos" >> beam.ParDo(_Read(options)).with_outputs("failed", main="ready")
     )
     handler = PhotoHandler(options.engine, options.rows.quality, options.concurrency)
     written = (
@@ -334,12 +333,21 @@ def _states(row: Row) -> str:
 
 
 class _Read(beam.DoFn):
-    """Reads and checks a photo and its mask."""
+    """Reads and checks a photo and its mask.
 
-    def __init__(self, options: RowOptions) -> None:
-        self._options = options
+    Before the first one it tries whether a result could be written, rather than paint
+    all photos in vain.
+    """
+
+    def __init__(self, options: BatchOptions) -> None:
+        self._options = options.rows
+        self._out = options.out
+        self._is_tried = False
 
     def process(self, row: Row) -> Iterator:
+        if not self._is_tried:
+            files.check_writable(self._out)
+            self._is_tried = True
         try:
             prepared = self._prepare(row)
         except Exception as error:

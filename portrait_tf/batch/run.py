@@ -180,12 +180,16 @@ def run(plan: Plan) -> Summary:
     """Runs the pipeline, and waits for its end.
 
     Raises:
-        PortraitError: The job cannot be started, or a worker cannot open the engine.
+        PortraitError: The job cannot be started, or a worker cannot open the engine,
+            or results cannot be written.
         StoppedJob: Ctrl-C, while the job was running elsewhere.
         RuntimeError: What else stops a job: the runner's own words.
     """
     here = _is_here(plan.beam)
-    if not here:
+    if here:
+        # Elsewhere only the workers may have the right to.
+        files.check_writable(plan.options.out)
+    else:
         # Where the job is, and how far.
         logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     try:

@@ -1,11 +1,14 @@
 """Batches on Beam's runner for this machine, held to the command line's results."""
 
 import bz2
+import concurrent.futures
+import dataclasses
 import gzip
 import json
 import lzma
 import shutil
 import sys
+import time
 
 import grpc
 import numpy as np
@@ -25,6 +28,7 @@ from command_line import run
 from PIL import Image
 from shelf import SCHEME
 
+from benchmarks.server_process import free_ports
 from portrait_tf.batch import files
 from portrait_tf.photos import open_photo
 from serving.local_server import LocalServer
@@ -388,6 +392,68 @@ def test_a_server_that_is_not_there(photos, tmp_path):
     assert code == 2 and "localhost:1 was not available within 1 s" in message
     assert "while running" not in message and "\n" not in message
     assert not pictures(tmp_path / "out") and not table(tmp_path / "out", "*")
+
+
+def test_an_output_folder_that_cannot_be_written(photos, tmp_path):
+    """Is said before anything is painted, and is no fault of the photos."""
+    from portrait_tf.batch.engine import EngineSettings
+    from portrait_tf.batch.manifest import Row, RowOptions
+    from portrait_tf.batch.pipeline import BatchOptions, _Read
+
+    (tmp_path / "_batch").write_text("in the way")
+    code, message = batch(
+        *(photos, tmp_path, "--server", "localhost:1", "--timeout", "1")
+    )
+    assert code == 2 and message.startswith(f"{tmp_path}: cannot write results: ")
+    assert "\n" not in message and not list(tmp_path.glob("*.*"))
+    # A worker elsewhere, which may have other rights, tries it before its first photo.
+    row = Row("m.csv", 2, "a.tif", "digest", None, "/a.tif", output="a.tif")
+    options = BatchOptions(str(tmp_path), 1, "0", RowOptions(), EngineSettings())
+    with pytest.raises(files.PassingError, match="cannot write results"):
+        list(_Read(options).process(row))
+
+
+@pytest.mark.long
+def test_a_server_that_is_away_for_a_while(photos, tiny_models, tmp_path):
+    """For longer than the client's attempts; and one that does not come back."""
+    from portrait_tf.batch.engine import (
+        EngineSettings,
+        Finished,
+        PhotoHandler,
+        Ready,
+        ServerGoneError,
+    )
+    from portrait_tf.batch.manifest import Row
+    from portrait_tf.folders import MaskOptions, Prepared, find_hole
+
+    photo = open_photo(photos / "photos" / "002.tif")
+    mask = open_photo(photos / "masks" / "002.bmp", "mask")
+    hole, _ = find_hole(mask, photo, MaskOptions())
+    row = Row("m.csv", 2, "a.tif", "digest", None, "/a.tif", output="a.tif")
+    ready = Ready(row, Prepared(photo, photo.rgb(), hole, []))
+    (port,) = free_ports(1)
+
+    def start():
+        return LocalServer(tiny_models, "portrait", grpc_port=port, rest_port=0)
+
+    settings = EngineSettings(None, f"localhost:{port}", {"timeout": 60.0})
+    handler = PhotoHandler(settings, None, 1)
+    with start():
+        model = handler.load_model()
+        (answer,) = handler.run_inference([ready], model)
+        assert isinstance(answer, Finished)
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        later = threads.submit(handler.run_inference, [ready, ready], model)
+        time.sleep(3)
+        assert not later.done()
+        with start():
+            assert [one.content for one in later.result()] == [answer.content] * 2
+    handler = PhotoHandler(
+        dataclasses.replace(settings, client={"timeout": 1.0}), None, 1
+    )
+    model._settings = handler._settings
+    with pytest.raises(ServerGoneError, match="was not available within 1 s"):
+        handler.run_inference([ready, ready], model)
 
 
 def test_what_a_servers_status_means_for_the_next_run():
