@@ -23,9 +23,16 @@ from portrait_tf.batch.files import PassingError, fetch_folder, is_remote
 from portrait_tf.batch.manifest import Row
 from portrait_tf.engines import Engine, SavedModelEngine, ServerEngine, open_engine
 from portrait_tf.errors import PortraitError
-from portrait_tf.folders import Prepared, encode_painted, paint_prepared
+from portrait_tf.folders import Painted, Prepared, encode_painted, paint_prepared
+
+_TRIES = 3
+"""Of a photo, when its server goes away and comes back: it may be the photo's fault."""
 
 _WRONG_FOR_EVER = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE)
+
+
+class ServerGoneError(PortraitError):
+    """A server went away and did not come back: no photo's fault."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +81,33 @@ class LazyEngine:
         """
         with self._lock:
             if self._engine is None:
-                self._engine = self._open()
+                try:
+                    self._engine = self._open()
+                except PortraitError:
+                    raise
+                except Exception as error:
+                    # A model's files may be damaged in many ways.
+                    model = self._settings.describe()["model"]
+                    raise PortraitError(
+                        f"{model}: the model cannot be opened: "
+                        f"{type(error).__name__}: {' '.join(str(error).split())}"
+                    ) from error
             return self._engine
+
+    def wait(self) -> None:
+        """Until the server, which was away, is back.
+
+        Raises:
+            ServerGoneError: It is not, within the time of a call.
+        """
+        try:
+            self.get().wait_until_available(self._timeout)
+        except PortraitError as error:
+            raise ServerGoneError(str(error)) from None
+
+    @property
+    def _timeout(self) -> float:
+        return self._settings.client.get("timeout", 60.0)
 
     def _open(self) -> Engine:
         from portrait_tf.startup import load_tensorflow
@@ -84,7 +116,7 @@ class LazyEngine:
         settings = self._settings
         if settings.server:
             engine = ServerEngine(settings.server, **settings.client)
-            engine.wait_until_available(settings.client.get("timeout", 60.0))
+            engine.wait_until_available(self._timeout)
             return engine
         if settings.model and is_remote(settings.model):
             local = pathlib.Path(tempfile.mkdtemp(prefix="portrait-tf-model-"))
@@ -184,25 +216,39 @@ class PhotoHandler(ModelHandler[Ready, Finished | Failed, LazyEngine]):
         """One answer for each photo, in order.
 
         Raises:
-            PortraitError: The engine cannot be opened: for no photo at all, so that
-                this is for the runner to try again, or to give up.
+            PortraitError: The engine cannot be opened, or its server went away and did
+                not come back: for no photo at all, so that this is for the runner to
+                try again, or to give up.
         """
-        engine = model.get()
+        model.get()
         if len(batch) == 1:
-            return [self._complete(engine, batch[0])]
+            return [self._complete(model, batch[0])]
         with concurrent.futures.ThreadPoolExecutor(len(batch)) as threads:
-            return list(threads.map(lambda ready: self._complete(engine, ready), batch))
+            return list(threads.map(lambda ready: self._complete(model, ready), batch))
 
-    def _complete(self, engine: Engine, ready: Ready) -> Finished | Failed:
+    def _complete(self, model: LazyEngine, ready: Ready) -> Finished | Failed:
         row, prepared = ready.row, ready.prepared
         try:
-            painted = paint_prepared(engine, prepared)
+            painted = self._paint(model, prepared)
             content, notes = encode_painted(
                 prepared, painted, row.output, row.format, self._quality
             )
+        except ServerGoneError:
+            raise
         except Exception as error:
             return failure(row, "complete", error)
         return Finished(row, content, painted.hole.shape, notes)
+
+    def _paint(self, model: LazyEngine, prepared: Prepared) -> Painted:
+        for _ in range(_TRIES - 1):
+            try:
+                return paint_prepared(model.get(), prepared)
+            except PortraitError as error:
+                if getattr(error, "code", None) != grpc.StatusCode.UNAVAILABLE:
+                    raise
+            # The client's own attempts end before a server has started again.
+            model.wait()
+        return paint_prepared(model.get(), prepared)
 
     def get_num_bytes(self, batch: Sequence[Ready]) -> int:
         return sum(ready.prepared.pixels.nbytes for ready in batch)

@@ -1,7 +1,10 @@
 """Files wherever Beam reaches them: this machine, gs://, s3://, hdfs://, azfs://."""
 
+import bz2
 import contextlib
+import gzip
 import io
+import lzma
 import os
 import pathlib
 import posixpath
@@ -10,10 +13,16 @@ import secrets
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from portrait_tf.batch.manifest import OWN_FOLDER
+from portrait_tf.batch.manifest import COMPRESSED, OWN_FOLDER, is_inside
 from portrait_tf.errors import PortraitError
 
 _RAW = CompressionTypes.UNCOMPRESSED
+# Python's own, which notice that a file is cut off: Beam's do not.
+_DECOMPRESS = {
+    ".gz": lambda file: gzip.GzipFile(fileobj=file, mode="rb"),
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
+}
 
 
 class PassingError(PortraitError):
@@ -30,6 +39,13 @@ def absolute(path: str) -> str:
     if not path or is_remote(path):
         return path.rstrip("/") if len(path) > 1 else path
     return os.path.abspath(path)
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two paths lead to one file or folder, symbolic links or not."""
+    if is_remote(one) or is_remote(other):
+        return one == other
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def folder_of(path: str) -> str:
@@ -120,34 +136,62 @@ def open_text(path: str, kind: str):  # noqa: ANN201
     """A text file, UTF-8 with a mark or without, decompressed by its extension.
 
     Raises:
-        PortraitError: It cannot be read.
+        PortraitError: It cannot be read, as a whole; also while it is read.
     """
+    suffix = posixpath.splitext(path.lower())[1]
+    if suffix in COMPRESSED and suffix not in _DECOMPRESS:
+        raise PortraitError(
+            f"{path}: expected a {kind} as it is, or in {', '.join(_DECOMPRESS)}"
+        )
     try:
-        file = FileSystems.open(path)
+        file = FileSystems.open(path, compression_type=_RAW)
     except Exception as error:
         raise PortraitError(
             f"{path}: cannot read the {kind}: {reason_of(error)}"
         ) from None
     with contextlib.closing(file):
+        decompress = _DECOMPRESS.get(suffix)
+        content = decompress(file) if decompress else file
         # What is no UTF-8 is no known photo's name either, which its row then says.
         yield io.TextIOWrapper(
-            io.BufferedReader(_Reading(file)), "utf-8-sig", "replace", newline=""
+            io.BufferedReader(_Reading(content, f"{path}: cannot read the {kind}")),
+            "utf-8-sig",
+            "replace",
+            newline="",
         )
 
 
 class _Reading(io.RawIOBase):
-    """What Beam opens, for `io`: some of its files lack `readinto`."""
+    """What Beam opens, for `io`: some of its files lack `readinto`.
 
-    def __init__(self, file: io.BufferedIOBase) -> None:
+    Whatever prevents reading, of many kinds of errors, is one.
+    """
+
+    def __init__(self, file: io.BufferedIOBase, message: str) -> None:
         self.file = file
+        self.message = message
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:
-        data = self.file.read(len(buffer))
+        try:
+            data = self.file.read(len(buffer))
+        except Exception as error:
+            raise PortraitError(f"{self.message}: {reason_of(error)}") from None
         buffer[: len(data)] = data
         return len(data)
+
+
+def inside(folder: str, name: str) -> str:
+    """The path of a file below a folder.
+
+    Raises:
+        PortraitError: The name leads out of it.
+    """
+    if not is_inside(name):
+        raise PortraitError(f"expected a name in {folder}, received {name!r}")
+    return posixpath.join(folder, name)
 
 
 def write(folder: str, name: str, content: bytes) -> None:
@@ -162,10 +206,11 @@ def write(folder: str, name: str, content: bytes) -> None:
         content: What is written.
 
     Raises:
+        PortraitError: The name leads out of the folder.
         PassingError: It cannot be written.
     """
     temporary = f"{temporary_folder(folder)}/{secrets.token_hex(16)}"
-    final = posixpath.join(folder, name)
+    final = inside(folder, name)
     try:
         try:
             with FileSystems.create(temporary, compression_type=_RAW) as file:
@@ -183,6 +228,23 @@ def write(folder: str, name: str, content: bytes) -> None:
             raise
     except Exception as error:
         raise PassingError(f"{final}: cannot write: {reason_of(error)}") from None
+
+
+def check_writable(folder: str) -> None:
+    """Writes a file to the temporary folder, and deletes it.
+
+    Raises:
+        PassingError: It cannot be written.
+    """
+    path = f"{temporary_folder(folder)}/{secrets.token_hex(16)}"
+    try:
+        with FileSystems.create(path, compression_type=_RAW) as file:
+            file.write(b"?")
+        FileSystems.delete([path])
+    except Exception as error:
+        raise PassingError(
+            f"{folder}: cannot write results: {reason_of(error)}"
+        ) from None
 
 
 def _replace(source: str, target: str) -> None:

@@ -39,8 +39,11 @@ OWN_FOLDER = "_batch"
 """Of the output folder: tables, and files that are being written."""
 
 _SCHEME = re.compile(r"([a-zA-Z][-a-zA-Z0-9+.]*://)(.*)", re.DOTALL)
+# Zeros and lone surrogates: nothing that a path or UTF-8 can hold.
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _JSON = (".jsonl", ".ndjson", ".json")
-_COMPRESSED = (".gz", ".bz2", ".zst", ".deflate", ".xz")
+COMPRESSED = (".gz", ".bz2", ".zst", ".deflate", ".xz")
+_UNREAD = "no CSV from here to the file's end, of which nothing is read"
 _YES = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -71,12 +74,15 @@ class Row:
         photo: As the manifest has it.
         digest: Of all that says what its result looks like, but for the files'
             content.
-        error: Why nothing can be done; what follows is None then.
+        error: Why nothing can be done; what follows is None then, but for
+            `is_unread`.
         source: Where the photo is read.
         mask: Where its mask is read.
         wish: How it is extended.
         output: The result's name in the output folder.
         format: Pillow's name; None for the photo's own.
+        is_unread: Whether it stands for rows that nobody has read, so that one cannot
+            say whether they have changed.
     """
 
     manifest: str
@@ -89,6 +95,7 @@ class Row:
     wish: Wish | None = None
     output: str | None = None
     format: str | None = None
+    is_unread: bool = False
 
     @property
     def key(self) -> str:
@@ -107,7 +114,7 @@ def key_of(output: str | None, digest: str) -> str:
 def is_json(name: str) -> bool:
     """Whether a manifest of that name holds JSON lines; else it is CSV."""
     path = pathlib.PurePosixPath(name.lower())
-    if path.suffix in _COMPRESSED:
+    if path.suffix in COMPRESSED:
         path = path.with_suffix("")
     return path.suffix in _JSON
 
@@ -178,19 +185,14 @@ def read_rows(
 
 def _csv_rows(
     stream: io.TextIOBase,
-) -> Iterator[tuple[int, dict[str, str], str | None]]:
+) -> Iterator[tuple[int, dict[str, str] | None, str | None]]:
     reader = csv.reader(stream, strict=True)
     header = None
     while True:
         try:
             fields = next(reader, None)
         except csv.Error as error:
-            yield (
-                reader.line_num,
-                {},
-                "no CSV from here to the file's end, of which nothing is read: "
-                f"{error}",
-            )
+            yield reader.line_num, None, f"{_UNREAD}: {error}"
             return
         if fields is None:
             return
@@ -213,7 +215,7 @@ def _json_rows(
             continue
         try:
             found = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             yield line, {"": text}, "expected a JSON object in each line"
@@ -224,20 +226,24 @@ def _json_rows(
                 if name in COLUMNS:
                     error = f"{name!r}: expected a text or a number"
                 continue
-            if value is not None:
-                columns[name] = value if isinstance(value, str) else json.dumps(value)
-            else:
+            if value is None:
                 columns[name] = ""
+            else:
+                columns[name] = value if isinstance(value, str) else json.dumps(value)
         yield line, columns, error
 
 
 def _read_row(
-    columns: Mapping[str, str],
+    columns: Mapping[str, str] | None,
     error: str | None,
     place: tuple[str, int],
     options: RowOptions,
     root: str,
 ) -> Row:
+    if columns is None:
+        message = f"{place[0]}, line {place[1]}: {error}"
+        digest = _digest({"": message}, None, options)
+        return Row(*place, None, digest, message, is_unread=True)
     given = {name: columns.get(name, "").strip() for name in COLUMNS}
     photo = given["photo"] or None
     # Rows that cannot be read are told apart by all that is in them.
@@ -247,6 +253,11 @@ def _read_row(
             raise PortraitError(error)
         if photo is None:
             raise PortraitError("the column 'photo' is empty")
+        for name, value in given.items():
+            if wrong := _NO_TEXT.search(value):
+                raise PortraitError(
+                    f"{name!r}: expected text, received the character {wrong[0]!r}"
+                )
         wish = _read_wish(given)
         if wish is not None and given["mask"]:
             raise PortraitError("expected a mask or margins, received both")
@@ -257,11 +268,20 @@ def _read_row(
         source = resolve(photo, root)
         output, format = _name_output(given["output"], source, options, root)
         mask = resolve(given["mask"], root) if given["mask"] else None
-    except PortraitError as problem:
+    except Exception as problem:
+        # One row's is not all rows'.
+        if not isinstance(problem, PortraitError):
+            problem = f"{type(problem).__name__}: {problem}"
         message = f"{place[0]}, line {place[1]}: {problem}"
-        return Row(*place, photo, _digest(told, None, options), message)
+        shown = _as_utf8(photo) if photo else None
+        return Row(*place, shown, _digest(told, None, options), _as_utf8(message))
     digest = _digest({**given, "photo": source, "mask": mask}, format, options)
     return Row(*place, photo, digest, None, source, mask, wish, output, format)
+
+
+def _as_utf8(text: str) -> str:
+    """A text that coders and tables can hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _digest(told: Mapping, format: str | None, options: RowOptions) -> str:
@@ -290,13 +310,24 @@ def _read_wish(given: Mapping[str, str]) -> Wish | None:
 
 
 def resolve(path: str, root: str) -> str:
-    """A path of a manifest as it is read: an absolute one or a URL stays as it is."""
-    if _SCHEME.fullmatch(path) or path.startswith("/"):
+    """A path of a manifest as it is read; a URL stays as it is.
+
+    In object stores `//`, `.` and `..` are parts of a name like any others.
+    """
+    if _SCHEME.fullmatch(path):
         return path
+    if path.startswith("/"):
+        # Two leading slashes are ones that `normpath` keeps.
+        return posixpath.normpath("/" + path.lstrip("/"))
     scheme, folder = ("", root)
     if found := _SCHEME.fullmatch(root):
         scheme, folder = found.groups()
     return scheme + posixpath.normpath(posixpath.join(folder, path))
+
+
+def is_inside(name: str) -> bool:
+    """Whether a result's name cannot lead out of the folder that it is joined to."""
+    return not _SCHEME.fullmatch(name) and not {"", ".", ".."} & set(name.split("/"))
 
 
 def _name_output(
@@ -305,11 +336,12 @@ def _name_output(
     """The result's name and format.
 
     Without a name of the manifest's it is the photo's below the root, as of a folder;
-    a photo from elsewhere keeps its name, with a digest of where it is.
+    a photo from elsewhere keeps its name, with a digest of where it is, as does an
+    object whose name below the root is none of a file's.
     """
     if wanted:
         name = posixpath.normpath(wanted)
-        if _SCHEME.fullmatch(wanted) or name.startswith(("/", "..")) or name == ".":
+        if _SCHEME.fullmatch(wanted) or not is_inside(name):
             raise PortraitError(
                 f"'output': expected a name in the output folder, received {wanted!r}"
             )
@@ -317,9 +349,8 @@ def _name_output(
         format = options.format or (format_of(name) if suffix else None)
     else:
         below = root.rstrip("/") + "/"
-        if source.startswith(below) and ".." not in source.split("/"):
-            name = source[len(below) :]
-        else:
+        name = source[len(below) :]
+        if not source.startswith(below) or not is_inside(name):
             stem, suffix = posixpath.splitext(posixpath.basename(source))
             digest = hashlib.sha256(source.encode()).hexdigest()[:8]
             name = f"{stem}-{digest}{suffix}"

@@ -1,14 +1,16 @@
 """The pipeline: manifest, what is done already, photos, engine, results.
 
     manifests -> rows -.
-                        > grouped by the result's name -> what is left -> photos read
-    earlier tables ----'                                        |             |
-                                                          dead letters   RunInference
-                                                                |             |
+                        > grouped by the result's name -> what is left, shuffled
+    earlier tables ----'                                        |       |
+                                                                |  photos read
+                                                                |       |
+                                                          dead letters  RunInference
+                                                                |       |
                                                         dead-letter file <- written
 
-The grouping is the only shuffle, and what it moves is small: rows and lines of tables.
-From there on a photo stays in one worker until its file is written.
+What the two shuffles move is small: rows and lines of tables. From there on a photo
+stays in one worker until its file is written.
 """
 
 import dataclasses
@@ -45,7 +47,7 @@ from portrait_tf.photos.reading import decode_photo
 NAMESPACE = "portrait_tf.batch"
 COUNTERS = ("completed", "skipped", "failed", "failed_before")
 
-_TABLE = re.compile(r"run-(\d+)-(results|dead-letters)-[\d]+-of-[\d]+\.jsonl")
+_TABLE = re.compile(r"run-(\d+)-[0-9a-f]{8}-(results|dead-letters)-\d+-of-\d+\.jsonl")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +57,8 @@ class BatchOptions:
     Attributes:
         out: The output folder, absolute or a URL.
         run: The run's number in it, from 1.
+        name: The run's own, should another one take the number: eight hexadecimal
+            digits.
         rows: How the manifest is read.
         engine: Where photos are completed.
         concurrency: As of `PhotoHandler`.
@@ -64,6 +68,7 @@ class BatchOptions:
 
     out: str
     run: int
+    name: str
     rows: RowOptions
     engine: EngineSettings
     concurrency: int = 1
@@ -72,7 +77,8 @@ class BatchOptions:
 
     def table(self, kind: str) -> str:
         """The beginning of the names of this run's `results` or `dead-letters`."""
-        return posixpath.join(self.out, OWN_FOLDER, f"run-{self.run:04}-{kind}")
+        run = f"run-{self.run:04}-{self.name}-{kind}"
+        return posixpath.join(self.out, OWN_FOLDER, run)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +89,7 @@ class Known:
         run: Its number.
         kind: `results` or `dead-letters`.
         digest: The row's.
+        photo: The row's, where it was read.
         lasting: As of `Failed`.
         files: As of `_states`.
     """
@@ -90,6 +97,7 @@ class Known:
     run: int
     kind: str
     digest: str
+    photo: str | None
     lasting: bool = False
     files: str = ""
 
@@ -127,8 +135,12 @@ def build(
         | "WhatIsLeft"
         >> beam.ParDo(_Choose(options)).with_outputs("found", "failed", main="rows")
     )
-    read = left.rows | "Photos" >> beam.ParDo(_Read(options.rows)).with_outputs(
-        "failed", main="ready"
+    read = (
+        left.rows
+        # What is left stays decided when a worker starts again: it would find the
+        # pictures that its first try has written, and take them for an earlier run's.
+        | "Decided" >> beam.Reshuffle()
+        | "Photos" >> beam.ParDo(_Read(options)).with_outputs("failed", main="ready")
     )
     handler = PhotoHandler(options.engine, options.rows.quality, options.concurrency)
     written = (
@@ -182,6 +194,7 @@ class _ReadTable(beam.DoFn):
                     int(found[1]),
                     found[2],
                     line["row"],
+                    line["photo"],
                     line.get("lasting", False),
                     line.get("files", ""),
                 )
@@ -201,14 +214,26 @@ class _Choose(beam.DoFn):
         earlier = sorted(group[1]["earlier"], key=lambda known: known.run)
         if not rows:
             return
-        first, *others = rows
+        first = rows[0]
         if first.error is None:
-            yield from self._choose(first, earlier)
-            failed = [_same_name(row, first) for row in others]
+            # Rows that say the same are one.
+            others = {row.digest: row for row in reversed(rows)}
+            del others[first.digest]
+            failed = [_same_name(row, first) for row in others.values()]
+            try:
+                replaced = self._replaced(first, rows, earlier)
+            except Exception as error:
+                replaced = failure(first, "read", error)
+            if replaced:
+                failed.append(replaced)
+            else:
+                yield from self._choose(first, earlier)
         else:
             # Rows that cannot be read have no name that they could share.
             failed = [
-                Failed(row, "row", row.error, True, f"{row.digest}+{index}")
+                Failed(
+                    row, "row", row.error, not row.is_unread, f"{row.digest}+{index}"
+                )
                 for index, row in enumerate(rows)
             ]
         for one in failed:
@@ -216,6 +241,32 @@ class _Choose(beam.DoFn):
                 self._failed_before.inc()
             else:
                 yield beam.pvalue.TaggedOutput("failed", one)
+
+    def _replaced(
+        self, row: Row, rows: list[Row], earlier: list[Known]
+    ) -> Failed | None:
+        """A dead letter, if a row's result would replace what it should not.
+
+        That is a photo or mask of the rows of its name, or another photo's result.
+        """
+        place = f"{row.manifest}, line {row.line}: "
+        target = files.inside(self._options.out, row.output)
+        for path in (path for one in rows for path in (one.source, one.mask) if path):
+            if files.is_same(path, target):
+                reason = (
+                    f"{place}the result would replace {path}; expected another 'output'"
+                )
+                return Failed(row, "row", reason, True, f"{row.digest}+{target}")
+        made_of = [known.photo for known in earlier if known.kind == "results"]
+        if self._options.overwrite or not made_of or made_of[-1] == row.source:
+            return None
+        if not files.exists(target):
+            return None
+        reason = (
+            f"{place}{target} is the result of {made_of[-1]}, and would be that of "
+            f"{row.source}; expected another 'output', or --overwrite"
+        )
+        return Failed(row, "row", reason, True, f"{row.digest}+{made_of[-1]}")
 
     def _choose(self, row: Row, earlier: list[Known]) -> Iterator:
         if self._options.overwrite:
@@ -226,7 +277,7 @@ class _Choose(beam.DoFn):
         if not made_of or made_of[-1] == row.digest:
             try:
                 size = self._size(row, read=not made_of)
-            except PortraitError as error:
+            except Exception as error:
                 yield beam.pvalue.TaggedOutput("failed", failure(row, "read", error))
                 return
             if size:
@@ -242,7 +293,7 @@ class _Choose(beam.DoFn):
 
     def _size(self, row: Row, read: bool) -> tuple[int, int] | bool:
         """Whether a result is there; if no table knows of it, it is read."""
-        path = posixpath.join(self._options.out, row.output)
+        path = files.inside(self._options.out, row.output)
         if not files.exists(path):
             return False
         if not read:
@@ -273,7 +324,7 @@ def _same_name(row: Row, first: Row) -> Failed:
         + ("" if first.manifest == row.manifest else f"{first.manifest}, ")
         + f"line {first.line} is; expected another 'output'"
     )
-    return Failed(row, "row", reason, True, f"{row.digest}+{first.digest}+{row.line}")
+    return Failed(row, "row", reason, True, f"{row.digest}+{first.digest}")
 
 
 def _states(row: Row) -> str:
@@ -282,12 +333,21 @@ def _states(row: Row) -> str:
 
 
 class _Read(beam.DoFn):
-    """Reads and checks a photo and its mask."""
+    """Reads and checks a photo and its mask.
 
-    def __init__(self, options: RowOptions) -> None:
-        self._options = options
+    Before the first one it tries whether a result could be written, rather than paint
+    all photos in vain.
+    """
+
+    def __init__(self, options: BatchOptions) -> None:
+        self._options = options.rows
+        self._out = options.out
+        self._is_tried = False
 
     def process(self, row: Row) -> Iterator:
+        if not self._is_tried:
+            files.check_writable(self._out)
+            self._is_tried = True
         try:
             prepared = self._prepare(row)
         except Exception as error:

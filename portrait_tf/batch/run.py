@@ -6,6 +6,7 @@ import json
 import logging
 import posixpath
 import re
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +23,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import (
     FnApiRunner,
 )
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
-from apache_beam.runners.runner import PipelineState
+from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from portrait_tf.batch import files, quiet_beam
 from portrait_tf.batch.engine import EngineSettings
@@ -40,6 +41,10 @@ _HERE = ("directrunner", "direct", "switchingdirectrunner", "fnapirunner")
 _OURS = re.compile(
     r"^(?:portrait_tf|serving)\.[\w.]+Error: (.+?)(?: \[while running .*)?$", re.M
 )
+
+
+class StoppedJob(KeyboardInterrupt):
+    """Ctrl-C, while a job was running elsewhere; says what that means for it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,15 +124,16 @@ def plan(
     manifests = [manifest] if files.exists(manifest) else files.find(manifest)
     if not manifests:
         raise PortraitError(f"{manifest}: expected a manifest, found no such file")
+    for root in [rows.root] if rows.root else map(files.folder_of, manifests):
+        if files.is_same(out, root):
+            raise PortraitError(
+                f"{out} is the folder that the photos' paths are relative to; another "
+                "one is expected for the results"
+            )
     unknown: dict[str, None] = {}
     for path in manifests:
         with files.open_text(path, "manifest") as stream:
-            try:
-                columns = read_columns(stream, path, rows.masks.from_alpha)
-            except (OSError, EOFError) as error:
-                raise PortraitError(
-                    f"{path}: cannot read the manifest: {files.reason_of(error)}"
-                ) from None
+            columns = read_columns(stream, path, rows.masks.from_alpha)
         unknown.update(dict.fromkeys(columns))
     if engine.model:
         engine = dataclasses.replace(engine, model=files.find_model(engine.model))
@@ -137,7 +143,7 @@ def plan(
         if run_of(path)
     ]
     run = 1 + max((run_of(path) for path in tables), default=0)
-    batch = BatchOptions(out, run, rows, engine, **more)
+    batch = BatchOptions(out, run, secrets.token_hex(4), rows, engine, **more)
     unknown_columns = [name for name in unknown if name not in COLUMNS]
     return Plan(manifests, tables, batch, options, unknown_columns)
 
@@ -174,23 +180,27 @@ def run(plan: Plan) -> Summary:
     """Runs the pipeline, and waits for its end.
 
     Raises:
-        PortraitError: A worker cannot open the engine.
+        PortraitError: The job cannot be started, or a worker cannot open the engine,
+            or results cannot be written.
+        StoppedJob: Ctrl-C, while the job was running elsewhere.
         RuntimeError: What else stops a job: the runner's own words.
     """
     here = _is_here(plan.beam)
-    if not here:
+    if here:
+        # Elsewhere only the workers may have the right to.
+        files.check_writable(plan.options.out)
+    else:
         # Where the job is, and how far.
         logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     try:
         with quiet_beam() if here else contextlib.nullcontext():
-            pipeline = beam.Pipeline(
-                runner=_runner(plan.beam) if here else None, options=plan.beam
-            )
-            build(pipeline, plan.manifests, plan.tables, plan.options)
-            result = pipeline.run()
+            result = _start(plan, here)
             if plan.beam.view_as(StandardOptions).no_wait_until_finish:
                 return _summary(plan, {}, finished=False)
-            state = result.wait_until_finish()
+            try:
+                state = result.wait_until_finish()
+            except KeyboardInterrupt:
+                raise StoppedJob(_stop(result, plan)) from None
     except Exception as error:
         # From this process the exception itself, from others their trace as text.
         text = str(error)
@@ -200,7 +210,7 @@ def run(plan: Plan) -> Summary:
             raise
         raise PortraitError(found[-1]) from None
     if PipelineState.is_terminal(state) and state != PipelineState.DONE:
-        raise PortraitError(f"the job ended as {state}; the same command goes on")
+        raise PortraitError(f"the job ended as {state}; {again(plan)}")
     counts = {}
     metrics = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
     for counter in metrics["counters"]:
@@ -208,6 +218,56 @@ def run(plan: Plan) -> Summary:
         counts[name] = counts.get(name, 0) + (counter.result or 0)
     files.remove_temporary(plan.options.out)
     return _summary(plan, counts)
+
+
+def _start(plan: Plan, here: bool) -> PipelineResult:
+    """Gives the job to its runner; one on this machine has ended then."""
+    if here:
+        pipeline = beam.Pipeline(runner=_runner(plan.beam), options=plan.beam)
+        build(pipeline, plan.manifests, plan.tables, plan.options)
+        return pipeline.run()
+    name = plan.beam.view_as(StandardOptions).runner
+    with _starting(name):
+        pipeline = beam.Pipeline(options=plan.beam)
+    build(pipeline, plan.manifests, plan.tables, plan.options)
+    with _starting(name):
+        return pipeline.run()
+
+
+@contextlib.contextmanager
+def _starting(runner: str) -> Iterator[None]:
+    """An unknown runner, no Java, no project: what a runner's start says, as one."""
+    try:
+        yield
+    except Exception as error:
+        if _OURS.search(str(error)):
+            raise
+        raise PortraitError(
+            f"{runner} cannot start the job: {type(error).__name__}: "
+            f"{' '.join(str(error).split())}"
+        ) from error
+
+
+def _stop(result: PipelineResult, plan: Plan) -> str:
+    """Cancels a job that runs elsewhere; says how that went."""
+    try:
+        result.cancel()
+    except Exception as error:
+        return (
+            f"the job could not be cancelled ({files.reason_of(error)}) and may still "
+            f"run: stop it where it does; then {again(plan)}"
+        )
+    return (
+        "the job is asked to stop, which may take a while where it runs; then "
+        f"{again(plan)}"
+    )
+
+
+def again(plan: Plan) -> str:
+    """What the same command does after a run that did not come to its end."""
+    if plan.options.overwrite:
+        return "the same command begins anew, because of --overwrite"
+    return "the same command goes on from here"
 
 
 def _summary(plan: Plan, counts: dict[str, int], finished: bool = True) -> Summary:

@@ -136,7 +136,7 @@ def batch(
     with quiet_beam():
         from portrait_tf.batch.engine import EngineSettings
         from portrait_tf.batch.manifest import RowOptions
-        from portrait_tf.batch.run import plan, run
+        from portrait_tf.batch.run import again, plan, run
     from portrait_tf.folders import MaskOptions
     from portrait_tf.photos import check_format
 
@@ -159,8 +159,8 @@ def batch(
         typer.echo(f"{manifest}: columns that mean nothing here: {names}", err=True)
     try:
         summary = run(ready)
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from here", err=True)
+    except KeyboardInterrupt as stop:
+        typer.echo(str(stop) or f"stopped; {again(ready)}", err=True)
         raise typer.Exit(130) from None
     _show(summary)
 

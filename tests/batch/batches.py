@@ -91,7 +91,7 @@ def table(out, kind, run=None):
     number = "*" if run is None else f"{run:04}"
     return [
         json.loads(line)
-        for path in sorted((out / "_batch").glob(f"run-{number}-{kind}-*.jsonl"))
+        for path in sorted((out / "_batch").glob(f"run-{number}-*-{kind}-*.jsonl"))
         for line in path.read_text().splitlines()
     ]
 

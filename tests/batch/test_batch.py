@@ -1,8 +1,14 @@
 """Batches on Beam's runner for this machine, held to the command line's results."""
 
+import bz2
+import concurrent.futures
+import dataclasses
+import gzip
 import json
+import lzma
 import shutil
 import sys
+import time
 
 import grpc
 import numpy as np
@@ -22,6 +28,7 @@ from command_line import run
 from PIL import Image
 from shelf import SCHEME
 
+from benchmarks.server_process import free_ports
 from portrait_tf.batch import files
 from portrait_tf.photos import open_photo
 from serving.local_server import LocalServer
@@ -81,8 +88,9 @@ def test_a_second_run_does_nothing(photos, completed, tiny_models, tmp_path):
     assert code == 0 and counts(output) == (0, 6, 0, 0)
     assert everything(out) == before
     (out / "002.tif").unlink()
-    with pytest.raises(OSError, match="saved_model"):
-        batch(*arguments)
+    code, message = batch(*arguments)
+    assert code == 2 and f"{models}/1: the model cannot be opened: " in message
+    assert "saved_model.pb" in message and "\n" not in message
     shutil.copy(tiny_models / "1" / "saved_model.pb", models / "1")
     assert counts(batch(*arguments)[1]) == (1, 5, 0, 0)
     assert pictures(out) == pictures(completed)
@@ -116,9 +124,10 @@ def test_bundles_that_are_repeated_change_nothing(
         *(photos, tmp_path, "--model", tiny_models),
         *("--", "--direct_runner_bundle_repeat=1"),
     )
-    assert code == 0
+    assert code == 0 and counts(output) == (6, 0, 0, 0)
     assert pictures(tmp_path) == pictures(completed)
-    assert len(table(tmp_path, "results")) == 6
+    lines = table(tmp_path, "results")
+    assert len(lines) == 6 and {line["status"] for line in lines} == {"completed"}
 
 
 def test_a_row_that_changed_is_done_again(own_photos, tiny_models, tmp_path):
@@ -203,6 +212,115 @@ def test_bad_rows_are_dead_letters(own_photos, completed, tiny_models, tmp_path)
     assert len(table(out, "dead-letters", 3)) == 8
 
 
+def test_paths_with_double_slashes(own_photos, completed, tiny_models, tmp_path):
+    """Once, the result of `ROOT//a` was written as `/a`, and counted."""
+    folder = own_photos / "photos"
+    mask = "../masks/002.bmp"
+    write_csv(own_photos / MANIFEST, [{"photo": f"{folder}//002.tif", "mask": mask}])
+    out = tmp_path / "out"
+    code, output = batch(own_photos, out, "--model", tiny_models)
+    assert code == 0 and counts(output) == (1, 0, 0, 0)
+    assert pictures(out) == {"002.tif": pictures(completed)["002.tif"]}
+
+
+def test_the_unread_end_of_a_manifest_is_never_passed_over(photos, completed, tmp_path):
+    """Nobody knows whether it has changed, or how many rows it holds."""
+    path = tmp_path / "manifest.csv"
+    path.write_text((photos / MANIFEST).read_text() + 'b.jpg,"m.png\nc.jpg,m.png\n')
+    out = shutil.copytree(completed, tmp_path / "out")
+    for _ in range(2):
+        code, output = batch(photos, out, manifest=path)
+        assert code == 1 and counts(output) == (0, 6, 1, 0)
+        assert "line 9: no CSV from here to the file's end" in output
+
+
+def test_rows_that_python_refuses_are_dead_letters(photos, completed, tmp_path):
+    path = tmp_path / "manifest.jsonl"
+    rows = [
+        {"photo": "002.tif", "mask": "../masks/002.bmp"},
+        {"photo": "\udce9.jpg", "mask": "m.png"},
+        {"photo": "a.jpg", "mask": "m.png", "output": "\udce9.jpg"},
+        {"photo": "a.jpg", "mask": "m.png", "output": "\0.jpg"},
+        {"photo": "a.jpg", "to_size": f"{'9' * 5000}x5"},
+    ]
+    lines = [*map(json.dumps, rows), '{"photo": ' + "[" * 100_000]
+    path.write_text("\n".join(lines))
+    out = shutil.copytree(completed, tmp_path / "out")
+    code, output = batch(photos, out, manifest=path)
+    assert code == 1 and counts(output) == (0, 1, 5, 0)
+    assert counts(batch(photos, out, manifest=path)[1]) == (0, 1, 0, 5)
+
+
+def test_rows_that_say_the_same_are_one(own_photos, tiny_models, tmp_path):
+    mask = "../masks/002.bmp"
+    row = {"photo": "002.tif", "mask": mask, "bottom": "", "id": 7}
+    other = {"photo": "004.png", "mask": mask, "output": "002.tif"}
+    path = own_photos / MANIFEST
+    write_csv(path, [row, row, {**row, "photo": f"{own_photos}/photos/002.tif"}])
+    arguments = (own_photos, tmp_path / "out", "--model", tiny_models)
+    code, output = batch(*arguments)
+    assert code == 0 and counts(output) == (1, 0, 0, 0)
+    assert len(table(tmp_path / "out", "*")) == 1
+    write_csv(path, [row, other, row, other])
+    code, output = batch(*arguments)
+    assert code == 1 and counts(output) == (0, 1, 1, 0)
+    assert "line 3: " in output and "004.png would be written as '002.tif'" in output
+    # A dead letter stays the same one where it is in another line.
+    write_csv(path, [row, row, row, other])
+    assert counts(batch(*arguments)[1]) == (0, 1, 0, 1)
+
+
+def test_another_photos_result_is_not_replaced(own_photos, tiny_models, tmp_path):
+    """Two manifests with one output folder."""
+    out = tmp_path / "out"
+    one, other = own_photos / "photos" / "002.tif", own_photos / "photos" / "sub" / "o"
+    other.mkdir()
+    shutil.copy(one, other / "002.tif")
+    write_csv(tmp_path / "m.csv", [{"photo": "002.tif", "bottom": "5px"}])
+
+    def run_on(folder, *options):
+        return run(
+            *("batch", tmp_path / "m.csv", "-o", out, "--root", folder),
+            *("--model", tiny_models, *options),
+        )
+
+    assert counts(run_on(one.parent)[1]) == (1, 0, 0, 0)
+    before = pictures(out)
+    code, output = run_on(other)
+    assert code == 1 and counts(output) == (0, 0, 1, 0) and pictures(out) == before
+    assert f"{out}/002.tif is the result of {one}, and would be that of {other}" in (
+        " ".join(output.split())
+    )
+    assert counts(run_on(other)[1]) == (0, 0, 0, 1)
+    assert counts(run_on(one.parent)[1]) == (0, 1, 0, 0)
+    # It may be; or the old one is gone.
+    assert counts(run_on(other, "--overwrite")[1]) == (1, 0, 0, 0)
+    assert counts(run_on(one.parent)[1]) == (0, 0, 1, 0)
+    (out / "002.tif").unlink()
+    assert counts(run_on(one.parent)[1]) == (1, 0, 0, 0)
+
+
+def test_results_do_not_replace_the_rows_own_files(own_photos, tiny_models, tmp_path):
+    rows = [
+        {"photo": "002.tif", "mask": "../masks/002.bmp", "output": "photos/002.tif"},
+        {"photo": "004.png", "mask": "../masks/000.bmp", "output": "masks/000.bmp"},
+        # Under one name, and the name is the second's photo.
+        {"photo": "000.jpg", "mask": "../masks/000.bmp", "output": "photos/004.png"},
+        {"photo": "004.png", "mask": "../masks/004.bmp", "output": "photos/004.png"},
+    ]
+    write_csv(own_photos / MANIFEST, rows)
+    before = everything(own_photos)
+    (tmp_path / "link").symlink_to(own_photos)
+    for out in (own_photos, tmp_path / "link"):
+        arguments = (own_photos, out, "--model", tiny_models, "--overwrite")
+        code, output = batch(*arguments)
+        assert code == 1 and counts(output) == (0, 0, 4, 0)
+        assert "line 2: the result would replace" in output
+        after = everything(own_photos)
+        assert {path: after[path] for path in before} == before
+    assert counts(batch(*arguments[:-1])[1]) == (0, 0, 0, 4)
+
+
 def test_margins_are_the_command_lines(photos, tiny_models, tmp_path):
     rows = [
         {"photo": "000.jpg", "bottom": 0.3, "left": "5px", "output": "whole.png"},
@@ -276,6 +394,68 @@ def test_a_server_that_is_not_there(photos, tmp_path):
     assert not pictures(tmp_path / "out") and not table(tmp_path / "out", "*")
 
 
+def test_an_output_folder_that_cannot_be_written(photos, tmp_path):
+    """Is said before anything is painted, and is no fault of the photos."""
+    from portrait_tf.batch.engine import EngineSettings
+    from portrait_tf.batch.manifest import Row, RowOptions
+    from portrait_tf.batch.pipeline import BatchOptions, _Read
+
+    (tmp_path / "_batch").write_text("in the way")
+    code, message = batch(
+        *(photos, tmp_path, "--server", "localhost:1", "--timeout", "1")
+    )
+    assert code == 2 and message.startswith(f"{tmp_path}: cannot write results: ")
+    assert "\n" not in message and not list(tmp_path.glob("*.*"))
+    # A worker elsewhere, which may have other rights, tries it before its first photo.
+    row = Row("m.csv", 2, "a.tif", "digest", None, "/a.tif", output="a.tif")
+    options = BatchOptions(str(tmp_path), 1, "0", RowOptions(), EngineSettings())
+    with pytest.raises(files.PassingError, match="cannot write results"):
+        list(_Read(options).process(row))
+
+
+@pytest.mark.long
+def test_a_server_that_is_away_for_a_while(photos, tiny_models, tmp_path):
+    """For longer than the client's attempts; and one that does not come back."""
+    from portrait_tf.batch.engine import (
+        EngineSettings,
+        Finished,
+        PhotoHandler,
+        Ready,
+        ServerGoneError,
+    )
+    from portrait_tf.batch.manifest import Row
+    from portrait_tf.folders import MaskOptions, Prepared, find_hole
+
+    photo = open_photo(photos / "photos" / "002.tif")
+    mask = open_photo(photos / "masks" / "002.bmp", "mask")
+    hole, _ = find_hole(mask, photo, MaskOptions())
+    row = Row("m.csv", 2, "a.tif", "digest", None, "/a.tif", output="a.tif")
+    ready = Ready(row, Prepared(photo, photo.rgb(), hole, []))
+    (port,) = free_ports(1)
+
+    def start():
+        return LocalServer(tiny_models, "portrait", grpc_port=port, rest_port=0)
+
+    settings = EngineSettings(None, f"localhost:{port}", {"timeout": 60.0})
+    handler = PhotoHandler(settings, None, 1)
+    with start():
+        model = handler.load_model()
+        (answer,) = handler.run_inference([ready], model)
+        assert isinstance(answer, Finished)
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        later = threads.submit(handler.run_inference, [ready, ready], model)
+        time.sleep(3)
+        assert not later.done()
+        with start():
+            assert [one.content for one in later.result()] == [answer.content] * 2
+    handler = PhotoHandler(
+        dataclasses.replace(settings, client={"timeout": 1.0}), None, 1
+    )
+    model._settings = handler._settings
+    with pytest.raises(ServerGoneError, match="was not available within 1 s"):
+        handler.run_inference([ready, ready], model)
+
+
 def test_what_a_servers_status_means_for_the_next_run():
     from portrait_tf.batch.engine import failure
     from portrait_tf.batch.manifest import Row
@@ -291,6 +471,34 @@ def test_what_a_servers_status_means_for_the_next_run():
         failed = failure(row, "complete", server_error(code, "why\nso"))
         assert failed.lasting == lasting and failed.reason == "/a.jpg: why so"
     assert not failure(row, "complete", MemoryError("ours")).lasting
+
+
+def test_a_job_that_cannot_be_cancelled(photos, tmp_path):
+    """What is said of it, and that two runs at once do not share their tables."""
+    from apache_beam.runners.runner import PipelineResult
+
+    from portrait_tf.batch import run as runs
+    from portrait_tf.batch.engine import EngineSettings
+    from portrait_tf.batch.manifest import RowOptions
+
+    def plan(**more):
+        settings = (RowOptions(str(tmp_path)), EngineSettings(), [])
+        return runs.plan(str(photos / MANIFEST), str(tmp_path / "o"), *settings, **more)
+
+    class Unreachable(PipelineResult):
+        def cancel(self):
+            raise OSError("the network is gone")
+
+    said = runs._stop(Unreachable(None), plan())
+    assert "(the network is gone) and may still run" in said
+    assert said.endswith("the same command goes on from here")
+    # As a runner's that does not know how.
+    said = runs._stop(PipelineResult(None), plan(overwrite=True))
+    assert "may still run" in said and said.endswith("begins anew, because of "
+                                                     "--overwrite")  # fmt: skip
+    one, other = plan().options, plan().options
+    assert one.run == other.run == 1
+    assert one.table("results") != other.table("results")
 
 
 def test_everything_elsewhere(photos, completed, tiny_models, tmp_path):
@@ -332,6 +540,13 @@ class TestWriting:
                 files.write(out, name, b"new")
         assert not list((tmp_path / "_batch" / "temporary").iterdir())
 
+    @pytest.mark.parametrize("name", ["/a.png", "../a.png", "b/../../a.png", "b//a"])
+    def test_never_outside_the_folder(self, name, tmp_path):
+        out = tmp_path / "x" / "out"
+        with pytest.raises(files.PortraitError, match="expected a name in"):
+            files.write(str(out), name, b"new")
+        assert not list(tmp_path.rglob("*"))
+
     def test_a_missing_object_and_a_store_that_fails(self, tmp_path):
         missing = f"{SCHEME}://{tmp_path}/none.jpg"
         with pytest.raises(files.PortraitError, match="No such file") as caught:
@@ -348,6 +563,52 @@ class TestWriting:
         assert files.read_bytes(path, "photo") == b"a[1].png"
         assert files.state_of(path).startswith("8@") and files.exists(path)
         assert FileSystems.exists(str(tmp_path / "a1.png"))
+
+
+ROWS = "photo,mask\n" + "a.jpg,m.png\n" * 20_000
+
+
+class TestCompressedManifests:
+    """Beam's own reader takes a file that is cut off for one that has ended."""
+
+    @pytest.mark.parametrize("module", [gzip, bz2, lzma])
+    def test_whole_and_cut(self, module, tmp_path):
+        suffix = {gzip: ".gz", bz2: ".bz2", lzma: ".xz"}[module]
+        path = tmp_path / f"m.csv{suffix}"
+        data = module.compress(ROWS.encode())
+        for url in (str(path), f"{SCHEME}://{path}"):
+            path.write_bytes(data)
+            with files.open_text(url, "manifest") as stream:
+                assert stream.read() == ROWS
+            for left in (data[:-1], data[: len(data) // 2], b"photo,mask\n"):
+                path.write_bytes(left)
+                with (
+                    pytest.raises(files.PortraitError) as caught,
+                    files.open_text(url, "manifest") as stream,
+                ):
+                    stream.read()
+                assert str(caught.value).startswith(f"{url}: cannot read the manifest")
+
+    @pytest.mark.parametrize("suffix", [".zst", ".deflate"])
+    def test_another_kind(self, suffix, tmp_path):
+        path = tmp_path / f"m.csv{suffix}"
+        path.write_bytes(b"?")
+        with (
+            pytest.raises(files.PortraitError, match="as it is, or in .gz, .bz2, .xz"),
+            files.open_text(str(path), "manifest"),
+        ):
+            pass
+
+    def test_a_run(self, photos, completed, tmp_path):
+        """The end is missing, which only the workers come to see."""
+        rows = (photos / MANIFEST).read_bytes() + ROWS.partition("\n")[2].encode()
+        data = gzip.compress(rows)
+        path = tmp_path / "m.csv.gz"
+        path.write_bytes(data[:-9])
+        out = shutil.copytree(completed, tmp_path / "out")
+        code, message = batch(photos, out, manifest=path)
+        assert code == 2 and f"{path}: cannot read the manifest: " in message
+        assert "\n" not in message and not table(out, "*")
 
 
 class TestWrongUse:
@@ -367,6 +628,18 @@ class TestWrongUse:
         empty.write_text("photo,id\na.jpg,1\n")
         self.check("expected a column 'mask', or columns for margins", empty, *out)
         assert not (tmp_path / "out").exists()
+
+    def test_the_photos_folder_for_the_results(self, own_photos, tmp_path):
+        manifest, folder = own_photos / MANIFEST, own_photos / "photos"
+        before = everything(own_photos)
+        words = "is the folder that the photos' paths are relative to"
+        self.check(words, manifest, "-o", own_photos)
+        self.check(words, manifest, "-o", folder, "--root", folder, "--overwrite")
+        (tmp_path / "link").symlink_to(folder)
+        self.check(words, manifest, "-o", tmp_path / "link", "--root", f"{folder}/")
+        url = f"{SCHEME}://{folder}"
+        self.check(words, manifest, "-o", f"{url}/", "--root", url)
+        assert everything(own_photos) == before
 
     def test_engines(self, photos, tmp_path):
         manifest = (photos / MANIFEST, "-o", tmp_path / "out")
@@ -390,6 +663,24 @@ class TestWrongUse:
         self.check("Beam does not understand", *manifest, "--",
                    "--direct_num_workers=many")  # fmt: skip
         self.check("without *, ? and [", photos / MANIFEST, "-o", tmp_path / "a[1]")
+
+    def test_runners_that_cannot_start(self, photos, tmp_path, monkeypatch):
+        manifest = (photos / MANIFEST, "-o", tmp_path / "out", "--root", tmp_path)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.delenv("JAVA_HOME", raising=False)
+        jar = tmp_path / "job-server.jar"
+        jar.write_bytes(b"")
+        for runner, more, words in (
+            ("NoRunner", (), "Unexpected pipeline runner"),
+            ("DataflowRunner", (), "Missing required option: project"),
+            ("PortableRunner", (), "specify a --job_endpoint"),
+            ("FlinkRunner", (f"--flink_job_server_jar={jar}",), "java"),
+        ):
+            runner_option = f"--runner={runner}"
+            code, message = run("batch", *manifest, "--", runner_option, *more)
+            assert code == 2 and "\n" not in message
+            assert message.startswith(f"{runner} cannot start the job: ")
+            assert words in message
 
     def test_without_the_extra(self, photos, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "apache_beam", None)

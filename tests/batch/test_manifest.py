@@ -97,6 +97,31 @@ def test_bad_rows_are_rows_too(fields, words):
     assert row.output is None and row.key == key_of(None, row.digest)
 
 
+def test_rows_that_python_itself_refuses():
+    """Each would have stopped the whole job."""
+    for row, words in (
+        ({"photo": "\udce9.jpg", "mask": "m.png"}, r"'photo': .* character '\\udce9'"),
+        ({"photo": "a.jpg", "mask": "\udce9"}, "'mask': expected text"),
+        ({"photo": "a.jpg", "mask": "m", "output": "a\0.jpg"}, "'output': expected t"),
+        ({"photo": "a.jpg", "to_size": f"{'9' * 5000}x5"}, "ValueError: Exceeds the"),
+    ):
+        read = row_of(json.dumps(row), "m.jsonl")
+        with pytest.raises(PortraitError, match=words):
+            raise PortraitError(read.error)
+        read.error.encode()
+        (read.key + read.photo).encode()
+    deep = row_of('{"photo": ' + "[" * 100_000, "m.jsonl")
+    assert deep.error == "m.jsonl, line 1: expected a JSON object in each line"
+
+
+def test_rows_that_nobody_has_read():
+    one, other = 'photo,mask\na.jpg,"m.png\n', 'photo,mask\n\na.jpg,"m.png\n'
+    unread = [row_of(one), row_of(other), row_of(one, "n.csv")]
+    assert all(row.is_unread for row in unread)
+    assert len({row.digest for row in unread}) == 3
+    assert not row_of("photo,mask\na.jpg").is_unread
+
+
 def test_names_of_results():
     def name(photo, options=None, root=ROOT):
         return row_of(f"photo,mask\n{photo},m.png", options=options, root=root).output
@@ -113,10 +138,34 @@ def test_names_of_results():
     assert name("sub/a.jpg", root="gs://b/in") == "sub/a.jpg"
 
 
+@pytest.mark.parametrize(
+    "photo, root, source",
+    [
+        (f"{ROOT}//a.jpg", ROOT, f"{ROOT}/a.jpg"),
+        (f"//{ROOT}/./x/../a.jpg", ROOT, f"{ROOT}/a.jpg"),
+        (f"{ROOT}/../a.jpg", ROOT, "/data/a.jpg"),
+        ("/a.jpg", "/", "/a.jpg"),
+        # To an object store that is another object than one with a single slash.
+        ("gs://b/in//x/a.jpg", "gs://b/in", "gs://b/in//x/a.jpg"),
+        ("gs://b/in/x//a.jpg", "gs://b/in", "gs://b/in/x//a.jpg"),
+        ("gs://b/in/../a.jpg", "gs://b/in", "gs://b/in/../a.jpg"),
+        ("gs://b/in/./a.jpg", "gs://b/in", "gs://b/in/./a.jpg"),
+        ("gs://b/in/", "gs://b/in", "gs://b/in/"),
+        ("gs://b/in/gs://c/a.jpg", "gs://b/in", "gs://b/in/gs://c/a.jpg"),
+    ],
+)
+def test_names_stay_in_the_output_folder(photo, root, source):
+    row = row_of(f"photo,mask\n{photo},m.png", root=root)
+    assert row.source == source and row.error is None
+    assert not {"", ".", ".."} & set(row.output.split("/")), row.output
+    assert "://" not in row.output
+
+
 def test_paths():
     assert resolve("../m/a.png", "gs://bucket/in") == "gs://bucket/m/a.png"
     assert resolve("s3://b/a.png", ROOT) == "s3://b/a.png"
     assert resolve("a/../b.png", ROOT) == f"{ROOT}/b.png"
+    assert resolve("/data//m/./b.png", ROOT) == "/data/m/b.png"
 
 
 def test_a_digest_is_of_all_that_the_result_depends_on():

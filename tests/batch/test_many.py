@@ -1,12 +1,15 @@
 """The longer tests of batches: many photos, and workers in processes of their own."""
 
+import signal
 import socket
 import subprocess
 import sys
 import time
 
+import grpc
 import numpy as np
 import pytest
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from batches import (
     batch,
     complete_folder,
@@ -105,6 +108,50 @@ def test_through_a_job_service(tiny_models, tmp_path):
     assert everything(out) == before
     complete_folder(tmp_path, alone, "--model", tiny_models)
     assert pictures(out) == pictures(alone) and len(table(out, "results")) == 6
+
+
+@pytest.mark.parametrize("options", [(), ("--overwrite",)])
+def test_ctrl_c_while_a_job_runs_elsewhere(options, tmp_path):
+    """Such a job does not end with the command that waits for it."""
+    write_csv(tmp_path / "manifest.csv", write_photos(tmp_path, 1))
+    port, nobody = free_ports(2)
+    service = "apache_beam.runners.portability.local_job_service_main"
+    command = (
+        *(sys.executable, "-c", "import sys; from portrait_tf.cli import main; main()"),
+        *("batch", tmp_path / "manifest.csv", "-o", tmp_path / "out", *options),
+        *("--root", tmp_path / "photos", "--server", f"localhost:{nobody}"),
+        # The worker waits for that server, longer than this test takes.
+        *("--timeout", "600", "--", "--runner=PortableRunner"),
+        *(f"--job_endpoint=localhost:{port}", "--environment_type=LOOPBACK"),
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", service, "-p", str(port)], stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            wait_for(port)
+            with subprocess.Popen(
+                [str(one) for one in command], stderr=subprocess.PIPE, text=True
+            ) as waiting:
+                try:
+                    for line in waiting.stderr:
+                        if "changed to RUNNING" in line:
+                            break
+                    waiting.send_signal(signal.SIGINT)
+                    message = waiting.stderr.read()
+                    assert waiting.wait(60) == 130, message
+                finally:
+                    waiting.kill()
+            with grpc.insecure_channel(f"localhost:{port}") as channel:
+                jobs = beam_job_api_pb2_grpc.JobServiceStub(channel)
+                (job,) = jobs.GetJobs(beam_job_api_pb2.GetJobsRequest()).job_info
+                asked = beam_job_api_pb2.GetJobStateRequest(job_id=job.job_id)
+                # All since its beginning, up to the first that is an end.
+                states = [state.state for state in jobs.GetStateStream(asked)]
+            assert states[-1] == beam_job_api_pb2.JobState.CANCELLED
+        finally:
+            process.kill()
+    assert "the job is asked to stop" in message
+    assert ("begins anew" if options else "goes on from here") in message
 
 
 def wait_for(port):
