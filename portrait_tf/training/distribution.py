@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -342,23 +343,64 @@ def lost_workers(distribution: Distribution) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        gone = (
-            tf.errors.UnavailableError,
-            tf.errors.AbortedError,
-            tf.errors.CancelledError,
-            tf.errors.DeadlineExceededError,
-            tf.errors.InternalError,
-        )
-        if distribution.workers == 1 or not isinstance(error, gone):
+        if distribution.workers == 1 or not tells_of_another(error, distribution.index):
             raise
-        raise LostWorkerError(_lost(error.message)) from error
+        _raise_lost(error)
+
+
+_ABORTED = "Collective ops is aborted by"
+
+
+def tells_of_another(error: tf.errors.OpError, place: int) -> bool:
+    """Whether an error is what a worker sees of one that is gone, or has failed.
+
+    `InternalError` is that of a collective, and of a GPU that has a fault or no memory
+    left: which of them, its message alone says.
+
+    Args:
+        error: Of TensorFlow, in a run of several workers.
+        place: Of this worker in the cluster.
+    """
+    if _ABORTED in error.message:
+        return True
+    gone = (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+    )
+    if isinstance(error, gone):
+        return True
+    if not isinstance(error, tf.errors.InternalError):
+        return False
+    said = _said(error.message)
+    # A task's device is a place; a task without one is a worker.
+    tasks = re.findall(r"/task:(\d+)(?!\d|/device)", said)
+    if any(int(task) != place for task in tasks):
+        return True
+    return bool(re.search(r"\bNCCL\b|\bcollective|coordination service", said, re.I))
+
+
+def _said(message: str) -> str:
+    """A message of TensorFlow without the lines of Python that led to its node."""
+    if _ABORTED in message:
+        return message[message.index(_ABORTED) :]
+    if not message.startswith("Graph execution error"):
+        return message
+    return re.split(r'\n *File "[^"\n]*", line \d+, in .*\n', message)[-1]
+
+
+def _raise_lost(error: tf.errors.OpError) -> NoReturn:
+    # The sentence has its beginning only, and nobody prints an error's cause.
+    logger.warning("TensorFlow's error, in full: %s", error.message)
+    raise LostWorkerError(_lost(_said(error.message))) from error
 
 
 def _lost(reason: str) -> str:
     reason = " ".join(reason.split())[:200]
     return (
-        f"another worker is gone or does not answer ({reason}): start all workers "
-        "again, and training goes on from the last checkpoint"
+        f"another worker is gone, has failed or does not answer ({reason}): start all "
+        "workers again, and training goes on from the last checkpoint"
     )
 
 
@@ -458,6 +500,7 @@ def make_distribution(strategy: str) -> Distribution:
 
     Raises:
         PortraitError: `TF_CONFIG` is missing or wrong, or its port is taken.
+        LostWorkerError: Another worker came and went.
     """
     if strategy == "none":
         return Distribution()
@@ -479,7 +522,11 @@ def make_distribution(strategy: str) -> Distribution:
     with waiting:
         try:
             made = _start_workers(number, place)
-        except (RuntimeError, tf.errors.OpError) as error:
+        except tf.errors.OpError as error:
+            if tells_of_another(error, place):
+                _raise_lost(error)
+            _cannot_start(cluster[job][index], error)
+        except RuntimeError as error:
             _cannot_start(cluster[job][index], error)
     logger.info(
         "strategy multiworker: worker %d of %d, %d replicas in all%s",

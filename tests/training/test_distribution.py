@@ -16,15 +16,21 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tiny import TINY
 
 from portrait_tf.config import parse_config, save_config, with_changes
 from portrait_tf.data.dataset import training_dataset
 from portrait_tf.data.synthetic import write_synthetic
-from portrait_tf.errors import PortraitError
+from portrait_tf.errors import LostWorkerError, PortraitError
 from portrait_tf.storage import read_arrays, read_meta
 from portrait_tf.training.commands import train_stage
-from portrait_tf.training.distribution import read_tf_config, stall_minutes
+from portrait_tf.training.distribution import (
+    Distribution,
+    lost_workers,
+    read_tf_config,
+    stall_minutes,
+)
 
 several = pytest.mark.default_stack("Keras 2.15 trains on one device")
 HERE = pathlib.Path(__file__).parent
@@ -328,6 +334,124 @@ def test_minutes_without_a_step():
     for wrong in ("soon", "0", "-1", "nan"):
         with pytest.raises(PortraitError, match=f"above 0 in .*, received '{wrong}'"):
             stall_minutes(wrong)
+
+
+# As TensorFlow 2.21 gave them, cut; the lines of Python name this project's modules.
+_NODE = """Graph execution error:
+
+Detected at node {} defined at (most recent call last):
+  File "/home/portrait_tf/training/distribution.py", line 283, in add
+
+  File "/home/portrait_tf/replicas.py", line 52, in collective
+
+{}
+\t [[{{{{node {}}}}}]] [Op:__inference_one_step_on_iterator_37]"""
+_COLLECTIVE = "CollectiveReduceV2"
+_COPY = (
+    "Failed copying input tensor from /job:worker/replica:0/task:1/device:CPU:0 to "
+    "/job:worker/replica:0/task:1/device:GPU:0 in order to run _EagerConst: Dst tensor "
+    "is not initialized."
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "lost"),
+    [
+        ("UnavailableError", "Socket closed", True),
+        ("AbortedError", "task tried to connect while it is connected", True),
+        (
+            "InvalidArgumentError",
+            _NODE.format(
+                _COLLECTIVE, "Collective ops is aborted by: cut off", _COLLECTIVE
+            ),
+            True,
+        ),
+        (
+            "InternalError",
+            _NODE.format(_COLLECTIVE, "Connection reset by peer", _COLLECTIVE),
+            True,
+        ),
+        ("InternalError", "NCCL: unhandled system error", True),
+        ("InternalError", "unhealthy: /job:worker/replica:0/task:0", True),
+        ("InternalError", "unhealthy: /job:worker/replica:0/task:1", False),
+        (
+            "InternalError",
+            _NODE.format("Conv2D", "Dst tensor is not initialized.", "Conv2D"),
+            False,
+        ),
+        ("InternalError", _COPY, False),
+        ("InternalError", "cuDNN launch failure", False),
+        ("ResourceExhaustedError", "OOM when allocating tensor", False),
+        ("InvalidArgumentError", "indices are out of bounds", False),
+    ],
+)
+def test_a_fault_of_ones_own_is_no_lost_worker(kind, message, lost, caplog):
+    error = getattr(tf.errors, kind)(None, None, message)
+    distribution = Distribution()
+    distribution.workers, distribution.index = 2, 1
+    expected = LostWorkerError if lost else type(error)
+    with pytest.raises(expected) as raised, lost_workers(distribution):
+        raise error
+    if lost:
+        assert message in caplog.text
+        # The reason, and not where in the program it was met.
+        assert ".py" not in str(raised.value)
+    alone = Distribution()
+    with pytest.raises(type(error)), lost_workers(alone):
+        raise error
+
+
+# A worker that is there when all have come, and gone before the first exchange.
+_GONE = """
+import os, signal, tensorflow as tf
+tf.distribute.MultiWorkerMirroredStrategy()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+_COMES = """
+import sys
+from portrait_tf.errors import PortraitError
+from portrait_tf.training.distribution import make_distribution
+try:
+    make_distribution("multiworker")
+except PortraitError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+@several
+@pytest.mark.long
+def test_a_worker_that_is_gone_at_the_start_is_a_lost_one():
+    """Not a mistake: after 2, Kubernetes would end the Job for good."""
+    stays, _ = workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            env=environment(TF_CONFIG=one),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for program, one in zip((_COMES, _GONE), tf_configs(2), strict=True)
+    ]  # fmt: skip
+    for worker in reversed(workers):
+        output, _ = worker.communicate(timeout=200)
+    assert stays.returncode == 75, output[-3000:]
+    assert "start all workers again" in output
+    assert "Collective ops is aborted by: " in output
+
+
+@several
+def test_a_port_that_is_taken_is_a_mistake():
+    with socket.create_server(("localhost", 0)) as taken:
+        address = f"localhost:{taken.getsockname()[1]}"
+        tf_config = {
+            "cluster": {"worker": [address]}, "task": {"type": "worker", "index": 0}
+        }  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", _COMES],
+            env=environment(TF_CONFIG=json.dumps(tf_config)),
+            capture_output=True, text=True,
+        )  # fmt: skip
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert done.stdout.startswith(f"this worker cannot take part as {address}, which")
 
 
 @several
