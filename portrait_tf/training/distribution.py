@@ -210,6 +210,13 @@ class Distribution:
         """
         return work()
 
+    def agree(self, facts: dict[str, str]) -> None:
+        """Raises PortraitError, in every process: one has other facts than the chief.
+
+        Args:
+            facts: What must be the same everywhere, by what it is called.
+        """
+
     def broadcast(self, variables: list) -> None:
         """Sets variables to the chief's values in every process."""
 
@@ -267,23 +274,55 @@ class Replicated(Distribution):
             "validation_steps": int(dataset.cardinality()),
         }
 
-    def _from_chief(self, array: np.ndarray) -> np.ndarray:
-        """The chief's array; the others give any of the same shape and type."""
-        # A sum with zeros: exact, and known to every kind of device.
-        given = tf.constant(array if self.chief else np.zeros_like(array))
+    def _sum(self, array: np.ndarray) -> np.ndarray:
+        """The sum of all processes' arrays, of one shape and type, in each of them."""
+        given = tf.constant(array)
 
         @tf.function
         def add() -> object:
             def on_replica() -> tf.Tensor:
                 context = tf.distribute.get_replica_context()
-                here = tf.equal(context.replica_id_in_sync_group, 0)
+                # Of a process' replicas, one speaks for it.
+                first = tf.equal(context.replica_id_in_sync_group % self.local, 0)
                 return context.all_reduce(
-                    "SUM", tf.where(here, given, tf.zeros_like(given))
+                    "SUM", tf.where(first, given, tf.zeros_like(given))
                 )
 
             return self.strategy.run(on_replica)
 
         return self.strategy.experimental_local_results(add())[0].numpy()
+
+    def _from_chief(self, array: np.ndarray) -> np.ndarray:
+        """The chief's array; the others give any of the same shape and type."""
+        # A sum with zeros: exact, and known to every kind of device.
+        return self._sum(array if self.chief else np.zeros_like(array))
+
+    def _gather(self, text: str) -> list[str]:
+        """Every process' text, in each of them."""
+        data = np.frombuffer(text.encode(), np.uint8)
+        lengths = np.zeros(self.workers, np.int32)
+        lengths[self.index] = len(data)
+        lengths = self._sum(lengths)
+        if not lengths.any():
+            return [""] * self.workers
+        rows = np.zeros((self.workers, lengths.max()), np.int32)
+        rows[self.index, : len(data)] = data
+        rows = self._sum(rows).astype(np.uint8)
+        return [
+            row[:length].tobytes().decode()
+            for row, length in zip(rows, lengths, strict=True)
+        ]
+
+    def agree(self, facts: dict[str, str]) -> None:
+        if self.workers == 1:
+            return
+        told = self._gather(differences(facts, self.on_chief(lambda: facts)))
+        wrong = [f"worker {i} has {text}" for i, text in enumerate(told, 1) if text]
+        if wrong:
+            raise PortraitError(
+                "expected the same versions, command, config and data for all "
+                f"workers: {'; '.join(wrong[:_NAMED])}{_more(wrong)}"
+            )
 
     def on_chief(self, work: Callable[[], object]) -> object:
         if self.workers == 1:
@@ -335,6 +374,33 @@ class Replicated(Distribution):
         signals = _Signals()
         with signals.caught(), watchdog or contextlib.nullcontext(), lost_workers(self):
             yield [StopTogether(signals, watchdog)]
+
+
+_NAMED = 3
+
+
+def _more(found: list) -> str:
+    return f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+
+
+def differences(own: dict[str, str], chiefs: dict[str, str]) -> str:
+    """What a worker has otherwise than the chief, in words; empty: nothing.
+
+    Args:
+        own: Facts of the worker, by what they are called.
+        chiefs: Those of the chief.
+    """
+
+    def cut(facts: dict[str, str], key: str) -> str:
+        value = facts.get(key, "nothing")
+        return value if len(value) <= 60 else f"{value[:57]}..."
+
+    found = [
+        f"{key} {cut(own, key)} (the chief: {cut(chiefs, key)})"
+        for key in {**chiefs, **own}
+        if own.get(key) != chiefs.get(key)
+    ]
+    return ", ".join(found[:_NAMED]) + _more(found)
 
 
 @contextlib.contextmanager

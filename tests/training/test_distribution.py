@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,13 +21,17 @@ import tensorflow as tf
 from tiny import TINY
 
 from portrait_tf.config import parse_config, save_config, with_changes
+from portrait_tf.data.cache import Budget, CachedReader
 from portrait_tf.data.dataset import training_dataset
+from portrait_tf.data.mixture import mix, sample_names
+from portrait_tf.data.open import open_dataset
 from portrait_tf.data.synthetic import write_synthetic
 from portrait_tf.errors import LostWorkerError, PortraitError
 from portrait_tf.storage import read_arrays, read_meta
 from portrait_tf.training.commands import train_stage
 from portrait_tf.training.distribution import (
     Distribution,
+    differences,
     lost_workers,
     read_tf_config,
     stall_minutes,
@@ -541,6 +546,53 @@ def test_multiworker_without_tf_config_is_one_sentence(data, tmp_path):
         "portrait-tf: --strategy multiworker: TF_CONFIG is not set"
     )
     assert not (tmp_path / "run").exists()
+
+
+@several
+@pytest.mark.long
+def test_workers_that_do_not_agree(data, tmp_path):
+    """Each of these alone would train apart in silence, or hang at the validation."""
+    config = config_file(tmp_path / "config.yaml", "batch_size=3")
+    other = config_file(tmp_path / "other.yaml", "batch_size=3", "steps=8")
+    broken = tmp_path / "broken"
+    shutil.copytree(data, broken)
+    photo = sorted((broken / "TrainVal_images" / "train_images").iterdir())[2]
+    photo.write_bytes(photo.read_bytes()[:200])
+    first, second = tf_configs(2)
+    workers = [
+        start_command(tmp_path / "run", data, config, first),
+        start_command(tmp_path / "run", broken, other, second, "--skip-broken"),
+    ]
+    for worker in workers:
+        _, output = worker.communicate(timeout=200)
+        assert worker.returncode == 2, output
+        assert "for all workers: worker 2 has training samples 5 (the chief: 6)" in (
+            output
+        )
+        assert "parsing.training.steps 8 (the chief: 4)" in output
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_differs_is_named():
+    chiefs = {"a": "1", "b": "2"}
+    assert differences(dict(chiefs), chiefs) == ""
+    assert differences({"a": "1", "b": "3"}, chiefs) == "b 3 (the chief: 2)"
+    assert differences({"a": "1"}, chiefs) == "b nothing (the chief: 2)"
+    assert differences({**chiefs, "c": "x" * 99}, chiefs).startswith("c xxx")
+    many = {str(i): "1" for i in range(9)}
+    assert differences(many, {}).endswith("2 1 (the chief: nothing); and 6 more")
+
+
+def test_names_of_samples_are_known_unread(data, portraits):
+    reader = open_dataset(data, "train")
+    names = list(reader.names)
+    assert len(names) == 6
+    assert sample_names(reader) == names
+    cached = CachedReader(reader, Budget(1e9))
+    assert sample_names(cached) == names
+    assert sample_names(mix([cached, portraits])) == [
+        *names, *(one.name for one in portraits)
+    ]  # fmt: skip
 
 
 @several
