@@ -24,7 +24,8 @@ from portrait_tf.config import parse_config, save_config, with_changes
 from portrait_tf.data.cache import Budget, CachedReader
 from portrait_tf.data.dataset import training_dataset
 from portrait_tf.data.mixture import mix, sample_names
-from portrait_tf.data.open import open_dataset
+from portrait_tf.data.open import open_dataset, open_splits
+from portrait_tf.data.shards import write_shards
 from portrait_tf.data.synthetic import write_synthetic
 from portrait_tf.errors import LostWorkerError, PortraitError
 from portrait_tf.storage import read_arrays, read_meta
@@ -58,17 +59,22 @@ def environment(**more):
     }
 
 
-def tf_configs(number):
-    """TF_CONFIG of each of some workers on this machine, at ports that are free."""
+def tf_configs(number, chief=False):
+    """TF_CONFIG of each of some workers on this machine, at ports that are free.
+
+    Args:
+        number: Of workers.
+        chief: Whether the first is of the job `chief`.
+    """
     sockets = [socket.create_server(("localhost", 0)) for _ in range(number)]
     hosts = [f"localhost:{one.getsockname()[1]}" for one in sockets]
     for one in sockets:
         one.close()
+    cluster = {"chief": hosts[:1], "worker": hosts[1:]} if chief else {"worker": hosts}
     return [
-        json.dumps(
-            {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": i}}
-        )
-        for i in range(number)
+        json.dumps({"cluster": cluster, "task": {"type": job, "index": index}})
+        for job, members in cluster.items()
+        for index in range(len(members))
     ]
 
 
@@ -211,6 +217,72 @@ def test_two_replicas_train_as_one(strategy, stage, changes, parsing_run, tmp_pa
         np.testing.assert_allclose(
             shared_arrays[name], array, rtol=1e-3, atol=1e-4, err_msg=name
         )
+
+
+# Adam's moments, averages, noise of the network, and a float32 network beside a
+# bfloat16 one: all that a run which goes on must have on every worker.
+RESUMED = (
+    *(one for one in COMPLETION if "optimizer.name=sgd" not in one),
+    *HINGE,
+    "completion.training.mixed_precision=true",
+    "completion.training.steps_per_epoch=4",
+    "completion.training.checkpoint_minutes=0.0001",
+)
+
+
+def start_both(parsing_run, folder, outs, **more):
+    """Stage 2 on a chief and a worker, each with a folder of its own."""
+    return [
+        start(
+            tf_config, stage="completion", changes=RESUMED, parsing=str(parsing_run),
+            run=str(folder / name), strategy="multiworker", out=str(folder / out),
+            **(more if name == "other" else {"data": more["data"]}),
+        )
+        for name, out, tf_config in zip(
+            ("run", "other"), outs, tf_configs(2, chief=True), strict=True
+        )
+    ]  # fmt: skip
+
+
+@several
+@pytest.mark.long
+def test_what_was_killed_goes_on_as_if_never_stopped(data, parsing_run, tmp_path):
+    """kill -9 of one at step 10; then both again. To the bit alike on both workers."""
+    shards = tmp_path / "shards"
+    write_shards(open_splits(data), shards)
+    for folder in ("whole", "killed"):
+        (tmp_path / folder).mkdir()
+    finish(
+        *start_both(
+            parsing_run, tmp_path / "whole", ("a.npz", "b.npz"), data=str(shards)
+        )
+    )
+    entire, whole = result(tmp_path / "whole" / "a.npz")
+
+    given = parsing_run, tmp_path / "killed", ("a.npz", "b.npz")
+    chief, other = start_both(*given, data=str(shards), kill_at=10)
+    other.communicate(timeout=400)
+    assert other.returncode == -signal.SIGKILL
+    output, _ = chief.communicate(timeout=200)
+    assert chief.returncode == 75, output[-3000:]
+    step = read_meta(tmp_path / "killed/run/completion/checkpoint.npz")["step"]
+    # The chief may have done the step, and not be told of the exchange's end.
+    assert 9 <= step <= 11
+
+    finish(*start_both(*given, data=str(shards)))
+    history, resumed = result(tmp_path / "killed" / "a.npz")
+    same, others = result(tmp_path / "killed" / "b.npz")
+    # Parts of epochs count, where a phase begins and where it was killed.
+    assert 0 < len(history) < len(entire)
+    assert history == same
+    assert resumed.keys() == others.keys() == whole.keys()
+    assert sum(array.size for array in whole.values()) > 1000
+    for name, array in resumed.items():
+        np.testing.assert_array_equal(array, others[name], err_msg=name)
+        np.testing.assert_allclose(
+            array, whole[name], rtol=1e-5, atol=1e-6, err_msg=name
+        )
+    assert not (tmp_path / "killed" / "other").exists()
 
 
 # What each of two virtual devices gets is compared with what one gets of all photos.
@@ -629,22 +701,21 @@ def rows_of(run):
 
 @several
 @pytest.mark.long
-@pytest.mark.parametrize("killed", [0, 1], ids=["chief", "other"])
-def test_all_go_on_after_one_is_killed(killed, data, tmp_path):
+def test_all_go_on_after_the_chief_is_killed(data, tmp_path):
     """kill -9 within an epoch: the other one ends by itself, and says why."""
     config = config_file(
         tmp_path / "config.yaml", "steps=400", "steps_per_epoch=200",
         "checkpoint_minutes=0.001", "validation_photos=0",
     )  # fmt: skip
     run = tmp_path / "run"
-    workers = [start_command(run, data, config, one) for one in tf_configs(2)]
-    wait_for_step(run, 3, *workers)
-    os.kill(workers[killed].pid, signal.SIGKILL)
-    workers[killed].communicate()
+    chief, other = [start_command(run, data, config, one) for one in tf_configs(2)]
+    wait_for_step(run, 3, chief, other)
+    os.kill(chief.pid, signal.SIGKILL)
+    chief.communicate()
     began = time.monotonic()
-    _, output = workers[1 - killed].communicate(timeout=200)
+    _, output = other.communicate(timeout=200)
     assert time.monotonic() - began < 120
-    assert workers[1 - killed].returncode == 75, output[-3000:]
+    assert other.returncode == 75, output[-3000:]
     assert "start all workers again" in output
     assert "Traceback" not in output
     step = read_meta(run / "parsing" / "checkpoint.npz")["step"]
@@ -659,6 +730,28 @@ def test_all_go_on_after_one_is_killed(killed, data, tmp_path):
         assert worker.returncode == 0, output[-3000:]
         assert f"resuming parsing at step {step}" in output
     assert read_meta(run / "parsing" / "checkpoint.npz")["step"] == last
+
+
+@several
+@pytest.mark.long
+def test_a_photo_that_is_cut_off_on_one_worker_ends_both(data, tmp_path):
+    """Its worker names it: 2, so no cluster tries again; the other has lost it: 75."""
+    config = config_file(tmp_path / "config.yaml", "steps=100", "validation_photos=0")
+    broken = tmp_path / "broken"
+    shutil.copytree(data, broken)
+    photo = sorted((broken / "TrainVal_images" / "train_images").iterdir())[2]
+    photo.write_bytes(photo.read_bytes()[:200])
+    workers = [
+        start_command(tmp_path / "run", folder, config, one)
+        for folder, one in zip((data, broken), tf_configs(2), strict=True)
+    ]
+    outputs = [worker.communicate(timeout=200)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [75, 2], outputs
+    assert outputs[1].splitlines()[-1] == (
+        f"portrait-tf: {photo}: expected a whole photo, received a file that is cut off"
+    )
+    assert "start all workers again" in outputs[0]
+    assert not any("Traceback" in output for output in outputs)
 
 
 @several
