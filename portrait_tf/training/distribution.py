@@ -30,11 +30,11 @@ from portrait_tf.errors import LostWorkerError, PortraitError
 logger = logging.getLogger(__name__)
 
 STRATEGIES = ("none", "mirrored", "multiworker")
-START_MINUTES = 10
-"""How long a worker waits for all the others to be there."""
+START_MINUTES = "PORTRAIT_TF_START_MINUTES"
+"""Variable of the environment: how long a worker waits for all the others to come."""
 STALL_MINUTES = "PORTRAIT_TF_STALL_MINUTES"
 """Variable of the environment: after so long without a step, a worker gives up."""
-_STALL_DEFAULT = 30.0
+_DEFAULT_MINUTES = {START_MINUTES: 10.0, STALL_MINUTES: 30.0}
 
 _EXAMPLE = (
     '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, '
@@ -108,20 +108,23 @@ def read_tf_config(text: str | None) -> tuple[dict, str, int]:
     return cluster, job, index
 
 
-def stall_minutes(text: str | None) -> float:
-    """The value of `PORTRAIT_TF_STALL_MINUTES`; 30 where it is not set.
+def waiting_minutes(name: str, text: str | None) -> float:
+    """The value of `START_MINUTES` or `STALL_MINUTES`.
+
+    Args:
+        name: Of the variable.
+        text: Its value; None or empty: it is not set, and 10 or 30.
 
     Raises:
         PortraitError: It is no number above 0.
     """
     try:
-        minutes = float(text) if text else _STALL_DEFAULT
+        minutes = float(text) if text else _DEFAULT_MINUTES[name]
     except ValueError:
         minutes = math.nan
     if not minutes > 0:
         raise PortraitError(
-            f"expected a number of minutes above 0 in {STALL_MINUTES}, "
-            f"received {text!r}"
+            f"expected a number of minutes above 0 in {name}, received {text!r}"
         )
     return minutes
 
@@ -369,7 +372,7 @@ class Replicated(Distribution):
     def guarded(self, trainer: object) -> Iterator[list]:
         watchdog = None
         if self.workers > 1:
-            minutes = stall_minutes(os.environ.get(STALL_MINUTES))
+            minutes = waiting_minutes(STALL_MINUTES, os.environ.get(STALL_MINUTES))
             watchdog = Watchdog(minutes, f"no step was done for {minutes:g} minutes")
         signals = _Signals()
         with signals.caught(), watchdog or contextlib.nullcontext(), lost_workers(self):
@@ -529,7 +532,9 @@ class _Signals:
 class StopTogether(keras.callbacks.Callback):
     """Stops all workers after the same step, if one of them got a signal.
 
-    It comes after `Checkpoints`, which counts the step.
+    A step of a validation is one, too: it may take longer than a cluster's grace. Its
+    epoch then has no row in `log.csv`. It comes after `Checkpoints`, which counts the
+    steps of training.
     """
 
     def __init__(self, signals: _Signals, watchdog: Watchdog | None) -> None:
@@ -542,7 +547,7 @@ class StopTogether(keras.callbacks.Callback):
         if self.watchdog:
             self.watchdog.touch()
 
-    on_test_batch_end = on_epoch_begin = on_epoch_end = _touch
+    on_epoch_begin = on_epoch_end = _touch
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         self._touch()
@@ -556,6 +561,8 @@ class StopTogether(keras.callbacks.Callback):
             if not self.told:
                 logger.warning("another worker was told to stop")
             raise KeyboardInterrupt
+
+    on_test_batch_begin, on_test_batch_end = on_train_batch_begin, on_train_batch_end
 
 
 def make_distribution(strategy: str) -> Distribution:
@@ -581,9 +588,11 @@ def make_distribution(strategy: str) -> Distribution:
     place = index + (
         len(cluster["chief"]) if job != "chief" and "chief" in cluster else 0
     )
+    minutes = waiting_minutes(START_MINUTES, os.environ.get(START_MINUTES))
+    # Later it would be a mistake of one after all have come.
+    waiting_minutes(STALL_MINUTES, os.environ.get(STALL_MINUTES))
     waiting = Watchdog(
-        START_MINUTES,
-        f"not all of {number} workers came within {START_MINUTES} minutes",
+        minutes, f"not all of {number} workers came within {minutes:g} minutes"
     )
     with waiting:
         try:

@@ -14,7 +14,12 @@ import pytest
 import yaml
 
 import serving
-from portrait_tf.training.distribution import read_tf_config
+from portrait_tf.errors import LostWorkerError, PortraitError
+from portrait_tf.training.distribution import (
+    START_MINUTES,
+    read_tf_config,
+    waiting_minutes,
+)
 from portrait_tf.training.tf_config import MAKERS, main
 
 FOLDER = pathlib.Path(serving.__file__).parent / "deploy" / "training"
@@ -71,6 +76,19 @@ def test_names_and_numbers_of_kubernetes_fit_together(kubernetes):
     assert names == container["name"]
     # Of a policy of failures.
     assert pod["restartPolicy"] == "Never"
+    # Process 1 of a pod has no default handlers of signals.
+    assert pod["shareProcessNamespace"] is True
+    minutes = waiting_minutes(START_MINUTES, values[START_MINUTES])
+    assert minutes >= 10
+
+
+def test_kubernetes_ends_the_job_where_slurm_does(kubernetes):
+    rules = kubernetes[1]["spec"]["podFailurePolicy"]["rules"]
+    (codes,) = [one["onExitCodes"]["values"] for one in rules if "onExitCodes" in one]
+    assert codes == [1, PortraitError.exit_code]
+    assert LostWorkerError.exit_code not in codes
+    # The first rule that fits is taken: a mistake on a drained node is still one.
+    assert "onExitCodes" in rules[0]
 
 
 @pytest.mark.parametrize("index", [0, 1])

@@ -31,11 +31,13 @@ from portrait_tf.errors import LostWorkerError, PortraitError
 from portrait_tf.storage import read_arrays, read_meta
 from portrait_tf.training.commands import train_stage
 from portrait_tf.training.distribution import (
+    STALL_MINUTES,
+    START_MINUTES,
     Distribution,
     differences,
     lost_workers,
     read_tf_config,
-    stall_minutes,
+    waiting_minutes,
 )
 
 several = pytest.mark.default_stack("Keras 2.15 trains on one device")
@@ -405,12 +407,26 @@ def test_a_right_tf_config_is_read():
     assert read_tf_config(json.dumps(GOOD)) == (GOOD["cluster"], "worker", 1)
 
 
-def test_minutes_without_a_step():
-    assert stall_minutes(None) == stall_minutes("") == 30
-    assert stall_minutes("0.5") == 0.5
-    for wrong in ("soon", "0", "-1", "nan"):
-        with pytest.raises(PortraitError, match=f"above 0 in .*, received '{wrong}'"):
-            stall_minutes(wrong)
+def test_minutes_of_waiting():
+    for name, minutes in ((START_MINUTES, 10), (STALL_MINUTES, 30)):
+        assert waiting_minutes(name, None) == waiting_minutes(name, "") == minutes
+        assert waiting_minutes(name, "0.5") == 0.5
+        for wrong in ("soon", "0", "-1", "nan"):
+            with pytest.raises(PortraitError, match=f"0 in {name}, received '{wrong}'"):
+                waiting_minutes(name, wrong)
+
+
+@several
+def test_a_worker_that_stays_alone_gives_up():
+    """Also within TensorFlow, which waits for the others for an hour."""
+    tf_config, _ = tf_configs(2)
+    done = subprocess.run(
+        [sys.executable, "-c", _COMES],
+        env=environment(TF_CONFIG=tf_config, PORTRAIT_TF_START_MINUTES="0.05"),
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 75, done.stderr[-3000:]
+    assert "not all of 2 workers came within 0.05 minutes" in done.stderr
 
 
 # As TensorFlow 2.21 gave them, cut; the lines of Python name this project's modules.
@@ -754,20 +770,36 @@ def test_a_photo_that_is_cut_off_on_one_worker_ends_both(data, tmp_path):
     assert not any("Traceback" in output for output in outputs)
 
 
+@pytest.fixture(scope="module")
+def much_to_validate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "people"
+    write_synthetic(folder, 6, 80, size=(64, 64))
+    return folder
+
+
 @several
 @pytest.mark.long
-def test_sigterm_on_any_worker_stops_all_with_a_checkpoint(data, tmp_path):
+@pytest.mark.parametrize("validating", [False, True], ids=["training", "validating"])
+def test_sigterm_on_any_worker_stops_all_with_a_checkpoint(
+    validating, much_to_validate, tmp_path
+):
+    steps = "steps_per_epoch=3" if validating else "steps_per_epoch=2000"
     config = config_file(
-        tmp_path / "config.yaml", "steps=4000", "steps_per_epoch=2000",
-        "checkpoint_minutes=0.001", "validation_photos=0",
+        tmp_path / "config.yaml", "steps=6000", steps, "checkpoint_minutes=0.00001",
+        f"validation_photos={80 * validating}",
     )  # fmt: skip
     run = tmp_path / "run"
-    workers = [start_command(run, data, config, one) for one in tf_configs(2)]
+    workers = [
+        start_command(run, much_to_validate, config, one) for one in tf_configs(2)
+    ]
     wait_for_step(run, 3, *workers)
     workers[1].send_signal(signal.SIGTERM)
-    for worker in workers:
-        _, output = worker.communicate(timeout=120)
-        assert worker.returncode == 130, output[-3000:]
-    assert f"stopped at step {read_meta(run / 'parsing/checkpoint.npz')['step']}" in (
-        output
-    )
+    outputs = [worker.communicate(timeout=120)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [130, 130], outputs
+    step = read_meta(run / "parsing/checkpoint.npz")["step"]
+    assert all(f"stopped at step {step}" in output for output in outputs)
+    assert "another worker was told to stop" in outputs[0]
+    if validating:
+        # Within the first validation, whose epoch so is not logged.
+        assert step == 3
+        assert rows_of(run) == []
