@@ -476,6 +476,11 @@ _COPY = (
         ("InternalError", "cuDNN launch failure", False),
         ("ResourceExhaustedError", "OOM when allocating tensor", False),
         ("InvalidArgumentError", "indices are out of bounds", False),
+        (
+            "UnknownError",
+            "Collective ops is aborted by: PortraitError: a.jpg: expected a whole photo",
+            False,
+        ),
     ],
 )
 def test_a_fault_of_ones_own_is_no_lost_worker(kind, message, lost, caplog):
