@@ -430,8 +430,8 @@ def tells_of_another(error: tf.errors.OpError, place: int) -> bool:
         error: Of TensorFlow, in a run of several workers.
         place: Of this worker in the cluster.
     """
-    # A broken photo, of whichever worker: see `reraise_data_error`. To start again would
-    # not mend it.
+    # A broken photo, of whichever worker (see `reraise_data_error`): to start again
+    # would not mend it.
     if "PortraitError: " in error.message:
         return False
     if _ABORTED in error.message:

@@ -478,7 +478,7 @@ _COPY = (
         ("InvalidArgumentError", "indices are out of bounds", False),
         (
             "UnknownError",
-            "Collective ops is aborted by: PortraitError: a.jpg: expected a whole photo",
+            "Collective ops is aborted by: PortraitError: a.jpg: expected a photo",
             False,
         ),
     ],
