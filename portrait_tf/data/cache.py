@@ -53,6 +53,11 @@ class CachedReader:
         return sample
 
     @property
+    def names(self) -> tuple[str, ...] | None:
+        """The samples' names in order, if the reader has them."""
+        return getattr(self.reader, "names", None)
+
+    @property
     def skip_broken(self) -> bool:
         """Whether broken samples are to be left out, as the reader says."""
         return getattr(self.reader, "skip_broken", False)

@@ -202,3 +202,15 @@ def stream_index(reader: Reader, position: int, seed: int) -> int:
 def siblings(reader: Reader, index: int) -> range:
     """The indices of the data set that a sample is of; all, of a plain reader."""
     return reader.siblings(index) if isinstance(reader, Mixture) else range(len(reader))
+
+
+def sample_names(reader: Reader) -> list[str] | None:
+    """Names of a reader's samples in order; None where they are not known unread."""
+    if isinstance(reader, Mixture):
+        parts = [sample_names(one) for one in reader.readers]
+        known = all(part is not None for part in parts)
+        return [name for part in parts for name in part] if known else None
+    if isinstance(reader, list | tuple):
+        return [sample.name for sample in reader]
+    names = getattr(reader, "names", None)
+    return None if names is None else list(names)

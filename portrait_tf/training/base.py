@@ -244,6 +244,13 @@ class Trainer(keras.Model):
         self.stopping.assign(stopping)
         self._keep(dict(zip(values, numbers, strict=True)))
 
+    def tell_stop(self) -> None:
+        """In a test step: as `record` has it, all are told whether one is to stop."""
+        if self.latest is None:
+            return
+        (stopping,) = replicas.mean([ops.convert_to_tensor(self.stop_wanted)])
+        self.stopping.assign(stopping)
+
     def _keep(self, values: dict[str, object]) -> None:
         """`record` of scalars that all replicas have alike."""
         if self.latest is None:

@@ -1,13 +1,18 @@
 """Training of any stage from files to files; what the command line runs."""
 
+import hashlib
+import json
 import logging
 import pathlib
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+import portrait_tf
 from portrait_tf.config import Config
 from portrait_tf.data.dataset import Reader, usable_reader, validation_dataset
+from portrait_tf.data.mixture import sample_names
 from portrait_tf.errors import PortraitError
 from portrait_tf.masks import EVALUATION_TASKS
 from portrait_tf.models.backbones import load_backbone_weights
@@ -108,10 +113,12 @@ def _train(
     sources: dict,
     verbose: int | str,
 ) -> list[dict]:
-    distribution.check_batch(stage, getattr(config, stage).training.batch_size)
     reader = usable_reader(reader)
     if validation_reader is not None:
         validation_reader = usable_reader(validation_reader)
+    if distribution.workers > 1:
+        distribution.agree(_facts(stage, config, reader, validation_reader))
+    distribution.check_batch(stage, getattr(config, stage).training.batch_size)
     earlier, loaded = {}, {}
 
     def open_files() -> dict:
@@ -198,6 +205,39 @@ def _train(
         on_resume=lambda step: logger.info("resuming %s at step %d", stage, step),
         distribution=distribution,
     )
+
+
+def _facts(
+    stage: str, config: Config, reader: Reader, validation_reader: Reader | None
+) -> dict[str, str]:
+    """What all workers of a run must have alike, by what it is called.
+
+    Of the data that is the number of samples and their names: which one comes when, and
+    how many steps a validation has, follow from them.
+    """
+    facts = {
+        "portrait-tf": portrait_tf.__version__,
+        "TensorFlow": tf.__version__,
+        "Keras": keras.__version__,
+        "NumPy": np.__version__,
+        "stage": stage,
+    }
+    for split, one in (("training", reader), ("validation", validation_reader)):
+        names = None if one is None else sample_names(one)
+        facts[f"{split} samples"] = "none" if one is None else str(len(one))
+        if names is not None:
+            digest = hashlib.sha256(json.dumps(names).encode()).hexdigest()
+            facts[f"{split} samples' names (SHA-256)"] = digest[:12]
+
+    def flatten(key: str, value: object) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                flatten(f"{key}.{name}" if key else name, inner)
+        else:
+            facts[key] = json.dumps(value)
+
+    flatten("", config.model_dump(mode="json"))
+    return facts
 
 
 def _on_all_replicas(

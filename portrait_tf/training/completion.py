@@ -340,6 +340,7 @@ class CompletionTrainer(Trainer):
         return self._update(batch, completed, terms)
 
     def test_step(self, batch: dict) -> dict:
+        self.tell_stop()
         parsing = self.parsing_for(batch, 1.0)
         outputs = self(batch, parsing)
         completed, terms = self._reconstruction(batch, outputs, parsing)

@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -29,11 +30,11 @@ from portrait_tf.errors import LostWorkerError, PortraitError
 logger = logging.getLogger(__name__)
 
 STRATEGIES = ("none", "mirrored", "multiworker")
-START_MINUTES = 10
-"""How long a worker waits for all the others to be there."""
+START_MINUTES = "PORTRAIT_TF_START_MINUTES"
+"""Variable of the environment: how long a worker waits for all the others to come."""
 STALL_MINUTES = "PORTRAIT_TF_STALL_MINUTES"
 """Variable of the environment: after so long without a step, a worker gives up."""
-_STALL_DEFAULT = 30.0
+_DEFAULT_MINUTES = {START_MINUTES: 10.0, STALL_MINUTES: 30.0}
 
 _EXAMPLE = (
     '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, '
@@ -107,20 +108,23 @@ def read_tf_config(text: str | None) -> tuple[dict, str, int]:
     return cluster, job, index
 
 
-def stall_minutes(text: str | None) -> float:
-    """The value of `PORTRAIT_TF_STALL_MINUTES`; 30 where it is not set.
+def waiting_minutes(name: str, text: str | None) -> float:
+    """The value of `START_MINUTES` or `STALL_MINUTES`.
+
+    Args:
+        name: Of the variable.
+        text: Its value; None or empty: it is not set, and 10 or 30.
 
     Raises:
         PortraitError: It is no number above 0.
     """
     try:
-        minutes = float(text) if text else _STALL_DEFAULT
+        minutes = float(text) if text else _DEFAULT_MINUTES[name]
     except ValueError:
         minutes = math.nan
     if not minutes > 0:
         raise PortraitError(
-            f"expected a number of minutes above 0 in {STALL_MINUTES}, "
-            f"received {text!r}"
+            f"expected a number of minutes above 0 in {name}, received {text!r}"
         )
     return minutes
 
@@ -209,6 +213,13 @@ class Distribution:
         """
         return work()
 
+    def agree(self, facts: dict[str, str]) -> None:
+        """Raises PortraitError, in every process: one has other facts than the chief.
+
+        Args:
+            facts: What must be the same everywhere, by what it is called.
+        """
+
     def broadcast(self, variables: list) -> None:
         """Sets variables to the chief's values in every process."""
 
@@ -266,23 +277,55 @@ class Replicated(Distribution):
             "validation_steps": int(dataset.cardinality()),
         }
 
-    def _from_chief(self, array: np.ndarray) -> np.ndarray:
-        """The chief's array; the others give any of the same shape and type."""
-        # A sum with zeros: exact, and known to every kind of device.
-        given = tf.constant(array if self.chief else np.zeros_like(array))
+    def _sum(self, array: np.ndarray) -> np.ndarray:
+        """The sum of all processes' arrays, of one shape and type, in each of them."""
+        given = tf.constant(array)
 
         @tf.function
         def add() -> object:
             def on_replica() -> tf.Tensor:
                 context = tf.distribute.get_replica_context()
-                here = tf.equal(context.replica_id_in_sync_group, 0)
+                # Of a process' replicas, one speaks for it.
+                first = tf.equal(context.replica_id_in_sync_group % self.local, 0)
                 return context.all_reduce(
-                    "SUM", tf.where(here, given, tf.zeros_like(given))
+                    "SUM", tf.where(first, given, tf.zeros_like(given))
                 )
 
             return self.strategy.run(on_replica)
 
         return self.strategy.experimental_local_results(add())[0].numpy()
+
+    def _from_chief(self, array: np.ndarray) -> np.ndarray:
+        """The chief's array; the others give any of the same shape and type."""
+        # A sum with zeros: exact, and known to every kind of device.
+        return self._sum(array if self.chief else np.zeros_like(array))
+
+    def _gather(self, text: str) -> list[str]:
+        """Every process' text, in each of them."""
+        data = np.frombuffer(text.encode(), np.uint8)
+        lengths = np.zeros(self.workers, np.int32)
+        lengths[self.index] = len(data)
+        lengths = self._sum(lengths)
+        if not lengths.any():
+            return [""] * self.workers
+        rows = np.zeros((self.workers, lengths.max()), np.int32)
+        rows[self.index, : len(data)] = data
+        rows = self._sum(rows).astype(np.uint8)
+        return [
+            row[:length].tobytes().decode()
+            for row, length in zip(rows, lengths, strict=True)
+        ]
+
+    def agree(self, facts: dict[str, str]) -> None:
+        if self.workers == 1:
+            return
+        told = self._gather(differences(facts, self.on_chief(lambda: facts)))
+        wrong = [f"worker {i} has {text}" for i, text in enumerate(told, 1) if text]
+        if wrong:
+            raise PortraitError(
+                "expected the same versions, command, config and data for all "
+                f"workers: {'; '.join(wrong[:_NAMED])}{_more(wrong)}"
+            )
 
     def on_chief(self, work: Callable[[], object]) -> object:
         if self.workers == 1:
@@ -329,11 +372,38 @@ class Replicated(Distribution):
     def guarded(self, trainer: object) -> Iterator[list]:
         watchdog = None
         if self.workers > 1:
-            minutes = stall_minutes(os.environ.get(STALL_MINUTES))
+            minutes = waiting_minutes(STALL_MINUTES, os.environ.get(STALL_MINUTES))
             watchdog = Watchdog(minutes, f"no step was done for {minutes:g} minutes")
         signals = _Signals()
         with signals.caught(), watchdog or contextlib.nullcontext(), lost_workers(self):
             yield [StopTogether(signals, watchdog)]
+
+
+_NAMED = 3
+
+
+def _more(found: list) -> str:
+    return f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+
+
+def differences(own: dict[str, str], chiefs: dict[str, str]) -> str:
+    """What a worker has otherwise than the chief, in words; empty: nothing.
+
+    Args:
+        own: Facts of the worker, by what they are called.
+        chiefs: Those of the chief.
+    """
+
+    def cut(facts: dict[str, str], key: str) -> str:
+        value = facts.get(key, "nothing")
+        return value if len(value) <= 60 else f"{value[:57]}..."
+
+    found = [
+        f"{key} {cut(own, key)} (the chief: {cut(chiefs, key)})"
+        for key in {**chiefs, **own}
+        if own.get(key) != chiefs.get(key)
+    ]
+    return ", ".join(found[:_NAMED]) + _more(found)
 
 
 @contextlib.contextmanager
@@ -342,23 +412,68 @@ def lost_workers(distribution: Distribution) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        gone = (
-            tf.errors.UnavailableError,
-            tf.errors.AbortedError,
-            tf.errors.CancelledError,
-            tf.errors.DeadlineExceededError,
-            tf.errors.InternalError,
-        )
-        if distribution.workers == 1 or not isinstance(error, gone):
+        if distribution.workers == 1 or not tells_of_another(error, distribution.index):
             raise
-        raise LostWorkerError(_lost(error.message)) from error
+        _raise_lost(error)
+
+
+_ABORTED = "Collective ops is aborted by"
+
+
+def tells_of_another(error: tf.errors.OpError, place: int) -> bool:
+    """Whether an error is what a worker sees of one that is gone, or has failed.
+
+    `InternalError` is that of a collective, and of a GPU that has a fault or no memory
+    left: which of them, its message alone says.
+
+    Args:
+        error: Of TensorFlow, in a run of several workers.
+        place: Of this worker in the cluster.
+    """
+    # A broken photo, of whichever worker (see `reraise_data_error`): to start again
+    # would not mend it.
+    if "PortraitError: " in error.message:
+        return False
+    if _ABORTED in error.message:
+        return True
+    gone = (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+    )
+    if isinstance(error, gone):
+        return True
+    if not isinstance(error, tf.errors.InternalError):
+        return False
+    said = _said(error.message)
+    # A task's device is a place; a task without one is a worker.
+    tasks = re.findall(r"/task:(\d+)(?!\d|/device)", said)
+    if any(int(task) != place for task in tasks):
+        return True
+    return bool(re.search(r"\bNCCL\b|\bcollective|coordination service", said, re.I))
+
+
+def _said(message: str) -> str:
+    """A message of TensorFlow without the lines of Python that led to its node."""
+    if _ABORTED in message:
+        return message[message.index(_ABORTED) :]
+    if not message.startswith("Graph execution error"):
+        return message
+    return re.split(r'\n *File "[^"\n]*", line \d+, in .*\n', message)[-1]
+
+
+def _raise_lost(error: tf.errors.OpError) -> NoReturn:
+    # The sentence has its beginning only, and nobody prints an error's cause.
+    logger.warning("TensorFlow's error, in full: %s", error.message)
+    raise LostWorkerError(_lost(_said(error.message))) from error
 
 
 def _lost(reason: str) -> str:
     reason = " ".join(reason.split())[:200]
     return (
-        f"another worker is gone or does not answer ({reason}): start all workers "
-        "again, and training goes on from the last checkpoint"
+        f"another worker is gone, has failed or does not answer ({reason}): start all "
+        "workers again, and training goes on from the last checkpoint"
     )
 
 
@@ -421,7 +536,9 @@ class _Signals:
 class StopTogether(keras.callbacks.Callback):
     """Stops all workers after the same step, if one of them got a signal.
 
-    It comes after `Checkpoints`, which counts the step.
+    A step of a validation is one, too: it may take longer than a cluster's grace. Its
+    epoch then has no row in `log.csv`. It comes after `Checkpoints`, which counts the
+    steps of training.
     """
 
     def __init__(self, signals: _Signals, watchdog: Watchdog | None) -> None:
@@ -434,7 +551,7 @@ class StopTogether(keras.callbacks.Callback):
         if self.watchdog:
             self.watchdog.touch()
 
-    on_test_batch_end = on_epoch_begin = on_epoch_end = _touch
+    on_epoch_begin = on_epoch_end = _touch
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         self._touch()
@@ -449,6 +566,8 @@ class StopTogether(keras.callbacks.Callback):
                 logger.warning("another worker was told to stop")
             raise KeyboardInterrupt
 
+    on_test_batch_begin, on_test_batch_end = on_train_batch_begin, on_train_batch_end
+
 
 def make_distribution(strategy: str) -> Distribution:
     """The distribution of a name; every worker waits herein until all have come.
@@ -458,6 +577,7 @@ def make_distribution(strategy: str) -> Distribution:
 
     Raises:
         PortraitError: `TF_CONFIG` is missing or wrong, or its port is taken.
+        LostWorkerError: Another worker came and went.
     """
     if strategy == "none":
         return Distribution()
@@ -472,14 +592,20 @@ def make_distribution(strategy: str) -> Distribution:
     place = index + (
         len(cluster["chief"]) if job != "chief" and "chief" in cluster else 0
     )
+    minutes = waiting_minutes(START_MINUTES, os.environ.get(START_MINUTES))
+    # Later it would be a mistake of one after all have come.
+    waiting_minutes(STALL_MINUTES, os.environ.get(STALL_MINUTES))
     waiting = Watchdog(
-        START_MINUTES,
-        f"not all of {number} workers came within {START_MINUTES} minutes",
+        minutes, f"not all of {number} workers came within {minutes:g} minutes"
     )
     with waiting:
         try:
             made = _start_workers(number, place)
-        except (RuntimeError, tf.errors.OpError) as error:
+        except tf.errors.OpError as error:
+            if tells_of_another(error, place):
+                _raise_lost(error)
+            _cannot_start(cluster[job][index], error)
+        except RuntimeError as error:
             _cannot_start(cluster[job][index], error)
     logger.info(
         "strategy multiworker: worker %d of %d, %d replicas in all%s",

@@ -175,6 +175,7 @@ class ParsingTrainer(Trainer):
         return self._update(batch, outputs, terms, logits)
 
     def test_step(self, batch: dict) -> dict:
+        self.tell_stop()
         outputs = self(batch, training=False)
         return self._update(batch, outputs, *self._terms(batch, [outputs]))
 

@@ -14,7 +14,12 @@ import pytest
 import yaml
 
 import serving
-from portrait_tf.training.distribution import read_tf_config
+from portrait_tf.errors import LostWorkerError, PortraitError
+from portrait_tf.training.distribution import (
+    START_MINUTES,
+    read_tf_config,
+    waiting_minutes,
+)
 from portrait_tf.training.tf_config import MAKERS, main
 
 FOLDER = pathlib.Path(serving.__file__).parent / "deploy" / "training"
@@ -71,6 +76,19 @@ def test_names_and_numbers_of_kubernetes_fit_together(kubernetes):
     assert names == container["name"]
     # Of a policy of failures.
     assert pod["restartPolicy"] == "Never"
+    # Process 1 of a pod has no default handlers of signals.
+    assert pod["shareProcessNamespace"] is True
+    minutes = waiting_minutes(START_MINUTES, values[START_MINUTES])
+    assert minutes >= 10
+
+
+def test_kubernetes_ends_the_job_where_slurm_does(kubernetes):
+    rules = kubernetes[1]["spec"]["podFailurePolicy"]["rules"]
+    (codes,) = [one["onExitCodes"]["values"] for one in rules if "onExitCodes" in one]
+    assert codes == [1, PortraitError.exit_code]
+    assert LostWorkerError.exit_code not in codes
+    # The first rule that fits is taken: a mistake on a drained node is still one.
+    assert "onExitCodes" in rules[0]
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -96,8 +114,11 @@ def test_each_pod_finds_the_others(index, kubernetes, tools):
     assert command.startswith("train completion --strategy multiworker --config /")
 
 
-def slurm(tools, *arguments, code=0):
-    """Runs the file as Slurm would; `srun` starts its command for both nodes."""
+def slurm(tools, *arguments, codes=(0, 0), restarts=None):
+    """Runs the file as Slurm would; `srun` starts its command for both nodes.
+
+    A task whose code is None is killed with all it started, as by a node's end.
+    """
     log = tools.parent / "requeued"
     script(
         tools,
@@ -105,25 +126,30 @@ def slurm(tools, *arguments, code=0):
         f'if [ "$1" = requeue ]; then echo "$2" > {log}; exit; fi',
         '[ "$1 $2 $3" = "show hostnames node[07-08]" ] && printf "node07\\nnode08\\n"',
     )
-    script(
-        tools,
-        "srun",
-        "shift",
-        'SLURM_PROCID=0 "$@"; code=$?',
-        'SLURM_PROCID=1 "$@" || exit $?',
-        "exit $code",
-    )
+    # Slurm's manual: the highest exit code of all tasks.
+    lines = ["shift", "highest=0"]
+    for task, code in enumerate(codes):
+        run = (
+            f'CODE={code} SLURM_PROCID={task} "$@"'
+            if code is not None
+            else "(exit 137)"
+        )
+        lines += [run, "code=$?", '[ "$code" -gt "$highest" ] && highest=$code']
+    script(tools, "srun", *lines, "exit $highest")
+    more = {} if restarts is None else {"SLURM_RESTART_COUNT": str(restarts)}
     done = subprocess.run(
         ["bash", FOLDER / "slurm.sbatch", *arguments],
         env=environment(
             tools,
             SLURM_JOB_ID="77",
             SLURM_JOB_NODELIST="node[07-08]",
+            SLURM_JOB_NUM_NODES="2",
             SLURM_NTASKS="2",
-            CODE=str(code),
+            **more,
         ),
         capture_output=True,
         text=True,
+        cwd=tools.parent,
     )
     return done, log
 
@@ -142,11 +168,46 @@ def test_each_task_of_slurm_finds_the_others(tools):
     assert not log.exists()
 
 
-@pytest.mark.parametrize(("code", "again"), [(75, True), (130, True), (2, False)])
-def test_slurm_goes_on_after_a_lost_worker(code, again, tools):
-    done, log = slurm(tools, "c", "d", "r", code=code)
-    assert done.returncode == code
+@pytest.mark.parametrize(
+    ("codes", "again", "left"),
+    [
+        ((75, 75), True, 75),
+        ((130, 130), True, 130),
+        # One that was killed has the highest code.
+        ((75, 137), True, 137),
+        ((134, 75), True, 134),
+        ((75, None), True, 137),
+        ((0, 75), True, 75),
+        # A mistake of one has the lowest: the others have but lost it.
+        ((75, 2), False, 2),
+        ((2, 75), False, 2),
+        ((75, 1), False, 1),
+        ((1, 137), False, 1),
+        ((2, 2), False, 2),
+        ((75, 139), False, 139),
+    ],
+)
+def test_slurm_goes_on_after_a_lost_worker(codes, again, left, tools):
+    done, log = slurm(tools, "c", "d", "r", codes=codes)
+    assert done.returncode == left, done.stderr
     assert log.exists() == again
+    assert not list(tools.parent.glob("r.*"))
+
+
+@pytest.mark.parametrize(("restarts", "again"), [(0, True), (49, True), (50, False)])
+def test_slurm_does_not_go_on_for_ever(restarts, again, tools):
+    done, log = slurm(tools, "c", "d", "r", codes=(137, 75), restarts=restarts)
+    assert done.returncode == 137
+    assert log.exists() == again
+
+
+def test_a_task_of_slurm_outlives_its_signal(tools):
+    """Slurm sends SIGTERM to the shell of a task, too; it is to write the code down."""
+    script(tools, "portrait-tf", 'kill -TERM "$PPID"', "exit 130")
+    done, log = slurm(tools, "c", "d", "r")
+    assert done.returncode == 130
+    assert "task 1: exit code 130" in done.stderr
+    assert log.exists()
 
 
 def test_slurm_needs_its_arguments(tools):

@@ -3,10 +3,15 @@
 The JSON has `stage`, `run`, `strategy`, `devices` (virtual ones of the CPU), `changes`
 of the tiny config, `parsing` (stage 1's run) and `out`: where the process writes what
 it logged and all variables as they are at the end. TF_CONFIG is the environment's.
+There may be `data` (a data set's folder) and `kill_at`: the process kills itself after
+that step of the run.
 """
 
+import contextlib
 import json
 import logging
+import os
+import signal
 import sys
 
 import numpy as np
@@ -22,30 +27,60 @@ def main() -> None:
         tf.config.set_logical_device_configuration(
             cpu, [tf.config.LogicalDeviceConfiguration()] * given["devices"]
         )
+    import keras
+
     from portrait_tf.config import parse_config, with_changes
+    from portrait_tf.data.open import open_dataset
     from portrait_tf.data.synthetic import synthetic_portrait
+    from portrait_tf.errors import PortraitError
     from portrait_tf.training import commands
 
     trained = {}
     train = commands.train
 
-    def watched(trainer, *args, **kwargs):
+    class Kill(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+            if self.model.step == given["kill_at"]:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def watched(trainer, stage, config, reader, folder, validation, callbacks, *rest,
+                **named):  # fmt: skip
         trained["trainer"] = trainer
-        return train(trainer, *args, **kwargs)
+        # Of those that `train` is given, only the chief's are called.
+        if "kill_at" in given:
+            guarded = named["distribution"].guarded
+            named["distribution"].guarded = lambda one: with_kill(guarded(one))
+        return train(
+            trainer, stage, config, reader, folder, validation, callbacks, *rest,
+            **named,
+        )  # fmt: skip
+
+    @contextlib.contextmanager
+    def with_kill(guarded):
+        with guarded as callbacks:
+            yield [*callbacks, Kill()]
 
     commands.train = watched
-    portraits = [synthetic_portrait(seed, (64, 64)) for seed in range(6)]
-    history = commands.train_stage(
-        given["stage"],
-        with_changes(parse_config(TINY), given["changes"]),
-        portraits,
-        given["run"],
-        # The last batch of three is not whole.
-        portraits[:3],
-        given.get("parsing"),
-        verbose=0,
-        strategy=given["strategy"],
-    )
+    reader = [synthetic_portrait(seed, (64, 64)) for seed in range(6)]
+    # The last batch of three is not whole.
+    validation = reader[:3]
+    if "data" in given:
+        reader = open_dataset(given["data"], "train")
+        validation = open_dataset(given["data"], "val")
+    try:
+        history = commands.train_stage(
+            given["stage"],
+            with_changes(parse_config(TINY), given["changes"]),
+            reader,
+            given["run"],
+            validation,
+            given.get("parsing"),
+            verbose=0,
+            strategy=given["strategy"],
+        )
+    except PortraitError as error:
+        print(error)
+        sys.exit(error.exit_code)
     variables = trained["trainer"].everything()
     np.savez(
         given["out"],

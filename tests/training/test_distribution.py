@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,15 +17,28 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tiny import TINY
 
 from portrait_tf.config import parse_config, save_config, with_changes
+from portrait_tf.data.cache import Budget, CachedReader
 from portrait_tf.data.dataset import training_dataset
+from portrait_tf.data.mixture import mix, sample_names
+from portrait_tf.data.open import open_dataset, open_splits
+from portrait_tf.data.shards import write_shards
 from portrait_tf.data.synthetic import write_synthetic
-from portrait_tf.errors import PortraitError
+from portrait_tf.errors import LostWorkerError, PortraitError
 from portrait_tf.storage import read_arrays, read_meta
 from portrait_tf.training.commands import train_stage
-from portrait_tf.training.distribution import read_tf_config, stall_minutes
+from portrait_tf.training.distribution import (
+    STALL_MINUTES,
+    START_MINUTES,
+    Distribution,
+    differences,
+    lost_workers,
+    read_tf_config,
+    waiting_minutes,
+)
 
 several = pytest.mark.default_stack("Keras 2.15 trains on one device")
 HERE = pathlib.Path(__file__).parent
@@ -47,17 +61,22 @@ def environment(**more):
     }
 
 
-def tf_configs(number):
-    """TF_CONFIG of each of some workers on this machine, at ports that are free."""
+def tf_configs(number, chief=False):
+    """TF_CONFIG of each of some workers on this machine, at ports that are free.
+
+    Args:
+        number: Of workers.
+        chief: Whether the first is of the job `chief`.
+    """
     sockets = [socket.create_server(("localhost", 0)) for _ in range(number)]
     hosts = [f"localhost:{one.getsockname()[1]}" for one in sockets]
     for one in sockets:
         one.close()
+    cluster = {"chief": hosts[:1], "worker": hosts[1:]} if chief else {"worker": hosts}
     return [
-        json.dumps(
-            {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": i}}
-        )
-        for i in range(number)
+        json.dumps({"cluster": cluster, "task": {"type": job, "index": index}})
+        for job, members in cluster.items()
+        for index in range(len(members))
     ]
 
 
@@ -202,6 +221,72 @@ def test_two_replicas_train_as_one(strategy, stage, changes, parsing_run, tmp_pa
         )
 
 
+# Adam's moments, averages, noise of the network, and a float32 network beside a
+# bfloat16 one: all that a run which goes on must have on every worker.
+RESUMED = (
+    *(one for one in COMPLETION if "optimizer.name=sgd" not in one),
+    *HINGE,
+    "completion.training.mixed_precision=true",
+    "completion.training.steps_per_epoch=4",
+    "completion.training.checkpoint_minutes=0.0001",
+)
+
+
+def start_both(parsing_run, folder, outs, **more):
+    """Stage 2 on a chief and a worker, each with a folder of its own."""
+    return [
+        start(
+            tf_config, stage="completion", changes=RESUMED, parsing=str(parsing_run),
+            run=str(folder / name), strategy="multiworker", out=str(folder / out),
+            **(more if name == "other" else {"data": more["data"]}),
+        )
+        for name, out, tf_config in zip(
+            ("run", "other"), outs, tf_configs(2, chief=True), strict=True
+        )
+    ]  # fmt: skip
+
+
+@several
+@pytest.mark.long
+def test_what_was_killed_goes_on_as_if_never_stopped(data, parsing_run, tmp_path):
+    """kill -9 of one at step 10; then both again. To the bit alike on both workers."""
+    shards = tmp_path / "shards"
+    write_shards(open_splits(data), shards)
+    for folder in ("whole", "killed"):
+        (tmp_path / folder).mkdir()
+    finish(
+        *start_both(
+            parsing_run, tmp_path / "whole", ("a.npz", "b.npz"), data=str(shards)
+        )
+    )
+    entire, whole = result(tmp_path / "whole" / "a.npz")
+
+    given = parsing_run, tmp_path / "killed", ("a.npz", "b.npz")
+    chief, other = start_both(*given, data=str(shards), kill_at=10)
+    other.communicate(timeout=400)
+    assert other.returncode == -signal.SIGKILL
+    output, _ = chief.communicate(timeout=200)
+    assert chief.returncode == 75, output[-3000:]
+    step = read_meta(tmp_path / "killed/run/completion/checkpoint.npz")["step"]
+    # The chief may have done the step, and not be told of the exchange's end.
+    assert 9 <= step <= 11
+
+    finish(*start_both(*given, data=str(shards)))
+    history, resumed = result(tmp_path / "killed" / "a.npz")
+    same, others = result(tmp_path / "killed" / "b.npz")
+    # Parts of epochs count, where a phase begins and where it was killed.
+    assert 0 < len(history) < len(entire)
+    assert history == same
+    assert resumed.keys() == others.keys() == whole.keys()
+    assert sum(array.size for array in whole.values()) > 1000
+    for name, array in resumed.items():
+        np.testing.assert_array_equal(array, others[name], err_msg=name)
+        np.testing.assert_allclose(
+            array, whole[name], rtol=1e-5, atol=1e-6, err_msg=name
+        )
+    assert not (tmp_path / "killed" / "other").exists()
+
+
 # What each of two virtual devices gets is compared with what one gets of all photos.
 _LOSSES = """
 import numpy as np, tensorflow as tf
@@ -322,12 +407,149 @@ def test_a_right_tf_config_is_read():
     assert read_tf_config(json.dumps(GOOD)) == (GOOD["cluster"], "worker", 1)
 
 
-def test_minutes_without_a_step():
-    assert stall_minutes(None) == stall_minutes("") == 30
-    assert stall_minutes("0.5") == 0.5
-    for wrong in ("soon", "0", "-1", "nan"):
-        with pytest.raises(PortraitError, match=f"above 0 in .*, received '{wrong}'"):
-            stall_minutes(wrong)
+def test_minutes_of_waiting():
+    for name, minutes in ((START_MINUTES, 10), (STALL_MINUTES, 30)):
+        assert waiting_minutes(name, None) == waiting_minutes(name, "") == minutes
+        assert waiting_minutes(name, "0.5") == 0.5
+        for wrong in ("soon", "0", "-1", "nan"):
+            with pytest.raises(PortraitError, match=f"0 in {name}, received '{wrong}'"):
+                waiting_minutes(name, wrong)
+
+
+@several
+def test_a_worker_that_stays_alone_gives_up():
+    """Also within TensorFlow, which waits for the others for an hour."""
+    tf_config, _ = tf_configs(2)
+    done = subprocess.run(
+        [sys.executable, "-c", _COMES],
+        env=environment(TF_CONFIG=tf_config, PORTRAIT_TF_START_MINUTES="0.05"),
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 75, done.stderr[-3000:]
+    assert "not all of 2 workers came within 0.05 minutes" in done.stderr
+
+
+# As TensorFlow 2.21 gave them, cut; the lines of Python name this project's modules.
+_NODE = """Graph execution error:
+
+Detected at node {} defined at (most recent call last):
+  File "/home/portrait_tf/training/distribution.py", line 283, in add
+
+  File "/home/portrait_tf/replicas.py", line 52, in collective
+
+{}
+\t [[{{{{node {}}}}}]] [Op:__inference_one_step_on_iterator_37]"""
+_COLLECTIVE = "CollectiveReduceV2"
+_COPY = (
+    "Failed copying input tensor from /job:worker/replica:0/task:1/device:CPU:0 to "
+    "/job:worker/replica:0/task:1/device:GPU:0 in order to run _EagerConst: Dst tensor "
+    "is not initialized."
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "lost"),
+    [
+        ("UnavailableError", "Socket closed", True),
+        ("AbortedError", "task tried to connect while it is connected", True),
+        (
+            "InvalidArgumentError",
+            _NODE.format(
+                _COLLECTIVE, "Collective ops is aborted by: cut off", _COLLECTIVE
+            ),
+            True,
+        ),
+        (
+            "InternalError",
+            _NODE.format(_COLLECTIVE, "Connection reset by peer", _COLLECTIVE),
+            True,
+        ),
+        ("InternalError", "NCCL: unhandled system error", True),
+        ("InternalError", "unhealthy: /job:worker/replica:0/task:0", True),
+        ("InternalError", "unhealthy: /job:worker/replica:0/task:1", False),
+        (
+            "InternalError",
+            _NODE.format("Conv2D", "Dst tensor is not initialized.", "Conv2D"),
+            False,
+        ),
+        ("InternalError", _COPY, False),
+        ("InternalError", "cuDNN launch failure", False),
+        ("ResourceExhaustedError", "OOM when allocating tensor", False),
+        ("InvalidArgumentError", "indices are out of bounds", False),
+        (
+            "UnknownError",
+            "Collective ops is aborted by: PortraitError: a.jpg: expected a photo",
+            False,
+        ),
+    ],
+)
+def test_a_fault_of_ones_own_is_no_lost_worker(kind, message, lost, caplog):
+    error = getattr(tf.errors, kind)(None, None, message)
+    distribution = Distribution()
+    distribution.workers, distribution.index = 2, 1
+    expected = LostWorkerError if lost else type(error)
+    with pytest.raises(expected) as raised, lost_workers(distribution):
+        raise error
+    if lost:
+        assert message in caplog.text
+        # The reason, and not where in the program it was met.
+        assert ".py" not in str(raised.value)
+    alone = Distribution()
+    with pytest.raises(type(error)), lost_workers(alone):
+        raise error
+
+
+# A worker that is there when all have come, and gone before the first exchange.
+_GONE = """
+import os, signal, tensorflow as tf
+tf.distribute.MultiWorkerMirroredStrategy()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+_COMES = """
+import sys
+from portrait_tf.errors import PortraitError
+from portrait_tf.training.distribution import make_distribution
+try:
+    make_distribution("multiworker")
+except PortraitError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+@several
+@pytest.mark.long
+def test_a_worker_that_is_gone_at_the_start_is_a_lost_one():
+    """Not a mistake: after 2, Kubernetes would end the Job for good."""
+    stays, _ = workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            env=environment(TF_CONFIG=one),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for program, one in zip((_COMES, _GONE), tf_configs(2), strict=True)
+    ]  # fmt: skip
+    for worker in reversed(workers):
+        output, _ = worker.communicate(timeout=200)
+    assert stays.returncode == 75, output[-3000:]
+    assert "start all workers again" in output
+    assert "Collective ops is aborted by: " in output
+
+
+@several
+def test_a_port_that_is_taken_is_a_mistake():
+    with socket.create_server(("localhost", 0)) as taken:
+        address = f"localhost:{taken.getsockname()[1]}"
+        tf_config = {
+            "cluster": {"worker": [address]}, "task": {"type": "worker", "index": 0}
+        }  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", _COMES],
+            env=environment(TF_CONFIG=json.dumps(tf_config)),
+            capture_output=True, text=True,
+        )  # fmt: skip
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert done.stdout.startswith(f"this worker cannot take part as {address}, which")
 
 
 @several
@@ -421,6 +643,53 @@ def test_multiworker_without_tf_config_is_one_sentence(data, tmp_path):
 
 @several
 @pytest.mark.long
+def test_workers_that_do_not_agree(data, tmp_path):
+    """Each of these alone would train apart in silence, or hang at the validation."""
+    config = config_file(tmp_path / "config.yaml", "batch_size=3")
+    other = config_file(tmp_path / "other.yaml", "batch_size=3", "steps=8")
+    broken = tmp_path / "broken"
+    shutil.copytree(data, broken)
+    photo = sorted((broken / "TrainVal_images" / "train_images").iterdir())[2]
+    photo.write_bytes(photo.read_bytes()[:200])
+    first, second = tf_configs(2)
+    workers = [
+        start_command(tmp_path / "run", data, config, first),
+        start_command(tmp_path / "run", broken, other, second, "--skip-broken"),
+    ]
+    for worker in workers:
+        _, output = worker.communicate(timeout=200)
+        assert worker.returncode == 2, output
+        assert "for all workers: worker 2 has training samples 5 (the chief: 6)" in (
+            output
+        )
+        assert "parsing.training.steps 8 (the chief: 4)" in output
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_differs_is_named():
+    chiefs = {"a": "1", "b": "2"}
+    assert differences(dict(chiefs), chiefs) == ""
+    assert differences({"a": "1", "b": "3"}, chiefs) == "b 3 (the chief: 2)"
+    assert differences({"a": "1"}, chiefs) == "b nothing (the chief: 2)"
+    assert differences({**chiefs, "c": "x" * 99}, chiefs).startswith("c xxx")
+    many = {str(i): "1" for i in range(9)}
+    assert differences(many, {}).endswith("2 1 (the chief: nothing); and 6 more")
+
+
+def test_names_of_samples_are_known_unread(data, portraits):
+    reader = open_dataset(data, "train")
+    names = list(reader.names)
+    assert len(names) == 6
+    assert sample_names(reader) == names
+    cached = CachedReader(reader, Budget(1e9))
+    assert sample_names(cached) == names
+    assert sample_names(mix([cached, portraits])) == [
+        *names, *(one.name for one in portraits)
+    ]  # fmt: skip
+
+
+@several
+@pytest.mark.long
 def test_a_batch_that_cannot_be_shared_out(data, tmp_path):
     config = config_file(tmp_path / "config.yaml", "batch_size=3")
     workers = [
@@ -453,22 +722,21 @@ def rows_of(run):
 
 @several
 @pytest.mark.long
-@pytest.mark.parametrize("killed", [0, 1], ids=["chief", "other"])
-def test_all_go_on_after_one_is_killed(killed, data, tmp_path):
+def test_all_go_on_after_the_chief_is_killed(data, tmp_path):
     """kill -9 within an epoch: the other one ends by itself, and says why."""
     config = config_file(
         tmp_path / "config.yaml", "steps=400", "steps_per_epoch=200",
         "checkpoint_minutes=0.001", "validation_photos=0",
     )  # fmt: skip
     run = tmp_path / "run"
-    workers = [start_command(run, data, config, one) for one in tf_configs(2)]
-    wait_for_step(run, 3, *workers)
-    os.kill(workers[killed].pid, signal.SIGKILL)
-    workers[killed].communicate()
+    chief, other = [start_command(run, data, config, one) for one in tf_configs(2)]
+    wait_for_step(run, 3, chief, other)
+    os.kill(chief.pid, signal.SIGKILL)
+    chief.communicate()
     began = time.monotonic()
-    _, output = workers[1 - killed].communicate(timeout=200)
+    _, output = other.communicate(timeout=200)
     assert time.monotonic() - began < 120
-    assert workers[1 - killed].returncode == 75, output[-3000:]
+    assert other.returncode == 75, output[-3000:]
     assert "start all workers again" in output
     assert "Traceback" not in output
     step = read_meta(run / "parsing" / "checkpoint.npz")["step"]
@@ -487,18 +755,56 @@ def test_all_go_on_after_one_is_killed(killed, data, tmp_path):
 
 @several
 @pytest.mark.long
-def test_sigterm_on_any_worker_stops_all_with_a_checkpoint(data, tmp_path):
+def test_a_photo_that_is_cut_off_on_one_worker_ends_both(data, tmp_path):
+    """Its worker names it: 2, so no cluster tries again; the other has lost it: 75."""
+    config = config_file(tmp_path / "config.yaml", "steps=100", "validation_photos=0")
+    broken = tmp_path / "broken"
+    shutil.copytree(data, broken)
+    photo = sorted((broken / "TrainVal_images" / "train_images").iterdir())[2]
+    photo.write_bytes(photo.read_bytes()[:200])
+    workers = [
+        start_command(tmp_path / "run", folder, config, one)
+        for folder, one in zip((data, broken), tf_configs(2), strict=True)
+    ]
+    outputs = [worker.communicate(timeout=200)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [75, 2], outputs
+    assert outputs[1].splitlines()[-1] == (
+        f"portrait-tf: {photo}: expected a whole photo, received a file that is cut off"
+    )
+    assert "start all workers again" in outputs[0]
+    assert not any("Traceback" in output for output in outputs)
+
+
+@pytest.fixture(scope="module")
+def much_to_validate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "people"
+    write_synthetic(folder, 6, 80, size=(64, 64))
+    return folder
+
+
+@several
+@pytest.mark.long
+@pytest.mark.parametrize("validating", [False, True], ids=["training", "validating"])
+def test_sigterm_on_any_worker_stops_all_with_a_checkpoint(
+    validating, much_to_validate, tmp_path
+):
+    steps = "steps_per_epoch=3" if validating else "steps_per_epoch=2000"
     config = config_file(
-        tmp_path / "config.yaml", "steps=4000", "steps_per_epoch=2000",
-        "checkpoint_minutes=0.001", "validation_photos=0",
+        tmp_path / "config.yaml", "steps=6000", steps, "checkpoint_minutes=0.00001",
+        f"validation_photos={80 * validating}",
     )  # fmt: skip
     run = tmp_path / "run"
-    workers = [start_command(run, data, config, one) for one in tf_configs(2)]
+    workers = [
+        start_command(run, much_to_validate, config, one) for one in tf_configs(2)
+    ]
     wait_for_step(run, 3, *workers)
     workers[1].send_signal(signal.SIGTERM)
-    for worker in workers:
-        _, output = worker.communicate(timeout=120)
-        assert worker.returncode == 130, output[-3000:]
-    assert f"stopped at step {read_meta(run / 'parsing/checkpoint.npz')['step']}" in (
-        output
-    )
+    outputs = [worker.communicate(timeout=120)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [130, 130], outputs
+    step = read_meta(run / "parsing/checkpoint.npz")["step"]
+    assert all(f"stopped at step {step}" in output for output in outputs)
+    assert "another worker was told to stop" in outputs[0]
+    if validating:
+        # Within the first validation, whose epoch so is not logged.
+        assert step == 3
+        assert rows_of(run) == []
