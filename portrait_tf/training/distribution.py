@@ -13,6 +13,7 @@ import math
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -478,7 +479,7 @@ def _lost(reason: str) -> str:
 
 
 class Watchdog:
-    """Ends a process that waits for others in vain, deep within TensorFlow.
+    """Ends a process that waits for others in vain, within a step of TensorFlow.
 
     Args:
         minutes: Without a `touch`.
@@ -507,6 +508,41 @@ class Watchdog:
 
     def __exit__(self, *error: object) -> None:
         self.over.set()
+
+
+_KILLER = """
+import os, select, signal, sys
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+parent, seconds, sentence = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+over, _, _ = select.select([sys.stdin], [], [], seconds)
+if not over and os.getppid() == parent:
+    print(sentence, file=sys.stderr, flush=True)
+    os.kill(parent, signal.SIGKILL)
+"""
+
+
+@contextlib.contextmanager
+def killed_after(minutes: float, reason: str) -> Iterator[None]:
+    """Within it, this process is killed when the minutes are over.
+
+    By another process: while TensorFlow waits for workers that have not come it holds
+    Python's lock, so that no thread of ours runs and no signal is heard. The pipe's end
+    tells that process to go, whichever way this one ends.
+
+    Args:
+        minutes: From now on.
+        reason: For the sentence.
+    """
+    values = [str(os.getpid()), str(60 * minutes), f"portrait-tf: {_lost(reason)}"]
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-E", "-c", _KILLER, *values], stdin=subprocess.PIPE
+    )
+    try:
+        yield
+    finally:
+        process.stdin.close()
+        process.wait()
 
 
 class _Signals:
@@ -595,10 +631,8 @@ def make_distribution(strategy: str) -> Distribution:
     minutes = waiting_minutes(START_MINUTES, os.environ.get(START_MINUTES))
     # Later it would be a mistake of one after all have come.
     waiting_minutes(STALL_MINUTES, os.environ.get(STALL_MINUTES))
-    waiting = Watchdog(
-        minutes, f"not all of {number} workers came within {minutes:g} minutes"
-    )
-    with waiting:
+    reason = f"not all of {number} workers came within {minutes:g} minutes"
+    with killed_after(minutes, reason):
         try:
             made = _start_workers(number, place)
         except tf.errors.OpError as error:

@@ -416,6 +416,19 @@ def test_minutes_of_waiting():
                 waiting_minutes(name, wrong)
 
 
+@several
+def test_a_worker_that_stays_alone_gives_up():
+    """Within TensorFlow, which holds Python's lock until all have come."""
+    tf_config, _ = tf_configs(2)
+    done = subprocess.run(
+        [sys.executable, "-c", _COMES],
+        env=environment(TF_CONFIG=tf_config, PORTRAIT_TF_START_MINUTES="0.1"),
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
+    assert "not all of 2 workers came within 0.1 minutes" in done.stderr
+
+
 # As TensorFlow 2.21 gave them, cut; the lines of Python name this project's modules.
 _NODE = """Graph execution error:
 
