@@ -14,7 +14,9 @@ PYTHON312 ?= $(call find_python,3.12)
 PYTHON313 ?= $(call find_python,3.13)
 
 # Files of tests are shared out among the cores; a worker takes up to 2 GB.
-PYTEST = $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+SHARED = -n auto --maxprocesses 4 --dist loadfile
+PYTEST = $(VENV)/bin/python -m pytest $(SHARED)
+PYTEST_ADDONS = .venv-addons/bin/python -m pytest $(SHARED)
 
 .PHONY: demo test test-all test-long test-python test-3.12 test-3.13 test-min test-addons \
 	lint format clean
@@ -53,13 +55,15 @@ test-min: .venv-min/minimums.txt
 	.venv-min/bin/python tools/minimum_versions.py $(EXTRAS) > $@.new
 	mv $@.new $@
 
-# The whole suite on the addons stack (Python 3.11), and both stacks with each other.
+# The whole suite on the addons stack (Python 3.11), and both stacks with each other; in
+# two, for Keras 2.15 gives the memory of old networks back late.
+test-addons: export PORTRAIT_TF_CROSS_STACK = required
+test-addons: export PORTRAIT_TF_DEFAULT_PYTHON = $(abspath $(VENV)/bin/python)
 test-addons: $(VENV)/installed
 	$(MAKE) .venv-addons/installed VENV=.venv-addons EXTRAS=addons,demo,dev,web,heic,beam \
 		PYTHON="$(or $(PYTHON311),$(PYTHON))"
-	PORTRAIT_TF_CROSS_STACK=required PORTRAIT_TF_DEFAULT_PYTHON=$(abspath $(VENV)/bin/python) \
-		.venv-addons/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
-		-m "long or not long"
+	$(PYTEST_ADDONS)
+	$(PYTEST_ADDONS) -m long
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .
