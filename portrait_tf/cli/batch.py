@@ -1,8 +1,6 @@
 """Completes millions of photos."""
 
-import os
 import pathlib
-import threading
 from typing import Annotated, Any, Optional
 
 import typer
@@ -163,9 +161,6 @@ def batch(
         summary = run(ready)
     except KeyboardInterrupt as stop:
         typer.echo(str(stop) or f"stopped; {again(ready)}", err=True)
-        if threading.active_count() > 1:
-            # Beam's own may wait for a server, as long as `--timeout`.
-            os._exit(130)
         raise typer.Exit(130) from None
     _show(summary)
 
