@@ -110,6 +110,15 @@ def test_through_a_job_service(tiny_models, tmp_path):
     assert pictures(out) == pictures(alone) and len(table(out, "results")) == 6
 
 
+# What a shell starts in the background ignores it, and so do all that it starts.
+_HEARS_CTRL_C = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from portrait_tf.cli import main
+main()
+"""
+
+
 @pytest.mark.parametrize("options", [(), ("--overwrite",)])
 def test_ctrl_c_while_a_job_runs_elsewhere(options, tmp_path):
     """Such a job does not end with the command that waits for it."""
@@ -117,7 +126,7 @@ def test_ctrl_c_while_a_job_runs_elsewhere(options, tmp_path):
     port, nobody = free_ports(2)
     service = "apache_beam.runners.portability.local_job_service_main"
     command = (
-        *(sys.executable, "-c", "import sys; from portrait_tf.cli import main; main()"),
+        *(sys.executable, "-c", _HEARS_CTRL_C),
         *("batch", tmp_path / "manifest.csv", "-o", tmp_path / "out", *options),
         *("--root", tmp_path / "photos", "--server", f"localhost:{nobody}"),
         # The worker waits for that server, longer than this test takes.
