@@ -16,11 +16,12 @@ import argparse
 import json
 import os
 import pathlib
-import socket
 import statistics
 import subprocess
 import sys
 import time
+
+from benchmarks.server_process import free_ports
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 CONFIG = REPOSITORY / "configs" / "demo.yaml"
@@ -109,14 +110,6 @@ def measure(arguments: argparse.Namespace, devices: int) -> None:
             "seconds": statistics.median(seconds[_LEFT_OUT - 1 :]),
         }
         print("RESULT" + json.dumps(answer), flush=True)
-
-
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(number)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def started(arguments: argparse.Namespace, kind: str, number: int) -> dict:

@@ -13,7 +13,16 @@ from portrait_tf.cli.photos import (
     Quality,
     ResizeMask,
 )
-from portrait_tf.cli.shared import app, open_console
+from portrait_tf.cli.shared import (
+    ApiKey,
+    ClientCertificate,
+    ClientKey,
+    Encrypted,
+    RootCertificates,
+    ServerName,
+    app,
+    open_console,
+)
 from portrait_tf.errors import PortraitError
 
 _SHOWN = 10
@@ -89,29 +98,12 @@ def batch(
         Optional[str],  # noqa: UP045
         typer.Option(help="pick_first, or round_robin over a name's addresses."),
     ] = None,
-    tls: Annotated[bool, typer.Option("--tls", help="Encrypted.")] = False,
-    root_certificates: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
-        typer.Option(help="PEM of the authorities to trust; implies --tls."),
-    ] = None,
-    client_key: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
-        typer.Option(help="PEM of this client's key; implies --tls."),
-    ] = None,
-    client_certificate: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
-        typer.Option(help="PEM of its certificate."),
-    ] = None,
-    server_name: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="The name in the server's certificate; implies --tls."),
-    ] = None,
-    api_key: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            envvar="PORTRAIT_TF_API_KEY", help="Sent as the header x-api-key."
-        ),
-    ] = None,
+    tls: Encrypted = False,
+    root_certificates: RootCertificates = None,
+    client_key: ClientKey = None,
+    client_certificate: ClientCertificate = None,
+    server_name: ServerName = None,
+    api_key: ApiKey = None,
 ) -> None:
     """Complete or extend the photos of a manifest on Apache Beam; needs `beam`."""
     from portrait_tf.batch import check_beam, quiet_beam

@@ -1,7 +1,6 @@
 """Serves, and looks at servers."""
 
 import logging
-import pathlib
 import signal
 import threading
 from typing import Annotated, Optional
@@ -10,8 +9,14 @@ import typer
 from typer.core import TyperCommand
 
 from portrait_tf.cli.shared import (
+    ApiKey,
+    ClientCertificate,
+    ClientKey,
+    Encrypted,
     Model,
+    RootCertificates,
     Server,
+    ServerName,
     app,
     open_console,
     start_tensorflow,
@@ -114,29 +119,12 @@ def doctor(
         Optional[str],  # noqa: UP045
         typer.Option(metavar="URL", help="The REST API; else one port above."),
     ] = None,
-    tls: Annotated[bool, typer.Option("--tls", help="Encrypted.")] = False,
-    root_certificates: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
-        typer.Option(help="PEM of the authorities to trust; implies --tls."),
-    ] = None,
-    client_key: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
-        typer.Option(help="PEM of this client's key; implies --tls."),
-    ] = None,
-    client_certificate: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
-        typer.Option(help="PEM of its certificate."),
-    ] = None,
-    server_name: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="The name in the server's certificate; implies --tls."),
-    ] = None,
-    api_key: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            envvar="PORTRAIT_TF_API_KEY", help="Sent as the header x-api-key."
-        ),
-    ] = None,
+    tls: Encrypted = False,
+    root_certificates: RootCertificates = None,
+    client_key: ClientKey = None,
+    client_certificate: ClientCertificate = None,
+    server_name: ServerName = None,
+    api_key: ApiKey = None,
     timeout: Annotated[float, typer.Option(help="Seconds for each call.")] = 60.0,
 ) -> None:
     """Say what is wrong between here and a server, step by step; 1 if anything is."""

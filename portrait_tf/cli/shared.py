@@ -54,6 +54,27 @@ class Checkpoint(enum.StrEnum):
     best = "best"
 
 
+Encrypted = Annotated[bool, typer.Option("--tls", help="Encrypted.")]
+RootCertificates = Annotated[
+    Optional[pathlib.Path],  # noqa: UP045
+    typer.Option(help="PEM of the authorities to trust; implies --tls."),
+]
+ClientKey = Annotated[
+    Optional[pathlib.Path],  # noqa: UP045
+    typer.Option(help="PEM of this client's key; implies --tls."),
+]
+ClientCertificate = Annotated[
+    Optional[pathlib.Path],  # noqa: UP045
+    typer.Option(help="PEM of its certificate."),
+]
+ServerName = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="The name in the server's certificate; implies --tls."),
+]
+ApiKey = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(envvar="PORTRAIT_TF_API_KEY", help="Sent as the header x-api-key."),
+]
 Server = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(metavar="HOST:PORT", help="Complete on a server, over gRPC."),

@@ -228,7 +228,7 @@ class Distribution:
         """Waits until all processes are here."""
 
     @contextlib.contextmanager
-    def guarded(self, trainer: object) -> Iterator[list]:
+    def guarded(self) -> Iterator[list]:
         """Gives callbacks for `fit`, and turns a lost worker into an error."""
         yield []
 
@@ -370,7 +370,7 @@ class Replicated(Distribution):
             self._from_chief(np.zeros(1, np.int32))
 
     @contextlib.contextmanager
-    def guarded(self, trainer: object) -> Iterator[list]:
+    def guarded(self) -> Iterator[list]:
         watchdog = None
         if self.workers > 1:
             minutes = waiting_minutes(STALL_MINUTES, os.environ.get(STALL_MINUTES))

@@ -228,7 +228,7 @@ def train(
         board = Curves(folder / "tensorboard", previews[0] if previews else None)
         watching.append(board)
     try:
-        with distribution.guarded(trainer) as guards:
+        with distribution.guarded() as guards:
             for start, stop in segments(
                 trainer.step, training.steps, training.steps_per_epoch, trainer
             ):

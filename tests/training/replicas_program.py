@@ -49,7 +49,7 @@ def main() -> None:
         # Of those that `train` is given, only the chief's are called.
         if "kill_at" in given:
             guarded = named["distribution"].guarded
-            named["distribution"].guarded = lambda one: with_kill(guarded(one))
+            named["distribution"].guarded = lambda: with_kill(guarded())
         return train(
             trainer, stage, config, reader, folder, validation, callbacks, *rest,
             **named,

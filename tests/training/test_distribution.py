@@ -20,6 +20,7 @@ import pytest
 import tensorflow as tf
 from tiny import TINY
 
+from benchmarks.server_process import free_ports
 from portrait_tf.config import parse_config, save_config, with_changes
 from portrait_tf.data.cache import Budget, CachedReader
 from portrait_tf.data.dataset import training_dataset
@@ -68,10 +69,7 @@ def tf_configs(number, chief=False):
         number: Of workers.
         chief: Whether the first is of the job `chief`.
     """
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(number)]
-    hosts = [f"localhost:{one.getsockname()[1]}" for one in sockets]
-    for one in sockets:
-        one.close()
+    hosts = [f"localhost:{port}" for port in free_ports(number)]
     cluster = {"chief": hosts[:1], "worker": hosts[1:]} if chief else {"worker": hosts}
     return [
         json.dumps({"cluster": cluster, "task": {"type": job, "index": index}})
