@@ -38,6 +38,12 @@ class DataConfig(Section):
         description="How often a sample is of each data set, in the order of `--data`; "
         "null: by their numbers of samples.",
     )
+    backgrounds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None,
+        description="For each data set, in the order of `--data` and counted from 0, "
+        "whose backgrounds its people are put before. Before another one's they always "
+        "are, before their own as `augmentation.background` says. null: their own.",
+    )
     cache_gigabytes: float = Field(
         0.0,
         ge=0,
@@ -192,6 +198,14 @@ class ParsingNetworkConfig(Section):
     )
     pose: bool = Field(True, description="With the pose branch.")
     mask_channel: bool = Field(True, description="The encoder sees the mask.")
+    hints: bool = Field(
+        False,
+        description="With an input for known joints. Such a network is asked twice, "
+        "the second time with its own joints.",
+    )
+    decoder_dilations: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="Residual blocks at stride 8 behind the hints, one each."
+    )
 
 
 class JPPNetConfig(Section):
@@ -249,6 +263,17 @@ class ParsingLossConfig(Section):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Of the cross-entropy.")
     hole: float = Field(2.0, ge=0, description="Extra weight of pixels in the hole.")
+    group_overlap: float = Field(
+        0.0,
+        ge=0,
+        description="Dice of each photo's label groups (head, torso, arms, legs, "
+        "shoes) in the hole: decides where cross-entropy hedges.",
+    )
+    adversarial: float = Field(
+        0.0,
+        ge=0,
+        description="A critic that tells predicted maps from annotated ones.",
+    )
     deep_supervision: float = Field(0.4, ge=0, description="Weight of early rounds.")
     heatmap_sigma: float = Field(
         0.021, gt=0, description="Of the height; JPPNet has 8 px at 384."
@@ -268,6 +293,24 @@ class ParsingConfig(Section):
         "than 1.",
     )
     loss: ParsingLossConfig = ParsingLossConfig()
+    hinted: Fraction = Field(
+        0.5,
+        description="Part of the training samples that are given a random part of the "
+        "true joints as hints; for networks with hints.",
+    )
+    hint_error: float = Field(
+        0.01,
+        ge=0,
+        le=0.1,
+        description="Standard deviation of those hints' places, as a part of the "
+        "height: the joints that the network finds itself are not exact, either.",
+    )
+    discriminator_widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (32, 64, 96), min_length=1, description="Channels of the map's critic."
+    )
+    discriminator_optimizer: OptimizerConfig = OptimizerConfig(
+        learning_rate=4e-4, beta_1=0.5, warmup_steps=0
+    )
     training: TrainingConfig = TrainingConfig()
 
     @pydantic.model_validator(mode="after")

@@ -36,6 +36,27 @@ HAIR_LABELS = (LABELS.index("Hair"), LABELS.index("Hat"))
 
 SHOE_LABELS = (LABELS.index("LeftShoe"), LABELS.index("RightShoe"))
 
+LABEL_GROUPS = {
+    "background": ("Background",),
+    "head": ("Hat", "Hair", "Sunglasses", "Face"),
+    "torso": ("UpperClothes", "Dress", "Coat", "Jumpsuits", "Scarf"),
+    "arms": ("Glove", "LeftArm", "RightArm"),
+    "legs": ("Socks", "Pants", "Skirt", "LeftLeg", "RightLeg"),
+    "shoes": ("LeftShoe", "RightShoe"),
+}
+"""What of the body a label is; our choice. Which garment it is, left or right, is often
+undecided in a hole where the part of the body is certain."""
+
+GROUP_OF_LABEL = np.array(
+    [
+        index
+        for label in LABELS
+        for index, group in enumerate(LABEL_GROUPS.values())
+        if label in group
+    ]
+)
+"""`GROUP_OF_LABEL[label]` is the position of the label's group in `LABEL_GROUPS`."""
+
 VOID_LABEL = 255
 """Pixels of this value have no label: they count in no loss and in no score."""
 

@@ -148,3 +148,18 @@ def assign_arrays(
         raise PortraitError(f"{source} fits another architecture ({group}): {problem}")
     for name, variable in named.items():
         variable.assign(found[name])
+
+
+def copy_arrays(source: list, target: list) -> list[str]:
+    """Sets variables from others of the same path and shape.
+
+    Returns:
+        Paths of the target's variables that the source has not, or not so shaped.
+    """
+    given, left = _named(source), []
+    for name, variable in _named(target).items():
+        if name in given and given[name].shape == variable.shape:
+            variable.assign(given[name])
+        else:
+            left.append(name)
+    return left

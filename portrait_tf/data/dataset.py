@@ -24,7 +24,13 @@ import tensorflow as tf
 
 from portrait_tf.config import Config
 from portrait_tf.data.augment import prepare
-from portrait_tf.data.mixture import SAMPLE, Reader, siblings, stream_index
+from portrait_tf.data.mixture import (
+    SAMPLE,
+    Reader,
+    backgrounds,
+    siblings,
+    stream_index,
+)
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import NUM_JOINTS
 from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask, random_mask
@@ -53,13 +59,19 @@ def training_sample(
     """
     rng = np.random.default_rng([seed, SAMPLE, position])
     index = stream_index(reader, position, seed)
+    # Of the same data set: drawn people in front of photos would be neither.
     others = siblings(reader, index)
+    augmentation = config.augmentation
+    if config.data.backgrounds is not None:
+        elsewhere = backgrounds(reader, index, config.data.backgrounds)
+        if elsewhere != others:
+            augmentation = augmentation.model_copy(update={"background": 1.0})
+        others = elsewhere
     prepared = prepare(
         reader[index],
         config.size,
         rng,
-        config.augmentation,
-        # Of the same data set: drawn people in front of photos would be neither.
+        augmentation,
         lambda rng: reader[others[int(rng.integers(len(others)))]],
     )
     mask = random_mask(rng, config.size, config.masks, prepared["parsing"])

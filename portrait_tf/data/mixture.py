@@ -149,7 +149,14 @@ class Mixture:
 
     def siblings(self, index: int) -> range:
         """The indices of the data set that a sample is of."""
-        source = bisect.bisect_right(self._starts, index) - 1
+        return self.part(self.source(index))
+
+    def source(self, index: int) -> int:
+        """The position of the data set that a sample is of."""
+        return bisect.bisect_right(self._starts, index) - 1
+
+    def part(self, source: int) -> range:
+        """The indices of a data set's samples."""
         return range(self._starts[source], self._starts[source + 1])
 
     @property
@@ -202,6 +209,28 @@ def stream_index(reader: Reader, position: int, seed: int) -> int:
 def siblings(reader: Reader, index: int) -> range:
     """The indices of the data set that a sample is of; all, of a plain reader."""
     return reader.siblings(index) if isinstance(reader, Mixture) else range(len(reader))
+
+
+def backgrounds(reader: Reader, index: int, sources: Sequence[int]) -> range:
+    """The indices of the samples whose backgrounds a sample may be put before.
+
+    Args:
+        reader: A `Mixture`, or a plain reader, which is one data set.
+        index: Of the sample.
+        sources: For each data set, the position of that whose backgrounds it takes.
+
+    Raises:
+        PortraitError: There are more or fewer data sets, or none of a position.
+    """
+    count = len(reader.readers) if isinstance(reader, Mixture) else 1
+    if len(sources) != count or max(sources) >= count:
+        raise PortraitError(
+            f"data.backgrounds: expected {count} numbers from 0 to {count - 1}, one a "
+            f"data set, received {list(sources)}"
+        )
+    if count == 1:
+        return siblings(reader, index)
+    return reader.part(sources[reader.source(index)])
 
 
 def sample_names(reader: Reader) -> list[str] | None:

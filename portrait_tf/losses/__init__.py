@@ -10,6 +10,7 @@ from portrait_tf.losses.adversarial import (
     WassersteinLoss,
 )
 from portrait_tf.losses.parsing import (
+    group_overlap,
     inverse_sqrt_weights,
     joint_heatmaps,
     parsing_balanced,
@@ -37,6 +38,7 @@ __all__ = [
     "StyleLoss",
     "TotalVariationLoss",
     "WassersteinLoss",
+    "group_overlap",
     "inverse_sqrt_weights",
     "joint_heatmaps",
     "masked_l1",

@@ -1,10 +1,11 @@
 """Losses of stage 1."""
 
 import keras
+import numpy as np
 
 from portrait_tf import replicas
 from portrait_tf.compat import ops
-from portrait_tf.labels import NUM_LABELS
+from portrait_tf.labels import GROUP_OF_LABEL, LABEL_GROUPS, NUM_LABELS
 
 # Focal loss: how much less a pixel counts that is right already (arXiv 1708.02002).
 _FOCAL_GAMMA = 2.0
@@ -92,6 +93,36 @@ def parsing_balanced(
     occurs = ops.cast(present > 0, "float32")
     missed = ops.sum(occurs * (1.0 - found / ops.maximum(whole, 1e-6)))
     return missed / ops.maximum(ops.sum(occurs), 1e-6)
+
+
+def grouped(probabilities: object) -> object:
+    """Probabilities `[..., 20]` of labels, summed over `LABEL_GROUPS`: `[..., 6]`."""
+    members = np.eye(len(LABEL_GROUPS), dtype=np.float32)[GROUP_OF_LABEL]
+    return ops.matmul(probabilities, members)
+
+
+def group_overlap(labels: object, logits: object, mask: object) -> object:
+    """1 - Dice of each photo's label groups inside the hole.
+
+    Dice of a single photo (Milletari et al., arXiv 1606.04797) asks for a decision:
+    where a shoe could be at two places, half a shoe at both overlaps less than a whole
+    one at either. Groups that do not occur in a photo's hole are left out.
+
+    Args:
+        labels: Integers `[B, H, W]`; 20 and above is void, and does not count.
+        logits: `[B, H, W, 20]`.
+        mask: `[B, H, W, 1]`, 1.0 = hole.
+    """
+    safe, known = _known(labels)
+    weights = mask * known[..., None]
+    truth = weights * grouped(ops.one_hot(safe, NUM_LABELS))
+    found = weights * grouped(ops.softmax(logits, axis=-1))
+    both = ops.sum(truth * found, axis=(1, 2))
+    present = ops.sum(truth, axis=(1, 2))
+    sums = present + ops.sum(found, axis=(1, 2))
+    occurs = ops.cast(present > 0, "float32")
+    missed = occurs * (1.0 - 2.0 * both / ops.maximum(sums, 1e-6))
+    return replicas.ratio(ops.sum(missed), ops.sum(occurs), 1e-6)
 
 
 def inverse_sqrt_weights(labels: object) -> object:

@@ -10,7 +10,11 @@ from portrait_tf.compat import ops
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import FLIPPED_JOINTS, FLIPPED_LABELS
 from portrait_tf.layers import resize_bilinear
-from portrait_tf.models.parsing import full_size_logits, parsing_probabilities
+from portrait_tf.models.parsing import (
+    find_structure,
+    full_size_logits,
+    parsing_probabilities,
+)
 
 _MULTIPLE = 16
 
@@ -89,7 +93,7 @@ class AveragedParsing:
             channels at the network's stride, if it has a pose branch.
         """
         if not self.flip and self.sizes == [self.size]:
-            structure = self.network({"image": image, "mask": mask}, training=False)
+            structure = find_structure(self.network, image, mask)
             answer = {
                 "parsing": parsing_probabilities(structure, self.size),
                 "logits": full_size_logits(structure, self.size),
@@ -129,7 +133,7 @@ class AveragedParsing:
             image, mask = (
                 ops.concatenate([x, ops.flip(x, axis=2)]) for x in (image, mask)
             )
-        structure = network({"image": image, "mask": mask}, training=False)
+        structure = find_structure(network, image, mask)
         answer = {"parsing": parsing_probabilities(structure, self.size)}
         if network.pose:
             answer["pose"] = structure[f"pose_{network.rounds}"]

@@ -11,6 +11,8 @@ from keras import layers
 from portrait_tf.compat import ops
 from portrait_tf.labels import NUM_JOINTS, NUM_LABELS
 from portrait_tf.layers import PixelShuffle, Upsample, resize_bilinear
+from portrait_tf.losses.parsing import joint_heatmaps
+from portrait_tf.metrics import heatmap_peaks
 from portrait_tf.models.backbones import BACKBONES
 from portrait_tf.models.blocks import (
     check_size,
@@ -40,8 +42,13 @@ class ParsingNetwork(Network):
         pose: With the pose branch; without, there are no pose outputs either.
         mask_channel: The encoder sees the mask beside the photo; without, the mask is
             an input that nothing reads.
+        hints: With an input for joints that are known: 16 heat maps as
+            `joint_heatmaps` draws them, empty where nothing is known. `find_structure`
+            asks such a network twice, the second time with its own joints as hints.
+        decoder_dilations: Residual blocks at stride 8, behind the hints; one each.
 
-    Call with `{"image": [B, H, W, 3], "mask": [B, H, W, 1]}`. Returns a dict:
+    Call with `{"image": [B, H, W, 3], "mask": [B, H, W, 1]}`, and with hints also
+    `"hints": [B, H/4, W/4, 16]`. Returns a dict:
 
     * `parsing_0` ... `parsing_<rounds>`: logits `[B, H/4, W/4, 20]`,
     * `pose_0` ... `pose_<rounds>`: heatmaps `[B, H/4, W/4, 16]`,
@@ -65,12 +72,15 @@ class ParsingNetwork(Network):
         backbone: str = "small",
         pose: bool = True,
         mask_channel: bool = True,
+        hints: bool = False,
+        decoder_dilations: tuple[int, ...] = (),
         **kwargs: object,
     ) -> None:
         check_size(size, 16)
         # === Layers and Functional Model ===
         image = keras.Input((*size, 3), name="image")
         mask = keras.Input((*size, 1), name="mask")
+        inputs = {"image": image, "mask": mask}
         x = image
         if mask_channel:
             x = layers.Concatenate(name="image_and_mask")([image, mask])
@@ -82,6 +92,18 @@ class ParsingNetwork(Network):
         x = layers.Concatenate(name="decode8_skip")([x, stride8])
         x = normalised_conv(x, widths[2], "decode8")
         x = residual_block(x, "decode8_block")
+        if hints:
+            inputs["hints"] = keras.Input(
+                (size[0] // 4, size[1] // 4, NUM_JOINTS), name="hints"
+            )
+            hinted = normalised_conv(inputs["hints"], widths[1], "hints", strides=2)
+            hinted = layers.Conv2D(
+                widths[2], 3, padding="same", kernel_initializer="zeros", name="hinted"
+            )(hinted)
+            # Added, from zero: the network of before is a start for one with hints.
+            x = layers.Add(name="decode8_hinted")([x, hinted])
+        for index, dilation in enumerate(decoder_dilations, start=1):
+            x = residual_block(x, f"decode8_dilated{index}", dilation)
 
         channels = {"parsing": NUM_LABELS, "pose": NUM_JOINTS}
         if not pose:
@@ -119,9 +141,7 @@ class ParsingNetwork(Network):
         x = PixelShuffle(2, name="parsing_shuffle")(x)
         enlarged = Upsample(2, name="parsing_enlarged")(outputs[f"parsing_{rounds}"])
         outputs["parsing"] = layers.Add(name="parsing")([x, enlarged])
-        super().__init__(
-            inputs={"image": image, "mask": mask}, outputs=outputs, **kwargs
-        )
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         # === Config ===
         self.size = tuple(size)
         self.widths = tuple(widths)
@@ -131,6 +151,8 @@ class ParsingNetwork(Network):
         self.backbone = backbone
         self.pose = pose
         self.mask_channel = mask_channel
+        self.hints = hints
+        self.decoder_dilations = tuple(decoder_dilations)
 
 
 def _refine(task: str, step: int, features: dict, coarse: dict, width: int) -> object:
@@ -146,6 +168,57 @@ def _refine(task: str, step: int, features: dict, coarse: dict, width: int) -> o
     x = normalised_conv(x, width, f"{name}_mix")
     # A 5x5 kernel stands for JPPNet's 5, 7 and 9: at 24x16 positions it reaches far.
     return normalised_conv(x, width, f"{name}_feature", kernel_size=5)
+
+
+HINT_SIGMA = 0.021
+"""Of the Gaussians of joint hints, as a part of the height."""
+_FOUND = 0.15
+
+
+def no_hints(network: keras.Model, mask: object) -> object:
+    """Hints that say nothing, for the batch of a mask `[B, H, W, 1]`."""
+    height, width = (side // 4 for side in network.size)
+    # From a tensor of the batch, whose length a graph does not know.
+    return ops.zeros((ops.shape(mask)[0], height, width, NUM_JOINTS))
+
+
+def find_structure(
+    network: keras.Model, image: object, mask: object, hints: object | None = None
+) -> dict[str, object]:
+    """Asks stage 1 for a photo's structure.
+
+    A network that takes hints is asked twice. Cross-entropy alone answers with the
+    marginal of every pixel, and where a shoe could be here or there, the marginal is
+    nowhere a shoe. A pose, however, is a place: given the joints that it has found
+    itself, the network draws the map around them.
+
+    Args:
+        network: Stage 1.
+        image: `[B, H, W, 3]` in [-1, 1], 0 in the hole.
+        mask: `[B, H, W, 1]`, 1.0 = hole.
+        hints: `[B, 16, 3]`: x, y as parts of width and height, and 1.0 where the joint
+            is given, 0.0 where the network is to find it. None: it finds all.
+
+    Returns:
+        The network's outputs.
+    """
+    inputs = {"image": image, "mask": mask}
+    if not getattr(network, "hints", False):
+        return network(inputs, training=False)
+    size = tuple(side // 4 for side in network.size)
+    given = (
+        no_hints(network, mask)
+        if hints is None
+        else joint_heatmaps(hints, size, HINT_SIGMA)
+    )
+    outputs = network({**inputs, "hints": given}, training=False)
+    joints = heatmap_peaks(outputs[f"pose_{network.rounds}"])
+    found = ops.cast(joints[..., 2:] > _FOUND, "float32")
+    joints = ops.concatenate([joints[..., :2], found], axis=-1)
+    if hints is not None:
+        joints = ops.where(hints[..., 2:] > 0, hints, joints)
+    committed = joint_heatmaps(joints, size, HINT_SIGMA)
+    return network({**inputs, "hints": committed}, training=False)
 
 
 def full_size_logits(outputs: dict, size: tuple[int, int]) -> object:

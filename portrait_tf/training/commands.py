@@ -16,6 +16,7 @@ from portrait_tf.data.mixture import sample_names
 from portrait_tf.errors import PortraitError
 from portrait_tf.masks import EVALUATION_TASKS
 from portrait_tf.models.backbones import load_backbone_weights
+from portrait_tf.storage import copy_arrays
 from portrait_tf.training.backends import check_backend, for_backend
 from portrait_tf.training.checkpoint import CHECKPOINT_NAME
 from portrait_tf.training.completion import CompletionTrainer
@@ -48,9 +49,6 @@ from portrait_tf.weights import (
 logger = logging.getLogger(__name__)
 
 _PREVIEW_PHOTOS = 8
-
-# Of a network's config: what the shapes of its weights do not depend on.
-_FREE = ("name", "size", "prefill", "prefill_stride", "sharpness")
 
 
 def train_stage(
@@ -151,7 +149,16 @@ def _train(
 
     def start() -> None:
         if loaded["start"] is not None:
-            network.set_weights(loaded["start"].get_weights())
+            new = copy_arrays(loaded["start"].weights, network.weights)
+            if new:
+                logger.warning(
+                    "%s.training.start_from: %d of %d arrays are new, for the network "
+                    "it names has none of their name and shape: %s ...",
+                    stage,
+                    len(new),
+                    len(network.weights),
+                    ", ".join(new[:3]),
+                )
         if stage != "parsing" or not fresh:
             return
         if config.parsing.backbone_weights != "none":
@@ -264,7 +271,7 @@ def _start(stage: str, config: Config) -> keras.Model | None:
     """The network that `TrainingConfig.start_from` names, if it names one.
 
     Raises:
-        PortraitError: There is no such network, or it is built otherwise.
+        PortraitError: There is no such network, or it is of another class.
     """
     source = getattr(config, stage).training.start_from
     if source is None:
@@ -276,19 +283,10 @@ def _start(stage: str, config: Config) -> keras.Model | None:
         given = load_run_network(source, stage)
     else:
         given = load_weights(source)
-    own, theirs = network.get_config(), given.get_config()
-    if isinstance(given, type(network)):
-        different = [
-            f"{key} is {theirs[key]}, {own[key]} here"
-            for key in own
-            if key not in _FREE and own[key] != theirs[key]
-        ]
-    else:
-        different = [f"it is a {type(given).__name__}"]
-    if different:
+    if not isinstance(given, type(network)):
         raise PortraitError(
             f"{stage}.training.start_from: expected a {type(network).__name__} like "
-            f"the config's, received {source}: {'; '.join(different)}"
+            f"the config's, received {source}: it is a {type(given).__name__}"
         )
     return given
 

@@ -22,7 +22,11 @@ from portrait_tf.losses import (
 )
 from portrait_tf.models import Discriminator, ParsingNetwork
 from portrait_tf.models.completion import completion_inputs
-from portrait_tf.models.parsing import parsing_probabilities, true_parsing
+from portrait_tf.models.parsing import (
+    find_structure,
+    parsing_probabilities,
+    true_parsing,
+)
 from portrait_tf.training.base import GRADIENTS, Trainer, in_float32
 from portrait_tf.training.optimizers import build_optimizer
 
@@ -152,9 +156,7 @@ class CompletionTrainer(Trainer):
     def parsing_for(self, batch: dict, predicted_part: float) -> object:
         """The map that stage 2 is given: `[B, H, W, 20]` probabilities."""
         image, mask = batch["image"], batch["mask"]
-        outputs = self.parsing_network(
-            {"image": image * (1.0 - mask), "mask": mask}, training=False
-        )
+        outputs = find_structure(self.parsing_network, image * (1.0 - mask), mask)
         predicted = ops.stop_gradient(parsing_probabilities(outputs, self.network.size))
         if predicted_part == 1.0:
             return predicted

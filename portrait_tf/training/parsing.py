@@ -1,12 +1,17 @@
 """The stage-1 trainer."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 
 from portrait_tf.compat import ops
 from portrait_tf.config import Config
+from portrait_tf.labels import NUM_JOINTS
 from portrait_tf.layers import resize_bilinear
 from portrait_tf.losses import (
+    HingeLoss,
+    group_overlap,
     inverse_sqrt_weights,
     joint_heatmaps,
     parsing_balanced,
@@ -15,10 +20,18 @@ from portrait_tf.losses import (
     root_pose_error,
 )
 from portrait_tf.metrics import ParsingIoU, PCKh, heatmap_peaks
-from portrait_tf.models.parsing import full_size_logits
-from portrait_tf.training.base import Trainer, in_float32
+from portrait_tf.models import Discriminator
+from portrait_tf.models.parsing import (
+    HINT_SIGMA,
+    find_structure,
+    full_size_logits,
+    true_parsing,
+)
+from portrait_tf.training.base import GRADIENTS, Trainer, in_float32
 from portrait_tf.training.optimizers import build_optimizer
 
+# What a step draws: which samples and joints are hinted, and the hints' errors.
+_HINTED, _JOINTS, _ERRORS = range(3)
 _POSE_ERRORS = {"relative": pose_error, "root": root_pose_error}
 
 
@@ -32,6 +45,13 @@ class ParsingTrainer(Trainer):
     `deep_supervision`; pixels in the hole weigh `1 + hole`. Where training sees photos
     at several scales, each scale's answers are scored, and their mean too (JPPNet);
     validation sees one scale, as the pipeline does.
+
+    A network with hints is given a random part of the true joints in a part of the
+    samples, also of joints inside the hole; validation asks as the pipeline does.
+
+    With `adversarial` above 0 a critic (Luc et al., *Semantic Segmentation using
+    Adversarial Networks*, arXiv 1611.08408) sees annotated and predicted maps, which
+    differ in the hole alone, beside the photo with its hole.
 
     Args:
         network: Stage 1; without a pose branch, joints are not read.
@@ -50,9 +70,26 @@ class ParsingTrainer(Trainer):
             network.trainable_variables,
             "parsing_optimizer",
         )
+        loss = config.parsing.loss
+        self.critic = self.critic_optimizer = None
+        if loss.adversarial:
+            self.critic = Discriminator(
+                tuple(network.output["parsing"].shape[1:3]),
+                config.parsing.discriminator_widths,
+                name="map_discriminator",
+            )
+            self.critic_optimizer = build_optimizer(
+                config.parsing.discriminator_optimizer,
+                config.parsing.training.steps,
+                self.critic.trainable_variables,
+                "critic_optimizer",
+            )
+        self.adversarial = HingeLoss()
         names = ["loss", "cross_entropy"]
         names += ["pose_loss"] if network.pose else []
-        names += ["balanced"] if config.parsing.loss.balanced != "none" else []
+        names += ["balanced"] if loss.balanced != "none" else []
+        names += ["group_overlap"] if loss.group_overlap else []
+        names += ["adversarial", "critic"] if loss.adversarial else []
         self.tracked = {name: keras.metrics.Mean(name) for name in names}
         self.miou = ParsingIoU(name="miou")
         self.miou_hole = ParsingIoU(name="miou_hole")
@@ -60,13 +97,28 @@ class ParsingTrainer(Trainer):
 
     @property
     def networks(self) -> dict[str, keras.Model]:
-        return {"network": self.network}
+        critics = {"map_discriminator": self.critic} if self.critic else {}
+        return {"network": self.network, **critics}
 
     def state(self) -> dict[str, list]:
+        state = {name: network.weights for name, network in self.networks.items()}
+        state["optimizer"] = self.parsing_optimizer.variables
+        if self.critic:
+            state["critic_optimizer"] = self.critic_optimizer.variables
+        return state
+
+    def chance_shapes(self, batch_size: int) -> dict[int, tuple]:
+        if not self._takes_hints:
+            return {}
         return {
-            "network": self.network.weights,
-            "optimizer": self.parsing_optimizer.variables,
+            _HINTED: (batch_size, 2),
+            _JOINTS: (batch_size, NUM_JOINTS),
+            _ERRORS: (batch_size, NUM_JOINTS, 4),
         }
+
+    @property
+    def _takes_hints(self) -> bool:
+        return getattr(self.network, "hints", False)
 
     @property
     def metrics(self) -> list:
@@ -78,8 +130,33 @@ class ParsingTrainer(Trainer):
         if scale != 1.0:
             size = [round(side * scale) for side in self.network.size]
             image, mask = resize_bilinear(image, size), resize_bilinear(mask, size)
-        outputs = self.network({"image": image, "mask": mask}, training=training)
-        return in_float32(outputs)
+        if not training:
+            return in_float32(find_structure(self.network, image, mask))
+        inputs = {"image": image, "mask": mask}
+        if self._takes_hints:
+            inputs["hints"] = self._hints(batch)
+        return in_float32(self.network(inputs, training=True))
+
+    def _hints(self, batch: dict) -> object:
+        """Heat maps of a random part of the true joints, in a part of the samples."""
+        parsing, joints = self.config.parsing, batch["joints"]
+        count = ops.shape(joints)[0]
+        hinted = self.chance((count, 2), _HINTED)
+        # How many joints a sample is told of is uniform, from one or two to all.
+        wanted = ops.cast(hinted[:, :1] < parsing.hinted, "float32") * hinted[:, 1:]
+        told = ops.cast(self.chance((count, NUM_JOINTS), _JOINTS) < wanted, "float32")
+        # A sum of uniform numbers is near enough to a Gaussian.
+        errors = self.chance((count, NUM_JOINTS, 4), _ERRORS) - 0.5
+        errors = (errors[..., :2] + errors[..., 2:]) * np.sqrt(6.0)
+        height, width = self.network.size
+        places = joints[..., :2] + errors * parsing.hint_error * height
+        places = places * np.float32([1 / width, 1 / height])
+        told = told[..., None] * joints[..., 2:]
+        return joint_heatmaps(
+            ops.concatenate([places, told], axis=-1),
+            (height // 4, width // 4),
+            HINT_SIGMA,
+        )
 
     def _parsing_terms(
         self, labels: object, logits: object, weights: object
@@ -140,7 +217,51 @@ class ParsingTrainer(Trainer):
         sums["loss"] = loss.parsing * sums["cross_entropy"]
         sums["loss"] += loss.pose * sums.get("pose_loss", 0.0)
         sums["loss"] += loss.balanced_weight * sums.get("balanced", 0.0)
+        if loss.group_overlap:
+            overlap = group_overlap(batch["parsing"], logits, batch["mask"])
+            sums["group_overlap"] = overlap
+            sums["loss"] += loss.group_overlap * overlap
         return sums, logits
+
+    def _maps(self, batch: dict, logits: object) -> tuple[dict, dict]:
+        """What the critic sees: with the annotated map, and with the predicted one.
+
+        Args:
+            batch: Of the data set.
+            logits: `[B, h, w, 20]`, at the network's own resolution.
+        """
+        size = self.critic.size
+        factor = self.network.size[0] // size[0]
+        mask = _at_cells(batch["mask"], size)
+        image = ops.average_pool(batch["image"] * (1.0 - batch["mask"]), factor, factor)
+        predicted = ops.softmax(logits, axis=-1)
+        labels = _at_cells(batch["parsing"], size)
+        real = true_parsing(labels, ops.stop_gradient(predicted))
+        # No prediction is ever wholly certain; that shall not tell it from the truth.
+        real = 0.95 * real + 0.05 * ops.stop_gradient(predicted)
+        fake = mask * predicted + (1.0 - mask) * real
+        return tuple(
+            {"image": image, "parsing": parsing, "mask": mask}
+            for parsing in (real, fake)
+        )
+
+    def _train_critic(self, real: dict, fake: dict) -> object:
+        """One step of the critic; returns its loss."""
+        both = {
+            name: ops.stop_gradient(ops.concatenate([real[name], fake[name]], 0))
+            for name in real
+        }
+        self.critic.normalise()
+
+        def loss(_: object) -> tuple:
+            scores = self.critic(both, training=False)
+            value = self.adversarial.critic(*ops.split(scores, 2, axis=0))
+            return value, value
+
+        variables = self.critic.trainable_variables
+        gradients, value = self.differentiate(loss, variables)
+        self.update_weights(self.critic_optimizer, gradients, variables, GRADIENTS[1])
+        return value
 
     def _update(self, batch: dict, outputs: dict, terms: dict, logits: object) -> dict:
         for name, value in terms.items():
@@ -158,7 +279,7 @@ class ParsingTrainer(Trainer):
         return self.results()
 
     def train_step(self, batch: dict) -> dict:
-        def loss(_: object) -> tuple:
+        def loss(paused: Callable) -> tuple:
             answers = [
                 self(batch, training=True, scale=scale)
                 for scale in self.config.parsing.scales
@@ -166,6 +287,14 @@ class ParsingTrainer(Trainer):
             if len(answers) > 1:
                 answers = [_mean_answer(answers), *answers]
             terms, logits = self._terms(batch, answers)
+            if self.critic:
+                real, fake = self._maps(batch, answers[0]["parsing"])
+                with paused():
+                    terms["critic"] = self._train_critic(real, fake)
+                scores = self.critic(fake, training=False)
+                terms["adversarial"] = self.adversarial.generator(scores)
+                weight = self.config.parsing.loss.adversarial
+                terms["loss"] += weight * terms["adversarial"]
             return terms["loss"], (answers[0], terms, logits)
 
         variables = self.network.trainable_variables
@@ -181,7 +310,7 @@ class ParsingTrainer(Trainer):
 
 
 def _at_cells(values: object, size: tuple[int, int]) -> object:
-    """Values `[B, H, W]` at the centres of coarse cells, as JPPNet takes labels."""
+    """Values `[B, H, W, ...]` at coarse cells' centres, as JPPNet takes labels."""
     for axis, cells in enumerate(size, 1):
         side = values.shape[axis]
         centres = ((np.arange(cells) + 0.5) * side / cells).astype(np.int32)

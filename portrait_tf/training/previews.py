@@ -8,6 +8,7 @@ import numpy as np
 from portrait_tf.drawing import contact_sheet, draw_joints, show_hole
 from portrait_tf.labels import colour_parsing
 from portrait_tf.metrics import heatmap_peaks
+from portrait_tf.models.parsing import find_structure
 from portrait_tf.photos import write_png
 from portrait_tf.pipeline import Pipeline
 
@@ -66,9 +67,7 @@ class Preview(keras.callbacks.Callback):
                 _to_photo(np.asarray(result[name])) for name in drawn if name in result
             ]
         else:
-            structure = self.parsing_network(
-                {"image": image * (1 - mask), "mask": mask}, training=False
-            )
+            structure = find_structure(self.parsing_network, image * (1 - mask), mask)
             logits = structure["parsing"]
             pose = structure.get(f"pose_{self.parsing_network.rounds}")
             outputs = []

@@ -8,7 +8,7 @@ from portrait_tf.config import parse_config, with_changes
 from portrait_tf.errors import PortraitError
 from portrait_tf.training.commands import train_stage
 from portrait_tf.training.run import build_network, load_run_network
-from portrait_tf.weights import save_weights
+from portrait_tf.weights import load_weights, save_weights
 
 # Steps too small to move a weight by more than a hair.
 STILL = [
@@ -65,13 +65,25 @@ def test_what_shapes_no_weight_may_be_another(tiny_config, portraits, tmp_path):
     assert_weights(given, network.get_weights())
 
 
-def test_another_network_is_refused(given, tiny_config, portraits, tmp_path):
+def test_what_fits_is_taken_of_another_architecture(
+    given, tiny_config, portraits, tmp_path, caplog
+):
     path, _ = given
-    config = with_changes(
-        tiny_config, [*started_from(path), "parsing.network.rounds=1"]
-    )
-    with pytest.raises(PortraitError, match="received .*parsing.npz: rounds is 2, 1 h"):
-        train_stage("parsing", config, portraits, tmp_path, verbose=0)
+    more = ["parsing.network.rounds=3", "parsing.network.hints=true"]
+    config = with_changes(tiny_config, [*started_from(path), *more])
+    train_stage("parsing", config, portraits, tmp_path / "run", verbose=0)
+    network = load_run_network(tmp_path / "run", "parsing")
+    for name in ("decode8_enlarge", "parsing_2_mix_conv"):
+        expected = load_weights(path).get_layer(name).get_weights()
+        taken = network.get_layer(name).get_weights()
+        for one, two in zip(taken, expected, strict=True):
+            np.testing.assert_allclose(one, two, atol=1e-6)
+    assert "arrays are new" in caplog.text
+    assert "hint" in caplog.text
+
+
+def test_another_class_is_refused(given, tiny_config, portraits, tmp_path):
+    path, _ = given
     config = with_changes(tiny_config, started_from(tmp_path / "none.npz"))
     with pytest.raises(PortraitError, match=r"none\.npz"):
         train_stage("parsing", config, portraits, tmp_path, verbose=0)
