@@ -8,6 +8,7 @@ from portrait_tf.losses.adversarial import (
     LeastSquaresLoss,
     R1Penalty,
     WassersteinLoss,
+    patch_weights,
 )
 from portrait_tf.losses.parsing import (
     group_overlap,
@@ -44,6 +45,7 @@ __all__ = [
     "masked_l1",
     "parsing_balanced",
     "parsing_cross_entropy",
+    "patch_weights",
     "pose_error",
     "psnr_loss",
     "root_pose_error",

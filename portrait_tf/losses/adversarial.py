@@ -1,50 +1,107 @@
 """What critics and network play for, by the names of `completion.discriminator.loss`.
 
-A critic gives scores of any shape, high for real. The penalties take gradients of a
-score by the critic's photo; whoever has a tape makes them.
+A critic gives scores of any shape, high for real; or a list of such maps, one a scale,
+whose means count alike. The penalties take gradients of a score by the critic's photo;
+whoever has a tape makes them.
 """
 
-from portrait_tf.compat import ops
+from collections.abc import Callable
+
+from portrait_tf import replicas
+from portrait_tf.compat import map_structure, ops
+
+
+def patch_weights(mask: object, scores: object) -> object:
+    """How much each patch of a critic says of a hole; our choice.
+
+    `min(1, 4 * share)`, the share of the hole in the pixels under a score. Outside the
+    hole a completed photo is the real one: those patches cannot be told apart, and
+    would only dilute the mean over all.
+
+    Args:
+        mask: `[B, H, W, 1]`, 1.0 = hole, as the critic sees it.
+        scores: `[B, H', W', 1]`, or a list of such maps.
+
+    Returns:
+        Of the same structure, in [0, 1]; 0 where there is no hole.
+    """
+
+    def weigh(one: object) -> object:
+        # Rounded up, as the strides of a convolution with padding are.
+        strides = tuple(-(-mask.shape[i] // one.shape[i]) for i in (1, 2))
+        share = ops.average_pool(mask, strides, strides, padding="same")
+        return ops.minimum(4.0 * share, 1.0)
+
+    return map_structure(weigh, scores)
+
+
+def _mean(
+    term: Callable[[object], object], scores: object, weights: object | None
+) -> object:
+    """Of a term of each score, weighted over the whole batch."""
+    if isinstance(scores, list):
+        weights = [None] * len(scores) if weights is None else weights
+        pairs = zip(scores, weights, strict=True)
+        return sum(_mean(term, *pair) for pair in pairs) / len(scores)
+    terms = term(scores)
+    if weights is None:
+        return ops.mean(terms)
+    weights = weights * ops.ones_like(terms)
+    return replicas.ratio(ops.sum(weights * terms), ops.sum(weights), 1e-6)
 
 
 class HingeLoss:
     """Hinge loss (Lim and Ye, arXiv 1705.02894; in inpainting arXiv 1806.03589).
 
     Critic: `mean(max(0, 1 - real)) + mean(max(0, 1 + fake))`. Network: `-mean(fake)`.
+    With `weights`, which can be broadcast to the scores, each mean of x is
+    `sum(weights * x) / max(sum(weights), 1e-6)`.
     """
 
-    def critic(self, real: object, fake: object) -> object:
-        return ops.mean(ops.relu(1.0 - real)) + ops.mean(ops.relu(1.0 + fake))
+    def critic(
+        self, real: object, fake: object, weights: object | None = None
+    ) -> object:
+        return _mean(lambda x: ops.relu(1.0 - x), real, weights) + _mean(
+            lambda x: ops.relu(1.0 + x), fake, weights
+        )
 
-    def generator(self, fake: object) -> object:
-        return -ops.mean(fake)
+    def generator(self, fake: object, weights: object | None = None) -> object:
+        return _mean(lambda x: -x, fake, weights)
 
 
 class LeastSquaresLoss:
     """LSGAN (Mao et al., arXiv 1611.04076), targets 1 for real and 0 for fake.
 
     Critic: `(mean((real - 1)^2) + mean(fake^2)) / 2`.
-    Network: `mean((fake - 1)^2) / 2`.
+    Network: `mean((fake - 1)^2) / 2`. `weights` are as in `HingeLoss`.
     """
 
-    def critic(self, real: object, fake: object) -> object:
-        return 0.5 * (ops.mean((real - 1.0) ** 2) + ops.mean(fake**2))
+    def critic(
+        self, real: object, fake: object, weights: object | None = None
+    ) -> object:
+        return 0.5 * (
+            _mean(lambda x: (x - 1.0) ** 2, real, weights)
+            + _mean(lambda x: x**2, fake, weights)
+        )
 
-    def generator(self, fake: object) -> object:
-        return 0.5 * ops.mean((fake - 1.0) ** 2)
+    def generator(self, fake: object, weights: object | None = None) -> object:
+        return 0.5 * _mean(lambda x: (x - 1.0) ** 2, fake, weights)
 
 
 class WassersteinLoss:
     """Wasserstein loss (arXiv 1701.07875); it needs `GradientPenalty`.
 
-    Critic: `mean(fake) - mean(real)`. Network: `-mean(fake)`.
+    Critic: `mean(fake) - mean(real)`. Network: `-mean(fake)`. `weights` are as in
+    `HingeLoss`.
     """
 
-    def critic(self, real: object, fake: object) -> object:
-        return ops.mean(fake) - ops.mean(real)
+    def critic(
+        self, real: object, fake: object, weights: object | None = None
+    ) -> object:
+        return _mean(lambda x: -x, real, weights) + _mean(lambda x: x, fake, weights)
 
-    def generator(self, fake: object) -> object:
-        return -ops.mean(fake)
+    def generator(self, fake: object, weights: object | None = None) -> object:
+        return _mean(lambda x: -x, fake, weights)
 
 
 ADVERSARIAL_LOSSES = {

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from portrait_tf.compat import ops
+from portrait_tf.compat import map_structure, ops
 from portrait_tf.config import Config
 from portrait_tf.layers import crop_and_resize, hole_boxes, random_hole_boxes
 from portrait_tf.losses import (
@@ -18,6 +18,7 @@ from portrait_tf.losses import (
     StyleLoss,
     TotalVariationLoss,
     masked_l1,
+    patch_weights,
     psnr_loss,
 )
 from portrait_tf.models import Discriminator, ParsingNetwork
@@ -51,7 +52,8 @@ class CompletionTrainer(Trainer):
     reconstruction.
 
     Terms of the losses are logged by name, unweighted; `loss` is the network's weighted
-    sum. `gradient_penalty`, `r1` and `feature_matching` are sums over the critics.
+    sum. `gradient_penalty`, `r1` and `feature_matching` are sums over the critics. In
+    the adversarial terms of both sides, patches count by their `patch_weights`.
 
     Args:
         network: Stage 2.
@@ -218,8 +220,10 @@ class CompletionTrainer(Trainer):
             terms = dict.fromkeys(self.critic_weights, 0.0)
             for name, critic in self.critics.items():
                 scores = critic(seen[name], training=False)
+                real, fake = (_half(scores, part) for part in (0, 1))
+                weights = patch_weights(_half(seen[name]["mask"], 0), real)
                 terms[f"critic{_CRITICS[name]}"] = self.adversarial.critic(
-                    *ops.split(scores, 2, axis=0)
+                    real, fake, weights
                 )
                 if "gradient_penalty" in terms:
                     terms["gradient_penalty"] += self._slopes(critic, seen[name])
@@ -235,7 +239,7 @@ class CompletionTrainer(Trainer):
     def _slopes(self, critic: Discriminator, both: dict) -> object:
         """The gradient penalty between the real half of a batch and the fake one."""
         real, fake = ops.split(both["image"], 2, axis=0)
-        inputs = _first_half(both)
+        inputs = _half(both, 0)
         part = self.chance((ops.shape(real)[0], 1, 1, 1), _BETWEEN)
         between = {**inputs, "image": real + part * (fake - real)}
         slopes = image_gradients(critic, between, self.gradient_by)
@@ -249,7 +253,7 @@ class CompletionTrainer(Trainer):
         interval = self.config.completion.discriminator.r1_interval
 
         def due() -> object:
-            slopes = image_gradients(critic, _first_half(both), self.gradient_by)
+            slopes = image_gradients(critic, _half(both, 0), self.gradient_by)
             return interval * self.r1(slopes)
 
         step = ops.convert_to_tensor(self.critic_optimizer.iterations)
@@ -267,7 +271,9 @@ class CompletionTrainer(Trainer):
         terms = {"feature_matching": 0.0} if matching else {}
         for name, critic in self.critics.items():
             *fake, scores = critic.features(fakes[name])
-            terms[f"adversarial{_CRITICS[name]}"] = self.adversarial.generator(scores)
+            terms[f"adversarial{_CRITICS[name]}"] = self.adversarial.generator(
+                scores, patch_weights(fakes[name]["mask"], scores)
+            )
             if matching:
                 *real, _ = critic.features(reals[name])
                 terms["feature_matching"] += self.feature_matching(real, fake)
@@ -430,8 +436,9 @@ def image_gradients(
     return gradient_by(score, inputs["image"])
 
 
-def _first_half(both: dict) -> dict:
-    return {name: ops.split(value, 2, axis=0)[0] for name, value in both.items()}
+def _half(both: object, part: int) -> object:
+    """The real half (0) or the fake one (1) of all tensors of a structure."""
+    return map_structure(lambda value: ops.split(value, 2, axis=0)[part], both)
 
 
 def mixed_parsing(

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from portrait_tf.config import Config
 from portrait_tf.layers import box_window, crop_and_resize
-from portrait_tf.losses import HingeLoss, PerceptualLoss, masked_l1
+from portrait_tf.losses import HingeLoss, PerceptualLoss, masked_l1, patch_weights
 from portrait_tf.models import CompletionNetwork, Discriminator, FaceNetwork
 from portrait_tf.models.face import face_inputs, find_faces, paste_correction
 from portrait_tf.pipeline import Pipeline
@@ -168,7 +168,9 @@ class FaceTrainer(Trainer):
         both = {name: tf.concat([one[name] for one in inputs], 0) for name in inputs[0]}
         with tf.GradientTape() as tape:
             scores = self.discriminator(both, training=True)
-            loss = any_face * self.adversarial.critic(*tf.split(scores, 2, axis=0))
+            real, fake = tf.split(scores, 2, axis=0)
+            weights = patch_weights(crops["mask"], real)
+            loss = any_face * self.adversarial.critic(real, fake, weights)
         variables = self.discriminator.trainable_variables
         gradients = tape.gradient(loss, variables)
         self.update_weights(self.critic_optimizer, gradients, variables, GRADIENTS[1])
@@ -192,7 +194,9 @@ class FaceTrainer(Trainer):
                     scores = self.discriminator(
                         self._critic_inputs(crops, refined), training=False
                     )
-                    terms["adversarial"] = self.adversarial.generator(scores)
+                    terms["adversarial"] = self.adversarial.generator(
+                        scores, patch_weights(crops["mask"], scores)
+                    )
                     weight = self.config.face.loss.adversarial
                     total += weight * terms["adversarial"]
                 total *= any_face

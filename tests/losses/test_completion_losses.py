@@ -19,6 +19,7 @@ from portrait_tf.losses import (
     StyleLoss,
     TotalVariationLoss,
     masked_l1,
+    patch_weights,
     psnr_loss,
 )
 from portrait_tf.losses.perceptual import build_vgg
@@ -170,6 +171,63 @@ class TestAdversarial:
         loss = ADVERSARIAL_LOSSES[name]()
         assert float(loss.critic(self.real, self.fake)) == pytest.approx(critic)
         assert float(loss.generator(self.fake)) == pytest.approx(generator)
+
+    @pytest.mark.parametrize("name", ADVERSARIAL_LOSSES)
+    def test_weights_choose_patches(self, name):
+        loss = ADVERSARIAL_LOSSES[name]()
+        weights = np.array([0.5, 0.0, 0.5], np.float32)
+        real, fake = self.real[::2], self.fake[::2]
+        assert float(loss.critic(self.real, self.fake, weights)) == pytest.approx(
+            float(loss.critic(real, fake))
+        )
+        assert float(loss.generator(self.fake, weights)) == pytest.approx(
+            float(loss.generator(fake))
+        )
+        # One weight for both columns; and no hole, no loss.
+        columns = np.stack([self.fake] * 2, 1)
+        assert float(loss.generator(columns, weights[:, None])) == pytest.approx(
+            float(loss.generator(fake))
+        )
+        assert float(loss.critic(self.real, self.fake, 0 * weights)) == 0
+
+    @pytest.mark.parametrize("name", ADVERSARIAL_LOSSES)
+    def test_every_scale_counts_alike(self, name):
+        loss = ADVERSARIAL_LOSSES[name]()
+        scales = [(self.real, self.fake), (self.fake[:2], self.real[:2])]
+        reals, fakes = (list(maps) for maps in zip(*scales, strict=True))
+        for weights in (None, [np.ones(3, "f"), np.array([0, 1], "f")]):
+            each = [None] * 2 if weights is None else weights
+            expected = [
+                float(loss.critic(*pair, one))
+                for pair, one in zip(scales, each, strict=True)
+            ]
+            assert float(loss.critic(reals, fakes, weights)) == pytest.approx(
+                np.mean(expected)
+            )
+            expected = [
+                float(loss.generator(fake, one))
+                for fake, one in zip(fakes, each, strict=True)
+            ]
+            assert float(loss.generator(fakes, weights)) == pytest.approx(
+                np.mean(expected)
+            )
+
+    def test_weights_of_patches_by_hand(self):
+        mask = np.zeros((1, 8, 12, 1), np.float32)
+        mask[0, :2, :1] = 1  # An eighth of the first patch.
+        mask[0, 4:, 4:8] = 1
+        scores = [np.zeros((1, 2, 3, 1)), np.zeros((1, 1, 2, 1))]
+        fine, coarse = (np.array(one)[0, ..., 0] for one in patch_weights(mask, scores))
+        np.testing.assert_allclose(fine, [[0.5, 0, 0], [0, 1, 0]])
+        # 2 + 8 of 48 pixels, and 8.
+        np.testing.assert_allclose(coarse, [[40 / 48, 32 / 48]], rtol=1e-6)
+
+    @pytest.mark.parametrize("size", [(9, 17), (10, 3), (32, 48)])
+    def test_weights_fit_scores_of_any_size(self, size):
+        for strides in (1, 2, 4, 8, 16):
+            shape = (1, *(-(-side // strides) for side in size), 1)
+            weights = patch_weights(np.ones((1, *size, 1), "f"), np.zeros(shape))
+            np.testing.assert_allclose(weights, np.ones(shape), rtol=1e-6)
 
     def test_every_name_of_the_config_has_a_class(self):
         field = DiscriminatorConfig.model_fields["loss"]

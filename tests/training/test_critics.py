@@ -216,6 +216,34 @@ class TestWhichCritics:
         assert value > 0
 
 
+@pytest.mark.parametrize("crops", [0, 2])
+def test_only_patches_of_the_hole_count(crops, tiny_config, portraits):
+    """Adversarial terms of a step are means over the hole's patches alone."""
+    trainer = adversarial_trainer(
+        tiny_config, "hinge", [f"discriminator.local_crops={crops}"]
+    )
+    batch = first_batch(trainer, portraits)
+    mask = np.zeros(batch["mask"].shape, np.float32)
+    mask[:, :8, :16] = 1
+    mask = tf.constant(mask)
+    batch = {**batch, "mask": mask}
+    parsing, boxes = trainer.parsing_for(batch, 1.0), trainer._local_boxes(mask)
+    completed = batch["image"] * (1 - mask)
+    terms = trainer._adversarial(batch, completed, parsing, boxes)
+    seen = trainer._critic_inputs(completed, parsing, mask, boxes)
+    for name, suffix in (("global", ""), ("local", "_local")):
+        inputs = seen[f"{name}_discriminator"]
+        scores = np.array(trainer.critics[f"{name}_discriminator"](inputs))
+        # 4x4 pixels a score.
+        shape = (scores.shape[0], scores.shape[1], 4, scores.shape[2], 4)
+        share = np.array(inputs["mask"]).reshape(shape).mean((2, 4))
+        weights = np.minimum(4 * share, 1)[..., None]
+        expected = -(weights * scores).sum() / weights.sum()
+        assert float(terms[f"adversarial{suffix}"]) == pytest.approx(expected, rel=1e-4)
+        assert 0 < weights.mean() < 1
+        assert abs(expected + scores.mean()) > 1e-4
+
+
 LOSSES = pytest.mark.parametrize(
     ("loss", "changes"),
     [
