@@ -44,6 +44,7 @@ __all__ = [
     "convert_to_numpy",
     "convert_to_tensor",
     "cumsum",
+    "depthwise_conv",
     "einsum",
     "equal",
     "exp",
@@ -240,6 +241,13 @@ def max_pool(
 
 def conv(x: object, kernel: object, strides: int = 1, padding: str = "valid") -> object:
     return tf.nn.conv2d(x, kernel, strides, padding.upper())
+
+
+def depthwise_conv(
+    x: object, kernel: object, strides: int = 1, padding: str = "valid"
+) -> object:
+    strides = (1, strides, strides, 1)
+    return tf.nn.depthwise_conv2d(x, kernel, strides, padding.upper())
 
 
 def cond(condition: object, yes: object, no: object) -> object:

@@ -71,12 +71,11 @@ def diffuse(values: object, weights: object, levels: int, relaxations: int) -> o
 def _sum_3x3(x: object) -> object:
     """Sums over each pixel's 3x3 neighbours inside the photo: `[B, H, W, C]`.
 
-    Shifts and sums take a fifteenth of the time of TensorFlow's average pooling of
-    three channels on a CPU, where a pre-fill spent most of its time.
+    As a depth-wise convolution: on a CPU it takes a quarter of the time of shifted
+    copies that are added, and those a fifteenth of that of average pooling.
     """
-    x = ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
-    x = x[:, :-2] + x[:, 1:-1] + x[:, 2:]
-    return x[:, :, :-2] + x[:, :, 1:-1] + x[:, :, 2:]
+    ones = ops.ones((3, 3, x.shape[-1], 1), dtype=x.dtype)
+    return ops.depthwise_conv(x, ones, padding="same")
 
 
 def _by_channel(part: Callable[[int], object]) -> object:
