@@ -202,6 +202,7 @@ def find_structure(
     Returns:
         The network's outputs.
     """
+    image, mask = ops.convert_to_tensor(image), ops.convert_to_tensor(mask)
     inputs = {"image": image, "mask": mask}
     if not getattr(network, "hints", False):
         return network(inputs, training=False)

@@ -16,6 +16,7 @@ from portrait_tf.losses import (
     joint_heatmaps,
     parsing_balanced,
     parsing_cross_entropy,
+    patch_weights,
     pose_error,
     root_pose_error,
 )
@@ -255,7 +256,8 @@ class ParsingTrainer(Trainer):
 
         def loss(_: object) -> tuple:
             scores = self.critic(both, training=False)
-            value = self.adversarial.critic(*ops.split(scores, 2, axis=0))
+            weights = patch_weights(real["mask"], ops.split(scores, 2, axis=0)[0])
+            value = self.adversarial.critic(*ops.split(scores, 2, axis=0), weights)
             return value, value
 
         variables = self.critic.trainable_variables
@@ -292,7 +294,9 @@ class ParsingTrainer(Trainer):
                 with paused():
                     terms["critic"] = self._train_critic(real, fake)
                 scores = self.critic(fake, training=False)
-                terms["adversarial"] = self.adversarial.generator(scores)
+                terms["adversarial"] = self.adversarial.generator(
+                    scores, patch_weights(fake["mask"], scores)
+                )
                 weight = self.config.parsing.loss.adversarial
                 terms["loss"] += weight * terms["adversarial"]
             return terms["loss"], (answers[0], terms, logits)
