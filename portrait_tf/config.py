@@ -446,6 +446,16 @@ class DiscriminatorConfig(Section):
     """Both critics, and what they and the network play for."""
 
     widths: tuple[int, ...] = (32, 64, 96, 128)
+    features: Literal["none", "efficientnet_lite0"] = Field(
+        "none",
+        description="The global critic is small heads on the frozen features of this "
+        "network; none: it is trained whole, as the local one is.",
+    )
+    features_weights: str = Field(
+        "none",
+        description="The file of that network's weights, as parsing.backbone_weights.",
+    )
+    features_width: int = Field(64, ge=1, description="Channels of each head.")
     local_size: tuple[int, int] = Field(
         (64, 64), description="Height and width of the local critic's crop."
     )
@@ -463,6 +473,16 @@ class DiscriminatorConfig(Section):
     r1_interval: int = Field(
         16, ge=1, description="R1 is taken every so many steps, and weighs as many."
     )
+
+    @pydantic.model_validator(mode="after")
+    def _features_are_learned(self) -> "DiscriminatorConfig":
+        if self.features != "none" and self.features_weights in ("none", "imagenet"):
+            raise ValueError(
+                f"features {self.features} need trained weights: expected "
+                "features_weights to be the path of their .npz file, received "
+                f"{self.features_weights!r}"
+            )
+        return self
 
     @pydantic.model_validator(mode="after")
     def _one_bound(self) -> "DiscriminatorConfig":

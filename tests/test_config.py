@@ -85,6 +85,11 @@ def test_there_are_configs():
             "expected spectral_normalisation false, received true",
         ),
         (
+            {"completion": {"discriminator": {"features": "efficientnet_lite0"}}},
+            "expected features_weights to be the path of their .npz file, received "
+            "'none'",
+        ),
+        (
             {
                 "completion": {
                     "loss": {

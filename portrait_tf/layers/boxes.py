@@ -119,9 +119,15 @@ def crop_and_resize(images: object, boxes: object, size: tuple[int, int]) -> obj
         boxes = boxes[:, None]
     rows = _sampling(boxes[..., 0], boxes[..., 2], images.shape[1], size[0])
     columns = _sampling(boxes[..., 1], boxes[..., 3], images.shape[2], size[1])
-    crops = ops.einsum("bnih,bhwc->bniwc", rows, images)
-    crops = ops.einsum("bnjw,bniwc->bnijc", columns, crops)
-    return ops.reshape(crops, (-1, *size, images.shape[-1]))
+    count, (height, width, channels) = boxes.shape[1], images.shape[1:]
+    # Reshaped so that nothing is transposed, as an einsum would do.
+    crops = ops.matmul(
+        ops.reshape(rows, (-1, count * size[0], height)),
+        ops.reshape(images, (-1, height, width * channels)),
+    )
+    crops = ops.reshape(crops, (-1, count, size[0], width, channels))
+    crops = ops.matmul(columns[:, :, None], crops)
+    return ops.reshape(crops, (-1, *size, channels))
 
 
 def uncrop(crops: object, boxes: object, size: tuple[int, int]) -> object:

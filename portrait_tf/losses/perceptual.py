@@ -58,14 +58,19 @@ class PerceptualLoss:
         self.features = build_vgg(network, weights, list(self.layer_weights), seed)
 
     def _preprocess(self, x: object) -> object:
+        x = ops.cast(x, "float32")
         if self.scale > 1:
             x = ops.average_pool(x, self.scale, self.scale)
         x = ops.flip((x + 1.0) * 127.5, axis=-1)
-        return x - ops.convert_to_tensor(_MEANS)
+        return x - ops.convert_to_tensor(_MEANS, dtype="float32")
 
     def extract(self, photos: object) -> dict:
-        """Features by layer of photos `[B, H, W, 3]` in [-1, 1]."""
-        return self.features(self._preprocess(photos))
+        """Features by layer of photos `[B, H, W, 3]` in [-1, 1]: `float32`.
+
+        Under a mixed dtype policy the network itself computes in that.
+        """
+        features = self.features(self._preprocess(photos))
+        return {name: ops.cast(one, "float32") for name, one in features.items()}
 
     def compare(self, real: dict, fake: dict) -> object:
         """The loss between what `extract` gives of the truth and of another."""
@@ -73,8 +78,7 @@ class PerceptualLoss:
         for name, weight in self.layer_weights.items():
             truth = ops.stop_gradient(real[name])
             if self.difference == "unit":
-                squared = (_of_length_1(truth) - _of_length_1(fake[name])) ** 2
-                term = ops.mean(ops.sum(squared, axis=-1))
+                term = ops.mean(_unit_distance(truth, fake[name]))
             else:
                 term = ops.mean(ops.abs(truth - fake[name])) / _typical(truth)
             total = total + weight * term
@@ -111,10 +115,19 @@ class StyleLoss:
         return total
 
 
-def _of_length_1(features: object) -> object:
-    squared = ops.sum(features**2, axis=-1, keepdims=True)
-    # Under the root, where a gradient at 0 would be infinite.
-    return features / ops.sqrt(squared + 1e-6)
+def _unit_distance(x: object, y: object) -> object:
+    """Squared distance of features divided by their lengths: `[B, H, W]`.
+
+    Expanded, so that nothing as large as the features is divided: half the time.
+    """
+    # Added to the squared lengths: a root's gradient at 0 would be infinite.
+    least = 1e-6
+    xx, yy, xy = (ops.sum(a * b, axis=-1) for a, b in ((x, x), (y, y), (x, y)))
+    return (
+        xx / (xx + least)
+        + yy / (yy + least)
+        - 2.0 * xy / ops.sqrt((xx + least) * (yy + least))
+    )
 
 
 def _typical(features: object) -> object:

@@ -2,7 +2,7 @@
 
 from portrait_tf.models.completion import CompletionNetwork
 from portrait_tf.models.contextual_attention import ContextualAttentionNetwork
-from portrait_tf.models.discriminators import Discriminator
+from portrait_tf.models.discriminators import Discriminator, FeatureDiscriminator
 from portrait_tf.models.face import FaceNetwork
 from portrait_tf.models.glc import GlcNetwork
 from portrait_tf.models.jppnet import JPPNet
@@ -26,6 +26,7 @@ __all__ = [
     "ContextualAttentionNetwork",
     "Discriminator",
     "FaceNetwork",
+    "FeatureDiscriminator",
     "GlcNetwork",
     "JPPNet",
     "ParsingNetwork",

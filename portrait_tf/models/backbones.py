@@ -101,15 +101,20 @@ def _inverted_residual(
     return y
 
 
-def efficientnet_lite0(x: object) -> dict[str, object]:
-    """EfficientNet-Lite0; the last two stages dilated in place of a stride of 32."""
+def efficientnet_lite0(x: object, stages: int = 7) -> dict[str, object]:
+    """EfficientNet-Lite0; the last two stages dilated in place of a stride of 32.
+
+    Args:
+        x: `[B, H, W, 3 or 4]`.
+        stages: How many of its seven; five end at stride 16.
+    """
     x = layers.Conv2D(
         32, 3, strides=2, padding="same", use_bias=False, name="backbone_stem_conv"
     )(x)
     x = _frozen_norm(x, "backbone_stem_norm")
     x = layers.ReLU(6.0, name="backbone_stem_relu")(x)
     features, block, stride, dilation = {}, 0, 2, 1
-    for kernel, strides, expansion, filters, repeats in _EFFICIENTNET_LITE0:
+    for kernel, strides, expansion, filters, repeats in _EFFICIENTNET_LITE0[:stages]:
         for repeat in range(repeats):
             first = strides if repeat == 0 else 1
             if first * stride > 16:

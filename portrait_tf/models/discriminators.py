@@ -1,15 +1,41 @@
 """The critics of stage 2: one sees the whole photo, one the filled area."""
 
+from collections.abc import Callable
+
 import keras
 from keras import layers
 
 from portrait_tf.compat import SpectralNormalization, normalise_kernel
 from portrait_tf.labels import NUM_LABELS
+from portrait_tf.models.backbones import efficientnet_lite0
+from portrait_tf.models.blocks import check_size
 from portrait_tf.models.network import Network
 
 
+class _Critic(Network):
+    """What both kinds of critic share."""
+
+    def normalise(self) -> None:
+        """Divides each kernel by its spectral norm: what `training=True` does first.
+
+        A critic that is trained calls this, and then itself without `training`: the
+        division is no part of what is differentiated, on any backend.
+        """
+        for layer in self.layers:
+            if isinstance(layer, SpectralNormalization):
+                normalise_kernel(layer)
+
+
+def _inputs(size: tuple[int, int], conditioned: bool) -> dict:
+    inputs = {"image": keras.Input((*size, 3), name="image")}
+    if conditioned:
+        inputs["parsing"] = keras.Input((*size, NUM_LABELS), name="parsing")
+    inputs["mask"] = keras.Input((*size, 1), name="mask")
+    return inputs
+
+
 @keras.saving.register_keras_serializable("portrait_tf")
-class Discriminator(Network):
+class Discriminator(_Critic):
     """Strided convolutions; a score for every patch.
 
     Used twice, as the global discriminator on the photo and as the local one on a crop
@@ -43,10 +69,7 @@ class Discriminator(Network):
             return SpectralNormalization(layer, name=normalised)
 
         # === Layers and Functional Model ===
-        inputs = {"image": keras.Input((*size, 3), name="image")}
-        if conditioned:
-            inputs["parsing"] = keras.Input((*size, NUM_LABELS), name="parsing")
-        inputs["mask"] = keras.Input((*size, 1), name="mask")
+        inputs = _inputs(size, conditioned)
         x = layers.Concatenate(name="inputs")(list(inputs.values()))
         for index, width in enumerate(widths, start=1):
             x = convolution(f"conv{index}", f"normalised{index}", width, 5, 2)(x)
@@ -58,16 +81,6 @@ class Discriminator(Network):
         self.widths = tuple(widths)
         self.conditioned = conditioned
         self.spectral_normalisation = spectral_normalisation
-
-    def normalise(self) -> None:
-        """Divides each kernel by its spectral norm: what `training=True` does first.
-
-        A critic that is trained calls this, and then itself without `training`: the
-        division is no part of what is differentiated, on any backend.
-        """
-        for layer in self.layers:
-            if isinstance(layer, SpectralNormalization):
-                normalise_kernel(layer)
 
     def features(self, inputs: dict, training: bool = False) -> list:
         """What follows each convolution, the scores last: `[B, H', W', C]` each.
@@ -84,3 +97,109 @@ class Discriminator(Network):
             if isinstance(layer, layers.LeakyReLU):
                 features.append(x)
         return [*features, x]
+
+
+# Where a `FeatureDiscriminator` has a head.
+_STRIDES = (4, 8, 16)
+
+
+@keras.saving.register_keras_serializable("portrait_tf")
+class FeatureDiscriminator(_Critic):
+    """Small heads on the features of a network that was trained on ImageNet.
+
+    After Projected GANs (Sauer et al., arXiv 2111.01007): a critic that need not learn
+    first what a photo is. The backbone is EfficientNet-Lite0, theirs too, up to its
+    feature of stride 16, frozen; it sees the photo alone. At strides 4, 8 and 16 there
+    is a head, which also sees map and mask, averaged: a 1x1 convolution, a 3x3 one, and
+    a score for every patch. Their random mixing of channels and scales is left out, and
+    their head at stride 32; the shape of the heads is our choice.
+
+    A fresh one has random weights: `load_backbone_weights` sets the backbone's. They
+    are among its weights, and so in a checkpoint.
+
+    Args:
+        size: Height and width, multiples of 16.
+        width: Channels of each head.
+        conditioned: It sees the parsing map.
+        spectral_normalisation: Of every convolution of a head; else there is none.
+        backbone: `efficientnet_lite0`.
+
+    Call as a `Discriminator`. Returns a list of scores `[B, H / s, W / s, 1]`, high for
+    real, for s of 4, 8 and 16.
+
+    Raises:
+        ValueError: A size that is no multiple of 16.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int] = (192, 128),
+        width: int = 64,
+        conditioned: bool = True,
+        spectral_normalisation: bool = True,
+        backbone: str = "efficientnet_lite0",
+        **kwargs: object,
+    ) -> None:
+        check_size(size, 16)
+
+        def convolution(name: str, *arguments: int) -> layers.Layer:
+            if not spectral_normalisation:
+                return layers.Conv2D(*arguments, padding="same", name=name)
+            layer = layers.Conv2D(*arguments, padding="same", name="conv")
+            return SpectralNormalization(layer, name=name)
+
+        # === Layers and Functional Model ===
+        photo = keras.Input((*size, 3))
+        # The stages up to stride 16.
+        features = {"efficientnet_lite0": efficientnet_lite0}[backbone](photo, stages=5)
+        frozen = keras.Model(photo, features, name="backbone")
+        frozen.trainable = False
+        parts = {"backbone": frozen}
+        for stride in _STRIDES:
+            name = f"stride{stride}"
+            parts |= {
+                f"{name}_project": convolution(f"{name}_project", width, 1),
+                f"{name}_leaky1": layers.LeakyReLU(0.2, name=f"{name}_leaky1"),
+                f"{name}_pool": layers.AveragePooling2D(stride, name=f"{name}_pool"),
+                f"{name}_inputs": layers.Concatenate(name=f"{name}_inputs"),
+                f"{name}_conv": convolution(f"{name}_conv", width, 3),
+                f"{name}_leaky2": layers.LeakyReLU(0.2, name=f"{name}_leaky2"),
+                f"{name}_scores": convolution(f"{name}_scores", 1, 1),
+            }
+        inputs = _inputs(size, conditioned)
+        *_, scores = _run(lambda name, x: parts[name](x), inputs)
+        super().__init__(inputs=inputs, outputs=scores, **kwargs)
+        # === Config ===
+        self.size = tuple(size)
+        self.width = width
+        self.conditioned = conditioned
+        self.spectral_normalisation = spectral_normalisation
+        self.backbone = backbone
+
+    def features(self, inputs: dict, training: bool = False) -> list:
+        """Both activations of each head, `[B, H / s, W / s, width]`; the scores last.
+
+        Those of the backbone are not among them: they are no critic's.
+        """
+        inputs = {name: inputs[name] for name in self.input}
+        return _run(lambda name, x: self.get_layer(name)(x, training=training), inputs)
+
+
+def _run(layer: Callable[[str, object], object], inputs: dict) -> list:
+    """The activations of a `FeatureDiscriminator`'s heads, and a list of the scores.
+
+    Args:
+        layer: Calls a layer by its name.
+        inputs: `image`, and what else the heads see.
+    """
+    features = layer("backbone", inputs["image"])
+    seen = [value for name, value in inputs.items() if name != "image"]
+    activations, scores = [], []
+    for name in (f"stride{stride}" for stride in _STRIDES):
+        x = layer(f"{name}_leaky1", layer(f"{name}_project", features[name]))
+        activations.append(x)
+        x = [x, *(layer(f"{name}_pool", value) for value in seen)]
+        x = layer(f"{name}_conv", layer(f"{name}_inputs", x))
+        activations.append(layer(f"{name}_leaky2", x))
+        scores.append(layer(f"{name}_scores", activations[-1]))
+    return [*activations, scores]

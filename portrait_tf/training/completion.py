@@ -21,7 +21,8 @@ from portrait_tf.losses import (
     patch_weights,
     psnr_loss,
 )
-from portrait_tf.models import Discriminator, ParsingNetwork
+from portrait_tf.models import Discriminator, FeatureDiscriminator, ParsingNetwork
+from portrait_tf.models.backbones import load_backbone_weights
 from portrait_tf.models.completion import completion_inputs
 from portrait_tf.models.parsing import (
     find_structure,
@@ -35,6 +36,8 @@ from portrait_tf.training.optimizers import build_optimizer
 _CRITICS = {"global_discriminator": "", "local_discriminator": "_local"}
 # What a step draws: whose map is the truth, local crops, and points between photos.
 _TRUTH, _CROPS, _BETWEEN = range(3)
+
+Critic = Discriminator | FeatureDiscriminator
 
 
 class CompletionTrainer(Trainer):
@@ -236,7 +239,7 @@ class CompletionTrainer(Trainer):
         self.update_weights(self.critic_optimizer, gradients, variables, GRADIENTS[1])
         return terms
 
-    def _slopes(self, critic: Discriminator, both: dict) -> object:
+    def _slopes(self, critic: Critic, both: dict) -> object:
         """The gradient penalty between the real half of a batch and the fake one."""
         real, fake = ops.split(both["image"], 2, axis=0)
         inputs = _half(both, 0)
@@ -245,7 +248,7 @@ class CompletionTrainer(Trainer):
         slopes = image_gradients(critic, between, self.gradient_by)
         return self.gradient_penalty(slopes, inputs["mask"])
 
-    def _r1_when_due(self, critic: Discriminator, both: dict) -> object:
+    def _r1_when_due(self, critic: Critic, both: dict) -> object:
         """R1 of a batch's real half, in its every n-th step n-fold, else 0.
 
         Lazy regularisation, from StyleGAN2 (arXiv 1912.04958, section 3.1).
@@ -362,25 +365,32 @@ class CompletionTrainer(Trainer):
         return self.results()
 
 
-def _build_critics(config: Config, size: tuple[int, int]) -> dict[str, Discriminator]:
+def _build_critics(config: Config, size: tuple[int, int]) -> dict[str, Critic]:
     """The critics whose adversarial loss weighs more than 0, by name."""
     weights = config.completion.loss
     discriminator = config.completion.discriminator
-    wanted = {
-        "global_discriminator": (weights.adversarial, size),
-        "local_discriminator": (weights.adversarial_local, discriminator.local_size),
+    sees = {
+        "conditioned": discriminator.conditioned,
+        "spectral_normalisation": discriminator.spectral_normalisation,
     }
-    return {
-        name: Discriminator(
+    critics = {}
+    name = "global_discriminator"
+    if weights.adversarial and discriminator.features == "none":
+        critics[name] = Discriminator(size, discriminator.widths, name=name, **sees)
+    elif weights.adversarial:
+        critics[name] = FeatureDiscriminator(
             size,
-            discriminator.widths,
-            discriminator.conditioned,
-            discriminator.spectral_normalisation,
+            discriminator.features_width,
+            backbone=discriminator.features,
             name=name,
+            **sees,
         )
-        for name, (weight, size) in wanted.items()
-        if weight
-    }
+        load_backbone_weights(critics[name], discriminator.features_weights)
+    name = "local_discriminator"
+    if weights.adversarial_local:
+        size = discriminator.local_size
+        critics[name] = Discriminator(size, discriminator.widths, name=name, **sees)
+    return critics
 
 
 def _weights(config: Config, network: keras.Model, critics: dict) -> tuple[dict, dict]:
@@ -415,12 +425,10 @@ def weighted_sum(terms: dict, weights: dict[str, float]) -> object:
     return sum(weights[name] * value for name, value in terms.items())
 
 
-def image_gradients(
-    critic: Discriminator, inputs: dict, gradient_by: Callable
-) -> object:
+def image_gradients(critic: Critic, inputs: dict, gradient_by: Callable) -> object:
     """Gradient of each sample's score by its photo: `[B, H, W, 3]`.
 
-    A sample's score is the mean over its patches.
+    A sample's score is the mean over its patches; of several scales, their mean.
 
     Args:
         critic: Its weights are as they are to be.
@@ -430,8 +438,10 @@ def image_gradients(
 
     def score(image: object) -> object:
         scores = critic({**inputs, "image": image}, training=False)
+        scales = scores if isinstance(scores, list) else [scores]
         # Samples do not see each other: the sum's gradient is each one's own.
-        return ops.sum(ops.mean(scores, axis=(1, 2, 3)))
+        means = [ops.sum(ops.mean(one, axis=(1, 2, 3))) for one in scales]
+        return sum(means) / len(scales)
 
     return gradient_by(score, inputs["image"])
 

@@ -23,6 +23,9 @@ from portrait_tf.losses import (
     psnr_loss,
 )
 from portrait_tf.losses.perceptual import build_vgg
+from portrait_tf.training.base import precision
+
+_TYPES = (tf.float32, tf.bfloat16)
 
 
 def test_masked_l1_by_hand():
@@ -93,6 +96,29 @@ class TestPerceptual:
             expected += weight * ((real - fake) ** 2).sum(-1).mean()
         assert float(loss(*photos)) == pytest.approx(expected, rel=1e-3)
         assert float(loss(photos[0], photos[0])) == 0
+
+    def test_unit_has_a_finite_gradient_where_there_is_no_feature(self, photos):
+        loss = PerceptualLoss(
+            "vgg16", "random", {"block1_conv1": 1.0}, difference="unit"
+        )
+        real = loss.extract(photos[0])
+        fake = tf.zeros_like(real["block1_conv1"])
+        with tf.GradientTape() as tape:
+            tape.watch(fake)
+            value = loss.compare(real, {"block1_conv1": fake})
+        assert np.isfinite(tape.gradient(value, fake)).all() and float(value) > 0.5
+
+    @pytest.mark.parametrize("difference", ["relative", "unit"])
+    def test_in_mixed_precision_it_is_nearly_the_same(self, photos, difference):
+        arguments = {"layers": {"block1_conv1": 1.0}, "difference": difference}
+        plain = PerceptualLoss("vgg16", "random", **arguments)
+        with precision(mixed=True):
+            mixed = PerceptualLoss("vgg16", "random", **arguments)
+            values = [float(mixed(*(tf.cast(x, t) for x in photos))) for t in _TYPES]
+            (features,) = mixed.extract(photos[0]).values()
+        assert features.dtype == tf.float32
+        assert values == pytest.approx([float(plain(*photos))] * 2, rel=0.02)
+        assert values[0] != float(plain(*photos))
 
     def test_scale_averages_squares_first(self, photos):
         layers = {"block1_conv1": 1.0}

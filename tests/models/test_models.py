@@ -7,6 +7,7 @@ from portrait_tf.models import (
     CompletionNetwork,
     Discriminator,
     FaceNetwork,
+    FeatureDiscriminator,
     ParsingNetwork,
 )
 
@@ -22,6 +23,16 @@ CASES = [
         {
             "size": (32, 48),
             "widths": (8, 8),
+            "conditioned": False,
+            "spectral_normalisation": False,
+        },
+    ),
+    (FeatureDiscriminator, {"size": (32, 48), "width": 4}),
+    (
+        FeatureDiscriminator,
+        {
+            "size": (32, 48),
+            "width": 4,
             "conditioned": False,
             "spectral_normalisation": False,
         },
@@ -127,13 +138,53 @@ def test_discriminator_scores_patches_and_bounds_its_gain():
     assert np.linalg.norm(matrix, 2) == pytest.approx(1, abs=0.05)
 
 
-@pytest.mark.parametrize("arguments", [case[1] for case in CASES[3:]])
+@pytest.mark.parametrize("arguments", [case[1] for case in CASES[3:5]])
 def test_discriminator_features_end_in_its_scores(arguments):
     network = Discriminator(**arguments)
     x = inputs_for(network)
     *features, scores = network.features(x)
     assert [tuple(f.shape) for f in features] == [(2, 16, 24, 8), (2, 8, 12, 8)]
     np.testing.assert_array_equal(np.array(scores), np.array(network(x)))
+
+
+@pytest.mark.parametrize("arguments", [case[1] for case in CASES[5:]])
+def test_feature_discriminator_has_heads_on_frozen_features(arguments):
+    keras.utils.set_random_seed(0)
+    network = FeatureDiscriminator(**arguments)
+    x = inputs_for(network)
+    backbone = network.get_layer("backbone")
+    # Larger, or deep features would be all but 0.
+    frozen = [2 * w for w in backbone.get_weights()]
+    backbone.set_weights(frozen)
+    network(x, training=True)
+    network.normalise()
+    for one, two in zip(frozen, backbone.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    # Three convolutions with a bias at each of three strides.
+    assert len(network.trainable_variables) == 18
+    *features, scores = network.features(x)
+    sizes = [(8, 12), (4, 6), (2, 3)]
+    assert [tuple(f.shape) for f in features] == [
+        (2, *size, 4) for size in sizes for _ in range(2)
+    ]
+    assert [tuple(one.shape) for one in scores] == [(2, *size, 1) for size in sizes]
+    for one, two in zip(scores, network(x), strict=True):
+        np.testing.assert_array_equal(np.array(one), np.array(two))
+    # Each head sees all that it is given.
+    for name, value in x.items():
+        others = network({**x, name: value[::-1] * 0.5})
+        for one, two in zip(scores, others, strict=True):
+            assert np.abs(np.array(one) - np.array(two)).max() > 1e-4, name
+
+
+def test_feature_discriminator_bounds_the_gain_of_its_heads():
+    network = FeatureDiscriminator((32, 48), 4)
+    for _ in range(30):
+        network.normalise()
+    for layer in ("project", "conv", "scores"):
+        kernel = np.array(network.get_layer(f"stride8_{layer}").layer.kernel)
+        gain = np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), 2)
+        assert gain == pytest.approx(1, abs=0.05)
 
 
 def test_an_unconditioned_discriminator_sees_no_parsing_and_normalises_nothing():
@@ -162,7 +213,7 @@ def test_discriminator_weights_have_the_names_of_existing_checkpoints():
     )
 
 
-@pytest.mark.parametrize(("network", "arguments"), CASES[:3])
+@pytest.mark.parametrize(("network", "arguments"), [*CASES[:3], CASES[5]])
 def test_a_size_that_does_not_divide_is_refused(network, arguments):
     with pytest.raises(ValueError, match="must be multiples of .* received \\(30, 48"):
         network(**{**arguments, "size": (30, 48)})

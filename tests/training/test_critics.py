@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from portrait_tf.compat import variable_path
 from portrait_tf.config import with_changes
 from portrait_tf.data.dataset import training_dataset
+from portrait_tf.errors import PortraitError
 from portrait_tf.layers import crop_and_resize
 from portrait_tf.losses import GradientPenalty, R1Penalty
-from portrait_tf.models import Discriminator
+from portrait_tf.models import Discriminator, FeatureDiscriminator
+from portrait_tf.storage import save_arrays
 from portrait_tf.training.checkpoint import restore_checkpoint, save_checkpoint
 from portrait_tf.training.completion import (
     CompletionTrainer,
@@ -305,6 +308,119 @@ def test_a_step_has_all_terms_and_moves_all_networks(
         assert any(
             np.abs(a - b).max() > 0 for a, b in zip(before, after, strict=True)
         ), name
+
+
+@pytest.fixture(scope="module")
+def backbone_file(tmp_path_factory):
+    """Weights of the shapes of EfficientNet-Lite0's first five stages."""
+    keras.utils.set_random_seed(2)
+    backbone = FeatureDiscriminator((32, 32), 4).get_layer("backbone")
+    # Larger, or deep features would be all but 0.
+    backbone.set_weights([2 * w for w in backbone.get_weights()])
+    path = tmp_path_factory.mktemp("backbone") / "lite0.npz"
+    save_arrays(path, {"backbone": backbone.weights}, {})
+    return path
+
+
+class TestACriticOnFrozenFeatures:
+    def trainer(self, config, path, loss="hinge", *changes):
+        return adversarial_trainer(
+            config,
+            loss,
+            ["discriminator.features=efficientnet_lite0",
+             f"discriminator.features_weights={path}",
+             "discriminator.features_width=8", *changes],
+        )  # fmt: skip
+
+    def test_a_step_moves_its_heads_alone(
+        self, backbone_file, tiny_config, portraits, tmp_path
+    ):
+        trainer = self.trainer(
+            tiny_config, backbone_file, "hinge", "discriminator.r1=0.1",
+            "loss.feature_matching=0.1", "training.optimizer.warmup_steps=0",
+        )  # fmt: skip
+        critic = trainer.critics["global_discriminator"]
+        assert isinstance(trainer.critics["local_discriminator"], Discriminator)
+        with np.load(backbone_file) as file:
+            for variable in critic.get_layer("backbone").weights:
+                name = f"backbone/{variable_path(variable)}"
+                np.testing.assert_array_equal(file[name], variable)
+        frozen = critic.get_layer("backbone").get_weights()
+        trained = [np.array(variable) for variable in critic.trainable_variables]
+        network = trainer.network.get_weights()
+        logs = trainer.train_step(first_batch(trainer, portraits))
+        for name in ("critic", "adversarial", "feature_matching", "r1"):
+            assert np.isfinite(logs[name]) and logs[name] != 0, name
+        for before, after in zip(
+            frozen, critic.get_layer("backbone").get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(before, after)
+        for before, after in zip(trained, critic.trainable_variables, strict=True):
+            # Real and fake may cancel out in a bias.
+            moved = np.abs(before - np.array(after)).max() > 0
+            assert moved or variable_path(after).endswith("bias")
+        assert any(
+            np.abs(a - b).max() > 0
+            for a, b in zip(network, trainer.network.get_weights(), strict=True)
+        )
+        path = pathlib.Path(tmp_path) / "checkpoint.npz"
+        save_checkpoint(trainer, path)
+        other = self.trainer(tiny_config, backbone_file)
+        restore_checkpoint(other, path)
+        for one, two in zip(
+            critic.get_weights(),
+            other.critics["global_discriminator"].get_weights(),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(one, two)
+
+    def test_every_scale_counts_alike_and_the_hole_alone(
+        self, backbone_file, tiny_config, portraits
+    ):
+        trainer = self.trainer(tiny_config, backbone_file)
+        batch = first_batch(trainer, portraits)
+        mask = np.zeros(batch["mask"].shape, np.float32)
+        mask[:, :16] = 1
+        mask = tf.constant(mask)
+        parsing = trainer.parsing_for(batch, 1.0)
+        completed = batch["image"] * (1 - mask)
+        terms = trainer._adversarial(
+            {**batch, "mask": mask}, completed, parsing, trainer._local_boxes(mask)
+        )
+        maps = trainer.critics["global_discriminator"](
+            {"image": completed, "parsing": parsing, "mask": mask}
+        )
+        # The hole is the upper half of every map.
+        halves = [np.array(one)[:, : one.shape[1] // 2].mean() for one in maps]
+        assert float(terms["adversarial"]) == pytest.approx(-np.mean(halves), rel=1e-4)
+
+    def test_slopes_of_all_scales(self, backbone_file, tiny_config, portraits):
+        trainer = self.trainer(
+            tiny_config, backbone_file, "wgan_gp",
+            "discriminator.spectral_normalisation=false",
+        )  # fmt: skip
+        batch = first_batch(trainer, portraits)
+        inputs = {
+            "image": batch["image"],
+            "parsing": trainer.parsing_for(batch, 1.0),
+            "mask": batch["mask"],
+        }
+        critic = trainer.critics["global_discriminator"]
+        slopes = image_gradients(critic, inputs, trainer.gradient_by)
+        assert tuple(slopes.shape) == tuple(batch["image"].shape)
+        direction = np.array(slopes) / np.linalg.norm(slopes)
+
+        def score(step):
+            image = batch["image"] + step * direction
+            maps = critic({**inputs, "image": image})
+            return np.mean([np.array(one, float).mean((1, 2, 3)).sum() for one in maps])
+
+        found = (score(1e-2) - score(-1e-2)) / 2e-2
+        assert found == pytest.approx(np.linalg.norm(slopes), rel=0.02)
+
+    def test_a_missing_file_is_named(self, tiny_config, tmp_path):
+        with pytest.raises(PortraitError, match="none.npz"):
+            self.trainer(tiny_config, tmp_path / "none.npz")
 
 
 @pytest.mark.long
