@@ -375,6 +375,14 @@ class CompletionNetworkConfig(Section):
     noise: int = Field(
         0, ge=0, description="Channels of noise at the input, in training alone."
     )
+    upsampling: Literal["shuffle", "resize"] = Field(
+        "shuffle",
+        description="Of the decoder: pixel shuffles, or resizing and 3x3 convolutions, "
+        "which leave no grid.",
+    )
+    texture_noise: bool = Field(
+        False, description="A fixed field of noise at every step of the decoder."
+    )
 
     @pydantic.model_validator(mode="after")
     def _map_is_there(self) -> "CompletionNetworkConfig":

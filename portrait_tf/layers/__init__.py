@@ -10,7 +10,7 @@ from portrait_tf.layers.boxes import (
 from portrait_tf.layers.contextual_attention import ContextualAttention
 from portrait_tf.layers.faces import face_boxes
 from portrait_tf.layers.label_attention import LabelAttention
-from portrait_tf.layers.noise import NoiseChannels
+from portrait_tf.layers.noise import NoiseChannels, TextureNoise
 from portrait_tf.layers.partial_convolution import PartialConv2D
 from portrait_tf.layers.prefill import ParsingGuidedFill, PushPull
 from portrait_tf.layers.sharpening import SharpenParsing
@@ -25,6 +25,7 @@ __all__ = [
     "PixelShuffle",
     "PushPull",
     "SharpenParsing",
+    "TextureNoise",
     "Upsample",
     "box_window",
     "crop_and_resize",

@@ -1,6 +1,7 @@
 """Noise that a network paints details from."""
 
 import keras
+import numpy as np
 
 from portrait_tf import replicas
 from portrait_tf.compat import SeedGenerator, Variable, normal, ops
@@ -55,3 +56,41 @@ class NoiseChannels(keras.layers.Layer):
             "channels": self.channels,
             "seed": self.seed,
         }
+
+
+class TextureNoise(keras.layers.Layer):
+    """Adds a fixed field of Gaussian noise, times a strength learned for each channel.
+
+    Convolutions alone make no texture out of a smooth feature: StyleGAN (arXiv
+    1812.04948, section 2) adds noise behind each of its. There it is drawn anew for
+    every photo; here it is one field, from a seed, so that a photo is always completed
+    alike, in training as in use. Our choice: zooms and shifts of the training photos
+    see to it that no content belongs to a place of the field.
+
+    Args:
+        seed: Of the field.
+
+    Call with `[B, H, W, C]`, static height and width; returns the same shape, unchanged
+    from a fresh layer.
+    """
+
+    def __init__(self, seed: int = 0, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.seed = seed
+
+    def build(self, shape: tuple) -> None:
+        self.strength = self.add_weight(
+            name="strength", shape=(shape[-1],), initializer="zeros"
+        )
+        rng = np.random.default_rng(self.seed)
+        self.field = rng.normal(size=(1, *shape[1:3], 1)).astype(np.float32)
+
+    def call(self, x: object) -> object:
+        field = ops.convert_to_tensor(self.field, dtype=self.compute_dtype)
+        return x + field * self.strength
+
+    def compute_output_shape(self, shape: tuple) -> tuple:
+        return tuple(shape)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "seed": self.seed}

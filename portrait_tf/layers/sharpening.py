@@ -1,23 +1,29 @@
 """A decided parsing map out of an undecided one."""
 
 import keras
+import numpy as np
 
 from portrait_tf.compat import ops
+from portrait_tf.labels import GROUP_OF_LABEL, LABEL_GROUPS
+
+_MEMBERS = np.eye(len(LABEL_GROUPS), dtype=np.float32)[GROUP_OF_LABEL]
 
 
 class SharpenParsing(keras.layers.Layer):
-    """Raises probabilities to a power: first person or background, then which label.
+    """Raises probabilities to a power: person, then part of the body, then label.
 
     Stage 1 cannot know what a hole hides, so it hedges, and a map that says a third
     trousers, a third skirt, a third background mixes their three colours. Labels
     share the person among them: taken all at once, the background would win wherever
-    two garments are likely. Our choice; a true map stays as it is.
+    two garments are likely, and a torso wherever it can be two kinds of coat, but only
+    one kind of arm. So the person is decided against the background first, then the
+    part of the body (`LABEL_GROUPS`), then the label. Our choice; a true map stays as
+    it is.
 
     Args:
         power: 1 leaves the map as it is; more decides.
 
-    Call with `[B, H, W, L]` probabilities, label 0 the background. Returns the same
-    shape, sums 1.
+    Call with `[B, H, W, 20]` probabilities. Returns the same shape, sums 1.
     """
 
     def __init__(self, power: float = 2.0, **kwargs: object) -> None:
@@ -27,14 +33,18 @@ class SharpenParsing(keras.layers.Layer):
 
     def call(self, parsing: object) -> object:
         parsing = ops.clip(parsing, 1e-6, 1.0)
-        background, labels = parsing[..., :1], parsing[..., 1:]
-        person = ops.sum(labels, axis=-1, keepdims=True)
+        groups = ops.matmul(parsing, _MEMBERS)
+        background, parts = groups[..., :1], groups[..., 1:]
+        person = ops.sum(parts, axis=-1, keepdims=True)
         background, person = background**self.power, person**self.power
         person = person / (background + person)
-        labels = labels / ops.max(labels, axis=-1, keepdims=True)
-        labels = labels**self.power
-        labels = person * labels / ops.sum(labels, axis=-1, keepdims=True)
-        return ops.concatenate([1.0 - person, labels], axis=-1)
+        parts = parts / ops.max(parts, axis=-1, keepdims=True)
+        parts = parts**self.power
+        parts = person * parts / ops.sum(parts, axis=-1, keepdims=True)
+        groups = ops.concatenate([1.0 - person, parts], axis=-1)
+        labels = parsing**self.power
+        within = labels / ops.matmul(ops.matmul(labels, _MEMBERS), _MEMBERS.T)
+        return within * ops.matmul(groups, _MEMBERS.T)
 
     def compute_output_shape(self, shape: tuple) -> tuple:
         return tuple(shape)

@@ -17,6 +17,8 @@ from portrait_tf.layers import (
     PixelShuffle,
     PushPull,
     SharpenParsing,
+    TextureNoise,
+    Upsample,
 )
 from portrait_tf.models.blocks import (
     check_size,
@@ -38,6 +40,7 @@ _CONVOLUTIONS = {
 _STEMS = (2, 4)
 _PREFILL_STRIDES = (4, 8)
 _ATTENTIONS = ("none", "any", "same_label")
+_UPSAMPLINGS = ("shuffle", "resize")
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
@@ -75,6 +78,12 @@ class CompletionNetwork(Network):
             the dilated middle: `none`, `any`, or `same_label` (`LabelAttention`).
         noise: Channels of Gaussian noise at the input, in training alone
             (`NoiseChannels`).
+        upsampling: Of the decoder: `resize`, to the nearest, then a 3x3 convolution; or
+            `shuffle`, 1x1 convolutions and pixel shuffles, which take less arithmetic
+            and leave a grid of their stride in the picture (Odena et al.,
+            *Deconvolution and Checkerboard Artifacts*, Distill 2016).
+        texture_noise: A fixed field of noise behind the middle and every step of the
+            decoder (`TextureNoise`).
 
     Call with `{"image": [B, H, W, 3], "parsing": [B, H, W, 20], "mask": [B, H, W, 1]}`;
     without the map if `takes_parsing` is false: `completion_inputs` makes the dict.
@@ -106,9 +115,13 @@ class CompletionNetwork(Network):
         blocks: int = 0,
         prefill_stride: int = 4,
         sharpness: float = 1.0,
+        upsampling: str = "shuffle",
+        texture_noise: bool = False,
         **kwargs: object,
     ) -> None:
-        _check_options(stem, prefill, prefill_stride, parsing, convolution, attention)
+        _check_options(
+            stem, prefill, prefill_stride, parsing, convolution, attention, upsampling
+        )
         strides = [stem * 2**level for level in range(len(widths))]
         check_size(size, strides[-1])
         conv, residual_block = _CONVOLUTIONS[convolution]
@@ -158,12 +171,19 @@ class CompletionNetwork(Network):
         for index, dilation in enumerate(dilations[middle:], middle):
             x = residual_block(x, f"middle_block{index + 1}", dilation)
         x = global_context(x, "context")
+        if texture_noise:
+            x = TextureNoise(strides[-1], name="middle_noise")(x)
         for level in reversed(range(len(skips))):
             name, width = f"decode{strides[level]}", widths[level]
-            x = layers.Conv2D(4 * width, 1, name=f"{name}_enlarge")(x)
-            x = PixelShuffle(2, name=f"{name}_shuffle")(x)
+            if upsampling == "shuffle":
+                x = layers.Conv2D(4 * width, 1, name=f"{name}_enlarge")(x)
+                x = PixelShuffle(2, name=f"{name}_shuffle")(x)
+            else:
+                x = Upsample(2, "nearest", name=f"{name}_resize")(x)
             x = layers.Concatenate(name=f"{name}_skip")([x, skips[level]])
             x = conv(x, width, name)
+            if texture_noise:
+                x = TextureNoise(strides[level], name=f"{name}_noise")(x)
             x = _blocks(residual_block, x, name, blocks)
         x = layers.Conv2D(
             3 * stem**2,
@@ -189,6 +209,8 @@ class CompletionNetwork(Network):
         self.convolution = convolution
         self.attention = attention
         self.noise = noise
+        self.upsampling = upsampling
+        self.texture_noise = texture_noise
 
     @property
     def takes_parsing(self) -> bool:
@@ -219,12 +241,14 @@ def _check_options(
     parsing: bool,
     convolution: str,
     attention: str,
+    upsampling: str,
 ) -> None:
     for name, value, expected in (
         ("stem", stem, _STEMS),
         ("prefill_stride", prefill_stride, _PREFILL_STRIDES),
         ("convolution", convolution, tuple(_CONVOLUTIONS)),
         ("attention", attention, _ATTENTIONS),
+        ("upsampling", upsampling, _UPSAMPLINGS),
     ):
         if value not in expected:
             raise ValueError(
