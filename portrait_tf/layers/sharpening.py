@@ -34,6 +34,9 @@ class SharpenParsing(keras.layers.Layer):
     def call(self, parsing: object) -> object:
         parsing = ops.clip(parsing, 1e-6, 1.0)
         groups = ops.matmul(parsing, _MEMBERS)
+        # As parts of their group: a power of a small number is nothing in float32.
+        within = (parsing / ops.matmul(groups, _MEMBERS.T)) ** self.power
+        within = within / ops.matmul(ops.matmul(within, _MEMBERS), _MEMBERS.T)
         background, parts = groups[..., :1], groups[..., 1:]
         person = ops.sum(parts, axis=-1, keepdims=True)
         background, person = background**self.power, person**self.power
@@ -42,8 +45,6 @@ class SharpenParsing(keras.layers.Layer):
         parts = parts**self.power
         parts = person * parts / ops.sum(parts, axis=-1, keepdims=True)
         groups = ops.concatenate([1.0 - person, parts], axis=-1)
-        labels = parsing**self.power
-        within = labels / ops.matmul(ops.matmul(labels, _MEMBERS), _MEMBERS.T)
         return within * ops.matmul(groups, _MEMBERS.T)
 
     def compute_output_shape(self, shape: tuple) -> tuple:

@@ -17,6 +17,7 @@ from portrait_tf.data.dataset import training_sample
 from portrait_tf.data.mixture import Mixture
 from portrait_tf.data.sample import Sample
 from portrait_tf.data.synthetic import synthetic_portrait
+from portrait_tf.errors import PortraitError
 from portrait_tf.labels import LABELS
 
 SIZE = (96, 64)
@@ -213,6 +214,23 @@ def test_backgrounds_come_from_the_samples_own_data_set():
         image = training_sample(reader, config, position, 0)["image"]
         source = reader.index_at(position, 0) // 3
         assert image[2, 2, 2 - source] > 150 and image[2, 2, 1 + source] < 50
+
+
+def test_backgrounds_of_another_data_set():
+    """People before blue always get green; those before green keep their own."""
+    blue = [plain_person(behind=(0, 0, 200)) for _ in range(3)]
+    green = [plain_person(behind=(0, 200, 0)) for _ in range(3)]
+    config = Config(
+        size=SIZE,
+        augmentation=changed(background=0),
+        data={"backgrounds": [1, 1]},
+    )
+    for position in range(8):
+        image = training_sample(Mixture([blue, green]), config, position, 0)["image"]
+        assert image[2, 2, 1] > 150 and image[2, 2, 2] < 50
+    config.data.backgrounds = (2, 1)
+    with pytest.raises(PortraitError, match=r"2 numbers from 0 to 1, .* \[2, 1\]"):
+        training_sample(Mixture([blue, green]), config, 0, 0)
 
 
 def test_close_ups_show_the_body_and_nothing_outside_the_photo(people):

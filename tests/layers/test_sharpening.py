@@ -27,6 +27,16 @@ def test_person_or_background_comes_first():
     assert sharp[9] > sharp[0]
 
 
+def test_then_the_part_of_the_body_then_the_label():
+    # An arm leads all labels, but that it is some garment of the torso is likelier.
+    sharp = SharpenParsing(2.0)(map_of(_14=0.4, _5=0.35, _7=0.25))
+    sharp = np.array(sharp)[0, 0, 0]
+    torso = 0.6**2 / (0.6**2 + 0.4**2)
+    assert np.isclose(sharp[14], 1 - torso, atol=1e-4)
+    assert np.isclose(sharp[5], torso * 0.35**2 / (0.35**2 + 0.25**2), atol=1e-4)
+    assert sharp[5] > sharp[14]
+
+
 def test_sums_stay_one_and_power_one_changes_nothing():
     rng = np.random.default_rng(1)
     parsing = rng.dirichlet(np.full(20, 0.2), (2, 4, 3)).astype(np.float32)

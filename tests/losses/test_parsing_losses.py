@@ -4,6 +4,7 @@ import pytest
 
 from portrait_tf.labels import NUM_JOINTS, NUM_LABELS
 from portrait_tf.losses import (
+    group_overlap,
     inverse_sqrt_weights,
     joint_heatmaps,
     parsing_balanced,
@@ -34,6 +35,43 @@ def test_cross_entropy_of_void_alone_is_zero():
     labels = np.full((1, 2, 2), 255, np.int32)
     logits = np.ones((1, 2, 2, NUM_LABELS), np.float32)
     assert float(parsing_cross_entropy(labels, logits, np.ones((1, 2, 2)))) == 0
+
+
+class TestGroupOverlap:
+    """A hole of 4 pixels; labels 9 (Pants) and 12 (Skirt) are legs, 18 is a shoe."""
+
+    mask = np.ones((1, 1, 4, 1), np.float32)
+
+    def loss(self, labels, probabilities, mask=mask):
+        logits = np.log(np.maximum(probabilities, 1e-9)).astype(np.float32)
+        return float(group_overlap(np.int32([[labels]]), logits[None, None], mask))
+
+    def certain(self, *labels):
+        return np.eye(NUM_LABELS)[list(labels)]
+
+    def test_labels_of_one_group_are_one(self):
+        assert self.loss([9, 9, 0, 0], self.certain(12, 9, 0, 0)) < 1e-5
+
+    def test_each_group_that_occurs_counts_alike(self):
+        # Legs are wholly missed; the background's Dice is 2 * 3 / (3 + 4).
+        loss = self.loss([9, 0, 0, 0], self.certain(0, 0, 0, 0))
+        assert loss == pytest.approx((1 + 1 - 6 / 7) / 2, abs=1e-5)
+
+    def test_a_decision_overlaps_more_than_a_hedge(self):
+        shoe = self.certain(18)[0]
+        ground = self.certain(0)[0]
+        halves = np.stack([(shoe + ground) / 2] * 2 + [ground] * 2)
+        whole = np.stack([shoe, ground, ground, ground])
+        truths = ([18, 0, 0, 0], [0, 18, 0, 0])
+        hedged = np.mean([self.loss(truth, halves) for truth in truths])
+        decided = np.mean([self.loss(truth, whole) for truth in truths])
+        assert decided < hedged
+
+    def test_void_and_known_pixels_do_not_count(self):
+        mask = self.mask.copy()
+        mask[0, 0, 3] = 0
+        loss = self.loss([9, 255, 0, 18], self.certain(9, 0, 0, 0), mask)
+        assert loss < 1e-5
 
 
 def test_heatmaps_peak_at_the_joint_and_fall_as_a_gaussian():

@@ -31,6 +31,8 @@ ALL = {
     "attention": "same_label",
     "noise": 2,
     "sharpness": 2.0,
+    "upsampling": "resize",
+    "texture_noise": True,
 }
 OPTIONS = [
     ALL,

@@ -37,6 +37,10 @@ CASES = [
             "spectral_normalisation": False,
         },
     ),
+    (
+        ParsingNetwork,
+        {**PARSING, "feature_width": 8, "hints": True, "decoder_dilations": (1, 2)},
+    ),
 ]
 
 
@@ -71,7 +75,7 @@ def test_names_do_not_depend_on_what_was_built_before(network, arguments):
     assert len(set(paths[0])) == len(paths[0])
 
 
-@pytest.mark.parametrize(("network", "arguments"), CASES[:3])
+@pytest.mark.parametrize(("network", "arguments"), [*CASES[:3], CASES[-1]])
 def test_a_photo_gives_the_same_alone_and_in_a_batch(network, arguments):
     built = network(**arguments)
     x = inputs_for(built, batch=3)
@@ -147,7 +151,7 @@ def test_discriminator_features_end_in_its_scores(arguments):
     np.testing.assert_array_equal(np.array(scores), np.array(network(x)))
 
 
-@pytest.mark.parametrize("arguments", [case[1] for case in CASES[5:]])
+@pytest.mark.parametrize("arguments", [case[1] for case in CASES[5:7]])
 def test_feature_discriminator_has_heads_on_frozen_features(arguments):
     keras.utils.set_random_seed(0)
     network = FeatureDiscriminator(**arguments)

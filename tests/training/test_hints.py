@@ -1,0 +1,142 @@
+"""Stage 1 with joint hints, and with a critic on its maps."""
+
+import keras
+import numpy as np
+import pytest
+
+from portrait_tf.config import with_changes
+from portrait_tf.data.dataset import training_dataset
+from portrait_tf.losses import joint_heatmaps
+from portrait_tf.metrics import heatmap_peaks
+from portrait_tf.models.parsing import HINT_SIGMA, find_structure
+from portrait_tf.training.checkpoint import restore_checkpoint, save_checkpoint
+from portrait_tf.training.parsing import ParsingTrainer
+from portrait_tf.training.run import build_network
+
+HINTS = ["parsing.network.hints=true", "parsing.network.decoder_dilations=[1]"]
+CRITIC = [
+    "parsing.loss.adversarial=0.1",
+    "parsing.loss.group_overlap=1",
+    "parsing.discriminator_widths=[8, 8]",
+]
+
+
+def trainer_of(config, *changes):
+    config = with_changes(config, [*HINTS, *changes])
+    keras.utils.set_random_seed(0)
+    trainer = ParsingTrainer(build_network("parsing", config), config)
+    trainer.prepare(config.parsing.training)
+    trainer.compile(jit_compile=False)
+    return trainer
+
+
+def batch_of(trainer, portraits):
+    return next(iter(training_dataset(portraits, trainer.config, 4, 0, 1, 0)))
+
+
+@pytest.fixture
+def hinted(tiny_config):
+    """A network on which hints have an effect."""
+    network = build_network("parsing", with_changes(tiny_config, HINTS))
+    rng = np.random.default_rng(0)
+    network.set_weights(
+        [w + rng.normal(0, 0.1, w.shape) for w in network.get_weights()]
+    )
+    return network
+
+
+def photo(network):
+    rng = np.random.default_rng(1)
+    image = rng.uniform(-1, 1, (2, *network.size, 3)).astype(np.float32)
+    mask = np.zeros((2, *network.size, 1), np.float32)
+    mask[:, 16:] = 1
+    return image * (1 - mask), mask
+
+
+def test_a_network_is_asked_again_with_the_joints_that_it_found(hinted):
+    image, mask = photo(hinted)
+    inputs = {"image": image, "mask": mask}
+    empty = np.zeros((2, *hinted.input["hints"].shape[1:]), np.float32)
+    first = hinted({**inputs, "hints": empty}, training=False)
+    joints = np.array(heatmap_peaks(first[f"pose_{hinted.rounds}"]))
+    joints[..., 2] = joints[..., 2] > 0.15
+    drawn = joint_heatmaps(joints, hinted.input["hints"].shape[1:3], HINT_SIGMA)
+    second = hinted({**inputs, "hints": np.array(drawn)}, training=False)
+    found = find_structure(hinted, image, mask)
+    np.testing.assert_allclose(found["parsing"], second["parsing"], atol=1e-4)
+    assert np.abs(np.array(found["parsing"]) - first["parsing"]).max() > 1e-2
+
+
+def test_a_joint_that_is_given_takes_the_place_of_the_one_found(hinted):
+    image, mask = photo(hinted)
+    given = np.zeros((2, 16, 3), np.float32)
+    same = find_structure(hinted, image, mask, given)
+    found = find_structure(hinted, image, mask)
+    np.testing.assert_allclose(same["parsing"], found["parsing"], atol=1e-5)
+    maps = []
+    for x in (0.2, 0.8):
+        given[1, 5] = x, 0.9, 1
+        maps.append(np.array(find_structure(hinted, image, mask, given)["parsing"]))
+    np.testing.assert_allclose(maps[0][0], maps[1][0], atol=1e-5)
+    assert np.abs(maps[0][1] - maps[1][1]).max() > 1e-2
+
+
+def test_a_part_of_the_samples_is_told_of_a_part_of_the_joints(tiny_config, portraits):
+    always = ["parsing.hinted=1", "parsing.hint_error=0"]
+    trainer = trainer_of(tiny_config, *always)
+    batch = batch_of(trainer, portraits)
+    height, width = trainer.network.size
+    there = np.array(batch["joints"])[..., 2] > 0
+    drawn = joint_heatmaps(
+        batch["joints"] * np.float32([1 / width, 1 / height, 1]),
+        (height // 4, width // 4),
+        HINT_SIGMA,
+    )
+    told = []
+    for step in range(20):
+        trainer.step = step
+        hints = np.array(trainer._hints(batch))
+        shown = hints.max(axis=(1, 2)) > 0
+        np.testing.assert_allclose(
+            hints, np.array(drawn) * shown[:, None, None], atol=1e-6
+        )
+        told.append(shown[there].mean())
+    assert 0.3 < np.mean(told) < 0.7 and np.std(told) > 0.02
+    trainer = trainer_of(tiny_config, "parsing.hinted=0")
+    assert not np.array(trainer._hints(batch)).any()
+
+
+def test_a_critic_learns_beside_the_network_and_is_in_its_checkpoint(
+    tiny_config, portraits, tmp_path
+):
+    trainer = trainer_of(tiny_config, *CRITIC)
+    batch = batch_of(trainer, portraits)
+    before = [weight.numpy() for weight in trainer.critic.trainable_variables]
+    for _ in range(3):
+        logs = trainer.train_step(batch)
+    assert {"adversarial", "critic", "group_overlap"} <= set(logs)
+    assert all(np.isfinite(float(value)) for value in logs.values())
+    after = [weight.numpy() for weight in trainer.critic.trainable_variables]
+    assert any(np.abs(a - b).max() > 1e-5 for a, b in zip(before, after, strict=True))
+    save_checkpoint(trainer, tmp_path / "checkpoint.npz")
+    other = trainer_of(tiny_config, *CRITIC)
+    restore_checkpoint(other, tmp_path / "checkpoint.npz")
+    for one, two in zip(
+        trainer.critic_optimizer.variables,
+        other.critic_optimizer.variables,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_the_critic_sees_maps_that_differ_in_the_hole_alone(tiny_config, portraits):
+    trainer = trainer_of(tiny_config, *CRITIC)
+    batch = batch_of(trainer, portraits)
+    logits = np.random.default_rng(0).normal(size=(4, 16, 16, 20)).astype(np.float32)
+    real, fake = trainer._maps(batch, logits)
+    hole = np.array(real["mask"])[..., 0] > 0
+    difference = np.abs(np.array(real["parsing"]) - fake["parsing"]).max(-1)
+    assert difference[hole].min() > 0.01 and not difference[~hole].any()
+    np.testing.assert_allclose(np.array(fake["parsing"]).sum(-1), 1, atol=1e-5)
+    covered = np.array(batch["mask"])[..., 0].reshape(4, 16, 2, 16, 2).min((2, 4)) > 0
+    assert covered.any() and not np.array(real["image"])[covered].any()
