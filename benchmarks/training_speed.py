@@ -1,0 +1,247 @@
+"""Photos a second of a training step and of its data, by part.
+
+    python -m benchmarks.training_speed [--stage completion] [--data DIR] [--threads 1]
+
+Parts of a step are traced one by one, each as it is in the step, and take turns, so
+that other work on the machine slows all of them alike. The step comes last; it is less
+than the sum, for parts overlap: the forward pass of stage 2 holds the pre-fill and the
+sharpening. Medians are printed. CPU time is what to compare on a busy machine. Weights
+are random, for no time depends on them; without `--data` synthetic people are read.
+"""
+
+import argparse
+import collections
+import os
+import pathlib
+import statistics
+import time
+
+CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "demo_completion.yaml"
+STAGES = ("parsing", "completion", "face")
+
+
+def clocked(parts: dict, repeats: int) -> dict[str, tuple[float, float]]:
+    """Median seconds of the clock and of the CPU of each part; all take turns.
+
+    Args:
+        parts: Functions without arguments, by name. Each is called once more, first.
+        repeats: How often each is measured.
+    """
+    for part in parts.values():
+        part()
+    seconds = collections.defaultdict(list)
+    for _ in range(repeats):
+        for name, part in parts.items():
+            before = time.perf_counter(), time.process_time()
+            part()
+            after = time.perf_counter(), time.process_time()
+            seconds[name].append([b - a for a, b in zip(before, after, strict=True)])
+    return {
+        name: tuple(map(statistics.median, zip(*seconds[name], strict=True)))
+        for name in parts
+    }
+
+
+def table(results: dict[str, tuple[float, float]], photos: int) -> str:
+    """Markdown of what `clocked` gives.
+
+    Args:
+        results: Seconds of the clock and of the CPU, by part.
+        photos: That each part was given.
+    """
+    lines = [
+        "| part | ms a photo | CPU ms a photo | photos a second |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name, (wall, cpu) in results.items():
+        lines.append(
+            f"| {name} | {1e3 * wall / photos:.2f} | {1e3 * cpu / photos:.2f} | "
+            f"{photos / wall:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def build_trainer(stage: str, config):  # noqa: ANN001, ANN201
+    """A prepared trainer of a stage in its last phase, with random weights."""
+    from portrait_tf.training.completion import CompletionTrainer
+    from portrait_tf.training.face import FaceTrainer
+    from portrait_tf.training.parsing import ParsingTrainer
+    from portrait_tf.training.run import build_network
+
+    trainers = (ParsingTrainer, CompletionTrainer, FaceTrainer)
+    stages = STAGES[: STAGES.index(stage) + 1]
+    *earlier, network = (
+        build_network(name, config, training=name == stage) for name in stages
+    )
+    trainer = trainers[len(earlier)](network, *earlier, config)
+    trainer.prepare(getattr(config, stage).training)
+    trainer.phase = trainer.phase_at(10**9)
+    return trainer
+
+
+def step_parts(stage: str, trainer, batch: dict) -> dict:  # noqa: ANN001
+    """The parts of a train step, as functions without arguments."""
+    import tensorflow as tf
+
+    network, optimizer = trainer.network, trainer.optimizers
+    variables = network.trainable_variables
+    parts = {}
+
+    def part(name: str, function: object, *inputs: object) -> object:
+        traced = tf.function(function)
+        parts[name] = lambda: tf.nest.map_structure(
+            lambda x: x.numpy(), traced(*inputs)
+        )
+        return traced(*inputs)
+
+    if stage == "parsing":
+        part("forward", lambda batch: trainer(batch, training=True), batch)
+    if stage == "face":
+        before = part(
+            "stages 1 and 2", lambda one: trainer.completed_for(one, 1), batch
+        )
+        crops = part("crops", trainer._crops, batch, before)
+        part("forward", lambda crops: trainer(crops, training=True), crops)
+    if stage == "completion":
+        parsing = part("stage 1", lambda one: trainer.parsing_for(one, 1.0), batch)
+        names = [layer.name for layer in network.layers]
+        structure = parsing
+        if "sharpen" in names:
+            structure = part("sharpening", network.get_layer("sharpen"), parsing)
+        if "prefill" in names:
+            inputs = [batch["image"], batch["mask"]]
+            inputs += [structure] if network.prefill == "parsing" else []
+            part("pre-fill", network.get_layer("prefill").__call__, inputs)
+
+        def forward(batch: dict, parsing: object) -> object:
+            return trainer(batch, parsing, training=True)["painted"]
+
+        def backward(batch: dict, parsing: object) -> object:
+            gradients, _ = trainer.differentiate(
+                lambda _: (tf.reduce_sum(forward(batch, parsing)), ()), variables
+            )
+            return [one for one in gradients if one is not None]
+
+        painted = part("forward", forward, batch, parsing)
+        part("forward and backward", backward, batch, parsing)
+        image = batch["image"]
+        if trainer.perceptual:
+            loss = trainer.perceptual
+            part("perceptual loss", loss, image, painted)
+            part(
+                "perceptual loss and its gradient",
+                lambda truth, painted: trainer.gradient_by(
+                    lambda x: loss(truth, x), painted
+                ),
+                image,
+                painted,
+            )
+        if trainer.critics:
+            boxes = trainer._local_boxes(batch["mask"])
+            part(
+                "a step of the critics",
+                trainer._train_critics,
+                batch,
+                painted,
+                parsing,
+                boxes,
+            )
+            part(
+                "adversarial terms and their gradient",
+                lambda batch, painted: trainer.gradient_by(
+                    lambda x: sum(
+                        trainer._adversarial(batch, x, parsing, boxes).values()
+                    ),
+                    painted,
+                ),
+                batch,
+                painted,
+            )
+
+    def update() -> object:
+        zeros = [tf.zeros(one.shape) for one in variables]
+        first = next(iter(optimizer.values()))
+        trainer.update_weights(first, zeros, variables)
+        return first.iterations
+
+    part("optimizer and average", update)
+    part("the step", trainer.train_step, batch)
+    return parts
+
+
+def data_parts(reader, config, batch_size: int) -> dict:  # noqa: ANN001
+    """What a sample is made of, as functions that make a batch of each."""
+    import numpy as np
+
+    from portrait_tf.data.augment import prepare
+    from portrait_tf.data.dataset import training_dataset
+    from portrait_tf.masks import random_mask
+
+    rng = np.random.default_rng(config.seed)
+
+    def drawn(rng: np.random.Generator):  # noqa: ANN202
+        return reader[int(rng.integers(len(reader)))]
+
+    def augmented() -> dict:
+        return prepare(drawn(rng), config.size, rng, config.augmentation, drawn)
+
+    maps = [augmented()["parsing"] for _ in range(batch_size)]
+    stream = iter(training_dataset(reader, config, batch_size, seed=config.seed))
+
+    def each(make: object) -> object:
+        return lambda: [make(index) for index in range(batch_size)]
+
+    return {
+        "reading": each(lambda _: drawn(rng)),
+        "reading and augmentation": each(lambda _: augmented()),
+        "hole": each(
+            lambda index: random_mask(rng, config.size, config.masks, maps[index])
+        ),
+        "tf.data": lambda: next(stream),
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--stage", nargs="+", choices=STAGES, default=["completion"])
+    parser.add_argument("--config", default=str(CONFIG))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--data", help="A data set; without it, synthetic people.")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1, help="Of TensorFlow.")
+    given = parser.parse_args(arguments)
+
+    # TensorFlow reads them when it starts.
+    for kind in ("INTRAOP", "INTEROP"):
+        os.environ[f"TF_NUM_{kind}_THREADS"] = str(given.threads)
+    from portrait_tf.config import load_config, with_changes
+    from portrait_tf.data.dataset import training_dataset
+    from portrait_tf.data.open import open_dataset
+    from portrait_tf.data.synthetic import synthetic_portrait
+
+    changes = ["completion.perceptual.weights=random", *given.set]
+    config = with_changes(load_config(given.config), changes)
+    if given.data:
+        reader = open_dataset(given.data, "train")
+    else:
+        reader = [synthetic_portrait(seed, config.size) for seed in range(16)]
+    batch = next(iter(training_dataset(reader, config, given.batch, seed=config.seed)))
+    print(
+        f"{pathlib.Path(given.config).name}, {config.size[0]}x{config.size[1]}, "
+        f"batches of {given.batch}, {given.threads} thread(s), "
+        f"medians of {given.repeats}\n"
+    )
+    groups = {
+        stage: lambda stage=stage: step_parts(
+            stage, build_trainer(stage, config), batch
+        )
+        for stage in given.stage
+    }
+    groups["data"] = lambda: data_parts(reader, config, given.batch)
+    for name, parts in groups.items():
+        print(f"{name}\n\n{table(clocked(parts(), given.repeats), given.batch)}\n")
+
+
+if __name__ == "__main__":
+    main()
