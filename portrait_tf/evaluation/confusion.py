@@ -4,6 +4,8 @@ The definitions are those of FCN (arXiv 1411.4038, section 5), which LIP scores 
 matrix over all photos, not a mean over photos.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from portrait_tf.labels import NUM_LABELS
@@ -48,8 +50,24 @@ class Confusion:
 
         NaN where the label occurs neither in the truth nor in the prediction.
         """
-        both = np.diag(self.counts)
-        union = self.counts.sum(axis=0) + self.counts.sum(axis=1) - both
+        return self.group_iou(np.arange(NUM_LABELS)[:, None])
+
+    def group_iou(self, groups: Sequence[Sequence[int]]) -> np.ndarray:
+        """Intersection over union of each group of labels, `[len(groups)]`.
+
+        A pixel whose label was mistaken for another of its group counts as found.
+
+        Args:
+            groups: The labels of each group; no label is in two.
+
+        Returns:
+            NaN where the group occurs neither in the truth nor in the prediction.
+        """
+        member = np.zeros((len(groups), NUM_LABELS), np.int64)
+        for place, labels in enumerate(groups):
+            member[place, list(labels)] = 1
+        both = np.diag(member @ self.counts @ member.T)
+        union = member @ (self.counts.sum(axis=0) + self.counts.sum(axis=1)) - both
         return np.where(union > 0, both / np.maximum(union, 1), np.nan)
 
     def mean_iou(self, labels: list[int] | None = None) -> float | None:

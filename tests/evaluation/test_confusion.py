@@ -51,3 +51,20 @@ def test_nothing_to_count():
         assert getattr(confusion, score)() is None
     confusion.add(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8))
     assert confusion.mean_iou([3]) is None and confusion.mean_iou([0]) == 1
+
+
+def test_iou_of_groups_is_that_of_merged_labels(maps):
+    truth, predicted, _ = maps
+    confusion = Confusion()
+    confusion.add(truth, predicted)
+    groups = ([0], [2, 13], [5, 9, 16], [17], [19])
+    merged = np.full(256, 255, np.uint8)
+    for number, labels in enumerate(groups):
+        merged[labels] = number
+    counted = truth < NUM_LABELS
+    expected = jaccard_score(
+        merged[truth[counted]], merged[predicted[counted]], labels=range(4),
+        average=None,
+    )  # fmt: skip
+    found = confusion.group_iou(groups)
+    assert found[:4] == pytest.approx(expected) and np.isnan(found[4])
