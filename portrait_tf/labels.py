@@ -37,22 +37,27 @@ HAIR_LABELS = (LABELS.index("Hair"), LABELS.index("Hat"))
 SHOE_LABELS = (LABELS.index("LeftShoe"), LABELS.index("RightShoe"))
 
 LABEL_GROUPS = {
-    group: tuple(LABELS.index(label) for label in labels)
-    for group, labels in {
-        "background": ("Background",),
-        "head": ("Hat", "Hair", "Sunglasses", "Face"),
-        # Of the four places of Skirt and Dress (torso or legs) this one came nearest to
-        # earlier scores of the bundled weights on held-back photos of CCP.
-        "torso": ("UpperClothes", "Dress", "Coat", "Jumpsuits", "Scarf", "Skirt"),
-        "arms": ("Glove", "LeftArm", "RightArm"),
-        "legs": ("Socks", "Pants", "LeftLeg", "RightLeg"),
-        "shoes": ("LeftShoe", "RightShoe"),
-    }.items()
+    "background": ("Background",),
+    "head": ("Hat", "Hair", "Sunglasses", "Face"),
+    # Of the four places of Skirt and Dress (torso or legs) this one came nearest to
+    # earlier scores of the bundled weights on held-back photos of CCP.
+    "torso": ("UpperClothes", "Dress", "Coat", "Jumpsuits", "Scarf", "Skirt"),
+    "arms": ("Glove", "LeftArm", "RightArm"),
+    "legs": ("Socks", "Pants", "LeftLeg", "RightLeg"),
+    "shoes": ("LeftShoe", "RightShoe"),
 }
-"""Six groups of LIP's labels, by name; every label is in one.
+"""What of the body a label is; our choice. Which garment it is, left or right, is often
+undecided in a hole where the part of the body is certain."""
 
-The grouping is our choice: it tells body parts apart and not one garment from another.
-"""
+GROUP_OF_LABEL = np.array(
+    [
+        index
+        for label in LABELS
+        for index, group in enumerate(LABEL_GROUPS.values())
+        if label in group
+    ]
+)
+"""`GROUP_OF_LABEL[label]` is the position of the label's group in `LABEL_GROUPS`."""
 
 VOID_LABEL = 255
 """Pixels of this value have no label: they count in no loss and in no score."""

@@ -3,6 +3,7 @@ import numpy as np
 from portrait_tf.labels import (
     FLIPPED_JOINTS,
     FLIPPED_LABELS,
+    GROUP_OF_LABEL,
     JOINTS,
     LABEL_GROUPS,
     LABELS,
@@ -30,7 +31,12 @@ def test_a_mirror_swaps_names_of_left_and_right():
 
 def test_every_label_is_in_one_group():
     grouped = [label for labels in LABEL_GROUPS.values() for label in labels]
-    assert sorted(grouped) == list(range(len(LABELS)))
+    assert sorted(grouped) == sorted(LABELS)
+    groups = [list(LABEL_GROUPS)[group] for group in GROUP_OF_LABEL]
+    assert all(
+        label in LABEL_GROUPS[group]
+        for label, group in zip(LABELS, groups, strict=True)
+    )
 
 
 def test_colours_tell_labels_apart():

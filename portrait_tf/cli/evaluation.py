@@ -184,6 +184,12 @@ def evaluate(
         del methods["true_map"]
         left_out["true map"] = "no photo has a label map"
     scores = evaluation.mean_scores(found)
+    if features_name:
+        scores["features"] = {
+            "name": features_name,
+            "distance": distance.layers,
+            "kernel_distances": distance.patches,
+        }
     _print_scores(scores, features_name)
     if json_out:
         write_result(json_out, json.dumps(scores, indent=2))

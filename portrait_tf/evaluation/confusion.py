@@ -4,8 +4,6 @@ The definitions are those of FCN (arXiv 1411.4038, section 5), which LIP scores 
 matrix over all photos, not a mean over photos.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from portrait_tf.labels import NUM_LABELS
@@ -50,24 +48,23 @@ class Confusion:
 
         NaN where the label occurs neither in the truth nor in the prediction.
         """
-        return self.group_iou(np.arange(NUM_LABELS)[:, None])
+        return self.group_iou(np.arange(NUM_LABELS))
 
-    def group_iou(self, groups: Sequence[Sequence[int]]) -> np.ndarray:
-        """Intersection over union of each group of labels, `[len(groups)]`.
+    def group_iou(self, group_of_label: np.ndarray) -> np.ndarray:
+        """Intersection over union of each group of labels, `[G]`.
 
         A pixel whose label was mistaken for another of its group counts as found.
 
         Args:
-            groups: The labels of each group; no label is in two.
+            group_of_label: Integers `[20]`, 0 to G - 1.
 
         Returns:
             NaN where the group occurs neither in the truth nor in the prediction.
         """
-        member = np.zeros((len(groups), NUM_LABELS), np.int64)
-        for place, labels in enumerate(groups):
-            member[place, list(labels)] = 1
-        both = np.diag(member @ self.counts @ member.T)
-        union = member @ (self.counts.sum(axis=0) + self.counts.sum(axis=1)) - both
+        member = np.eye(group_of_label.max() + 1, dtype=np.int64)[group_of_label]
+        counts = member.T @ self.counts @ member
+        both = np.diag(counts)
+        union = counts.sum(axis=0) + counts.sum(axis=1) - both
         return np.where(union > 0, both / np.maximum(union, 1), np.nan)
 
     def mean_iou(self, labels: list[int] | None = None) -> float | None:

@@ -16,7 +16,7 @@ from portrait_tf.data.dataset import Reader
 from portrait_tf.engines import Engine
 from portrait_tf.evaluation.classical import CLASSICAL
 from portrait_tf.evaluation.confusion import Confusion
-from portrait_tf.labels import LABEL_GROUPS, NUM_LABELS
+from portrait_tf.labels import GROUP_OF_LABEL, LABEL_GROUPS, NUM_LABELS
 from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask
 
 if TYPE_CHECKING:
@@ -187,8 +187,8 @@ class GroupScores:
     def add(self, task: str, hole: Confusion) -> None:
         """Counts one photo, given the counts of its hole."""
         self._holes[task].counts += hole.counts
-        true = hole.counts.sum(axis=1)
-        self._photos[task] += [true[list(g)].any() for g in LABEL_GROUPS.values()]
+        found = GROUP_OF_LABEL[hole.counts.any(axis=1)]
+        self._photos[task][np.unique(found)] += 1
 
     def result(self) -> dict[str, dict]:
         """Of each task, one matrix over all photos, plain values for JSON.
@@ -201,7 +201,7 @@ class GroupScores:
         """
         scores = {}
         for task, hole in self._holes.items():
-            iou = hole.group_iou(list(LABEL_GROUPS.values()))
+            iou = hole.group_iou(GROUP_OF_LABEL)
             frequent = iou[self._photos[task] >= GROUP_PHOTOS]
             scores[task] = {
                 "groups": dict(zip(LABEL_GROUPS, map(_or_none, iou), strict=True)),
@@ -216,7 +216,7 @@ class GroupScores:
 
 def silhouette_iou(counted: Confusion) -> float | None:
     """IoU of all labels but the background, 0; None where there is nobody."""
-    return _or_none(counted.group_iou([range(1, NUM_LABELS)])[0])
+    return _or_none(counted.group_iou(np.minimum(np.arange(NUM_LABELS), 1))[1])
 
 
 def _or_none(value: float) -> float | None:

@@ -174,9 +174,10 @@ def test_pictures(data, runs, tmp_path):
     folder, numbers = tmp_path / "pictures", tmp_path / "scores.json"
     code, output = evaluate(
         data, runs[0], "--pictures", folder, "--count", 2, "--json", numbers,
+        "--features", "random:dice",
     )  # fmt: skip
     assert code == 0, output
-    assert "silhouette" in output
+    assert "silhouette" in output and "kernel distance" in output
     methods = {"ours", "telea", "navier_stokes"}
     assert {p.name for p in folder.iterdir()} == {"truth", "masks", "grey"} | methods
     names = {p.name for p in (folder / "truth").iterdir()}
@@ -199,6 +200,8 @@ def test_pictures(data, runs, tmp_path):
         gaps[task].append(np.abs(ours - truth[mask > 0]).mean())
     # They are the pictures that were scored.
     scores = json.loads(numbers.read_text())
+    assert scores["features"]["name"] == "VGG-16 dice"
+    assert set(scores["kernel_distances"]["square"]) == methods
     for task, found in gaps.items():
         assert scores["completion"][task]["l1"] == pytest.approx(np.mean(found))
     code, output = evaluate(data, runs[0], "--pictures", folder)
