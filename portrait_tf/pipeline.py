@@ -21,6 +21,7 @@ from portrait_tf.metrics import heatmap_peaks
 from portrait_tf.models.averaging import AveragedParsing
 from portrait_tf.models.completion import completion_inputs
 from portrait_tf.models.face import FaceNetwork, refine_faces
+from portrait_tf.models.parsing import parsing_labels
 
 
 class Pipeline:
@@ -317,9 +318,7 @@ class Pipeline:
         # Twice the working size gives smooth borders; the photo's own size would take
         # 20 floats a pixel.
         fine = tf.minimum(full, tf.stack(place[2:]) * 2)
-        labels = tf.argmax(
-            tf.image.resize(probabilities, fine), axis=-1, output_type=tf.int32
-        )
+        labels = parsing_labels(tf.image.resize(probabilities, fine))
         labels = tf.image.resize(labels[..., None], full, method="nearest")
         return tf.cast(labels, tf.uint8)
 

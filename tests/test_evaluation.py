@@ -4,7 +4,15 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
 from portrait_tf.engines import PipelineEngine
-from portrait_tf.evaluation.evaluate import ParsingScores, evaluate, score_photo
+from portrait_tf.evaluation.confusion import Confusion
+from portrait_tf.evaluation.evaluate import (
+    GROUP_PHOTOS,
+    GroupScores,
+    ParsingScores,
+    evaluate,
+    score_photo,
+)
+from portrait_tf.labels import LABELS
 from portrait_tf.masks import EVALUATION_TASKS
 
 
@@ -36,6 +44,36 @@ def test_parsing_scores_by_hand():
     )
 
 
+def test_label_groups_by_hand():
+    label = LABELS.index
+    truth = np.array(
+        [[0, label("Hat"), label("Face"), label("Coat"), label("LeftShoe"), 255]],
+        np.uint8,
+    )
+    predicted = np.array(
+        [[label("Hair"), label("Hair"), label("Face"), 0, label("RightShoe"), 0]],
+        np.uint8,
+    )
+    scores = GroupScores()
+    for number in range(GROUP_PHOTOS):
+        counted = Confusion()
+        # The shoe is in the hole of one photo less.
+        counted.add(truth, predicted, np.array([[1, 1, 1, 1, number > 0, 1]]))
+        scores.add("square", counted)
+    found = scores.result()
+    assert found["square"]["groups"] == pytest.approx(
+        {"background": 0, "head": 2 / 3, "torso": 0, "arms": None, "legs": None}
+        | {"shoes": 1}
+    )
+    assert found["square"]["photos"] == {
+        "background": 10, "head": 10, "torso": 10, "arms": 0, "legs": 0, "shoes": 9,
+    }  # fmt: skip
+    assert found["square"]["mean"] == pytest.approx((0 + 2 / 3 + 0) / 3)
+    # Found: hat, face and nine shoes; missed: the coat; too much: the background.
+    assert found["square"]["silhouette"] == pytest.approx(29 / 49)
+    assert found["strokes"]["mean"] is found["strokes"]["silhouette"] is None
+
+
 def test_the_whole_report(tiny_pipeline, portraits):
     engine = PipelineEngine(tiny_pipeline)
     seen = []
@@ -43,7 +81,10 @@ def test_the_whole_report(tiny_pipeline, portraits):
         engine, portraits, (32, 32), seed=1, count=2, progress=lambda *p: seen.append(p)
     )
     assert seen == [(1, 2), (2, 2)]
-    assert set(scores) == {"completion", "parsing", "peers"}
+    assert set(scores) == {
+        "completion", "parsing", "peers", "label_groups", "kernel_distances",
+    }  # fmt: skip
+    assert scores["kernel_distances"] == {}
     assert set(scores["peers"]) == {"telea", "navier_stokes"}
     for tasks in (scores["completion"], *scores["peers"].values()):
         assert tuple(tasks) == EVALUATION_TASKS
@@ -73,6 +114,10 @@ def test_an_engine_that_knows_the_truth_wins(portraits):
         assert scores["peers"]["telea"][task]["l1"] > 0
     assert scores["parsing"]["miou"] == scores["parsing"]["miou_hole"] == 1
     assert scores["parsing"]["pckh"] is None
+    for one in scores["label_groups"].values():
+        # Nobody is in the right quarter.
+        assert {1} <= {*one["groups"].values(), one["silhouette"]} <= {1, None}
+    assert scores["label_groups"]["square"]["silhouette"] == 1
 
 
 def test_peers_are_opencv(portraits):

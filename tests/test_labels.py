@@ -3,7 +3,9 @@ import numpy as np
 from portrait_tf.labels import (
     FLIPPED_JOINTS,
     FLIPPED_LABELS,
+    GROUP_OF_LABEL,
     JOINTS,
+    LABEL_GROUPS,
     LABELS,
     PALETTE,
     colour_parsing,
@@ -25,6 +27,16 @@ def mirrored(name):
 def test_a_mirror_swaps_names_of_left_and_right():
     assert [LABELS[i] for i in FLIPPED_LABELS] == [mirrored(name) for name in LABELS]
     assert [JOINTS[i] for i in FLIPPED_JOINTS] == [mirrored(name) for name in JOINTS]
+
+
+def test_every_label_is_in_one_group():
+    grouped = [label for labels in LABEL_GROUPS.values() for label in labels]
+    assert sorted(grouped) == sorted(LABELS)
+    groups = [list(LABEL_GROUPS)[group] for group in GROUP_OF_LABEL]
+    assert all(
+        label in LABEL_GROUPS[group]
+        for label, group in zip(LABELS, groups, strict=True)
+    )
 
 
 def test_colours_tell_labels_apart():

@@ -54,6 +54,13 @@ def evaluate(
         Optional[pathlib.Path],  # noqa: UP045
         typer.Option(help="Write a folder: a page, pictures, a row a photo as CSV."),
     ] = None,
+    pictures: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(
+            metavar="DIR",
+            help="Write truths, holes and every method's pictures into a new folder.",
+        ),
+    ] = None,
     method: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
@@ -79,7 +86,7 @@ def evaluate(
         Optional[str],  # noqa: UP045
         typer.Option(
             metavar="FILE:NAME",
-            help="VGG-16 weights for a perceptual distance, and what they are called.",
+            help="VGG-16 weights for perceptual and kernel distances, and their name.",
         ),
     ] = None,
     height: Annotated[
@@ -95,6 +102,10 @@ def evaluate(
 ) -> None:
     """Score a chain on fixed holes, beside classical methods; or stage 1 alone."""
     from portrait_tf.data.open import open_dataset
+    from portrait_tf.evaluation.report_folder import (
+        check_empty_folder,
+        check_report_folder,
+    )
 
     if context.invoked_subcommand:
         if before := _given(context):
@@ -111,15 +122,21 @@ def evaluate(
     names = _method_names(method, report is not None)
     weights = _feature_weights(features)
     if report:
-        from portrait_tf.evaluation.report_folder import check_report_folder
-
         check_report_folder(report)
+    if pictures:
+        check_empty_folder(pictures)
+        if report and pictures.absolute().is_relative_to(report.absolute()):
+            raise PortraitError(
+                f"--pictures: expected a folder outside {report}, which --report "
+                f"replaces; received {pictures}"
+            )
     reader = open_dataset(data, split.value, skip_broken=skip_broken)
     start_tensorflow()
     from portrait_tf import engines
     from portrait_tf.data.dataset import usable_reader
     from portrait_tf.evaluation import completion_report
     from portrait_tf.evaluation import evaluate as evaluation
+    from portrait_tf.evaluation.pictures import PictureFolder
 
     reader = usable_reader(reader)
     if run:
@@ -143,11 +160,11 @@ def evaluate(
     elif report:
         left_out["ours without parsing"] = "no --without-parsing RUN was given"
     methods |= {name: evaluation.classical(name) for name in names}
-    distance = None
+    distance = features_name = None
     if weights:
         distance, features_name = _open_features(*weights)
     elif report:
-        left_out["perceptual distance"] = "no --features FILE:NAME was given"
+        left_out["perceptual and kernel distance"] = "no --features FILE:NAME was given"
     photos = len(reader) if count is None else min(count, len(reader))
     sheets = completion_report.ContactSheets(photos)
     with progress("evaluating") as advance:
@@ -161,12 +178,19 @@ def evaluate(
             methods,
             distance,
             sheets.seen if report else None,
+            PictureFolder(pictures).write if pictures else None,
         )
     if "true_map" in methods and all(r["method"] != "true_map" for r in found.rows):
         del methods["true_map"]
         left_out["true map"] = "no photo has a label map"
     scores = evaluation.mean_scores(found)
-    _print_scores(scores)
+    if features_name:
+        scores["features"] = {
+            "name": features_name,
+            "distance": distance.layers,
+            "kernel_distances": distance.patches,
+        }
+    _print_scores(scores, features_name)
     if json_out:
         write_result(json_out, json.dumps(scores, indent=2))
     if report:
@@ -191,7 +215,7 @@ def evaluate(
             found,
             sheets,
             setup,
-            features_name if weights else None,
+            features_name,
             left_out,
         )
         open_console().print(f"{report}/index.html", soft_wrap=True)
@@ -243,11 +267,16 @@ def _open_features(path: str, name: str) -> "tuple[FeatureDistance, str]":
     """The distance as `portrait-tf compare` takes it, and what it is called."""
     from portrait_tf.evaluation.compare_config import FeaturesConfig
     from portrait_tf.evaluation.features import FeatureDistance
+    from portrait_tf.evaluation.kernel_distance import PATCH_LAYERS
 
     chosen = FeaturesConfig(weights=path)
     try:
         distance = FeatureDistance(
-            chosen.network, path, list(chosen.layers), chosen.frechet_layer
+            chosen.network,
+            path,
+            list(chosen.layers),
+            chosen.frechet_layer,
+            PATCH_LAYERS,
         )
     except PortraitError as error:
         raise PortraitError(f"--features: {error}") from None
@@ -273,16 +302,17 @@ def _open_without_parsing(run: pathlib.Path) -> "Engine":
     return engine
 
 
-def _print_scores(scores: dict) -> None:
+def _print_scores(scores: dict, features: str | None) -> None:
     from rich.table import Table
+
+    from portrait_tf.evaluation.completion_report import kernel_title, show_deviation
 
     def show(value: float | None, digits: int) -> str:
         return "-" if value is None else f"{value:.{digits}f}"
 
     console = open_console()
     table = Table("task", "method", "hole PSNR (dB)", "SSIM", "hole L1 (0-255)")
-    has_distance = "distance" in next(iter(scores["completion"].values()))
-    if has_distance:
+    if features:
         table.add_column("distance")
     for task, ours in scores["completion"].items():
         rows = {"ours": ours, **{n: s[task] for n, s in scores["peers"].items()}}
@@ -293,13 +323,39 @@ def _print_scores(scores: dict) -> None:
                 show(one["psnr_hole"], 2),
                 show(one["ssim"], 4),
                 show(one["l1"], 2),
-                *([show(one["distance"], 4)] if has_distance else []),
+                *([show(one["distance"], 4)] if features else []),
                 end_section=name == list(rows)[-1],
             )
     console.print(table)
+    if features:
+        table = Table(
+            "task", "method", "kernel distance", "/ Telea", "patches",
+            title=kernel_title(features), title_justify="left",
+        )  # fmt: skip
+        for task, methods in scores["kernel_distances"].items():
+            for name, one in methods.items():
+                table.add_row(
+                    task if name == "ours" else "",
+                    name,
+                    show_deviation(one["mean"], one["std"]),
+                    show(one["to_telea"], 2),
+                    str(one["patches"]),
+                    end_section=name == list(methods)[-1],
+                )
+        console.print(table)
     table = Table("mean IoU", "mean IoU in the hole", "pixel accuracy", "PCKh@0.5")
     keys = ("miou", "miou_hole", "pixel_accuracy", "pckh")
     table.add_row(*(show(scores["parsing"][key], 4) for key in keys))
+    console.print(table)
+    groups = scores["label_groups"]
+    names = next(iter(groups.values()))["groups"]
+    table = Table(
+        "task", *names, "mean", "silhouette",
+        title="IoU in the hole, by label group", title_justify="left",
+    )  # fmt: skip
+    for task, one in groups.items():
+        values = (*one["groups"].values(), one["mean"], one["silhouette"])
+        table.add_row(task, *(show(value, 3) for value in values))
     console.print(table)
 
 

@@ -10,9 +10,12 @@ from portrait_tf.evaluation.completion_report import (
     BASELINE,
     GROUPS,
     Example,
+    kernel_title,
     method_name,
+    show_deviation,
 )
-from portrait_tf.evaluation.evaluate import OURS
+from portrait_tf.evaluation.evaluate import GROUP_PHOTOS, OURS
+from portrait_tf.evaluation.kernel_distance import SUBSET_PATCHES, SUBSETS
 from portrait_tf.evaluation.page import (
     TASK_NAMES,
     completed_example,
@@ -91,6 +94,7 @@ def render_page(report: dict, examples: dict[str, list[Example]]) -> str:
 <p>Mean and median over photos, and each beside Telea's on the same photos: PSNR and
 SSIM minus it, the others divided by it.</p>
 {tables}
+{_kernel_section(report)}
 {f"<h2>Left out</h2><ul>{missing}</ul>" if missing else ""}
 <h2>How sure</h2>
 <p>Mean hole PSNR of ours minus that of the other, in dB, with the 95 % interval that
@@ -106,6 +110,10 @@ than three photos.</p>
 {_group_table(report)}
 <h2>Label maps and poses</h2>
 {_parsing_table(report["parsing"])}
+<p>IoU in the hole, all photos together, of groups of labels, and of the silhouette: the
+person against the background. The mean leaves out groups (small print) that fewer than
+{GROUP_PHOTOS} photos have in the hole.</p>
+{_label_group_table(report["label_groups"])}
 <h2>Photos to look at</h2>
 <p>Of each task the best, the median and the worst photo by our hole PSNR.</p>
 {pictures}
@@ -207,6 +215,58 @@ def _parsing_table(parsing: dict) -> str:
     )
     cells = "".join(f"<td>{number(parsing[key])}</td>" for key in _PARSING)
     return html_table(f"{head}</tr>", [f'<tr><th scope="row">ours</th>{cells}</tr>'])
+
+
+def _label_group_table(tasks: dict[str, dict]) -> str:
+    groups = next(iter(tasks.values()))["groups"]
+    head = "<tr><th></th>" + "".join(
+        f"<th>{name}</th>" for name in (*groups, "mean", "silhouette")
+    )
+    rows = []
+    for task, one in tasks.items():
+        cells = "".join(
+            f"<td>{number(value)}</td>"
+            if one["photos"][name] >= GROUP_PHOTOS
+            else f"<td><small>{number(value)}</small></td>"
+            for name, value in one["groups"].items()
+        )
+        cells += "".join(f"<td>{number(one[k])}</td>" for k in ("mean", "silhouette"))
+        name = html.escape(TASK_NAMES.get(task, task))
+        rows.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')
+    return html_table(f"{head}</tr>", rows)
+
+
+def _kernel_section(report: dict) -> str:
+    """Nothing without features."""
+    tasks = report["kernel_distances"]
+    if not tasks:
+        return ""
+    head = "<tr><th>method</th>" + "".join(
+        f'<th colspan="2" class="group">{html.escape(TASK_NAMES.get(task, task))}</th>'
+        for task in tasks
+    )
+    head += "</tr><tr><th></th>" + "<th>mean</th><th>&divide; Telea</th>" * len(tasks)
+    names = dict.fromkeys(name for methods in tasks.values() for name in methods)
+    rows = []
+    for name in names:
+        cells = ""
+        for methods in tasks.values():
+            one = methods.get(name, {"mean": None, "std": None, "to_telea": None})
+            beside = "-" if one["to_telea"] is None else f"{one['to_telea']:.2f}"
+            cells += f"<td>{show_deviation(one['mean'], one['std'])}</td>"
+            cells += f"<td><small>{beside}</small></td>"
+        kind = ' class="total"' if name == OURS else ""
+        rows.append(
+            f'<tr{kind}><th scope="row">{html.escape(method_name(name))}</th>{cells}'
+            "</tr>"
+        )
+    title = html.escape(kernel_title(report["scores"]["distance"]["features"]))
+    return f"""<h3>{title} &darr;</h3>
+<p>Squared maximum mean discrepancy of true and painted patches of the holes, by KID's
+kernel: whether what was painted looks like what is in such holes. 0 is what equal sets
+have in the mean, so it may be negative. Mean +- standard deviation over {SUBSETS}
+subsets of {SUBSET_PATCHES} patches. It is not KID, for the features are others.</p>
+{html_table(f"{head}</tr>", rows)}"""
 
 
 def _explanation(report: dict) -> str:

@@ -19,6 +19,7 @@ from portrait_tf.drawing import caption, contact_sheet, label_legend, show_hole
 from portrait_tf.engines import Engine
 from portrait_tf.evaluation.compare_summary import HIGHER, LOWER, compare_pair
 from portrait_tf.evaluation.evaluate import (
+    BASELINE,
     DISTANCE,
     OURS,
     Hole,
@@ -27,6 +28,7 @@ from portrait_tf.evaluation.evaluate import (
     complete_holes,
     photo_holes,
 )
+from portrait_tf.evaluation.kernel_distance import PATCH_LAYERS
 from portrait_tf.evaluation.page import example_places
 from portrait_tf.evaluation.report_folder import (
     PAGE,
@@ -36,9 +38,6 @@ from portrait_tf.evaluation.report_folder import (
 )
 from portrait_tf.labels import colour_parsing
 from portrait_tf.masks import EVALUATION_TASKS
-
-BASELINE = "telea"
-"""The method that every other one is measured against."""
 
 SHEET_PHOTOS = 24
 _PICTURE_HEIGHT = 192
@@ -66,6 +65,8 @@ GROUPS = {
 def score_columns(features: str | None = None) -> dict[str, dict]:
     """Of each score its `name`, which is `better`, and how it is set against Telea's.
 
+    The perceptual distance has `features`, too, what it is named after.
+
     Args:
         features: What the perceptual distance is named after; None: there is none.
     """
@@ -77,6 +78,7 @@ def score_columns(features: str | None = None) -> dict[str, dict]:
     if features:
         columns[DISTANCE] = {
             "name": f"{features} distance",
+            "features": features,
             "better": LOWER,
             "by": "ratio",
         }
@@ -98,7 +100,8 @@ def summarise_photos(
         left_out: Why something is missing, by its name.
 
     Returns:
-        * `setup`, `left_out`, and `parsing` of `found`;
+        * `setup`, `left_out`; `parsing`, `label_groups` and `kernel_distances` of
+          `found`;
         * `scores`: `score_columns`;
         * `tasks`: of each task
 
@@ -148,6 +151,8 @@ def summarise_photos(
         "scores": columns,
         "tasks": tasks,
         "parsing": found.parsing,
+        "label_groups": found.label_groups,
+        "kernel_distances": found.kernel_distances,
         "left_out": left_out or {},
     }
 
@@ -201,6 +206,18 @@ def _examples(ours: dict[int, dict]) -> dict[str, dict]:
         place: {key: ranked[rank][key] for key in ("index", "photo", "psnr_hole")}
         for rank, place in example_places(len(ranked)).items()
     }
+
+
+def kernel_title(features: str) -> str:
+    """What the kernel distance is called, after its features."""
+    return f"Kernel distance of patches, {features} {' + '.join(PATCH_LAYERS)}"
+
+
+def show_deviation(mean: float | None, deviation: float | None) -> str:
+    """`mean +- deviation`; the latter is left out where there is none."""
+    if mean is None:
+        return "-"
+    return f"{mean:.3f}" + ("" if deviation is None else f" +- {deviation:.3f}")
 
 
 def method_name(name: str) -> str:

@@ -48,8 +48,23 @@ class Confusion:
 
         NaN where the label occurs neither in the truth nor in the prediction.
         """
-        both = np.diag(self.counts)
-        union = self.counts.sum(axis=0) + self.counts.sum(axis=1) - both
+        return self.group_iou(np.arange(NUM_LABELS))
+
+    def group_iou(self, group_of_label: np.ndarray) -> np.ndarray:
+        """Intersection over union of each group of labels, `[G]`.
+
+        A pixel whose label was mistaken for another of its group counts as found.
+
+        Args:
+            group_of_label: Integers `[20]`, 0 to G - 1.
+
+        Returns:
+            NaN where the group occurs neither in the truth nor in the prediction.
+        """
+        member = np.eye(group_of_label.max() + 1, dtype=np.int64)[group_of_label]
+        counts = member.T @ self.counts @ member
+        both = np.diag(counts)
+        union = counts.sum(axis=0) + counts.sum(axis=1) - both
         return np.where(union > 0, both / np.maximum(union, 1), np.nan)
 
     def mean_iou(self, labels: list[int] | None = None) -> float | None:

@@ -16,7 +16,7 @@ from portrait_tf.data.dataset import Reader
 from portrait_tf.engines import Engine
 from portrait_tf.evaluation.classical import CLASSICAL
 from portrait_tf.evaluation.confusion import Confusion
-from portrait_tf.labels import NUM_LABELS
+from portrait_tf.labels import GROUP_OF_LABEL, LABEL_GROUPS, NUM_LABELS
 from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask
 
 if TYPE_CHECKING:
@@ -27,6 +27,11 @@ PEERS = {name: CLASSICAL[name] for name in ("telea", "navier_stokes")}
 SCORES = ("psnr_hole", "ssim", "l1")
 DISTANCE = "distance"
 OURS = "ours"
+BASELINE = "telea"
+"""The method that every other one is measured against."""
+
+GROUP_PHOTOS = 10
+"""A label group in the holes of fewer photos is left out of the mean over groups."""
 
 
 class Hole(NamedTuple):
@@ -170,6 +175,54 @@ class ParsingScores:
         }
 
 
+class GroupScores:
+    """IoU of `LABEL_GROUPS` and of the person's silhouette, inside holes, by task."""
+
+    def __init__(self) -> None:
+        self._holes = {task: Confusion() for task in EVALUATION_TASKS}
+        self._photos = {
+            task: np.zeros(len(LABEL_GROUPS), int) for task in EVALUATION_TASKS
+        }
+
+    def add(self, task: str, hole: Confusion) -> None:
+        """Counts one photo, given the counts of its hole."""
+        self._holes[task].counts += hole.counts
+        found = GROUP_OF_LABEL[hole.counts.any(axis=1)]
+        self._photos[task][np.unique(found)] += 1
+
+    def result(self) -> dict[str, dict]:
+        """Of each task, one matrix over all photos, plain values for JSON.
+
+        Returns:
+            `groups`: the IoU of each of `LABEL_GROUPS`; `photos`: how many have the
+            group in the hole; `mean`: of the groups that at least `GROUP_PHOTOS` have;
+            `silhouette`: the IoU of all labels but the background. None where there is
+            nothing to be scored.
+        """
+        scores = {}
+        for task, hole in self._holes.items():
+            iou = hole.group_iou(GROUP_OF_LABEL)
+            frequent = iou[self._photos[task] >= GROUP_PHOTOS]
+            scores[task] = {
+                "groups": dict(zip(LABEL_GROUPS, map(_or_none, iou), strict=True)),
+                "photos": dict(
+                    zip(LABEL_GROUPS, self._photos[task].tolist(), strict=True)
+                ),
+                "mean": float(frequent.mean()) if frequent.size else None,
+                "silhouette": silhouette_iou(hole),
+            }
+        return scores
+
+
+def silhouette_iou(counted: Confusion) -> float | None:
+    """IoU of all labels but the background, 0; None where there is nobody."""
+    return _or_none(counted.group_iou(np.minimum(np.arange(NUM_LABELS), 1))[1])
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
 class PhotoScores(NamedTuple):
     """What one pass over a data set has found.
 
@@ -177,15 +230,22 @@ class PhotoScores(NamedTuple):
         rows: Of every photo, task and method a dict: `index`, `photo`, `task`,
             `method`; the scores of `score_photo` and, with features, `distance`; and,
             the same for all methods, `hole_miou`, the mean IoU of the engine's label
-            map in the hole (None without a label map), `hole_share`, the part of the
-            photo that is masked, `hole_texture`, the standard deviation of the true
-            grey levels in the hole.
+            map in the hole (None without a label map), `hole_silhouette`, the IoU of
+            the person there, likewise, `hole_share`, the part of the photo that is
+            masked, `hole_texture`, the standard deviation of the true grey levels in
+            the hole.
         parsing: `miou`, `miou_hole`, `pixel_accuracy` and `pckh`; None what the data
             or the engine does not allow.
+        label_groups: Of `GroupScores`.
+        kernel_distances: Of `PatchDistances`, by task and method, each with `to_telea`:
+            its mean divided by Telea's; None where there is none above 0. Empty without
+            features.
     """
 
     rows: list[dict]
     parsing: dict[str, float | None]
+    label_groups: dict[str, dict]
+    kernel_distances: dict[str, dict[str, dict]]
 
 
 def score_photos(
@@ -198,6 +258,7 @@ def score_photos(
     methods: dict[str, Method] | None = None,
     features: "FeatureDistance | None" = None,
     seen: Callable[[Hole, np.ndarray, np.ndarray, dict], None] | None = None,
+    completed: Callable[[Hole, dict[str, np.ndarray | None]], None] | None = None,
 ) -> PhotoScores:
     """Scores an engine and other methods on all four tasks, photo by photo.
 
@@ -209,40 +270,51 @@ def score_photos(
         count: The first photos only.
         progress: Called with photos done and photos in all.
         methods: Others that are scored, by name; None for `PEERS`.
-        features: Adds the perceptual `distance` to the truth.
+        features: Adds the perceptual `distance` to the truth, and, if it has layers
+            for them, the kernel distance of patches.
         seen: Called with each hole, what the engine made of it, its label map and its
             row.
+        completed: Called with each hole and what every method made of it.
     """
+    from portrait_tf.evaluation.kernel_distance import PatchDistances
     from portrait_tf.metrics import PCKh
 
     total = len(reader) if count is None else min(count, len(reader))
     if methods is None:
         methods = {name: classical(name) for name in PEERS}
     rows: list[dict] = []
-    parsing_scores, pckh = ParsingScores(), PCKh()
+    parsing_scores, groups, pckh = ParsingScores(), GroupScores(), PCKh()
+    patches = None
+    if features and features.patches:
+        patches = PatchDistances(features, total, seed)
     has_joints = False
     for index in range(total):
         holes = photo_holes(reader, index, size, seed)
         found = complete_holes(engine, holes)
         others = {name: method(holes) for name, method in methods.items()}
         true_features = features.features(holes[0].photo) if features else None
-        for place, (hole, (completed, parsing)) in enumerate(
-            zip(holes, found, strict=True)
-        ):
-            facts = _facts(hole, parsing)
-            done = {OURS: completed, **{n: one[place] for n, one in others.items()}}
+        for place, (hole, (ours, parsing)) in enumerate(zip(holes, found, strict=True)):
+            in_hole = Confusion()
+            in_hole.add(hole.truth, parsing, hole.mask)
+            groups.add(hole.task, in_hole)
+            facts = _facts(hole, in_hole)
+            done = {OURS: ours, **{n: one[place] for n, one in others.items()}}
+            if completed:
+                completed(hole, done)
+            painted = {}
             for name, picture in done.items():
                 if picture is None:
                     continue
                 row = {"index": index, "photo": hole.name, "task": hole.task}
                 row |= {"method": name, **score_photo(hole.photo, picture, hole.mask)}
                 if features:
-                    row[DISTANCE] = features.distance(
-                        true_features, features.features(picture)
-                    )
+                    painted[name] = features.features(picture)
+                    row[DISTANCE] = features.distance(true_features, painted[name])
                 rows.append(row | facts)
                 if name == OURS and seen:
-                    seen(hole, completed, parsing, rows[-1])
+                    seen(hole, ours, parsing, rows[-1])
+            if patches:
+                patches.add(hole.task, hole.mask, true_features, painted)
             parsing_scores.add(hole.truth, parsing, hole.mask)
             if getattr(engine, "has_pose", False) and hole.joints[:, 2].any():
                 has_joints = True
@@ -256,15 +328,25 @@ def score_photos(
             **parsing_scores.result(),
             "pckh": float(pckh.result()) if has_joints else None,
         },
+        groups.result(),
+        _beside_baseline(patches.result()) if patches else {},
     )
 
 
-def _facts(hole: Hole, parsing: np.ndarray) -> dict[str, float | None]:
-    counted = Confusion()
-    counted.add(hole.truth, parsing, hole.mask)
+def _beside_baseline(distances: dict[str, dict[str, dict]]) -> dict:
+    for methods in distances.values():
+        baseline = methods.get(BASELINE, {}).get("mean")
+        for one in methods.values():
+            beside = baseline is not None and baseline > 0
+            one["to_telea"] = one["mean"] / baseline if beside else None
+    return distances
+
+
+def _facts(hole: Hole, in_hole: Confusion) -> dict[str, float | None]:
     grey = cv2.cvtColor(hole.photo, cv2.COLOR_RGB2GRAY)
     return {
-        "hole_miou": counted.mean_iou(),
+        "hole_miou": in_hole.mean_iou(),
+        "hole_silhouette": silhouette_iou(in_hole),
         "hole_share": float(np.mean(hole.mask > 0)),
         "hole_texture": float(np.std(grey[hole.mask > 0])),
     }
@@ -285,7 +367,13 @@ def mean_scores(found: PhotoScores) -> dict[str, dict]:
             means[name][task] = {
                 key: float(np.mean([row[key] for row in rows])) for key in keys
             }
-    return {"completion": means.pop(OURS), "parsing": found.parsing, "peers": means}
+    return {
+        "completion": means.pop(OURS),
+        "parsing": found.parsing,
+        "peers": means,
+        "label_groups": found.label_groups,
+        "kernel_distances": found.kernel_distances,
+    }
 
 
 def evaluate(
@@ -308,6 +396,7 @@ def evaluate(
 
     Returns:
         `{"completion": {TASK: SCORES}, "parsing": SCORES, "peers": {PEER: {TASK:
-        SCORES}}}`; a score that the data or the engine does not allow is None.
+        SCORES}}, "label_groups": ..., "kernel_distances": ...}`, the last two as in
+        `PhotoScores`; a score that the data or the engine does not allow is None.
     """
     return mean_scores(score_photos(engine, reader, size, seed, count, progress))

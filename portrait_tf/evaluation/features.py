@@ -4,6 +4,8 @@ No ImageNet weights are needed, nor assumed: a distance means what its weights m
 it is named after them, and is neither LPIPS nor FID.
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -52,16 +54,22 @@ class FeatureDistance:
         pooled: The layer whose mean over all places is a photo's feature. A shallow
             one has few channels: with about a hundred photos a covariance of more has
             no meaning.
+        patches: Layers that `PatchDistances` compares patches by.
 
     Raises:
         PortraitError: An unknown layer, or weights that cannot be had.
     """
 
     def __init__(
-        self, network: str, weights: str, layers: list[str], pooled: str
+        self,
+        network: str,
+        weights: str,
+        layers: list[str],
+        pooled: str,
+        patches: Sequence[str] = (),
     ) -> None:
-        self.layers, self.pooled = list(layers), pooled
-        names = list(dict.fromkeys([*layers, pooled]))
+        self.layers, self.pooled, self.patches = list(layers), pooled, list(patches)
+        names = list(dict.fromkeys([*layers, pooled, *patches]))
         vgg = build_vgg(network, weights, names)
         self._call = tf.function(
             # RGB in 0 to 255 to what both VGGs were trained on.

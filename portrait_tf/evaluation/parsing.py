@@ -26,6 +26,7 @@ from portrait_tf.labels import (
 )
 from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask
 from portrait_tf.models.averaging import AveragedParsing
+from portrait_tf.models.parsing import parsing_labels
 
 NO_HOLE = "none"
 ALL_TASKS = "all"
@@ -59,7 +60,7 @@ def predictor(structure: AveragedParsing) -> Predict:
     )
     def predict(image: tf.Tensor, mask: tf.Tensor) -> tuple:
         answer = structure(image, mask)
-        labels = tf.argmax(answer["parsing"], axis=-1, output_type=tf.int32)
+        labels = parsing_labels(answer["parsing"])
         if "pose" not in answer:
             return tf.cast(labels, tf.uint8), None
         joints = heatmap_peaks(answer["pose"]) * [float(width), float(height), 1.0]

@@ -24,12 +24,26 @@ def check_report_folder(folder: pathlib.Path) -> None:
     Raises:
         PortraitError: It is a file, holds what is no report, or cannot be made.
     """
+    _check_folder(folder, FILES, "a new folder, an empty one or an old report")
+
+
+def check_empty_folder(folder: pathlib.Path) -> None:
+    """Whether pictures may be written there.
+
+    Raises:
+        PortraitError: It is a file, is not empty, or cannot be made.
+    """
+    _check_folder(folder, (), "a new folder or an empty one")
+
+
+def _check_folder(
+    folder: pathlib.Path, allowed: tuple[str, ...], expected: str
+) -> None:
     if folder.is_dir():
-        others = sorted({entry.name for entry in folder.iterdir()} - set(FILES))
+        others = sorted({entry.name for entry in folder.iterdir()} - set(allowed))
         if others:
             raise PortraitError(
-                f"{folder}: expected a new folder, an empty one or an old report, "
-                f"found {others[0]} in it"
+                f"{folder}: expected {expected}, found {others[0]} in it"
             )
     elif folder.exists():
         raise PortraitError(f"{folder} is a file; a folder is expected")

@@ -232,6 +232,11 @@ def parsing_probabilities(outputs: dict, size: tuple[int, int]) -> object:
     return ops.softmax(full_size_logits(outputs, size), axis=-1)
 
 
+def parsing_labels(probabilities: object) -> object:
+    """The label of every pixel, int32 `[B, H, W]`, of probabilities `[B, H, W, 20]`."""
+    return ops.argmax(probabilities, axis=-1)
+
+
 def true_parsing(labels: object, predicted: object) -> object:
     """The true map as stage 2 takes it; void pixels are predicted.
 

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from portrait_tf.data.synthetic import write_synthetic
 from portrait_tf.evaluation.completion_report import ContactSheets, summarise_photos
 from portrait_tf.evaluation.evaluate import PhotoScores
 from portrait_tf.evaluation.report_folder import FILES
+from portrait_tf.labels import LABEL_GROUPS
 from portrait_tf.masks import EVALUATION_TASKS
 from portrait_tf.photos import read_photo
 
@@ -90,7 +92,10 @@ def test_a_report_is_whole(report):
     assert {path.name for path in report.iterdir()} == set(FILES)
     assert not [p for p in report.parent.iterdir() if p != report]
     page = (report / "index.html").read_text()
-    for text in ("VGG-16 dice distance", "ours, true map", "PatchMatch", "worst"):
+    for text in (
+        "VGG-16 dice distance", "ours, true map", "PatchMatch", "worst", "silhouette",
+        "Kernel distance of patches, VGG-16 dice block3_conv3 + block4_conv3",
+    ):  # fmt: skip
         assert text in page
     for task in EVALUATION_TASKS:
         assert f'src="contact_{task}.png"' in page
@@ -146,6 +151,63 @@ def test_the_true_map_and_none_change_what_is_painted(report):
         assert (np.abs(ours - by_method[other]) > 1e-3).mean() > 0.5
 
 
+def test_the_report_has_kernel_distances_and_label_groups(report):
+    scores = json.loads((report / "scores.json").read_text())
+    for task in EVALUATION_TASKS:
+        methods = scores["kernel_distances"][task]
+        assert set(methods) == METHODS
+        telea = methods["telea"]["mean"]
+        assert methods["ours"]["patches"] == methods["telea"]["patches"]
+        if telea is None or telea <= 0:
+            assert methods["ours"]["to_telea"] is None
+        else:
+            beside = methods["ours"]["mean"] / telea
+            assert methods["ours"]["to_telea"] == pytest.approx(beside)
+        groups = scores["label_groups"][task]
+        assert set(groups["groups"]) == set(LABEL_GROUPS)
+        assert 0 <= groups["silhouette"] <= 1
+        assert groups["mean"] is None  # of 4 photos
+    assert all(0 <= float(row["hole_silhouette"]) <= 1 for row in rows_of(report))
+
+
+def test_pictures(data, runs, tmp_path):
+    folder, numbers = tmp_path / "pictures", tmp_path / "scores.json"
+    code, output = evaluate(
+        data, runs[0], "--pictures", folder, "--count", 2, "--json", numbers,
+        "--features", "random:dice",
+    )  # fmt: skip
+    assert code == 0, output
+    assert "silhouette" in output and "kernel distance" in output
+    methods = {"ours", "telea", "navier_stokes"}
+    assert {p.name for p in folder.iterdir()} == {"truth", "masks", "grey"} | methods
+    names = {p.name for p in (folder / "truth").iterdir()}
+    photos = sorted(next(data.glob("*/val_images")).iterdir())[:2]
+    tasks = ("square", "strokes", "lower-third", "right-quarter")
+    assert names == {f"{p.stem}_{task}.png" for p in photos for task in tasks}
+    gaps = {task: [] for task in EVALUATION_TASKS}
+    for name in names:
+        truth = read_photo(folder / "truth" / name)
+        mask = cv2.imread(str(folder / "masks" / name), cv2.IMREAD_UNCHANGED)
+        assert truth.shape == (32, 32, 3) and mask.shape == (32, 32)
+        assert set(np.unique(mask)) == {0, 255}
+        for method in methods | {"grey"}:
+            picture = read_photo(folder / method / name)
+            np.testing.assert_array_equal(picture[mask == 0], truth[mask == 0])
+            assert (picture[mask > 0] != truth[mask > 0]).any()
+        assert (read_photo(folder / "grey" / name)[mask > 0] == 128).all()
+        ours = read_photo(folder / "ours" / name)[mask > 0].astype(float)
+        task = name[:-4].rsplit("_", 1)[1].replace("-", "_")
+        gaps[task].append(np.abs(ours - truth[mask > 0]).mean())
+    # They are the pictures that were scored.
+    scores = json.loads(numbers.read_text())
+    assert scores["features"]["name"] == "VGG-16 dice"
+    assert set(scores["kernel_distances"]["square"]) == methods
+    for task, found in gaps.items():
+        assert scores["completion"][task]["l1"] == pytest.approx(np.mean(found))
+    code, output = evaluate(data, runs[0], "--pictures", folder)
+    assert code == 2 and "expected a new folder or an empty one" in output
+
+
 def test_an_old_report_is_replaced_and_methods_are_chosen(data, runs, tmp_path):
     folder = tmp_path / "new" / "report"
     for count in (2, 1):
@@ -193,7 +255,7 @@ def test_groups_by_hand():
                     | {"method": method, "psnr_hole": psnr, "ssim": 0.5, "l1": 0.0}
                     | facts
                 )
-    one = summarise_photos(PhotoScores(rows, {}), {})["tasks"]["strokes"]
+    one = summarise_photos(PhotoScores(rows, {}, {}, {}), {})["tasks"]["strokes"]
     groups = one["groups"]
     assert [part["difference"] for part in groups["hole_miou"]] == [4.5, 2.5, 0.5]
     assert [part["photos"] for part in groups["hole_texture"]] == [2, 2, 1]
@@ -235,6 +297,15 @@ class TestMistakes:
         (tmp_path / "thesis.tex").write_text("mine")
         self.check(data, runs, ["--report", tmp_path], "found thesis.tex in it")
         assert (tmp_path / "thesis.tex").read_text() == "mine"
+
+    def test_pictures_where_they_cannot_be(self, data, runs, tmp_path):
+        path = tmp_path / "pictures"
+        path.write_text("mine")
+        self.check(data, runs, ["--pictures", path], "is a file; a folder is expected")
+        report = tmp_path / "report"
+        inside = ["--report", report, "--pictures", report / "pictures"]
+        self.check(data, runs, inside, "expected a folder outside", "--report")
+        assert not report.exists()
 
     def test_features_that_are_not_there(self, data, runs):
         self.check(

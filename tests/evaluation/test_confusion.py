@@ -51,3 +51,17 @@ def test_nothing_to_count():
         assert getattr(confusion, score)() is None
     confusion.add(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8))
     assert confusion.mean_iou([3]) is None and confusion.mean_iou([0]) == 1
+
+
+def test_iou_of_groups_is_that_of_merged_labels(maps):
+    truth, predicted, _ = maps
+    confusion = Confusion()
+    confusion.add(truth, predicted)
+    groups = np.arange(NUM_LABELS) % 3
+    groups[19] = 3  # occurs nowhere
+    counted = truth < NUM_LABELS
+    expected = jaccard_score(
+        groups[truth[counted]], groups[predicted[counted]], average=None
+    )
+    found = confusion.group_iou(groups)
+    assert found[:3] == pytest.approx(expected) and np.isnan(found[3])
