@@ -57,6 +57,7 @@ class ParsingTrainer(Trainer):
         self.miou = ParsingIoU(name="miou")
         self.miou_hole = ParsingIoU(name="miou_hole")
         self.pckh = PCKh(name="pckh") if network.pose else None
+        self.prepare(config.parsing.training)
 
     @property
     def networks(self) -> dict[str, keras.Model]:
@@ -157,7 +158,7 @@ class ParsingTrainer(Trainer):
             )
         return self.results()
 
-    def train_step(self, batch: dict) -> dict:
+    def learn(self, batch: dict) -> dict:
         def loss(_: object) -> tuple:
             answers = [
                 self(batch, training=True, scale=scale)
