@@ -1,8 +1,8 @@
 """A training that is interrupted many times: `python interrupted_program.py JSON`.
 
-The JSON has `config`, `stage` (`parsing` or `completion`), `rounds` and `path`, of the
-checkpoint. Prints a dict an interrupt, as JSON: `step`, and the iterations of every
-optimizer in the checkpoint that was written after it.
+The JSON has `config`, `stage` (`parsing`, `completion`, or `line`, the trainer of
+`line.py`), `rounds` and `path`, of the checkpoint. Prints a dict an interrupt, as JSON:
+`step`, and the iterations of every optimizer in the checkpoint that was written after.
 """
 
 import json
@@ -14,6 +14,7 @@ from _thread import interrupt_main
 
 import keras
 import tensorflow as tf
+from line import LineTrainer, line_data
 
 from portrait_tf.config import parse_config
 from portrait_tf.data.dataset import training_dataset
@@ -30,16 +31,21 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config = parse_config(given["config"])
-    network = build_network(given["stage"], config)
-    if given["stage"] == "parsing":
+    if given["stage"] == "line":
+        trainer = for_backend(LineTrainer)()
+    elif given["stage"] == "parsing":
+        network = build_network("parsing", config)
         trainer = for_backend(ParsingTrainer)(network, config)
     else:
+        network = build_network("completion", config)
         parsing_network = build_network("parsing", config)
         trainer = for_backend(CompletionTrainer)(network, parsing_network, config)
     trainer.compile()
     people = [synthetic_portrait(seed, config.size) for seed in range(2)]
     batch = next(iter(training_dataset(people, config, 2)))
     data = tf.data.Dataset.from_tensors(batch).repeat()
+    if given["stage"] == "line":
+        data = line_data()
     chance = random.Random(0)
 
     class Interrupt(keras.callbacks.Callback):

@@ -44,6 +44,14 @@ class LineTrainer(Trainer):
         self.prepare(TrainingConfig(ema=0.9))
 
     @property
+    def networks(self) -> dict[str, keras.Model]:
+        return {"network": self.network}
+
+    def state(self) -> dict[str, list]:
+        variables = self.network_optimizer.variables
+        return {"network": self.network.weights, "network_optimizer": variables}
+
+    @property
     def metrics(self) -> list:
         return list(self.tracked.values())
 
