@@ -79,9 +79,7 @@ class Candidate:
         else:
             self.trainer = CompletionTrainer(network, self.parsing_network, self.config)
         training = getattr(self.config, self.stage).training
-        self.trainer.prepare(training)
-        self.trainer.compile(jit_compile=False)
-        self.trainer.enter_phase(0)
+        self.trainer.compile()
         self.trainer.make_train_function()
         data = training_dataset(self.reader, self.config, training.batch_size, seed=0)
         self.batches = iter(data)
@@ -93,7 +91,6 @@ class Candidate:
         begin = time.perf_counter()
         logs = self.trainer.train_function(self.batches)
         float(logs["loss"])
-        self.trainer.step += 1
         self.seconds += time.perf_counter() - begin
         self.steps += 1
 

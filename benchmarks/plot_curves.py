@@ -9,8 +9,8 @@ import argparse
 import csv
 import pathlib
 
-from portrait_tf.config import load_config
 from portrait_tf.files import temporary_beside
+from portrait_tf.training.run import run_config
 
 
 def read_curves(stage_folder: pathlib.Path, columns: list[str]) -> dict[str, list]:
@@ -20,7 +20,7 @@ def read_curves(stage_folder: pathlib.Path, columns: list[str]) -> dict[str, lis
         stage_folder: `RUN/parsing` or `RUN/completion`.
         columns: Names in the file's first line.
     """
-    config = load_config(stage_folder.parent / "config.yaml")
+    config = run_config(stage_folder.parent, stage_folder.name)
     epoch = getattr(config, stage_folder.name).training.steps_per_epoch
     # An epoch that was broken off and gone on with has more rows: the last one counts.
     with open(stage_folder / "log.csv", newline="") as file:

@@ -40,7 +40,6 @@ def build_trainer(stage: str, config):  # noqa: ANN001, ANN201
         trainer = ParsingTrainer(network, config)
     else:
         trainer = CompletionTrainer(network, build_network("parsing", config), config)
-    trainer.prepare(getattr(config, stage).training)
     return trainer
 
 
@@ -87,11 +86,9 @@ def measure(arguments: argparse.Namespace, devices: int) -> None:
 
         def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
             self.times.append(time.perf_counter())
-            self.model.step += 1
 
     clock = Clock()
-    trainer.compile("sgd", jit_compile=False)
-    trainer.enter_phase(0)
+    trainer.compile()
     trainer.fit(
         distribution.training_data(
             lambda part, local: training_dataset(
@@ -180,7 +177,6 @@ def operations(arguments: argparse.Namespace) -> dict:
 
     config = experiment(arguments, arguments.batch)
     trainer = build_trainer(arguments.stage, config)
-    trainer.phase = trainer.phase_at(0)
     portraits = [synthetic_portrait(seed, config.size) for seed in range(4)]
     stream = training_dataset(portraits, config, arguments.batch, 0, 8)
     batch = next(iter(stream))

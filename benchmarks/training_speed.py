@@ -74,7 +74,6 @@ def build_trainer(stage: str, config):  # noqa: ANN001, ANN201
         build_network(name, config, training=name == stage) for name in stages
     )
     trainer = trainers[len(earlier)](network, *earlier, config)
-    trainer.prepare(getattr(config, stage).training)
     trainer.phase = trainer.phase_at(10**9)
     return trainer
 

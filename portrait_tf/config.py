@@ -17,14 +17,30 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.files import write_atomically
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Range = tuple[float, float]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _rising(limits: tuple) -> tuple:
+    if limits[0] > limits[1]:
+        raise ValueError(f"the smaller of both limits comes first, got {limits}")
+    return limits
+
+
+_Rising = pydantic.AfterValidator(_rising)
+Range = Annotated[tuple[Positive, Positive], _Rising]
+_Part = Annotated[float, Field(gt=0, le=1)]
+PartRange = Annotated[tuple[_Part, _Part], _Rising]
 Side = Literal["top", "bottom", "left", "right"]
 
 
 class Section(pydantic.BaseModel):
-    """Base of all sections: strict about names, checked on assignment."""
+    """Base of all sections: strict about names, finite, checked on assignment."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = pydantic.ConfigDict(
+        extra="forbid", validate_assignment=True, allow_inf_nan=False
+    )
 
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -33,7 +49,7 @@ AnySection = TypeVar("AnySection", bound=Section)
 class DataConfig(Section):
     """What training reads."""
 
-    weights: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
+    weights: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = Field(
         None,
         description="How often a sample is of each data set, in the order of `--data`; "
         "null: by their numbers of samples.",
@@ -86,7 +102,7 @@ class AugmentationConfig(Section):
         description="Probability of a grey rectangle that no mask tells of; in stage 1 "
         "alone, for the stages that paint would learn to paint it.",
     )
-    cutout_size: Range = Field((0.1, 0.3), description="Side, of the photo's side.")
+    cutout_size: PartRange = Field((0.1, 0.3), description="Side, of the photo's side.")
 
 
 class MaskConfig(Section):
@@ -97,15 +113,19 @@ class MaskConfig(Section):
     body_part: float = Field(1.0, ge=0, description="Weight of dilated label regions.")
     border: float = Field(1.0, ge=0, description="Weight of extrapolation borders.")
     face: float = Field(0.0, ge=0, description="Weight of holes at the face.")
-    rectangle_size: Range = Field((0.2, 0.6), description="Side, of the photo's side.")
-    stroke_count: tuple[int, int] = (1, 6)
+    rectangle_size: PartRange = Field(
+        (0.2, 0.6), description="Side, of the photo's side."
+    )
+    stroke_count: Annotated[tuple[Count, Count], _Rising] = (1, 6)
     stroke_width: Range = Field((0.05, 0.2), description="Of the photo's shorter side.")
     stroke_length: Range = Field((0.2, 0.8), description="Of the photo's longer side.")
-    body_part_dilation: Range = Field((0.01, 0.06), description="Of the longer side.")
-    border_size: Range = Field((0.08, 0.4), description="Of the photo's side.")
-    border_sides: dict[Side, float] = Field(
+    body_part_dilation: Annotated[tuple[NotNegative, NotNegative], _Rising] = Field(
+        (0.01, 0.06), description="Of the longer side."
+    )
+    border_size: PartRange = Field((0.08, 0.4), description="Of the photo's side.")
+    border_sides: dict[Side, NotNegative] = Field(
         {"bottom": 3.0, "top": 1.0, "left": 1.0, "right": 1.0},
-        description="Weights: which side is cut off first.",
+        description="Weights: which side is cut off first; with none, all are alike.",
     )
     second_border: Fraction = Field(0.2, description="Probability of a second side.")
     face_size: Range = Field((0.5, 2.0), description="Side, of the face's.")
@@ -152,7 +172,7 @@ class TrainingConfig(Section):
     validation_photos: int = Field(104, ge=0, description="0: no validation.")
     checkpoint_minutes: float = Field(4, gt=0)
     optimizer: OptimizerConfig = OptimizerConfig()
-    start_from: str | None = Field(
+    start_from: Annotated[str, Field(min_length=1)] | None = Field(
         None,
         description="What a fresh run's network starts from: `bundled`, another run's "
         "folder, or a file of weights. null: random weights.",
@@ -179,13 +199,13 @@ class ParsingNetworkConfig(Section):
     """Size of the stage-1 network of our own, `ParsingNetwork`."""
 
     kind: Literal["compact"] = "compact"
-    widths: tuple[int, int, int, int] = Field(
+    widths: tuple[Count, Count, Count, Count] = Field(
         (24, 48, 96, 160), description="Channels at strides 2, 4, 8 and 16."
     )
-    blocks: tuple[int, int] = Field(
+    blocks: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] = Field(
         (3, 3), description="Residual blocks at strides 8 and 16."
     )
-    feature_width: int = Field(64, ge=1, description="Channels of each task's feature.")
+    feature_width: int = Field(64, ge=2, description="Channels of each task's feature.")
     rounds: int = Field(2, ge=0, description="Refinement rounds.")
     backbone: Literal[
         "small",
@@ -203,7 +223,7 @@ class ParsingNetworkConfig(Section):
         description="With an input for known joints. Such a network is asked twice, "
         "the second time with its own joints.",
     )
-    decoder_dilations: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    decoder_dilations: tuple[Count, ...] = Field(
         (), description="Residual blocks at stride 8 behind the hints, one each."
     )
 
@@ -215,7 +235,9 @@ class JPPNetConfig(Section):
     rounds: int = Field(2, ge=0, description="Refinement rounds.")
     backbone: Literal["resnet101", "resnet50"] = "resnet101"
     mask_channel: bool = Field(False, description="The encoder sees the mask.")
-    width_divisor: int = Field(1, ge=1, description="Of all channels, for tests.")
+    width_divisor: int = Field(
+        1, ge=1, le=64, description="Of all channels, for tests."
+    )
 
 
 # What `parsing.network.kind` chooses among; a file without it means the first.
@@ -243,8 +265,8 @@ AnyParsingNetworkConfig = Annotated[
 class ParsingLossConfig(Section):
     """Loss weights of stage 1. JPPNet has 1 everywhere; the rest is our choice."""
 
-    parsing: float = 1.0
-    pose: float = 1.0
+    parsing: float = Field(1.0, ge=0)
+    pose: float = Field(1.0, ge=0)
     full_size: float = Field(
         1.0,
         ge=0,
@@ -279,16 +301,37 @@ class ParsingLossConfig(Section):
         0.021, gt=0, description="Of the height; JPPNet has 8 px at 384."
     )
 
+    @property
+    def has_map_term(self) -> bool:
+        """Whether anything is learned of the map."""
+        return bool(self.parsing or (self.balanced != "none" and self.balanced_weight))
+
+    @pydantic.model_validator(mode="after")
+    def _some_term(self) -> "ParsingLossConfig":
+        if not (self.has_map_term or self.pose):
+            raise ValueError(
+                "at least one of parsing, pose, and balanced_weight with a balanced "
+                "loss needs a weight above 0"
+            )
+        if self.has_map_term and not (self.full_size or self.deep_supervision):
+            raise ValueError(
+                "full_size or deep_supervision needs a weight above 0, or nothing of "
+                "the map is learned"
+            )
+        return self
+
 
 class ParsingConfig(Section):
     network: AnyParsingNetworkConfig = ParsingNetworkConfig()
     backbone_weights: str = Field(
         "none",
+        min_length=1,
         description="What a fresh run's backbone starts from: `none`, `imagenet` "
         "(downloaded by Keras), or a file.",
     )
-    scales: tuple[float, ...] = Field(
+    scales: tuple[Annotated[float, Field(ge=0.1, le=4)], ...] = Field(
         (1.0,),
+        min_length=1,
         description="Training sees each photo at these; only jppnet takes others "
         "than 1.",
     )
@@ -305,7 +348,7 @@ class ParsingConfig(Section):
         description="Standard deviation of those hints' places, as a part of the "
         "height: the joints that the network finds itself are not exact, either.",
     )
-    discriminator_widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    discriminator_widths: tuple[Count, ...] = Field(
         (32, 64, 96), min_length=1, description="Channels of the map's critic."
     )
     discriminator_optimizer: OptimizerConfig = OptimizerConfig(
@@ -314,9 +357,14 @@ class ParsingConfig(Section):
     training: TrainingConfig = TrainingConfig()
 
     @pydantic.model_validator(mode="after")
-    def _scales_fit(self) -> "ParsingConfig":
-        if self.scales[:1] != (1.0,) or min(self.scales) <= 0:
-            raise ValueError(f"scales begin with 1 and are positive, got {self.scales}")
+    def _network_fits(self) -> "ParsingConfig":
+        if self.scales[0] != 1.0:
+            raise ValueError(f"scales begin with 1, got {self.scales}")
+        if not (self.loss.has_map_term or getattr(self.network, "pose", True)):
+            raise ValueError(
+                "loss.parsing, or loss.balanced_weight with a balanced loss, needs a "
+                "weight above 0 where network.pose is false"
+            )
         if len(self.scales) > 1 and self.network.kind != "jppnet":
             raise ValueError(
                 f"scales {self.scales} need network.kind jppnet; "
@@ -329,7 +377,7 @@ class CompletionNetworkConfig(Section):
     """Size of the stage-2 network of our own, `CompletionNetwork`."""
 
     kind: Literal["parsing_guided"] = "parsing_guided"
-    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    widths: tuple[Count, ...] = Field(
         (32, 64, 128),
         min_length=2,
         description="Channels at `stem` and at every doubling of it.",
@@ -342,7 +390,7 @@ class CompletionNetworkConfig(Section):
         ge=0,
         description="Residual blocks at every stride but the largest, down and up.",
     )
-    dilations: tuple[int, ...] = Field(
+    dilations: tuple[Count, ...] = Field(
         (1, 2, 4, 8, 2, 1), description="One residual block of the middle each."
     )
     prefill: Literal["parsing", "plain", "none"] = Field(
@@ -399,7 +447,7 @@ class PartialConvolutionConfig(Section):
     """A peer: the U-Net of partial convolutions (arXiv 1804.07723)."""
 
     kind: Literal["partial_convolution"]
-    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    widths: tuple[Count, ...] = Field(
         (64, 128, 256, 512, 512, 512, 512, 512),
         min_length=1,
         description="Channels at strides 2, 4, 8...; as many as the size can be halved "
@@ -453,7 +501,9 @@ _NETWORKS = {**PARSING_NETWORKS, **COMPLETION_NETWORKS}
 class DiscriminatorConfig(Section):
     """Both critics, and what they and the network play for."""
 
-    widths: tuple[int, ...] = (32, 64, 96, 128)
+    widths: tuple[Count, ...] = Field(
+        (32, 64, 96, 128), min_length=1, description="Channels; each halves the size."
+    )
     features: Literal["none", "efficientnet_lite0"] = Field(
         "none",
         description="The global critic is small heads on the frozen features of this "
@@ -461,10 +511,11 @@ class DiscriminatorConfig(Section):
     )
     features_weights: str = Field(
         "none",
+        min_length=1,
         description="The file of that network's weights, as parsing.backbone_weights.",
     )
     features_width: int = Field(64, ge=1, description="Channels of each head.")
-    local_size: tuple[int, int] = Field(
+    local_size: tuple[Count, Count] = Field(
         (64, 64), description="Height and width of the local critic's crop."
     )
     local_crops: int = Field(
@@ -508,10 +559,12 @@ class PerceptualConfig(Section):
     network: Literal["vgg19", "vgg16"] = "vgg19"
     weights: str = Field(
         "imagenet",
+        min_length=1,
         description="`imagenet` (downloaded by Keras), `random`, or a file's path.",
     )
-    layers: dict[str, float] = Field(
+    layers: dict[str, Positive] = Field(
         {"block1_conv2": 1.0, "block2_conv2": 1.0, "block3_conv3": 1.0},
+        min_length=1,
         description="Weight of each layer's mean absolute difference.",
     )
     scale: Literal[1, 2, 4] = Field(
@@ -593,7 +646,7 @@ class FaceNetworkConfig(Section):
     size: tuple[int, int] = Field(
         (64, 64), description="Height and width of the crop; multiples of 8."
     )
-    widths: tuple[int, int, int] = Field(
+    widths: tuple[Count, Count, Count] = Field(
         (32, 64, 96), description="Channels at strides 2, 4 and 8."
     )
     blocks: int = Field(4, ge=0, description="Residual blocks at stride 8.")
@@ -615,7 +668,7 @@ class FaceNetworkConfig(Section):
 class FaceDiscriminatorConfig(Section):
     """The critic of the crop: that of stage 2, of the crop's size."""
 
-    widths: tuple[int, ...] = (32, 64, 96)
+    widths: tuple[Count, ...] = Field((32, 64, 96), min_length=1)
 
 
 class FaceLossConfig(Section):
@@ -626,6 +679,21 @@ class FaceLossConfig(Section):
         0.2, ge=0, description="With network, weights and layers of completion."
     )
     adversarial: float = Field(0.02, ge=0, description="0: no critic.")
+
+    @pydantic.model_validator(mode="after")
+    def _some_term(self) -> "FaceLossConfig":
+        if not (self.hole or self.perceptual):
+            raise ValueError("hole or perceptual needs a weight above 0")
+        return self
+
+
+def _check_strides(key: str, widths: tuple, size: tuple[int, int]) -> None:
+    """Raises ValueError: a critic would halve a side more often than it can be."""
+    if 2 ** len(widths) > min(size):
+        raise ValueError(
+            f"{key}: {len(widths)} convolutions that halve the size, but a photo or "
+            f"crop of {size[0]}x{size[1]}: expected fewer of them"
+        )
 
 
 class FaceConfig(Section):
@@ -650,6 +718,14 @@ class FaceConfig(Section):
         0.5, description="Part of the samples fed with stage 1's map, not the truth."
     )
 
+    @pydantic.model_validator(mode="after")
+    def _critic_fits(self) -> "FaceConfig":
+        if self.loss.adversarial:
+            _check_strides(
+                "discriminator.widths", self.discriminator.widths, self.network.size
+            )
+        return self
+
 
 class PipelineConfig(Section):
     """How the stages are run once they are trained; no key here changes a weight."""
@@ -668,8 +744,10 @@ class PipelineConfig(Section):
 class Config(Section):
     """One experiment: its stages, their data and their holes."""
 
-    name: str = "unnamed"
-    seed: int = Field(0, ge=0)
+    name: str = Field(
+        "unnamed", pattern=r"^[^/\\]+$", description="Also of weights files."
+    )
+    seed: int = Field(0, ge=0, lt=2**32)
     size: tuple[int, int] = Field(
         (192, 128), description="Working height and width; multiples of 16."
     )
@@ -687,6 +765,31 @@ class Config(Section):
         if any(side < 16 or side % 16 for side in size):
             raise ValueError(f"height and width must be multiples of 16, got {size}")
         return size
+
+    @pydantic.model_validator(mode="after")
+    def _strides_fit(self) -> "Config":
+        completion = self.completion
+        network, critic = completion.network, completion.discriminator
+        if network.kind == "parsing_guided":
+            stride = network.stem * 2 ** (len(network.widths) - 1)
+            if any(side % stride for side in self.size):
+                raise ValueError(
+                    f"completion.network has a stride of {stride} (stem "
+                    f"{network.stem}, {len(network.widths)} widths): expected a size "
+                    f"of multiples of it, got {self.size}"
+                )
+        key = "completion.discriminator.widths"
+        if completion.loss.adversarial:
+            _check_strides(key, critic.widths, self.size)
+        if completion.loss.adversarial_local:
+            _check_strides(key, critic.widths, critic.local_size)
+        if self.parsing.loss.adversarial:
+            _check_strides(
+                "parsing.discriminator_widths",
+                self.parsing.discriminator_widths,
+                tuple(side // 2 for side in self.size),
+            )
+        return self
 
 
 def _valid_keys(model: type[Section], location: tuple) -> list[str]:
@@ -714,6 +817,9 @@ def _explain(model: type[Section], error: dict) -> str:
         )
         return f"unknown key '{key}'; {hint}"
     message = error["msg"].removeprefix("Value error, ")
+    if isinstance(error["input"], dict | pydantic.BaseModel):
+        # Several keys do not go together, and the message has them.
+        return f"'{key}': {message}" if key else message
     return f"'{key}': {message} (received {error['input']!r})"
 
 
@@ -782,13 +888,20 @@ def with_changes(config: Config, changes: list[str]) -> Config:
 
     Args:
         config: Stays as it is.
-        changes: `section.key=value`; values are read as YAML.
+        changes: `section.key=value`; values are read as YAML. A section's are applied
+            before its keys', and a `kind`, which has keys of its own, before those.
 
     Raises:
         PortraitError: No `=`, or a key or value that does not fit the schema.
     """
     values = changed_values(config, changes)
     return parse_config(values, "--set" if changes else "config")
+
+
+def _turn(change: str) -> tuple:
+    """Sorts changes so that none takes away what another has set."""
+    parts = change.partition("=")[0].split(".")
+    return len(parts), parts[-1] != "kind"
 
 
 def changed_values(section: pydantic.BaseModel, changes: list[str]) -> dict:
@@ -798,7 +911,7 @@ def changed_values(section: pydantic.BaseModel, changes: list[str]) -> dict:
         PortraitError: As `with_changes`, but for what the schema says.
     """
     values = section.model_dump(mode="json")
-    for change in changes:
+    for change in sorted(changes, key=_turn):
         key, equals, text = change.partition("=")
         if not equals:
             raise PortraitError(f"--set: expected KEY=VALUE, received {change!r}")

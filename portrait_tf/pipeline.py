@@ -114,13 +114,16 @@ class Pipeline:
         Raises:
             PortraitError: A stage is not trained yet, or its file does not fit.
         """
-        from portrait_tf.config import load_config
-        from portrait_tf.training.run import load_run_network, trained_stages
+        from portrait_tf.training.run import (
+            load_run_network,
+            run_config,
+            trained_stages,
+        )
 
         networks = [
             load_run_network(run, stage, which) for stage in ("parsing", "completion")
         ]
-        settings = dict(load_config(pathlib.Path(run) / "config.yaml").pipeline)
+        settings = dict(run_config(run).pipeline)
         configured = settings.pop("face")
         wanted = configured if face is None else face
         if not face and "face" not in trained_stages(run):

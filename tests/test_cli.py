@@ -9,8 +9,12 @@ import cv2
 import numpy as np
 import pytest
 from command_line import run
+from tiny import TINY
 
+from portrait_tf.config import parse_config, save_config
 from portrait_tf.photos import read_photo, write_png
+from portrait_tf.training.run import build_network
+from portrait_tf.weights import save_weights
 
 
 def run_process(*arguments):
@@ -177,10 +181,26 @@ def test_evaluate_writes_a_table_and_json(lip, tmp_path):
         "evaluate", "--data", lip, "--json", tmp_path / "scores.json", "--count", 1
     )
     assert code == 0, output
-    for word in ("lower_third", "telea", "hole PSNR", "PCKh"):
+    for word in ("lower_third", "telea", "hole PSNR", "PCKh", "photos at 192x128"):
         assert word in output
     scores = json.loads((tmp_path / "scores.json").read_text())
-    assert set(scores) == {"completion", "parsing", "peers"}
+    assert set(scores) == {"size", "completion", "parsing", "peers"}
+
+
+def test_evaluate_scores_a_run_at_its_own_size(lip, tmp_path):
+    config = parse_config(TINY)
+    for stage in ("parsing", "completion"):
+        path = tmp_path / "run" / stage / "network.npz"
+        save_weights(build_network(stage, config), path, {})
+    save_config(config, tmp_path / "run" / "completion" / "config.yaml")
+    arguments = ["evaluate", "--data", lip, "--run", tmp_path / "run", "--count", 1]
+    arguments += ["--json", tmp_path / "scores.json"]
+    for options, expected in (((), [32, 32]), (("--height", 48), [48, 32])):
+        code, output = run(*arguments, *options)
+        assert code == 0, output
+        assert f"photos at {expected[0]}x{expected[1]}: 1" in output
+        scores = json.loads((tmp_path / "scores.json").read_text())
+        assert scores["size"] == expected
 
 
 class TestMistakes:

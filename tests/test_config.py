@@ -1,3 +1,5 @@
+import itertools
+import math
 import pathlib
 
 import pytest
@@ -10,6 +12,13 @@ from portrait_tf.config import (
     with_changes,
 )
 from portrait_tf.errors import PortraitError
+
+
+def nested(key: str, value: object) -> dict:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
 
 # Comparisons have a schema of their own, and their test with that.
 CONFIGS = sorted(
@@ -69,7 +78,7 @@ def test_there_are_configs():
             {"parsing": {"scales": [1.0, 0.5]}},
             "need network.kind jppnet; compact works at one size",
         ),
-        ({"parsing": {"scales": [0.5]}}, "scales begin with 1 and are positive"),
+        ({"parsing": {"scales": [0.5]}}, "scales begin with 1, got (0.5,)"),
         ({"seed": "x"}, "'seed': Input should be a valid integer"),
         ({"size": [100, 128]}, "must be multiples of 16, got (100, 128)"),
         (
@@ -106,6 +115,95 @@ def test_there_are_configs():
             "at least one of hole, known, psnr, perceptual and style",
         ),
         (["size"], "expected keys and values, received list"),
+        *(
+            (nested(key, value), "'" + key)
+            for key, value in [
+                # Limits the wrong way round.
+                ("augmentation.scale", [1.2, 0.8]),
+                ("augmentation.crop_zoom", [2, 1]),
+                ("augmentation.cutout_size", [0.3, 0.1]),
+                ("masks.rectangle_size", [0.6, 0.2]),
+                ("masks.stroke_count", [6, 1]),
+                ("masks.stroke_width", [0.2, 0.1]),
+                ("masks.stroke_length", [0.8, 0.2]),
+                ("masks.body_part_dilation", [0.06, 0.01]),
+                ("face.masks.border_size", [0.4, 0.1]),
+                ("face.masks.face_size", [2, 1]),
+                # Nothing, less than nothing, more than all.
+                ("data.weights", []),
+                ("data.weights", [0]),
+                ("augmentation.scale", [0, 1]),
+                ("masks.rectangle_size", [0.5, 1.5]),
+                ("masks.stroke_count", [0, 0]),
+                ("masks.border_sides.top", -1),
+                ("seed", 2**32),
+                ("name", "a/b"),
+                ("parsing.training.start_from", ""),
+                ("parsing.network.widths", [8, 0, 8, 8]),
+                ("parsing.network.blocks", [1, -1]),
+                ("parsing.network.feature_width", 1),
+                ("parsing.network", {"kind": "jppnet", "width_divisor": 65}),
+                ("parsing.scales", []),
+                ("parsing.loss.parsing", -1),
+                ("parsing.loss.pose", -1),
+                ("completion.network.widths", [8, 0]),
+                ("completion.network.dilations", [1, 0]),
+                ("completion.discriminator.widths", []),
+                ("completion.discriminator.widths", [8, -8]),
+                ("completion.discriminator.local_size", [0, 64]),
+                ("completion.perceptual.layers", {}),
+                ("completion.perceptual.layers.block1_conv2", -1),
+                ("face.network.widths", [8, 8, 0]),
+                ("face.discriminator.widths", []),
+                # No numbers.
+                ("augmentation.scale", [1, math.inf]),
+                ("masks.border", math.nan),
+                ("parsing.training.optimizer.learning_rate", math.inf),
+                ("parsing.training.checkpoint_minutes", math.inf),
+                ("completion.loss.hole", math.nan),
+                ("completion.perceptual.layers.block1_conv2", math.nan),
+                ("pipeline.scales", [math.nan]),
+            ]
+        ),
+        # Keys that do not go together.
+        (
+            {
+                "size": [96, 96],
+                "completion": {"network": {"stem": 4, "widths": [8] * 5}},
+            },
+            "completion.network has a stride of 64 (stem 4, 5 widths): expected a size",
+        ),
+        (
+            {"completion": {"discriminator": {"widths": [8] * 7}}},
+            "discriminator.widths: 7 convolutions that halve the size, but a photo or "
+            "crop of 64x64",
+        ),
+        (
+            {"size": [16, 16], "completion": {"discriminator": {"widths": [8] * 5}}},
+            "crop of 16x16",
+        ),
+        (
+            {
+                "face": {
+                    "network": {"size": [8, 8]},
+                    "discriminator": {"widths": [8] * 4},
+                }
+            },
+            "crop of 8x8",
+        ),
+        (
+            {"parsing": {"loss": {"parsing": 0, "pose": 0}}},
+            "at least one of parsing, pose, and balanced_weight",
+        ),
+        (
+            {"parsing": {"loss": {"full_size": 0, "deep_supervision": 0}}},
+            "full_size or deep_supervision needs a weight",
+        ),
+        (
+            {"parsing": {"loss": {"parsing": 0}, "network": {"pose": False}}},
+            "where network.pose is false",
+        ),
+        ({"face": {"loss": {"hole": 0, "perceptual": 0}}}, "hole or perceptual needs"),
     ],
 )
 def test_wrong_keys_and_values_are_named(values, message):
@@ -163,6 +261,22 @@ def test_a_change_of_kind_leaves_the_other_kind_behind(tmp_path):
     assert load_config(path) == other
     same = with_changes(Config(), ["parsing.network.rounds=1"])
     assert with_changes(same, ["parsing.network.kind=compact"]) == same
+
+
+def test_no_change_takes_away_another():
+    changes = [
+        "completion.network.width_divisor=4",
+        "completion.network.normalisation=group",
+        "completion.network.kind=glc",
+    ]
+    for given in itertools.permutations(changes):
+        network = with_changes(Config(), given).completion.network
+        assert (network.width_divisor, network.normalisation) == (4, "group")
+    sections = ["parsing.loss.hole=5", "parsing.loss={pose: 3}", "parsing.loss.hole=6"]
+    loss = with_changes(Config(), sections).parsing.loss
+    assert (loss.hole, loss.pose) == (6, 3)
+    with pytest.raises(PortraitError, match="unknown key 'completion.network.widths'"):
+        with_changes(Config(), ["completion.network.widths=[8,8]", changes[2]])
 
 
 def test_a_completion_network_without_kind_is_ours(tmp_path):

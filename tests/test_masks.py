@@ -204,9 +204,7 @@ def test_random_masks_are_never_empty_and_never_too_large(kind):
     "config",
     [
         only("rectangle", rectangle_size=(1.0, 1.0)),
-        only("strokes", stroke_count=(0, 0)),
         only("border", border_size=(1.0, 1.0)),
-        only("border", border_size=(0.0, 0.0)),
         only("body_part", body_part_dilation=(1.0, 1.0)),
     ],
 )

@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from portrait_tf.errors import PortraitError
-from portrait_tf.weights import FOLDER, HASHES, check_hash
+from portrait_tf.weights import FOLDER, HASHES, check_hash, load_bundled
 from tools import publish_scores
 
 CCP = pathlib.Path(__file__).parents[2] / "shared" / "data" / "ccp-lip"
@@ -44,6 +45,19 @@ def test_nothing_is_read_before_it_is_asked_for():
     )
     done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE)
     assert done.returncode == 0, done.stderr.decode()[-500:]
+
+
+def test_each_bundled_network_is_its_askers_own():
+    """Who trains one, or freezes it, changes it for nobody else."""
+    first = load_bundled("parsing")
+    weights = first.get_weights()
+    first.trainable = False
+    for variable in first.weights:
+        variable.assign(variable * 0)
+    second = load_bundled("parsing")
+    assert second.trainable and second.trainable_variables
+    for one, two in zip(weights, second.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 def test_published_tables_are_of_the_published_scores():

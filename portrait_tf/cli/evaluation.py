@@ -90,9 +90,13 @@ def evaluate(
         ),
     ] = None,
     height: Annotated[
-        int, typer.Option(min=16, help="Photos are brought to it.")
-    ] = 192,
-    width: Annotated[int, typer.Option(min=16, help="Photos are brought to it.")] = 128,
+        Optional[int],  # noqa: UP045
+        typer.Option(min=16, help="Photos are brought to it; else the networks' own."),
+    ] = None,
+    width: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=16, help="Photos are brought to it; else the networks' own."),
+    ] = None,
     count: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(min=1, help="The first photos only."),
@@ -145,6 +149,8 @@ def evaluate(
         engine = engines.PipelineEngine(Pipeline.from_run(run, checkpoint))
     else:
         engine = engines.open_engine(server, model)
+    own = engine.working_size or (192, 128)
+    size = (height or own[0], width or own[1])
     methods, left_out = {}, {}
     wants_map = report is not None if true_map is None else true_map
     if wants_map and not getattr(engine, "takes_parsing", True):
@@ -171,7 +177,7 @@ def evaluate(
         found = evaluation.score_photos(
             engine,
             reader,
-            (height, width),
+            size,
             seed,
             count,
             advance,
@@ -190,9 +196,10 @@ def evaluate(
             "distance": distance.layers,
             "kernel_distances": distance.patches,
         }
+    open_console().print(f"photos at {size[0]}x{size[1]}: {photos}")
     _print_scores(scores, features_name)
     if json_out:
-        write_result(json_out, json.dumps(scores, indent=2))
+        write_result(json_out, json.dumps({"size": size, **scores}, indent=2))
     if report:
         setup = {
             "data": str(data),
@@ -200,7 +207,7 @@ def evaluate(
             "photos": photos,
             "network": str(run or model or server or "bundled"),
             "checkpoint": checkpoint.value,
-            "size": [height, width],
+            "size": list(size),
             "seed": seed,
         }
         if without_parsing:
@@ -209,7 +216,7 @@ def evaluate(
             report,
             engine,
             reader,
-            (height, width),
+            size,
             seed,
             methods,
             found,
@@ -497,16 +504,15 @@ def _structure(  # noqa: ANN202
     run: str, checkpoint: Checkpoint, flip: bool | None, scales: list[float] | None
 ):
     """Stage 1 of a run, or the bundled one, averaged as its config or the user says."""
-    from portrait_tf.config import load_config
     from portrait_tf.models.averaging import AveragedParsing
-    from portrait_tf.training.run import load_run_network
+    from portrait_tf.training.run import load_run_network, run_config
     from portrait_tf.weights import bundled_pipeline_config, load_bundled
 
     if run == "bundled":
         network, config = load_bundled("parsing"), bundled_pipeline_config()
     else:
         network = load_run_network(run, "parsing", checkpoint)
-        config = load_config(pathlib.Path(run) / "config.yaml").pipeline
+        config = run_config(run).pipeline
     return AveragedParsing(
         network,
         config.flip if flip is None else flip,

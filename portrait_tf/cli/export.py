@@ -185,16 +185,20 @@ def weights(
     checkpoint: Which = Checkpoint.last,
 ) -> None:
     """Write a run's networks in compact form: float16, without optimizers."""
-    from portrait_tf.config import load_config
-
-    config = load_config(run / "config.yaml")
     start_tensorflow()
-    from portrait_tf.training.run import load_run_network, trained_stages
+    from portrait_tf.training.run import (
+        load_run_network,
+        run_config,
+        trained_stages,
+    )
     from portrait_tf.weights import save_weights
 
     stages = trained_stages(run) or [Stage.parsing.value]
     networks = {stage: load_run_network(run, stage, checkpoint) for stage in stages}
     for stage, network in networks.items():
+        config = run_config(run, stage)
         path = out_dir / f"{stage}_{name or config.name}.npz"
+        # The chain is run as its last stage has it.
+        config = config.model_copy(update={"pipeline": run_config(run).pipeline})
         save_weights(network, path, config.model_dump(mode="json"))
         typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")

@@ -2,6 +2,7 @@
 
 import logging
 import pathlib
+import random
 
 import h5py
 import keras
@@ -169,7 +170,6 @@ def build_vgg(
                 f"downloaded ({error}); give the path of a weights file, or 'random'"
             ) from None
     else:
-        keras.utils.set_random_seed(seed)
         vgg = build[network](weights=None, **arguments)
     names = [layer.name for layer in vgg.layers]
     unknown = [name for name in layers if name not in names]
@@ -185,6 +185,7 @@ def build_vgg(
     if weights not in ("imagenet", "random"):
         load_vgg_file(features, weights)
     if weights == "random":
+        _draw_weights(features, seed)
         logger.warning(
             "perceptual loss: %s has RANDOM weights; results will be weaker than with "
             "trained ones (completion.perceptual.weights)",
@@ -193,6 +194,15 @@ def build_vgg(
     else:
         logger.info("perceptual loss: %s with weights %s", network, weights)
     return features
+
+
+def _draw_weights(vgg: keras.Model, seed: int) -> None:
+    """Keras' initial weights, from a seed that nothing else of the process draws on."""
+    chance = random.Random(seed)
+    for layer in vgg.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            draw = keras.initializers.GlorotUniform(chance.randint(1, 10**9))
+            layer.kernel.assign(draw(layer.kernel.shape))
 
 
 def load_vgg_file(vgg: keras.Model, path: str) -> None:

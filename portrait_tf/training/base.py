@@ -16,6 +16,7 @@ from portrait_tf.compat import (
     set_dtype_policy,
 )
 from portrait_tf.config import TrainingConfig
+from portrait_tf.errors import PortraitError
 
 PHASES = ("reconstruction", "critics", "adversarial")
 """GLC's (Iizuka et al. 2017, section 3.4); without critics there is only the first."""
@@ -28,10 +29,15 @@ class Trainer(keras.Model):
     """A model that trains networks; it has no weights and no graph of its own.
 
     A subclass has `network`, which is trained to be used (critics are not), and
-    `tracked`, a mean of every term of its loss by the term's name. Its train step takes
+    `tracked`, a mean of every term of its loss by the term's name. Its `learn` takes
     gradients with `differentiate`, hands them to `update_weights`, and the terms to
     `record`; what it draws at random is from `chance`. These are TensorFlow's here;
     `portrait_tf.training.jax_trainer` has them for JAX, and the rest is neutral.
+
+    One call of the compiled train step updates weights, optimizers, average and step.
+    So an interrupt finds all of them before a step or after it, and plain `fit` needs
+    no callback of ours. Where training has phases, each is a graph of its own, traced
+    when its first step comes.
 
     With a moving average of the weights (`training.ema`) or in mixed precision there
     is a second network of the same kind in float32, `averaged`. Every train step
@@ -40,8 +46,8 @@ class Trainer(keras.Model):
     as they are.
 
     Attributes:
-        step: Optimizer steps done. It is a variable, so that a compiled train step can
-            draw random numbers from it: a resumed run draws the same ones.
+        step: Steps done. It is a variable, which the compiled train step counts up
+            and draws random numbers from: a resumed run draws the same ones.
         monitor: What the best weights are best by, unless the config says otherwise.
     """
 
@@ -95,9 +101,13 @@ class Trainer(keras.Model):
         }
 
     schedule = None
-    """A `ScheduleConfig`, of a trainer with critics; `train_step` reads `phase`."""
+    """A `ScheduleConfig`, of a trainer with critics; `learn` reads `phase`."""
 
-    phase = PHASES[0]
+    @property
+    def phase(self) -> str:
+        """The phase of the next step: that of a graph which is traced now."""
+        with tf.init_scope():
+            return self.phase_at(self.step)
 
     def phase_starts(self) -> list[int]:
         """Steps at which the train step changes."""
@@ -110,17 +120,60 @@ class Trainer(keras.Model):
         """Which of `PHASES` a step belongs to."""
         return PHASES[sum(step >= start for start in self.phase_starts())]
 
-    def enter_phase(self, step: int) -> None:
-        """Makes ready for the phase that holds `step`."""
-        phase = self.phase_at(step)
-        if phase != self.phase:
-            self.phase = phase
-            self.make_train_function(force=True)
+    def compile(
+        self, optimizer: object = "sgd", jit_compile: bool = False, **kwargs: object
+    ) -> None:
+        """As Keras has it; the optimizer is one without slots, for no step uses it.
+
+        Raises:
+            PortraitError: Several steps an execution, though there are phases.
+        """
+        steps = kwargs.get("steps_per_execution") or 1
+        if self.phase_starts() and steps != 1:
+            raise PortraitError(
+                "the phases of training change between two executions: expected "
+                f"steps_per_execution=1, received {steps}"
+            )
+        super().compile(optimizer, jit_compile=jit_compile, **kwargs)
+
+    def make_train_function(self, force: bool = False) -> Callable | None:
+        """As Keras has it; where there are phases, it runs the graph of the step's."""
+        if not self.phase_starts():
+            return super().make_train_function(force)
+        if self.train_function is not None and not force:
+            return self.train_function
+        traced = phase = None
+
+        def one_step(iterator: Iterator) -> dict:
+            nonlocal traced, phase
+            if phase != (current := self.phase):
+                # The last phase's graph is let go before the next one is made.
+                traced = phase = None
+                try:
+                    super(Trainer, self).make_train_function(force=True)
+                    traced, phase = self.train_function, current
+                finally:
+                    self.train_function = one_step
+            return traced(iterator)
+
+        self.train_function = one_step
+        return one_step
+
+    def train_step(self, batch: dict) -> dict:
+        """One step of the phase, and all that counts it."""
+        self.latest.assign(ops.zeros(self.latest.shape))
+        logs = self.learn(batch)
+        self.step_variable.assign_add(1)
+        return logs
+
+    def learn(self, batch: dict) -> dict:
+        """Updates the weights by a batch; returns what `train_step` does."""
+        raise NotImplementedError
 
     def prepare(self, training: TrainingConfig) -> None:
         """Makes what the config asks for: averaged weights; and room for `record`.
 
-        Before a checkpoint is restored, and before a train step is traced.
+        The last thing that a subclass does when it is made.
         """
         self.recorded_names = [*self.tracked, *GRADIENTS]
         self.latest = Variable(
@@ -235,8 +288,6 @@ class Trainer(keras.Model):
         Of several replicas' scalars the mean is kept, everywhere; and whether one of
         them is to stop is told to all, so that all stop after the same step.
         """
-        if self.latest is None:
-            return
         numbers = [ops.cast(value, "float32") for value in values.values()]
         *numbers, stopping = replicas.mean(
             [*numbers, ops.convert_to_tensor(self.stop_wanted)]
@@ -246,15 +297,11 @@ class Trainer(keras.Model):
 
     def tell_stop(self) -> None:
         """In a test step: as `record` has it, all are told whether one is to stop."""
-        if self.latest is None:
-            return
         (stopping,) = replicas.mean([ops.convert_to_tensor(self.stop_wanted)])
         self.stopping.assign(stopping)
 
     def _keep(self, values: dict[str, object]) -> None:
         """`record` of scalars that all replicas have alike."""
-        if self.latest is None:
-            return
         row = [
             ops.cast(values.get(name, 0.0), "float32") for name in self.recorded_names
         ]
@@ -263,9 +310,7 @@ class Trainer(keras.Model):
         self.latest.assign(ops.where(given, new, ops.convert_to_tensor(self.latest)))
 
     def latest_values(self) -> dict[str, float]:
-        """The terms and gradients of the last step that `record` was given."""
-        if self.latest is None:
-            return {}
+        """The terms and gradients of the last step."""
         values, recorded = ops.convert_to_numpy(self.latest)
         return {
             name: float(value)
@@ -274,11 +319,6 @@ class Trainer(keras.Model):
             )
             if known
         }
-
-    def forget_values(self) -> None:
-        """So that the next phase does not show terms of the last one."""
-        if self.latest is not None:
-            self.latest.assign(np.zeros(self.latest.shape, np.float32))
 
     def results(self) -> dict[str, object]:
         """What a step returns.

@@ -67,12 +67,12 @@ def weights_group(arrays: dict) -> str:
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Counts steps; saves every few minutes, and at the end of every epoch.
+    """Saves every few minutes, and at the end of every epoch.
 
     Args:
         path: The checkpoint's file.
         minutes: Time between two checkpoints within an epoch.
-        writes: Whether this process is the one that writes; else it only counts.
+        writes: Whether this process is the one that writes.
     """
 
     def __init__(self, path: pathlib.Path, minutes: float, writes: bool = True) -> None:
@@ -88,7 +88,6 @@ class Checkpoints(keras.callbacks.Callback):
         self.saved = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self.model.step += 1
         if time.monotonic() - self.saved >= self.seconds:
             self.save()
 
@@ -113,9 +112,6 @@ class FiniteGuard(keras.callbacks.Callback):
         super().__init__()
         self.path = path
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        self.model.forget_values()
-
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         values = self.model.latest_values()
         if all(map(math.isfinite, values.values())):
@@ -130,7 +126,7 @@ class FiniteGuard(keras.callbacks.Callback):
             else "there is no checkpoint yet"
         )
         raise PortraitError(
-            f"training stopped at step {self.model.step + 1}: {found}; {kept}; a lower "
+            f"training stopped at step {self.model.step}: {found}; {kept}; a lower "
             "learning_rate or a clip_norm may help"
         )
 

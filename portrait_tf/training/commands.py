@@ -66,7 +66,7 @@ def train_stage(
 
     Args:
         stage: `parsing`, `completion` or `face`.
-        config: The experiment; saved with the run.
+        config: The experiment; saved with the stage.
         reader: Training samples.
         run: The run's folder.
         validation_reader: Samples to validate on, and to draw.
@@ -130,7 +130,7 @@ def _train(
         # A checkpoint would overwrite what a fresh run starts from.
         fresh = not (run / stage / CHECKPOINT_NAME).is_file()
         loaded["start"] = _start(stage, config) if fresh else None
-        open_run(run, config)
+        open_run(run, config, stage)
         for before, source in given.items():
             path = run / before / GIVEN_NAME
             save_weights(earlier[before], path, {"source": source}, dtype=None)
@@ -183,7 +183,6 @@ def _train(
             )
             # From here on the config is read for its data alone.
             config = config.model_copy(update={"masks": config.face.masks})
-        trainer.prepare(getattr(config, stage).training)
     previewed = {**earlier, stage: trainer.answering_network}
     callbacks = []
     drawn = validation_reader is not None and len(validation_reader)

@@ -49,10 +49,8 @@ class CompletionTrainer(Trainer):
     prediction.
 
     Training goes through GLC's three phases (Iizuka et al. 2017, section 3.4):
-    reconstruction losses only; the critics only; both. Each phase is a graph of its
-    own, in which the others cost nothing: call `enter_phase` before `fit`. A critic
-    whose adversarial loss weighs 0 is not built; without any, all of training is
-    reconstruction.
+    reconstruction losses only; the critics only; both. A critic whose adversarial loss
+    weighs 0 is not built; without any, all of training is reconstruction.
 
     Terms of the losses are logged by name, unweighted; `loss` is the network's weighted
     sum. `gradient_penalty`, `r1` and `feature_matching` are sums over the critics. In
@@ -101,6 +99,7 @@ class CompletionTrainer(Trainer):
         names = ["loss", *self.term_weights, *self.critic_weights]
         self.tracked = {name: keras.metrics.Mean(name) for name in names}
         self.psnr_hole = keras.metrics.Mean("psnr_hole")
+        self.prepare(completion.training)
 
     def _build_losses(self) -> None:
         completion = self.config.completion
@@ -337,7 +336,7 @@ class CompletionTrainer(Trainer):
         self.update_weights(self.network_optimizer, gradients, variables)
         return answer
 
-    def train_step(self, batch: dict) -> dict:
+    def learn(self, batch: dict) -> dict:
         mask = batch["mask"]
         parsing = self.parsing_for(batch, self.config.completion.predicted_parsing)
         boxes = None if self.phase == "reconstruction" else self._local_boxes(mask)

@@ -573,8 +573,7 @@ class StopTogether(keras.callbacks.Callback):
     """Stops all workers after the same step, if one of them got a signal.
 
     A step of a validation is one, too: it may take longer than a cluster's grace. Its
-    epoch then has no row in `log.csv`. It comes after `Checkpoints`, which counts the
-    steps of training.
+    epoch then has no row in `log.csv`.
     """
 
     def __init__(self, signals: _Signals, watchdog: Watchdog | None) -> None:

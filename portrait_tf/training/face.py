@@ -86,6 +86,7 @@ class FaceTrainer(Trainer):
         self.tracked = {name: keras.metrics.Mean(name) for name in names}
         names = ["faces", "psnr_face_before", "psnr_face"]
         self.scores = {name: keras.metrics.Mean(name) for name in names}
+        self.prepare(face.training)
 
     @property
     def networks(self) -> dict[str, keras.Model]:
@@ -176,7 +177,7 @@ class FaceTrainer(Trainer):
         self.update_weights(self.critic_optimizer, gradients, variables, GRADIENTS[1])
         return loss
 
-    def train_step(self, batch: dict) -> dict:
+    def learn(self, batch: dict) -> dict:
         before = self.completed_for(batch, self.config.face.predicted_parsing)
         crops = self._crops(batch, before)
         any_face = tf.cast(tf.reduce_any(before["found"]), tf.float32)

@@ -56,6 +56,13 @@ class _JaxSteps:
             *self.metrics_variables,
         ]
 
+    phase = None
+    """Of the step that is being compiled."""
+
+    def make_train_function(self, force: bool = False) -> None:
+        """As Keras has it: `train_step` itself chooses the phase."""
+        super(Trainer, self).make_train_function(force)
+
     def _purge_model_variables(self, **kinds: bool) -> None:
         """Keras takes values out of variables here, for they would be donated."""
 
@@ -63,12 +70,15 @@ class _JaxSteps:
     def train_step(self, state: tuple, batch: dict) -> tuple[dict, tuple]:
         """As Keras has it on JAX."""
         trainable, non_trainable, optimizer, metrics = state
+        # The variable has an older value, until a callback or an epoch's end asks.
+        mine = [one is self.step_variable for one in self.non_trainable_variables]
+        step = non_trainable[mine.index(True)]
         logs, values = self.jitted(
             [*trainable, *non_trainable, *metrics],
             batch,
-            self._draw(len(batch["image"])),
+            self._draw(step, len(batch["image"])),
             kind="train",
-            phase=self.phase,
+            phase=self.phase_at(int(step)),
         )
         ends = np.cumsum([len(trainable), len(non_trainable)])
         trainable, non_trainable = values[: ends[0]], values[ends[0] : ends[1]]
@@ -94,8 +104,9 @@ class _JaxSteps:
             batch: Of the data set.
             drawn: What `chance` gives.
             kind: `train` or `test`.
-            phase: For the compiler's memory; `train_step` reads the attribute.
+            phase: Of the step, in `train`.
         """
+        self.phase = phase
         variables = self._variables()
         step = {"train": super().train_step, "test": super().test_step}[kind]
         self.drawn = drawn
@@ -119,9 +130,9 @@ class _JaxSteps:
             self.scope = outer
 
     # === What the step asks for ===
-    def _draw(self, batch_size: int) -> dict[int, np.ndarray]:
-        """Numbers of this step for `chance`: those that TensorFlow's step draws."""
-        with tf.device("CPU"):
+    def _draw(self, step: object, batch_size: int) -> dict[int, np.ndarray]:
+        """Numbers of a step for `chance`: those that TensorFlow's step draws."""
+        with tf.device("CPU"), self._scope({id(self.step_variable): step}):
             return {
                 stream: super(_JaxSteps, self).chance(shape, stream).numpy()
                 for stream, shape in self.chance_shapes(batch_size).items()

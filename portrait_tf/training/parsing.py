@@ -95,6 +95,7 @@ class ParsingTrainer(Trainer):
         self.miou = ParsingIoU(name="miou")
         self.miou_hole = ParsingIoU(name="miou_hole")
         self.pckh = PCKh(name="pckh") if network.pose else None
+        self.prepare(config.parsing.training)
 
     @property
     def networks(self) -> dict[str, keras.Model]:
@@ -280,7 +281,7 @@ class ParsingTrainer(Trainer):
             )
         return self.results()
 
-    def train_step(self, batch: dict) -> dict:
+    def learn(self, batch: dict) -> dict:
         def loss(paused: Callable) -> tuple:
             answers = [
                 self(batch, training=True, scale=scale)

@@ -1,7 +1,7 @@
-"""A run: a folder with the exact config, checkpoints, curves and pictures.
+"""A run: a folder with exact configs, checkpoints, curves and pictures.
 
 ```
-RUN/config.yaml               every key, defaults too
+RUN/parsing/config.yaml       the config that stage 1 was trained with: every key
 RUN/parsing/checkpoint.npz    stage 1: network, optimizer, step
 RUN/parsing/network.npz       in its place: a stage 1 that was trained elsewhere
 RUN/parsing/best.npz          weights of the epoch that was validated best
@@ -11,6 +11,9 @@ RUN/completion/...            stage 2, the same
 RUN/completion/preview.png    input, mask, parsing, output, truth after the last epoch
 RUN/face/...                  face refinement, the same; a run need not have it
 ```
+
+Older runs have one `RUN/config.yaml`, of the stage that was trained last. It is read
+for a stage that has none of its own, and never written.
 """
 
 import functools
@@ -48,6 +51,7 @@ from portrait_tf.weights import load_weights
 logger = logging.getLogger(__name__)
 
 STAGES = ("parsing", "completion", "face")
+CONFIG_NAME = "config.yaml"
 GIVEN_NAME = "network.npz"
 VALIDATION_TASKS = {"face": (FACE_TASK,)}
 """Holes of a stage that is not validated on `EVALUATION_TASKS`."""
@@ -79,6 +83,24 @@ def trained_stages(run: str | pathlib.Path) -> list[str]:
             for name in (CHECKPOINT_NAME, GIVEN_NAME)
         )
     ]
+
+
+def run_config(run: str | pathlib.Path, stage: str | None = None) -> Config:
+    """The config of a stage of a run.
+
+    Args:
+        run: Its folder.
+        stage: One of `STAGES`; None for the last one that is there. The config of a
+            stage that was trained elsewhere is that of a stage trained on it.
+
+    Raises:
+        PortraitError: There is no config, or it does not fit the schema.
+    """
+    run = pathlib.Path(run)
+    stage = stage or [*STAGES[:1], *trained_stages(run)][-1]
+    folders = [run / stage, run, *(run / other for other in reversed(STAGES))]
+    paths = [folder / CONFIG_NAME for folder in folders]
+    return load_config(next((path for path in paths if path.is_file()), paths[0]))
 
 
 def load_run_network(
@@ -113,28 +135,27 @@ def load_run_network(
                 f"expected {checkpoint}, found none: no epoch of {stage} was validated "
                 "by its training.monitor; take the last checkpoint"
             )
-    network = build_network(stage, load_config(run / "config.yaml"))
+    network = build_network(stage, run_config(run, stage))
     arrays, _ = read_arrays(checkpoint)
     assign_arrays(network.weights, arrays, weights_group(arrays), checkpoint)
     return network
 
 
-def open_run(run: str | pathlib.Path, config: Config) -> pathlib.Path:
-    """Makes the folder and saves the config, or checks that it is the same network.
+def open_run(run: str | pathlib.Path, config: Config, stage: str) -> pathlib.Path:
+    """Makes a stage's folder and saves its config, if it goes with what is there.
 
     Steps, rates and data settings may change when a run is resumed; what a checkpoint
-    depends on may not.
+    depends on may not: `seed` of this stage, `size` and network of every one.
 
     Raises:
-        PortraitError: The folder holds a run of another architecture or seed.
+        PortraitError: The folder holds checkpoints of another architecture or seed.
     """
     run = pathlib.Path(run)
-    path = run / "config.yaml"
-    if path.is_file():
-        before = load_config(path)
-        keys = ["seed", "size", "parsing.network", "completion.network"]
-        # A run may get its face network long after the others, with a new config.
-        keys += ["face.network"] if "face" in trained_stages(run) else []
+    for begun in STAGES:
+        if not (run / begun / CHECKPOINT_NAME).is_file():
+            continue
+        before = run_config(run, begun)
+        keys = ["size", f"{begun}.network", *(["seed"] if begun == stage else [])]
         for key in keys:
             old, new = before, config
             for part in key.split("."):
@@ -144,7 +165,7 @@ def open_run(run: str | pathlib.Path, config: Config) -> pathlib.Path:
                     f"{run} was begun with another '{key}' ({old} there, {new} now); "
                     "give another --run folder"
                 )
-    save_config(config, path)
+    save_config(config, run / stage / CONFIG_NAME)
     return run
 
 
@@ -163,7 +184,7 @@ def train(
     """Runs `model.fit` from the last checkpoint, if there is one, to the last step.
 
     Args:
-        trainer: Its networks are trained; it is prepared.
+        trainer: Its networks are trained.
         stage: One of `STAGES`; chooses the section of the config.
         config: The experiment.
         reader: Anything with a length and samples; what is trained on.
@@ -208,8 +229,7 @@ def train(
             VALIDATION_TASKS.get(stage, EVALUATION_TASKS),
         )
         validation = distribution.validation_data(validation)
-    # Keras wants an optimizer, which no trainer uses: one without slots.
-    trainer.compile("sgd", jit_compile=False)
+    trainer.compile()
     best = best_weights(folder / BEST_NAME, trainer, training.monitor, bool(validation))
     chief = distribution.chief
     saver = Checkpoints(checkpoint, training.checkpoint_minutes, writes=chief)
@@ -232,7 +252,6 @@ def train(
             for start, stop in segments(
                 trainer.step, training.steps, training.steps_per_epoch, trainer
             ):
-                trainer.enter_phase(start)
                 epoch = start // training.steps_per_epoch
                 stream = functools.partial(
                     training_dataset,

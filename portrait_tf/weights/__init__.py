@@ -1,5 +1,6 @@
 """The small pretrained weights that come in the package; see MODEL_CARD.md."""
 
+import copy
 import functools
 import hashlib
 import json
@@ -60,22 +61,32 @@ def load_weights(path: str | pathlib.Path) -> keras.Model:
     Raises:
         PortraitError: The file is missing, damaged, or fits no network of ours.
     """
-    arrays, meta = read_arrays(path)
-    network = network_from_meta(meta, path)
-    assign_arrays(network.weights, arrays, "network", path)
+    return _network_of(*read_arrays(path), path)
+
+
+def _network_of(arrays: dict, meta: dict, source: pathlib.Path) -> keras.Model:
+    network = network_from_meta(meta, source)
+    assign_arrays(network.weights, arrays, "network", source)
     return network
 
 
-@functools.cache
 def load_bundled(stage: str) -> keras.Model:
-    """The bundled network of a stage; loaded once, when asked.
+    """A new network with the bundled weights of a stage; the file is read once.
 
     Raises:
         PortraitError: There is none, or its file is not the one that was published.
     """
+    arrays, meta = _bundled_arrays(stage)
+    path = FOLDER / f"{stage}_demo.npz"
+    # A network keeps the lists of its config.
+    return _network_of(arrays, copy.deepcopy(meta), path)
+
+
+@functools.cache
+def _bundled_arrays(stage: str) -> tuple[dict, dict]:
     path = FOLDER / f"{stage}_demo.npz"
     check_hash(path)
-    return load_weights(path)
+    return read_arrays(path)
 
 
 def file_hash(path: str | pathlib.Path) -> str:

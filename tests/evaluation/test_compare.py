@@ -141,7 +141,9 @@ def test_every_network_has_the_budget_and_one_stage_1(done):
         assert meta["step"] == 4
         prefill = meta["networks"]["network"]["config"]["prefill"]
         assert prefill == {"ours": "parsing", "plain": "plain"}[name]
-        config = yaml.safe_load((folder / "config.yaml").read_text())["completion"]
+        config = yaml.safe_load((folder / "completion" / "config.yaml").read_text())[
+            "completion"
+        ]
         assert config["loss"]["known"] == {"ours": 1, "plain": 2}[name]
         assert config["schedule"]["reconstruction_steps"] == 4
 

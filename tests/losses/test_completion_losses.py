@@ -1,8 +1,10 @@
 import logging
+import random
 import typing
 
 import cv2
 import h5py
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -133,6 +135,16 @@ class TestPerceptual:
         assert "RANDOM weights" in caplog.text and "vgg19" in caplog.text
         two = build_vgg("vgg19", "random", ["block1_conv1"], seed=1)
         np.testing.assert_array_equal(one.get_weights()[0], two.get_weights()[0])
+
+    def test_random_weights_leave_all_other_random_numbers_alone(self):
+        drawn = []
+        for _ in range(2):
+            build_vgg("vgg16", "random", ["block1_conv1"], seed=1)
+            layer = keras.layers.Dense(1)
+            layer.build((None, 1))
+            drawn.append([np.random.rand(), random.random(), *layer.get_weights()[0]])
+        for one, two in zip(*drawn, strict=True):
+            assert one != two
 
     def test_vgg_is_frozen_and_ends_at_the_deepest_layer(self):
         vgg = build_vgg("vgg19", "random", ["block2_conv1"])

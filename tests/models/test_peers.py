@@ -209,7 +209,6 @@ def test_a_gan_learns_one_batch_by_heart(kind, portraits):
     network = build_network("completion", config)
     trainer = CompletionTrainer(network, build_network("parsing", config), config)
     trainer.compile()
-    trainer.enter_phase(0)
     batch = next(iter(training_dataset(portraits, config, 4, 0, 1, 0)))
 
     def psnr():

@@ -150,14 +150,14 @@ class TestWhichCritics:
         assert trainer.phase_starts() == [] and trainer.phase_at(10**6) == (
             "reconstruction"
         )
-        trainer.enter_phase(4)
+        trainer.step = 4
         logs = trainer.train_step(first_batch(trainer, portraits))
         assert set(logs) == {"loss", "l1_hole", "psnr_hole"}
         assert float(logs["loss"]) == pytest.approx(6 * float(logs["l1_hole"]))
         assert set(trainer.state()) == {"network", "network_optimizer"}
         path = pathlib.Path(tmp_path) / "checkpoint.npz"
         save_checkpoint(trainer, path)
-        assert restore_checkpoint(trainer_of(tiny_config, *off), path) == 0
+        assert restore_checkpoint(trainer_of(tiny_config, *off), path) == 5
 
     @pytest.mark.parametrize("kept", ["global", "local"])
     def test_one_of_both(self, tiny_config, kept):
@@ -272,7 +272,6 @@ def adversarial_trainer(config, loss, changes):
         "schedule.reconstruction_steps=0", "schedule.critic_steps=0",
         "predicted_parsing=0",
     )  # fmt: skip
-    trainer.enter_phase(0)
     return trainer
 
 

@@ -25,7 +25,6 @@ def trainer_of(config, *changes):
     config = with_changes(config, [*HINTS, *changes])
     keras.utils.set_random_seed(0)
     trainer = ParsingTrainer(build_network("parsing", config), config)
-    trainer.prepare(config.parsing.training)
     trainer.compile(jit_compile=False)
     return trainer
 

@@ -1,5 +1,6 @@
 """Training of tiny networks on four synthetic people, as the command line does it."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -9,24 +10,37 @@ import sys
 import time
 
 import keras
+import line
 import numpy as np
 import pytest
 from tiny import TINY
 
-from portrait_tf.config import parse_config, save_config, with_changes
+from portrait_tf.config import load_config, parse_config, save_config, with_changes
 from portrait_tf.data.dataset import training_dataset
 from portrait_tf.errors import PortraitError
 from portrait_tf.pipeline import Pipeline
 from portrait_tf.storage import read_arrays
+from portrait_tf.training.checkpoint import save_checkpoint
 from portrait_tf.training.commands import train_stage
 from portrait_tf.training.completion import CompletionTrainer
+from portrait_tf.training.face import FaceTrainer
 from portrait_tf.training.parsing import ParsingTrainer
 from portrait_tf.training.run import (
+    STAGES,
     build_network,
     load_run_network,
+    open_run,
+    run_config,
     segments,
     trained_stages,
 )
+from portrait_tf.weights import save_weights
+
+TRAINERS = {
+    "parsing": ParsingTrainer,
+    "completion": CompletionTrainer,
+    "face": FaceTrainer,
+}
 
 
 def arrays_of(run, stage):
@@ -55,9 +69,9 @@ def test_a_run_holds_config_checkpoint_curves_and_a_picture(parsing_run, tiny_co
     # TensorBoard's files have the time in their names.
     found = {str(one.parent if "events" in one.name else one) for one in found}
     assert found == {
-        "config.yaml",
         "parsing/best.npz",
         "parsing/checkpoint.npz",
+        "parsing/config.yaml",
         "parsing/log.csv",
         "parsing/preview.png",
         "parsing/tensorboard/train",
@@ -117,13 +131,13 @@ def test_stage_1_has_no_use_for_another(parsing_run, tiny_config, portraits, tmp
 
 def test_a_second_stage_1_is_refused(parsing_run, tiny_config, portraits, tmp_path):
     shutil.copytree(parsing_run[0], tmp_path / "other")
-    before = (tmp_path / "other" / "config.yaml").read_bytes()
+    before = sorted((tmp_path / "other").rglob("*"))
     with pytest.raises(PortraitError, match="has a stage 1 of its own"):
         train_stage(
             "completion", tiny_config, portraits, tmp_path / "other", None,
             parsing_run[0], verbose=0,
         )  # fmt: skip
-    assert (tmp_path / "other" / "config.yaml").read_bytes() == before
+    assert sorted((tmp_path / "other").rglob("*")) == before
 
 
 @pytest.mark.long
@@ -162,11 +176,134 @@ class _StopAt:
 
     def __get__(self, callback, owner):
         def on_train_batch_end(batch, logs=None):
-            callback.model.step += 1
             if callback.model.step == self.step:
                 raise KeyboardInterrupt
 
         return on_train_batch_end
+
+
+@pytest.mark.parametrize(
+    "stage", ["parsing", *(pytest.param(s, marks=pytest.mark.long) for s in STAGES[1:])]
+)
+def test_fit_without_callbacks_is_what_train_does(stage, portraits, tmp_path):
+    """Average, random draws, and phases that change within an epoch."""
+    config = with_changes(parse_config(TINY), [f"{stage}.training.ema=0.9"])
+    run = tmp_path / "run"
+    earlier = []
+    for before in STAGES[: STAGES.index(stage)]:
+        earlier.append(build_network(before, config))
+        save_weights(earlier[-1], run / before / "network.npz", {}, dtype=None)
+    train_stage(stage, config, portraits, run, verbose=0)
+    keras.utils.set_random_seed(config.seed)
+    network = build_network(stage, config, training=True)
+    trainer = TRAINERS[stage](network, *earlier, config)
+    masks = config.face.masks if stage == "face" else config.masks
+    config = config.model_copy(update={"masks": masks})
+    data = training_dataset(portraits, config, 2, seed=config.seed)
+    steps = getattr(config, stage).training.steps
+    trainer.compile()
+    trainer.fit(data, steps_per_epoch=steps, verbose=0, shuffle=False)
+    save_checkpoint(trainer, tmp_path / "plain.npz")
+    one, meta = arrays_of(run, stage)
+    two, plain_meta = read_arrays(tmp_path / "plain.npz")
+    assert meta == plain_meta and meta["step"] == steps
+    assert {name.split("/")[0] for name in two} >= {"network", "averaged"}
+    assert_equal_states(one, two)
+
+
+class TestPlainFit:
+    """Without a callback of ours."""
+
+    def test_every_step_is_of_its_phase(self):
+        found = []
+
+        class Look(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                found.append((self.model.step, set(self.model.latest_values())))
+
+        fitted = line.fitted()
+        trained = {"loss", "gradient"}
+        assert fitted["traced"] == ["reconstruction", "critics", "adversarial"]
+        assert (fitted["step"], fitted["iterations"]) == (8, 6)
+        assert all(values[0] != values[1] for values in fitted["history"].values())
+        # To look changes nothing, and what is seen is of one step alone.
+        assert line.fitted([Look()]) == fitted
+        terms = [trained] * 3 + [{"critic"}] * 2 + [trained] * 3
+        assert found == list(enumerate(terms, 1))
+
+    @pytest.mark.long
+    def test_on_jax_as_on_tensorflow(self):
+        pytest.importorskip("jax")
+        done = subprocess.run(
+            [sys.executable, line.__file__],
+            env={**os.environ, "KERAS_BACKEND": "jax"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        found, expected = json.loads(done.stdout), line.fitted()
+        weights, others = found.pop("weights"), expected.pop("weights")
+        for one, two in zip(weights, others, strict=True):
+            np.testing.assert_allclose(one, two, atol=1e-6)
+        assert found.pop("history")["loss"] == pytest.approx(
+            expected.pop("history")["loss"], rel=1e-5
+        )
+        assert found == expected
+
+    def test_several_steps_an_execution_are_refused(self):
+        with pytest.raises(PortraitError, match="steps_per_execution=1, received 4"):
+            line.LineTrainer().compile(steps_per_execution=4)
+
+
+@pytest.mark.parametrize(
+    ("stage", "backend"),
+    [
+        ("line", "tensorflow"),
+        pytest.param("line", "jax", marks=pytest.mark.long),
+        pytest.param("parsing", "tensorflow", marks=pytest.mark.long),
+        pytest.param("completion", "tensorflow", marks=pytest.mark.long),
+    ],
+)
+def test_an_interrupt_comes_before_a_step_or_after_it(stage, backend, tmp_path):
+    """Wherever Ctrl-C falls, a checkpoint's optimizers have done its step's updates."""
+    if backend == "jax":
+        pytest.importorskip("jax")
+    starts = (3, 5) if stage == "line" else (12, 24)
+    config = with_changes(
+        parse_config(TINY),
+        [f"completion.schedule.reconstruction_steps={starts[0]}",
+         f"completion.schedule.critic_steps={starts[1] - starts[0]}",
+         "completion.loss.perceptual=0", "completion.network.prefill=none"],
+    )  # fmt: skip
+    given = {
+        "config": config.model_dump(mode="json"),
+        "stage": stage,
+        "rounds": 25,
+        "path": str(tmp_path / "checkpoint.npz"),
+    }
+    program = pathlib.Path(__file__).with_name("interrupted_program.py")
+    done = subprocess.run(
+        [sys.executable, program, json.dumps(given)],
+        env={
+            **os.environ,
+            "KERAS_BACKEND": backend,
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    assert len({one["step"] for one in found}) > 5
+    for one in found:
+        step = one.pop("step")
+        critics = min(max(step - starts[0], 0), starts[1] - starts[0])
+        expected = {"network_optimizer": step - critics}
+        if stage == "parsing":
+            expected = {"optimizer": step}
+        elif stage == "completion":
+            expected["critic_optimizer"] = max(step - starts[0], 0)
+        assert one == expected, step
 
 
 @pytest.mark.long
@@ -235,9 +372,49 @@ def test_a_run_of_another_architecture_is_refused(parsing_run, tiny_config, port
         train_stage("parsing", other, portraits, parsing_run[0], verbose=0)
 
 
+def test_each_stage_keeps_the_config_that_it_was_trained_with(
+    parsing_run, tiny_config, tmp_path
+):
+    run = shutil.copytree(parsing_run[0], tmp_path / "run")
+    changes = ["parsing.training.steps=9", "pipeline.flip=true",
+               "completion.network.blocks=1"]  # fmt: skip
+    open_run(run, with_changes(tiny_config, changes), "completion")
+    assert run_config(run, "parsing") == run_config(run) == tiny_config
+    assert run_config(run, "completion").parsing.training.steps == 9
+    # Nothing is trained yet that its network shapes.
+    changed = with_changes(tiny_config, [*changes, "completion.network.blocks=2"])
+    open_run(run, changed, "completion")
+    shutil.copy(run / "parsing" / "checkpoint.npz", run / "completion")
+    assert run_config(run) == run_config(run, "completion") == changed
+    for key, value in (
+        ("completion.network", {"blocks": 1}), ("size", [48, 32]), ("seed", 6),
+        ("parsing.network", {"rounds": 1}),
+    ):  # fmt: skip
+        other = with_changes(changed, [f"{key}={value}"])
+        with pytest.raises(PortraitError, match=f"begun with another '{key}'"):
+            open_run(run, other, "completion")
+    assert run_config(run) == changed
+
+
+def test_a_run_of_the_old_layout_goes_on(parsing_run, tiny_config, portraits, tmp_path):
+    run = shutil.copytree(parsing_run[0], tmp_path / "run")
+    (run / "parsing" / "config.yaml").rename(run / "config.yaml")
+    network = load_run_network(run, "parsing")
+    expected = load_run_network(parsing_run[0], "parsing").get_weights()
+    for one, two in zip(network.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(one, two)
+    other = with_changes(tiny_config, ["parsing.network.rounds=1"])
+    with pytest.raises(PortraitError, match="another 'parsing.network'"):
+        train_stage("parsing", other, portraits, run, verbose=0)
+    renamed = with_changes(tiny_config, ["name=later"])
+    assert train_stage("parsing", renamed, portraits, run, verbose=0) == []
+    assert run_config(run, "parsing") == renamed
+    assert load_config(run / "config.yaml") == tiny_config
+
+
 def test_a_checkpoint_of_another_architecture_is_refused(parsing_run, tmp_path):
     shutil.copytree(parsing_run[0], tmp_path / "run")
-    path = tmp_path / "run" / "config.yaml"
+    path = tmp_path / "run" / "parsing" / "config.yaml"
     path.write_text(path.read_text().replace("feature_width: 16", "feature_width: 24"))
     with pytest.raises(PortraitError, match="checkpoint.npz fits another architecture"):
         load_run_network(tmp_path / "run", "parsing")

@@ -28,7 +28,6 @@ def test_a_batch_that_says_nothing_changes_nothing(tiny_config, portraits, balan
     values["parsing"]["training"]["optimizer"]["name"] = "sgd"
     config = parse_config(values)
     trainer = ParsingTrainer(build_network("parsing", config), config)
-    trainer.prepare(config.parsing.training)
     before = trainer.network.get_weights()
     trainer.train_step(batch_of(config, [bare(one) for one in portraits]))
     for name, value in trainer.latest_values().items():
@@ -63,7 +62,6 @@ def test_a_photo_without_a_pose_does_not_count_in_the_poses_loss(
 def test_stage_2_takes_the_predicted_map_where_there_is_none(tiny_config, portraits):
     networks = [build_network(one, tiny_config) for one in ("completion", "parsing")]
     trainer = CompletionTrainer(*networks, tiny_config)
-    trainer.prepare(tiny_config.completion.training)
     batch = batch_of(tiny_config, [bare(portraits[0]), portraits[1]])
     void = (batch["parsing"].numpy() == 255).all(axis=(1, 2))
     assert sorted(void) == [False, True]
