@@ -1,17 +1,13 @@
 """What Pillow does not tell of a file: its chunks, and damage that it passes over."""
 
-import contextlib
-import os
 import re
 import struct
-import sys
-import tempfile
-import threading
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
-import cv2
 import numpy as np
+import simplejpeg
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -21,25 +17,57 @@ _KEPT_CHUNKS = {
 }
 """They stay true when pixels change; a palette's do not."""
 
+_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Samples a pixel of each colour type of a PNG."""
+
+_ADAM7 = [
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
+    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
+]
+"""First column and row of each pass, and the steps between them."""
+
 _FEW_BYTES = 8
 
-_COMPLAINT = re.compile(rb"((?:Corrupt JPEG data|Premature end of JPEG)[\x20-\x7e]*)\n")
-
-_stderr_lock = threading.Lock()
+_JPEG_DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progress")
+_PIECE = 1 << 20
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Marker and content of each segment before the first scan."""
+    for marker, position, end in _segments(data):
+        if marker != 0xDA:
+            yield marker, data[position + 4 : end]
+
+
+def _first_scan(data: bytes) -> int:
+    """Where the first scan starts; the end of the data if there is none."""
+    for marker, position, _ in _segments(data):
+        if marker == 0xDA:
+            return position
+    return len(data)
+
+
+def jpeg_is_whole(data: bytes) -> bool:
+    """Whether the first scan is followed by an end-of-image marker.
+
+    In the scan itself 0xFF is never followed by 0xD9.
+    """
+    return data.find(b"\xff\xd9", _first_scan(data)) >= 0
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of each segment, up to that of the first scan."""
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         if marker == 0xFF:
             position += 1
             continue
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        yield marker, position, position + 2 + length
         if marker == 0xDA:
             return
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        yield marker, data[position + 4 : position + 2 + length]
         position += 2 + length
 
 
@@ -48,62 +76,168 @@ def jpeg_segment(marker: int, content: bytes) -> bytes:
     return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
 
 
-@contextlib.contextmanager
-def _captured_complaints() -> Iterator[list[str]]:
-    """Lines that libjpeg writes to the process' stderr; all else goes there, later."""
-    found = []
-    with _stderr_lock, tempfile.TemporaryFile() as file:
-        sys.stderr.flush()
-        kept = os.dup(2)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield found
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            file.seek(0)
-            content = file.read()
-            found += [line.decode() for line in _COMPLAINT.findall(content)]
-            # Such as a progress bar, which another thread draws.
-            if rest := _COMPLAINT.sub(b"", content):
-                os.write(kept, rest)
-            os.close(kept)
-
-
 def jpeg_damage(data: bytes) -> str | None:
-    """What libjpeg complains of when it decodes a JPEG; None if it is sound.
+    """What libjpeg warns of when it decodes a JPEG; None if it is sound.
 
-    libjpeg goes on past damaged data, with grey or shifted blocks, and says so on
-    stderr alone; neither OpenCV nor Pillow hand its words on. Padding at the end of a
-    scan is harmless, and some cameras write it. Damage after which the bits still make
-    sense, such as a single flipped bit, is not found.
+    libjpeg goes on past damaged data, with grey or shifted blocks. Neither OpenCV nor
+    Pillow hands its warnings on, so simplejpeg decodes an eighth of the size: that reads
+    everything and computes hardly anything. Padding at the end of a scan is harmless,
+    and some cameras write it. Damage after which the bits still make sense, such as a
+    single flipped bit, is not found.
     """
+    # Only the first warning is known, so segments that may cause a harmless one go.
+    kept = [
+        jpeg_segment(marker, content)
+        for marker, content in jpeg_segments(data)
+        if not 0xE0 <= marker <= 0xEF and marker != 0xFE
+    ]
+    bare = b"".join([b"\xff\xd8", *kept, data[_first_scan(data) :]])
+    start = 2 + sum(map(len, kept))
+    while warning := _first_warning(bare):
+        end = bare.find(b"\xff\xd9", start)
+        extra = _padding(warning, bare[start:end])
+        if not extra:
+            return warning
+        bare = bare[: end - extra] + bare[end:]
+    return None
+
+
+def _first_warning(data: bytes) -> str | None:
     try:
-        with _captured_complaints() as complaints:
-            # An eighth of the size: everything is read, hardly anything computed.
-            cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-    except (cv2.error, OSError):
-        return None
-    return next((line for line in complaints if not _is_padding(line, data)), None)
+        ink = simplejpeg.decode_jpeg_header(data, strict=False)[2] in ("CMYK", "YCCK")
+        simplejpeg.decode_jpeg(
+            data, "CMYK" if ink else "GRAY", min_height=1, min_width=1
+        )
+    except ValueError as error:
+        # All else is for the decoder of the pixels to refuse.
+        return str(error) if str(error).startswith(_JPEG_DAMAGE) else None
+    return None
 
 
-def _is_padding(line: str, data: bytes) -> bool:
-    """Whether libjpeg complains of bytes too many that hold nothing."""
-    found = re.search(r"(\d+) extraneous bytes before marker 0xd9", line)
+def _padding(warning: str, scan: bytes) -> int:
+    """How many bytes libjpeg found too many, if they hold nothing; else 0."""
+    found = re.search(r"(\d+) extraneous bytes before marker 0xd9", warning)
     if not found:
-        return False
-    end = data.rfind(b"\xff\xd9")
-    extra = data[max(end - int(found[1]), 0) : end]
-    return len(extra) <= _FEW_BYTES or len(set(extra)) == 1
+        return 0
+    extra = scan[max(len(scan) - int(found[1]), 0) :]
+    return len(extra) if len(extra) <= _FEW_BYTES or len(set(extra)) == 1 else 0
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Type and content of each chunk."""
+    for name, start, end in _chunks(data):
+        yield name, data[start:end]
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Type of each chunk, and where its content starts and ends."""
     position = len(PNG_SIGNATURE)
     while position + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, position)
-        yield data[position + 4 : position + 8], data[position + 8 :][:length]
+        yield data[position + 4 : position + 8], position + 8, position + 8 + length
         position += 12 + length
+
+
+def png_damage(data: bytes) -> str | None:
+    """What is wrong with the pixels of a PNG; None if all of them are there.
+
+    Decoders leave the rows that are missing black, or as the memory was.
+    """
+    view = memoryview(data)
+    missing = None
+    inflate = zlib.decompressobj()
+    for name, start, end in _chunks(data):
+        if name in _PIXEL_CHUNKS:
+            checksum = int.from_bytes(view[end : end + 4], "big")
+            if zlib.crc32(view[start:end], zlib.crc32(name)) != checksum:
+                return f"wrong checksum of {name.decode()}"
+        if name == b"IHDR":
+            missing = _png_bytes(data[start:end])
+        elif name == b"IDAT" and missing is not None and missing >= 0:
+            try:
+                missing -= _inflated_length(inflate, view[start:end], missing)
+            except zlib.error as error:
+                return str(error)
+        elif name == b"IEND":
+            break
+    else:
+        return "cut off"
+    if missing is None:
+        return "no header"
+    if missing > 0:
+        return f"{missing} bytes of pixels are missing"
+    return None if missing < 0 or inflate.eof else "the pixels are cut off"
+
+
+def inflated_length(data: bytes | memoryview, most: int) -> int:
+    """The length of a whole zlib stream, decompressed a piece at a time.
+
+    Args:
+        data: The stream.
+        most: Bytes after which nothing more is decompressed; that is no error.
+
+    Raises:
+        zlib.error: It is damaged or cut off.
+    """
+    inflate = zlib.decompressobj()
+    length = _inflated_length(inflate, data, most)
+    if length <= most and not inflate.eof:
+        raise zlib.error("the stream is cut off")
+    return length
+
+
+def _inflated_length(inflate: Any, data: bytes | memoryview, most: int) -> int:
+    length = 0
+    while data and not inflate.eof and length <= most:
+        length += len(inflate.decompress(data, _PIECE))
+        data = inflate.unconsumed_tail
+    return length
+
+
+def _png_bytes(header: bytes) -> int | None:
+    """The length of the rows of a PNG, with their filters; None of a bad header."""
+    if len(header) != 13:
+        return None
+    width, height, bits, kind, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+    if kind not in _SAMPLES:
+        return None
+    total = 0
+    for left, top, right, down in _ADAM7 if interlaced else [(0, 0, 1, 1)]:
+        columns, rows = -((left - width) // right), -((top - height) // down)
+        if columns > 0 and rows > 0:
+            total += rows * (1 + (columns * _SAMPLES[kind] * bits + 7) // 8)
+    return total
+
+
+def png_pixels(data: bytes, more: tuple[bytes, ...] = ()) -> bytes:
+    """A PNG without what libpng, in OpenCV, may print warnings of.
+
+    Args:
+        data: The file.
+        more: Types of chunks to keep beside those of the pixels.
+    """
+    chunks = [
+        _png_chunk(name, body)
+        for name, body in png_chunks(data)
+        if name in _PIXEL_CHUNKS or name in more
+    ]
+    return b"".join([PNG_SIGNATURE, *chunks])
+
+
+def transparent_colour(data: bytes) -> np.ndarray | None:
+    """The colour that a grey or RGB PNG without alpha declares transparent.
+
+    Returns:
+        `[1]` or `[3]`, on the scale of the decoded pixels: of 8 bits, or of 16.
+    """
+    bits, kind = data[24], data[25]
+    for name, body in png_chunks(data):
+        if name == b"tRNS" and kind in (0, 2) and len(body) == 2 * _SAMPLES[kind]:
+            colour = np.frombuffer(body, ">u2") & ((1 << bits) - 1)
+            return colour * 255 // ((1 << bits) - 1) if bits < 8 else colour
+        if name == b"IDAT":
+            break
+    return None
 
 
 def kept_png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -145,6 +279,30 @@ def encode_deep_png(pixels: np.ndarray) -> bytes:
         + _png_chunk(b"IDAT", zlib.compress(filtered))
         + _png_chunk(b"IEND", b"")
     )
+
+
+def avif_bits(data: bytes) -> int:
+    """Bits a channel of an AVIF: 8, 10 or 12; Pillow hands on 8.
+
+    Source: AV1 Codec ISO Media File Format Binding, section 2.3.3.
+    """
+    position = data.find(b"av1C")
+    flags = data[position + 6] if 0 <= position < len(data) - 6 else 0
+    return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
+
+
+def jpeg2000_bits(data: bytes) -> int:
+    """The largest number of bits a channel of a JPEG 2000.
+
+    Source: ISO 15444-1, A.5.1: the marker SIZ, which follows the start of the stream.
+    """
+    position = data.find(b"\xff\x4f\xff\x51")
+    if position < 0 or position + 42 > len(data):
+        return 8
+    depths = data[position + 42 :: 3][
+        : struct.unpack_from(">H", data, position + 40)[0]
+    ]
+    return max((depth & 0x7F) + 1 for depth in depths) if depths else 8
 
 
 def webp_is_lossless(data: bytes) -> bool:
