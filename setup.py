@@ -79,7 +79,7 @@ setup(
             "matplotlib>=3.8.4,<4",
             "scikit-image>=0.24,<1",
             "scikit-learn>=1.5,<2",
-            "tifffile>=2024.8.10",
+            "tifffile>=2024.8.10,<2027",
             "prometheus-client>=0.20,<1",
         ],
     },

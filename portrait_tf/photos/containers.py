@@ -80,10 +80,10 @@ def jpeg_damage(data: bytes) -> str | None:
     """What libjpeg warns of when it decodes a JPEG; None if it is sound.
 
     libjpeg goes on past damaged data, with grey or shifted blocks. Neither OpenCV nor
-    Pillow hands its warnings on, so simplejpeg decodes an eighth of the size: that reads
-    everything and computes hardly anything. Padding at the end of a scan is harmless,
-    and some cameras write it. Damage after which the bits still make sense, such as a
-    single flipped bit, is not found.
+    Pillow hands its warnings on; simplejpeg does, and decodes an eighth of the size
+    here, which reads everything and computes hardly anything. Padding at the end of a
+    scan is harmless, and some cameras write it. Damage after which the bits still make
+    sense, such as a single flipped bit, is not found.
     """
     # Only the first warning is known, so segments that may cause a harmless one go.
     kept = [
@@ -100,6 +100,14 @@ def jpeg_damage(data: bytes) -> str | None:
             return warning
         bare = bare[: end - extra] + bare[end:]
     return None
+
+
+def jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Height and width; None of no JPEG."""
+    try:
+        return simplejpeg.decode_jpeg_header(data, strict=False)[:2]
+    except ValueError:
+        return None
 
 
 def _first_warning(data: bytes) -> str | None:

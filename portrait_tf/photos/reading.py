@@ -48,7 +48,7 @@ FORMATS = {
 }
 """Pillow's name of the format that an extension stands for, of all that are read."""
 
-_ALWAYS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+_ALWAYS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 _NAMES = "JPEG, PNG, WebP, TIFF, BMP, AVIF, HEIC, GIF or JPEG 2000"
 _DECODER_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error),
@@ -225,7 +225,8 @@ def decode_photo(
             # Of a photo above half the limit, and of odd metadata.
             warnings.simplefilter("ignore")
             formats = _formats(data, name)
-            with Image.open(io.BytesIO(data), formats=formats) as image:
+            opened = tiff.open_tiff(data)
+            with opened or Image.open(io.BytesIO(data), formats=formats) as image:
                 # Pillow has read the header only, and the size is within bounds.
                 check_image_bytes(data, name, kind)
                 return _take_apart(name, image, data, kind)
@@ -264,9 +265,9 @@ def _take_apart(
         photo.encoding = {
             "tags": tiff.read_tags(image),
             "compressed": image.info.get("compression", "raw") != "raw",
-            # Of 8 bits Pillow divides by alpha; 16 bits are left as they are.
-            "premultiplied": image.tag_v2.get(258, (1,))[0] == _DEEP
-            and image.tag_v2.get(338, (2,))[0] == 1,
+            # Otherwise Pillow divides by alpha.
+            "premultiplied": image.tag_v2.get(338, (2,))[0] == 1
+            and (image.tag_v2.get(258, (1,))[0] == _DEEP or _is_planar_grey(image)),
         }
         exif, left_out = tiff.exif_from_tags(photo.encoding["tags"])
         photo.exif, photo.encoding["not_in_exif"] = exif or None, left_out
@@ -346,7 +347,10 @@ def _deep_pixels(
         return _deep_png_pixels(path, data, kind)
     if image.format != "TIFF":
         return None
-    tiff.check_tiff(image, data)
+    try:
+        tiff.check_tiff(image, data)
+    except PortraitError as error:
+        raise PortraitError(f"{path}: {error}") from None
     bits = set(image.tag_v2.get(258, (1,)))
     kinds = set(image.tag_v2.get(339, (1,)))
     if max(bits) > _DEEP or (max(bits) == _DEEP and kinds != {1}):
@@ -355,15 +359,22 @@ def _deep_pixels(
             f"received {max(bits)} bits"
             + ("" if kinds == {1} else ", signed or floating")
         )
-    if bits != {_DEEP}:
-        return None
     model, samples = image.tag_v2.get(262), image.tag_v2.get(277, 1)
-    if (model, samples) not in ((1, 1), (1, 2), (2, 3), (2, 4)):
+    plain = (model, samples) in ((1, 1), (1, 2), (2, 3), (2, 4))
+    if bits == {_DEEP} and not plain:
         raise PortraitError(
             f"{path}: expected a {kind} with 16 bits in grey or RGB, received "
             f"{samples} channels of another colour model"
         )
-    return tiff.deep_pixels(image, data)
+    if bits == {_DEEP} or _is_planar_grey(image):
+        return tiff.plain_pixels(image, data)
+    return None
+
+
+def _is_planar_grey(image: Image.Image) -> bool:
+    """Whether a TIFF has 8 bits in planes of grey and alpha, unknown to Pillow."""
+    tags = image.tag_v2
+    return (tags.get(262), tags.get(258), tags.get(284)) == (1, (8, 8), 2)
 
 
 def _deep_png_pixels(

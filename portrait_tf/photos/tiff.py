@@ -15,14 +15,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from PIL import Image, TiffImagePlugin, TiffTags
+from PIL import Image, TiffImagePlugin, TiffTags, UnidentifiedImageError
 
+from portrait_tf.errors import PortraitError
 from portrait_tf.photos import containers
 from portrait_tf.streams import filtered_stderr
 
-_RAW, _LZW, _JPEG, _DEFLATE = 1, 5, 7, 8
+_RAW, _LZW, _JPEG, _DEFLATE, _PACK_BITS = 1, 5, 7, 8, 32773
+_LZMA, _ZSTD, _WEBP = 34925, 50000, 50001
 _DEFLATES = (_DEFLATE, 32946)
-_WITH_PREDICTOR = (_LZW, *_DEFLATES, 34925, 50000)
+_WITH_PREDICTOR = (_LZW, *_DEFLATES, _LZMA, _ZSTD)
+_COMPRESSIONS = (_RAW, _JPEG, _PACK_BITS, _WEBP, *_WITH_PREDICTOR)
+"""Those whose decoders fail at damage; others, such as fax, leave rows as they were."""
+
 _YCBCR = 6
 _ROWS = 256
 
@@ -46,6 +51,41 @@ _COMPLAINTS = re.compile(
     re.MULTILINE,
 )
 """Of libtiff, in Pillow, which has no switch for them."""
+
+
+class _AnyTiff(TiffImagePlugin.TiffImageFile):
+    """Opens grey and alpha of 16 bits, too, which Pillow has no mode for."""
+
+    def _setup(self) -> None:
+        tags = self.tag_v2
+        if tags.get(258) != (16, 16):
+            super()._setup()
+            return
+        stored = {tag: tags[tag] for tag in (258, 277, 338) if tag in tags}
+        tags[258], tags[277] = (16,), 1
+        if 338 in tags:
+            del tags[338]
+        super()._setup()
+        for tag, value in stored.items():
+            tags[tag] = value
+
+
+def open_tiff(data: bytes) -> Image.Image | None:
+    """Opens a TIFF, as `Image.open` does; None of another file.
+
+    Raises:
+        UnidentifiedImageError: Pillow does not know its kind.
+        Image.DecompressionBombError: It is too large.
+    """
+    if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return None
+    try:
+        image = _AnyTiff(io.BytesIO(data))
+    except SyntaxError as error:
+        raise UnidentifiedImageError(str(error)) from None
+    if image.width * image.height > 2 * Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError
+    return image
 
 
 class TiffDamage(ValueError):
@@ -83,12 +123,16 @@ class _Layout:
         )
         return down, across
 
-    def expected_length(self, index: int) -> int:
-        """Bytes of a strip or tile, uncompressed; the last strip may be shorter."""
+    def expected_rows(self, index: int) -> int:
+        """Rows of a strip or tile; the last strip may have fewer."""
         rows = self.block[0]
-        if not self.tiled:
-            rows = min(rows, self.size[0] - index % self.blocks[0] * rows)
-        return rows * self._row_length
+        if self.tiled:
+            return rows
+        return min(rows, self.size[0] - index % self.blocks[0] * rows)
+
+    def expected_length(self, index: int) -> int:
+        """Bytes of a strip or tile, uncompressed."""
+        return self.expected_rows(index) * self._row_length
 
     @property
     def full_length(self) -> int:
@@ -134,16 +178,26 @@ def _read_layout(image: Image.Image, data: bytes) -> _Layout:
 
 
 def check_tiff(image: Image.Image, data: bytes) -> None:
-    """Raises TiffDamage: strips or tiles are missing, cut off or damaged.
+    """Checks that all strips or tiles are there, and whole as far as can be told.
 
     What only its decoder can tell, such as of LZW, is left to it.
 
     Args:
-        image: As Pillow has opened it.
+        image: As `open_tiff` has opened it.
         data: The file.
+
+    Raises:
+        TiffDamage: Some are missing, cut off or damaged.
+        PortraitError: The compression is not read.
     """
     layout = _read_layout(image, data)
     compression = image.tag_v2.get(259, _RAW)
+    if compression not in _COMPRESSIONS:
+        raise PortraitError(
+            "expected a TIFF that is uncompressed or compressed with LZW, Deflate, "
+            "PackBits, JPEG, LZMA, Zstandard or WebP, received compression "
+            f"{compression}"
+        )
     # Of YCbCr, chroma may be stored for a part of the pixels.
     subsampled = image.tag_v2.get(262) == _YCBCR
     tables = image.tag_v2.get(_JPEG_TABLES, b"")
@@ -160,6 +214,10 @@ def check_tiff(image: Image.Image, data: bytes) -> None:
             picture = bytes(segment)
             if tables:
                 picture = tables[:-2] + picture[2:]
+            size = containers.jpeg_size(picture)
+            rows = layout.expected_rows(index)
+            if size is None or size[0] < rows or size[1] < layout.block[1]:
+                raise TiffDamage("a JPEG that is smaller than its strip or tile")
             if damage := containers.jpeg_damage(picture):
                 raise TiffDamage(damage)
             continue
@@ -184,18 +242,18 @@ def libtiff_errors() -> Iterator[None]:
         raise failed
 
 
-def deep_pixels(image: Image.Image, data: bytes) -> np.ndarray:
-    """The pixels of a TIFF of 16 bits, stored in any order.
+def plain_pixels(image: Image.Image, data: bytes) -> np.ndarray:
+    """The pixels of a TIFF of 8 or 16 bits, stored in any order.
 
-    Pillow has 16 bits in grey alone, so libtiff is shown pictures that are grey: each
-    plane, or all samples of a pixel side by side.
+    Pillow has 16 bits in grey alone, and no planes of grey and alpha. So libtiff is
+    shown pictures that are grey: each plane, or all samples of a pixel side by side.
 
     Args:
-        image: As Pillow has opened it.
+        image: As `open_tiff` has opened it.
         data: The file.
 
     Returns:
-        `uint16` `[H, W, C]`, as stored.
+        `uint8` or `uint16` `[H, W, C]`, as stored.
 
     Raises:
         TiffDamage: Strips or tiles are missing or damaged.
@@ -217,7 +275,7 @@ def deep_pixels(image: Image.Image, data: bytes) -> np.ndarray:
         # Each sample is stored as the difference from the one a pixel before.
         for start in range(0, width, layout.block[1]):
             part = pixels[:, start : start + layout.block[1]]
-            np.add.accumulate(part, axis=1, dtype=np.uint16, out=part)
+            np.add.accumulate(part, axis=1, dtype=part.dtype, out=part)
     return pixels
 
 
@@ -229,7 +287,7 @@ def _is_predicted(image: Image.Image) -> bool:
 def _grey_pixels(
     image: Image.Image, layout: _Layout, segments: list[memoryview], samples: int
 ) -> np.ndarray:
-    """`uint16` `[H, W * samples]` of strips or tiles with so many samples a pixel."""
+    """`[H, W * samples]` of strips or tiles with so many samples a pixel."""
     (height, width), (rows, columns) = layout.size, layout.block
     tags = image.tag_v2
     folder = {
@@ -254,9 +312,10 @@ def _grey_pixels(
     with TiffImagePlugin.TiffImageFile(file) as grey, libtiff_errors():
         grey.load()
         pixels = np.asarray(grey)
-    if pixels.dtype != np.uint16:
-        raise TiffDamage(f"numbers of {pixels.dtype.itemsize * 8} bits")
-    return pixels.astype(np.uint16)
+    kind = {8: np.uint8, 16: np.uint16}[layout.bits]
+    if pixels.dtype.newbyteorder("=") != kind:
+        raise TiffDamage(f"numbers of {pixels.dtype}")
+    return pixels.astype(kind)
 
 
 def _tiff_file(
