@@ -36,7 +36,11 @@ def read_image_bytes(path: pathlib.Path, kind: str) -> bytes:
 
 
 def check_image_bytes(data: bytes, name: str | pathlib.Path, kind: str) -> None:
-    """Raises PortraitError: a JPEG or PNG that is cut off or damaged."""
+    """Checks what decoders only warn of.
+
+    Raises:
+        PortraitError: A JPEG, PNG or JPEG 2000 that is cut off or damaged.
+    """
     # Decoders go on with what there is, and only warn of the rest.
     damage = None
     if data.startswith(b"\xff\xd8"):
@@ -44,6 +48,8 @@ def check_image_bytes(data: bytes, name: str | pathlib.Path, kind: str) -> None:
         damage = containers.jpeg_damage(data) if whole else "cut off"
     elif data.startswith(b"\x89PNG"):
         damage = containers.png_damage(data)
+    elif data.startswith(containers.JPEG_2000):
+        damage = containers.jpeg2000_damage(data)
     if damage == "cut off":
         raise PortraitError(
             f"{name}: expected a whole {kind}, received a file that is cut off"

@@ -10,6 +10,8 @@ import numpy as np
 import simplejpeg
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+JPEG_2000 = (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n")
+"""How files begin: the codestream alone, or in boxes."""
 
 _KEPT_CHUNKS = {
     *(b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"mDCV", b"cLLI"),
@@ -202,6 +204,22 @@ def _inflated_length(inflate: Any, data: bytes | memoryview, most: int) -> int:
     return length
 
 
+def packbits_length(data: bytes | memoryview) -> int:
+    """The length of a PackBits stream, decompressed (TIFF 6.0, section 9)."""
+    position = length = 0
+    while position < len(data):
+        count = data[position]
+        if count < 128:
+            position += count + 2
+            length += count + 1
+        elif count > 128:
+            position += 2
+            length += 257 - count
+        else:
+            position += 1
+    return length - max(position - len(data), 0)
+
+
 def _png_bytes(header: bytes) -> int | None:
     """The length of the rows of a PNG, with their filters; None of a bad header."""
     if len(header) != 13:
@@ -302,15 +320,34 @@ def avif_bits(data: bytes) -> int:
 def jpeg2000_bits(data: bytes) -> int:
     """The largest number of bits a channel of a JPEG 2000.
 
-    Source: ISO 15444-1, A.5.1: the marker SIZ, which follows the start of the stream.
+    Source: ISO 15444-1, A.5.1, the marker SIZ.
     """
-    position = data.find(b"\xff\x4f\xff\x51")
-    if position < 0 or position + 42 > len(data):
-        return 8
-    depths = data[position + 42 :: 3][
-        : struct.unpack_from(">H", data, position + 40)[0]
-    ]
-    return max((depth & 0x7F) + 1 for depth in depths) if depths else 8
+    start = data.find(JPEG_2000[0]) + 40
+    (channels,) = struct.unpack_from(">H", data, start)
+    return max((depth & 0x7F) + 1 for depth in data[start + 2 :: 3][:channels])
+
+
+def jpeg2000_damage(data: bytes) -> str | None:
+    """Whether tiles of a JPEG 2000 are missing, which OpenJPEG leaves black."""
+    start = data.find(JPEG_2000[0])
+    if start < 0:
+        return "no pixels"
+    right, bottom, _, _, width, height, left, top = struct.unpack_from(
+        ">8L", data, start + 8
+    )
+    if not width or not height:
+        return "tiles without pixels"
+    tiles = ((left - right) // width) * ((top - bottom) // height)
+    found = set()
+    position = data.find(b"\xff\x90\x00\x0a", start)
+    while position >= 0 and data[position : position + 2] == b"\xff\x90":
+        tile, length = struct.unpack_from(">HL", data, position + 4)
+        found.add(tile)
+        if not length:
+            break
+        position += length
+    missing = tiles - len(found)
+    return f"{missing} of {tiles} tiles are missing" if missing > 0 else None
 
 
 def webp_is_lossless(data: bytes) -> bool:

@@ -186,7 +186,7 @@ def _formats(data: bytes, path: str | pathlib.Path) -> tuple[str, ...]:
             )
         return ("AVIF",)
     # Only a file that begins like JPEG 2000, since not every Pillow has it.
-    if data.startswith((b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n")):
+    if data.startswith(containers.JPEG_2000):
         return ("JPEG2000",)
     return _ALWAYS
 

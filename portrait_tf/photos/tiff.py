@@ -47,7 +47,8 @@ _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _INCH = 282, 283, 296, 2
 
 
 _COMPLAINTS = re.compile(
-    rb"^(?:_?TIFF\w+|\w*(?:Decode|Setup|State|Lib|Fax)\w*|tempfile\.tif)[:,] .*\n",
+    rb"^(?:_?TIFF\w+|\w*(?:Decode|Setup|State|Lib|Fax)\w*|tempfile\.tif)[:,] .*\n"
+    rb"|^\w*: \w+ compression support is not configured.*\n",
     re.MULTILINE,
 )
 """Of libtiff, in Pillow, which has no switch for them."""
@@ -208,6 +209,8 @@ def check_tiff(image: Image.Image, data: bytes) -> None:
                 length = containers.inflated_length(segment, layout.full_length)
             except zlib.error as error:
                 raise TiffDamage(str(error)) from None
+        elif compression == _PACK_BITS:
+            length = containers.packbits_length(segment)
         elif compression == _RAW:
             length = len(segment)
         elif compression == _JPEG:
