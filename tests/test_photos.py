@@ -646,12 +646,13 @@ class TestTiffStorage:
     @pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "jpeg", "lzma"])
     def test_damage_that_libtiff_finds(self, scene, compression, capfd):
         file = io.BytesIO()
-        pixels = np.repeat(scene[:, ::14], 14, axis=1)  # With runs, for PackBits.
-        Image.fromarray(pixels).save(file, "TIFF", compression=compression)
+        Image.fromarray(scene).save(file, "TIFF", compression=compression)
         data = bytearray(file.getvalue())
         decode_photo(bytes(data), "a.tif")
-        start = Image.open(file).tag_v2[273][0]
-        data[start + 100 : start + 400] = bytes([0x80] * 300)
+        tags = opened(file).tag_v2
+        start, length = tags[273][0], tags[279][0]
+        first = start + (length - 300 if compression == "packbits" else 100)
+        data[first : first + 300] = bytes([0x80] * 300)
         with pytest.raises(PortraitError, match="a.tif: expected a whole photo"):
             decode_photo(bytes(data), "a.tif")
         assert capfd.readouterr().err == ""
@@ -975,9 +976,11 @@ def every_kind(scene):
             continue
         ways = [{}]
         if format == "TIFF":
-            ways = [{"compression": name} for name in ("tiff_lzw", "packbits", "zstd")]
+            ways = [{"compression": name} for name in ("tiff_lzw", "packbits", "jpeg")]
         for mode in modes:
             for index, options in enumerate(ways):
+                if options.get("compression") == "jpeg" and mode not in ("L", "RGB"):
+                    continue
                 file = io.BytesIO()
                 Image.fromarray(scene).convert(mode).save(file, format, **options)
                 yield f"{mode}-{index}.{format.lower()}", file.getvalue()
