@@ -49,6 +49,27 @@ def test_threads_and_nested_blocks_leave_stderr_as_it_was(capfd):
     assert capfd.readouterr().err == "heard\n" * 80
 
 
+@pytest.mark.parametrize("closed", ["2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-"])
+def test_closed_streams_are_not_taken_by_files(closed, tmp_path):
+    """Else what C libraries write to stderr would be in the next file."""
+    path = tmp_path / "result"
+    code = (
+        "import os, re, sys\n"
+        "from portrait_tf.streams import filtered_stderr, open_streams\n"
+        "with filtered_stderr(re.compile(b'x')): os.write(2, b'noise')\n"
+        "open_streams()\n"
+        "print('heard'), print('heard', file=sys.stderr)\n"
+        "file = open(sys.argv[1], 'w')\n"
+        "os.write(1, b'noise'), os.write(2, b'noise')\n"
+        "file.write('whole')\n"
+    )
+    command = f'exec "$@" {closed}'
+    subprocess.run(
+        ["sh", "-c", command, "sh", sys.executable, "-c", code, path], check=True
+    )
+    assert path.read_text() == "whole"
+
+
 @pytest.mark.long
 def test_photos_and_tensorflow_share_the_lock(tmp_path):
     """A photo read while TensorFlow loads must not cost the process its stderr."""

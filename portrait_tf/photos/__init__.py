@@ -6,6 +6,7 @@ photographer's file has beside them (docs/photos.md).
 """
 
 from portrait_tf.photos.arrays import (
+    check_image_bytes,
     decode_image,
     encode_png,
     read_image_bytes,
@@ -43,6 +44,7 @@ __all__ = [
     "PHOTO_EXTENSIONS",
     "PhotoFile",
     "check_format",
+    "check_image_bytes",
     "check_margins",
     "compose",
     "decode_image",
