@@ -32,6 +32,7 @@ _ADAM7 = [
 _FEW_BYTES = 8
 
 _JPEG_DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progress")
+_INKS = ("CMYK", "YCCK")
 _PIECE = 1 << 20
 
 
@@ -112,9 +113,29 @@ def jpeg_size(data: bytes) -> tuple[int, int] | None:
         return None
 
 
+def decode_sound_jpeg(data: bytes, most: int) -> np.ndarray | None:
+    """Decodes a JPEG while it is checked, in half the time of doing both.
+
+    Args:
+        data: The file.
+        most: Pixels.
+
+    Returns:
+        RGB `uint8` `[H, W, 3]`, stored; None of a larger JPEG, of one with any warning,
+        and of inks.
+    """
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
+        if height * width > most or space in _INKS:
+            return None
+        return simplejpeg.decode_jpeg(data, "RGB")
+    except ValueError:
+        return None
+
+
 def _first_warning(data: bytes) -> str | None:
     try:
-        ink = simplejpeg.decode_jpeg_header(data, strict=False)[2] in ("CMYK", "YCCK")
+        ink = simplejpeg.decode_jpeg_header(data, strict=False)[2] in _INKS
         simplejpeg.decode_jpeg(
             data, "CMYK" if ink else "GRAY", min_height=1, min_width=1
         )
