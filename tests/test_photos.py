@@ -1120,6 +1120,11 @@ def test_reading_pixels_alone_is_silent_and_checked(scene, tmp_path, capfd):
     np.testing.assert_array_equal(read_photo(path), scene)
     decoded = decode_image(path.read_bytes(), cv2.IMREAD_COLOR)
     np.testing.assert_array_equal(decoded[..., ::-1], scene)
+    for content in (b"\xff\xd8", b"\xff\xd8\xff", data[:100], data[:600], b"none"):
+        path.write_bytes(content)
+        for oriented in (False, True):
+            with pytest.raises(PortraitError, match="a.jpg: expected a"):
+                read_photo(path, oriented)
     path.write_bytes(png_file(SIZE, 8, 2, rows[:40]))
     with pytest.raises(PortraitError, match="a.jpg: .*bytes of pixels are missing"):
         read_photo(path)

@@ -32,6 +32,9 @@ _ADAM7 = [
 _FEW_BYTES = 8
 
 _JPEG_DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progress")
+_NO_JPEG = (ValueError, KeyError)
+"""Of simplejpeg; a KeyError of a header without colours."""
+
 _INKS = ("CMYK", "YCCK")
 _PIECE = 1 << 20
 
@@ -109,7 +112,7 @@ def jpeg_size(data: bytes) -> tuple[int, int] | None:
     """Height and width; None of no JPEG."""
     try:
         return simplejpeg.decode_jpeg_header(data, strict=False)[:2]
-    except ValueError:
+    except _NO_JPEG:
         return None
 
 
@@ -129,7 +132,7 @@ def decode_sound_jpeg(data: bytes, most: int) -> np.ndarray | None:
         if height * width > most or space in _INKS:
             return None
         return simplejpeg.decode_jpeg(data, "RGB")
-    except ValueError:
+    except _NO_JPEG:
         return None
 
 
@@ -139,7 +142,7 @@ def _first_warning(data: bytes) -> str | None:
         simplejpeg.decode_jpeg(
             data, "CMYK" if ink else "GRAY", min_height=1, min_width=1
         )
-    except ValueError as error:
+    except _NO_JPEG as error:
         # All else is for the decoder of the pixels to refuse.
         return str(error) if str(error).startswith(_JPEG_DAMAGE) else None
     return None
