@@ -11,7 +11,9 @@ import shutil
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
+from concurrent import futures
 
 import cv2
 import numpy as np
@@ -1099,6 +1101,16 @@ def test_whatever_is_written_is_read(scene, hole, format, channels, dtype):
         far = cv2.dilate(hole, np.ones((33, 33))) == 0
         change = after.rgb()[far].astype(int) - photo.rgb()[far]
         assert np.abs(change).mean() < 6
+
+
+def test_threads_leave_the_filters_of_warnings_as_they_were(scene):
+    file = io.BytesIO()
+    Image.fromarray(np.tile(scene, (4, 4, 1))).save(file, "PNG")
+    before = list(warnings.filters)
+    with futures.ThreadPoolExecutor(4) as pool:
+        photos = pool.map(decode_photo, [file.getvalue()] * 40, ["a.png"] * 40)
+        assert {photo.size for photo in photos} == {(4 * SIZE[0], 4 * SIZE[1])}
+    assert list(warnings.filters) == before
 
 
 def test_reading_pixels_alone_is_silent_and_checked(scene, tmp_path, capfd):

@@ -12,6 +12,7 @@ import io
 import math
 import pathlib
 import struct
+import threading
 import warnings
 from typing import Any
 
@@ -55,6 +56,8 @@ _DECODER_ERRORS = (
     *(IndexError, KeyError, OverflowError, RuntimeError),
 )
 _DEEP = 16
+
+_warnings_lock = threading.Lock()
 
 
 @dataclasses.dataclass
@@ -221,7 +224,8 @@ def decode_photo(
         PortraitError: As `open_photo`.
     """
     try:
-        with warnings.catch_warnings():
+        # The filters belong to the process: threads in turn would leave "ignore" there.
+        with _warnings_lock, warnings.catch_warnings():
             # Of a photo above half the limit, and of odd metadata.
             warnings.simplefilter("ignore")
             formats = _formats(data, name)
