@@ -1279,10 +1279,13 @@ class TestBrokenFiles:
     def test_garbage(self, tmp_path):
         rng = np.random.default_rng(0)
         starts = (b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"II*\0\x08\0\0\0", b"BM",
-                  b"RIFF\x00\x01\x00\x00WEBPVP8 ", b"GIF89a", b"")  # fmt: skip
-        for index in range(70):
+                  b"RIFF\x00\x01\x00\x00WEBPVP8 ", b"GIF89a", b"",
+                  b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51\0\x2f",
+                  b"\0\0\0\x1cftypavif", b"II+\0\x08\0\0\0")  # fmt: skip
+        for index in range(110):
             path = tmp_path / "a.jpg"
-            path.write_bytes(starts[index % len(starts)] + rng.bytes(300))
+            rest = rng.bytes(300 if index < 77 else index % 3)
+            path.write_bytes(starts[index % len(starts)] + rest)
             with pytest.raises(PortraitError) as error:
                 open_photo(path)
             assert "a.jpg" in str(error.value) and "\n" not in str(error.value)

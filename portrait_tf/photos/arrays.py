@@ -1,6 +1,7 @@
 """Pixels alone, without what files say of them; by OpenCV."""
 
 import pathlib
+import struct
 
 import cv2
 import numpy as np
@@ -49,7 +50,10 @@ def check_image_bytes(data: bytes, name: str | pathlib.Path, kind: str) -> None:
     elif data.startswith(b"\x89PNG"):
         damage = containers.png_damage(data)
     elif data.startswith(containers.JPEG_2000):
-        damage = containers.jpeg2000_damage(data)
+        try:
+            damage = containers.jpeg2000_damage(data)
+        except struct.error:
+            damage = "cut off"
     if damage == "cut off":
         raise PortraitError(
             f"{name}: expected a whole {kind}, received a file that is cut off"

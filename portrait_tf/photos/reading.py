@@ -247,6 +247,7 @@ def decode_photo(
             f"{2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels, received more"
         ) from None
     except _DECODER_ERRORS as error:
+        check_image_bytes(data, name, kind)
         raise PortraitError(
             f"{name}: expected a whole {kind}, received a damaged file ({error})"
         ) from None
