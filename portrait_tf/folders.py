@@ -28,13 +28,13 @@ from portrait_tf.parsing_maps import (
     write_parsing_map,
 )
 from portrait_tf.photos import (
-    EXTENSIONS,
     PHOTO_EXTENSIONS,
     PhotoFile,
     encode_photo,
     hole_from_alpha,
     hole_from_photo,
     open_photo,
+    output_name,
     write_png,
 )
 
@@ -441,7 +441,7 @@ def plan_folder(
     read = [path for path in (masks, parsing_in) if path]
     for name in find_photos(folder, (*targets, *read)):
         stem = name.with_suffix("")
-        written = name.with_suffix(EXTENSIONS[format]) if format else name
+        written = output_name(name, format)
         map_out = parsing_out / name.with_suffix(".png") if parsing_out else None
         for target in (out / written, *([map_out] if map_out else [])):
             if target in taken:

@@ -7,29 +7,20 @@ logging is set to. Users see it only if loading fails.
 import contextlib
 import logging
 import os
+import re
 import sys
-import tempfile
 from collections.abc import Iterator
 
 from portrait_tf.errors import PortraitError
+from portrait_tf.streams import filtered_stderr
 
-
-@contextlib.contextmanager
-def _held_stderr() -> Iterator[None]:
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            os.dup2(kept, 2)
-            held.seek(0)
-            os.write(2, held.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+_CHATTER = re.compile(
+    rb"^(?:WARNING: All log messages before absl::InitializeLog|[IWEF]\d{4} |"
+    rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWEF] |"
+    rb"To enable the following instructions: ).*\n",
+    re.MULTILINE,
+)
+"""Log lines of both stacks' C++ parts, from before Python can set a level."""
 
 
 def load_keras(backends: tuple[str, ...] = ("tensorflow",)) -> None:
@@ -47,7 +38,7 @@ def load_keras(backends: tuple[str, ...] = ("tensorflow",)) -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        with _held_stderr():
+        with filtered_stderr(_CHATTER):
             import keras
     except ModuleNotFoundError as error:
         if error.name not in ("jax", "jaxlib"):
@@ -80,7 +71,7 @@ def load_tensorflow() -> None:
 
 
 def _wake_tensorflow(hide_gpus: bool = False) -> None:
-    with _held_stderr():
+    with filtered_stderr(_CHATTER):
         import tensorflow as tf
 
         if hide_gpus:

@@ -42,6 +42,29 @@ def mask(tmp_path):
     return path
 
 
+def without_stderr(*arguments):
+    """As `run_process`, with file descriptor 2 closed, as by a shell's `2>&-`."""
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-m"]
+    return subprocess.run(
+        [*command, "portrait_tf.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        timeout=300,
+    )
+
+
+def test_mistakes_without_stderr_have_their_exit_code(tmp_path):
+    done = without_stderr("complete", "no.png", "--mask", "m.png", "-o", "o.png")
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+@pytest.mark.long
+def test_a_photo_is_completed_without_stderr(photo, mask, tmp_path):
+    out = tmp_path / "out.png"
+    done = without_stderr("complete", photo, "--mask", mask, "-o", out)
+    assert done.returncode == 0
+    assert read_photo(out).shape == read_photo(photo).shape
+
+
 def test_help_and_mistakes_do_not_load_tensorflow(tmp_path):
     code = (
         "import sys; from portrait_tf import cli\n"

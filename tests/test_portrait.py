@@ -54,6 +54,23 @@ def test_the_package_is_quick_to_import():
         portrait_tf.Landscape  # noqa: B018
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("closed", ["", "2>&-"])
+def test_networks_load_without_stderr(closed):
+    """As in a program without a console, where `sys.stderr` is None."""
+    code = (
+        "import sys; sys.stderr = None\n"
+        "import numpy as np\n"
+        "from portrait_tf import Portrait\n"
+        "photo, hole = np.zeros((64, 48, 3), np.uint8), np.zeros((64, 48), np.uint8)\n"
+        "hole[9:20, 9:20] = 255\n"
+        "print(Portrait.load().complete(photo, hole).completed.shape)\n"
+    )
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", code]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=300)
+    assert (done.returncode, done.stdout.strip()) == (0, "(64, 48, 3)")
+
+
 def test_arrays_give_arrays(portrait, photo, mask):
     result = portrait.complete(photo, mask)
     assert result.completed.dtype == np.uint8 and result.completed.shape == (*SIZE, 3)

@@ -31,7 +31,7 @@ from portrait_tf.extrapolation import (
     parse_size,
 )
 from portrait_tf.folders import MaskOptions
-from portrait_tf.photos import EXTENSIONS, format_of
+from portrait_tf.photos import format_of, output_name
 
 WISHES = (*SIDES, "to_aspect", "to_size", "whole_body", "anchor")
 COLUMNS = ("photo", "mask", *WISHES, "output")
@@ -355,8 +355,7 @@ def _name_output(
             digest = hashlib.sha256(source.encode()).hexdigest()[:8]
             name = f"{stem}-{digest}{suffix}"
         format = options.format
-        if format:
-            name = posixpath.splitext(name)[0] + EXTENSIONS[format]
+        name = str(output_name(pathlib.PurePosixPath(name), format))
     if name.split("/")[0] == OWN_FOLDER:
         raise PortraitError(
             f"the result would be {name!r}: expected another folder than "

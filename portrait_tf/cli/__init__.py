@@ -24,6 +24,7 @@ from portrait_tf.cli import data  # noqa: F401
 # isort: on
 from portrait_tf.cli.shared import app
 from portrait_tf.errors import PortraitError
+from portrait_tf.streams import open_streams
 
 
 def _version(value: bool) -> None:
@@ -43,6 +44,7 @@ def _root(
 
 def main() -> None:
     """Runs a command; a user's mistake is one sentence on stderr and exit code 2."""
+    open_streams()
     try:
         app()
     except PortraitError as error:

@@ -24,6 +24,7 @@ class Format(enum.StrEnum):
     tiff = "tiff"
     bmp = "bmp"
     heic = "heic"
+    avif = "avif"
 
 
 _PILLOW_NAMES = {

@@ -6,10 +6,10 @@ photographer's file has beside them (docs/photos.md).
 """
 
 from portrait_tf.photos.arrays import (
+    check_image_bytes,
     decode_image,
     encode_png,
     read_image_bytes,
-    read_photo,
     write_png,
 )
 from portrait_tf.photos.canvas import check_margins, extend_photo
@@ -19,13 +19,20 @@ from portrait_tf.photos.mask_files import (
     read_hole,
     read_mask,
 )
-from portrait_tf.photos.reading import FORMATS, PhotoFile, decode_photo, open_photo
+from portrait_tf.photos.reading import (
+    FORMATS,
+    PhotoFile,
+    decode_photo,
+    open_photo,
+    read_photo,
+)
 from portrait_tf.photos.writing import (
     EXTENSIONS,
     check_format,
     compose,
     encode_photo,
     format_of,
+    output_name,
     write_photo,
 )
 
@@ -37,6 +44,7 @@ __all__ = [
     "PHOTO_EXTENSIONS",
     "PhotoFile",
     "check_format",
+    "check_image_bytes",
     "check_margins",
     "compose",
     "decode_image",
@@ -48,6 +56,7 @@ __all__ = [
     "hole_from_alpha",
     "hole_from_photo",
     "open_photo",
+    "output_name",
     "read_hole",
     "read_image_bytes",
     "read_mask",

@@ -1,88 +1,84 @@
-"""Pixels alone from files, and back: what data sets and reports need; by OpenCV."""
+"""Pixels alone, without what files say of them; by OpenCV."""
 
 import pathlib
+import struct
 
 import cv2
 import numpy as np
 
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import write_result
+from portrait_tf.photos import containers
 
 
-def _jpeg_is_whole(data: bytes) -> bool:
-    """Whether the first scan is followed by an end-of-image marker.
+def read_file(path: pathlib.Path, kind: str) -> bytes:
+    """The content of a file.
 
-    The segments before the scan are skipped, as an embedded thumbnail has such a
-    marker too; in the scan itself 0xFF is never followed by 0xD9.
+    Raises:
+        PortraitError: It cannot be read.
     """
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:
-            position += 1
-        elif marker == 0xDA:
-            return data.find(b"\xff\xd9", position) >= 0
-        else:
-            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return False
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PortraitError(
+            f"{path}: cannot read the {kind}: {error.strerror}"
+        ) from None
 
 
 def read_image_bytes(path: pathlib.Path, kind: str) -> bytes:
     """The content of an image file.
 
     Raises:
-        PortraitError: The file is missing, or a JPEG or PNG that is cut off.
+        PortraitError: The file is missing, or a JPEG or PNG that is cut off or damaged.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise PortraitError(
-            f"{path}: cannot read the {kind}: {error.strerror}"
-        ) from None
+    data = read_file(path, kind)
     check_image_bytes(data, path, kind)
     return data
 
 
 def check_image_bytes(data: bytes, name: str | pathlib.Path, kind: str) -> None:
-    """Raises PortraitError: a JPEG or PNG that is cut off."""
-    # OpenCV decodes what there is of a file that was cut off, with a warning only.
-    if (data.startswith(b"\xff\xd8") and not _jpeg_is_whole(data)) or (
-        data.startswith(b"\x89PNG") and b"IEND" not in data
-    ):
+    """Checks what decoders only warn of.
+
+    Raises:
+        PortraitError: A JPEG, PNG or JPEG 2000 that is cut off or damaged.
+    """
+    # Decoders go on with what there is, and only warn of the rest.
+    damage = None
+    if data.startswith(b"\xff\xd8"):
+        whole = containers.jpeg_is_whole(data)
+        damage = containers.jpeg_damage(data) if whole else "cut off"
+    elif data.startswith(b"\x89PNG"):
+        damage = containers.png_damage(data)
+    elif data.startswith(containers.JPEG_2000):
+        try:
+            damage = containers.jpeg2000_damage(data)
+        except struct.error:
+            damage = "cut off"
+    if damage == "cut off":
         raise PortraitError(
             f"{name}: expected a whole {kind}, received a file that is cut off"
+        )
+    if damage:
+        raise PortraitError(
+            f"{name}: expected a whole {kind}, received a damaged file ({damage})"
         )
 
 
 def decode_image(data: bytes, flags: int) -> np.ndarray | None:
-    """Decodes with OpenCV's flags; None where that cannot be done."""
+    """Decodes with OpenCV's flags, silently; None where that cannot be done.
+
+    Args:
+        data: Of an image file that is whole: see `check_image_bytes`.
+        flags: `cv2.IMREAD_...`.
+    """
     if not data:
         return None
+    if data.startswith(containers.PNG_SIGNATURE):
+        data = containers.png_pixels(data, (b"tRNS", b"eXIf"))
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         return None
-
-
-def read_photo(path: str | pathlib.Path, oriented: bool = True) -> np.ndarray:
-    """Reads a photo.
-
-    Args:
-        path: A JPEG, PNG, WebP or BMP file.
-        oriented: Whether it is turned as its EXIF orientation says, as a viewer does.
-
-    Returns:
-        RGB `uint8` `[H, W, 3]`.
-
-    Raises:
-        PortraitError: The file is missing, cut off, or no picture.
-    """
-    path = pathlib.Path(path)
-    flags = cv2.IMREAD_COLOR | (0 if oriented else cv2.IMREAD_IGNORE_ORIENTATION)
-    photo = decode_image(read_image_bytes(path, "photo"), flags)
-    if photo is None:
-        raise PortraitError(f"{path}: expected a JPEG or PNG photo, cannot decode it")
-    return cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
 
 
 def encode_png(picture: np.ndarray) -> bytes:

@@ -26,6 +26,7 @@ from portrait_tf.photos.reading import (
     FORMATS,
     PhotoFile,
     as_bytes,
+    avif_is_supported,
     heif_is_installed,
     over_white,
 )
@@ -37,9 +38,14 @@ EXTENSIONS = {
     "TIFF": ".tif",
     "BMP": ".bmp",
     "HEIF": ".heic",
+    "AVIF": ".avif",
 }
+"""Of the formats that photos are written in, by Pillow's names."""
 
-_QUALITY = {"JPEG": 95, "WEBP": 90, "HEIF": 90}
+_INSTEAD = "PNG"
+"""For photos of a format that is read only: it keeps their pixels bit for bit."""
+
+_QUALITY = {"JPEG": 95, "WEBP": 90, "HEIF": 90, "AVIF": 90}
 """Without --quality, where the photo's own coding says nothing."""
 
 _LUMA = np.array([299, 587, 114], np.uint32)
@@ -49,23 +55,43 @@ def format_of(path: str | pathlib.Path) -> str:
     """The format that a file's extension stands for.
 
     Raises:
-        PortraitError: None that photos are written in; or HEIC without its extra.
+        PortraitError: None that photos are written in; or one that is not installed.
     """
     suffix = pathlib.Path(path).suffix.lower()
-    if suffix not in FORMATS:
+    if FORMATS.get(suffix) not in EXTENSIONS:
+        written = [name for name, format in FORMATS.items() if format in EXTENSIONS]
         raise PortraitError(
-            f"{path}: expected an extension of {', '.join(FORMATS)}, received "
+            f"{path}: expected an extension of {', '.join(written)}, received "
             f"{suffix or 'none'}"
+            + (", which is read only" if suffix in FORMATS else "")
         )
     check_format(FORMATS[suffix])
     return FORMATS[suffix]
 
 
+def output_name(name: pathlib.PurePath, format: str | None = None) -> pathlib.PurePath:
+    """The name of a photo's result.
+
+    Args:
+        name: The photo's.
+        format: Pillow's name; None for the photo's own, or PNG where that is read only.
+    """
+    own = FORMATS.get(name.suffix.lower())
+    if not format and own and own not in EXTENSIONS:
+        format = _INSTEAD
+    return name.with_suffix(EXTENSIONS[format]) if format else name
+
+
 def check_format(format: str) -> None:
-    """Raises PortraitError: HEIC is wanted, and its extra is not installed."""
+    """Raises PortraitError: HEIC or AVIF is wanted, and is not installed."""
     if format == "HEIF" and not heif_is_installed():
         raise PortraitError(
             "to write HEIC, install the extra: pip install 'portrait-tf[heic]'"
+        )
+    if format == "AVIF" and not avif_is_supported():
+        raise PortraitError(
+            "to write AVIF, expected a Pillow that was built with it, such as its "
+            "wheels of 11.3 and later"
         )
 
 
@@ -122,8 +148,9 @@ def write_photo(
         completed: As `compose` has it, and `hole` and `origin` likewise.
         hole: See `completed`.
         origin: See `completed`.
-        format: Pillow's name; None for the photo's own. In its own format a photo is
-            stored as it was, turned or not; in another it is upright.
+        format: Pillow's name; None for the photo's own, or PNG where that is read only.
+            In its own format a photo is stored as it was, turned or not; in another it
+            is upright.
         quality: 1 to 100, for formats with loss.
 
     Returns:
@@ -160,7 +187,7 @@ def encode_photo(
     Raises:
         PortraitError: The format cannot hold the photo.
     """
-    format = format or photo.format
+    format = format or (photo.format if photo.format in EXTENSIONS else _INSTEAD)
     check_format(format)
     same = format == photo.format
     orientation = photo.orientation if same else 1
@@ -169,13 +196,15 @@ def encode_photo(
     pixels = np.ascontiguousarray(turn_back(pixels, orientation))
     size = pixels.shape[:2]
     writer = _Writer(photo, same, orientation, quality, notes)
+    if not same and (tags := photo.encoding.get("not_in_exif")):
+        notes.append(f"TIFF tags that EXIF cannot hold: {', '.join(map(str, tags))}")
     if photo.exif:
         writer.exif = patch_exif(photo.exif, orientation, size)
     if photo.xmp:
         writer.xmp = patch_xmp(photo.xmp, orientation)
     try:
         content = writer.encode(format, pixels)
-    except (OSError, ValueError, RuntimeError, OverflowError) as error:
+    except (OSError, ValueError, RuntimeError, OverflowError, struct.error) as error:
         raise PortraitError(
             f"{path}: a photo of {size[0]}x{size[1]} (height x width) cannot be "
             f"written as {format}: {error}"
@@ -219,6 +248,7 @@ class _Writer:
             "TIFF": self._tiff,
             "BMP": self._bmp,
             "HEIF": self._heif,
+            "AVIF": self._avif,
         }[format](pixels)
 
     def _bytes(self, pixels: np.ndarray, alpha: bool) -> np.ndarray:
@@ -271,10 +301,17 @@ class _Writer:
             icc_profile=self.icc,
             exif=EXIF_PREFIX + exif if exif else None,
             xmp=xmp,
-            dpi=self.photo.dpi,
+            dpi=self._dpi(0xFFFF),
             **options,
         )
         return _with_density(content, *self.own.get("density", (None, None)))
+
+    def _dpi(self, most: float) -> tuple[float, float] | None:
+        """The resolution, where the format has numbers for it."""
+        if self.photo.dpi and max(self.photo.dpi) >= most:
+            self.notes.append("the format cannot hold the resolution")
+            return None
+        return self.photo.dpi
 
     def _fitting(self, name: str, block: bytes | None) -> bytes | None:
         """A block that a segment of a JPEG can hold."""
@@ -297,8 +334,8 @@ class _Writer:
         chunks = []
         if self.icc:
             chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(self.icc)))
-        if self.photo.dpi:
-            metre = [round(dots / 0.0254) for dots in self.photo.dpi]
+        if dpi := self._dpi(0xFFFFFFFF * 0.0254):
+            metre = [round(dots / 0.0254) for dots in dpi]
             body = b"".join(dots.to_bytes(4, "big") for dots in metre) + b"\x01"
             chunks.append((b"pHYs", body))
         if self.exif:
@@ -316,7 +353,7 @@ class _Writer:
             grey = np.repeat(pixels[..., :1], 3, axis=2)
             pixels = np.concatenate([grey, pixels[..., 1:]], axis=2)
         # Without a word of the user, as the photo was: with loss or without.
-        from_lossless = self.photo.format in ("PNG", "TIFF", "BMP")
+        from_lossless = self.photo.format in ("PNG", "TIFF", "BMP", "GIF")
         lossless = not self.quality and self.own.get("lossless", from_lossless)
         return self._save(
             pixels,
@@ -356,16 +393,24 @@ class _Writer:
         ):
             if kept:
                 self.notes.append(f"a BMP has no place for the {name}")
-        return self._save(pixels, "BMP", dpi=self.photo.dpi)
+        return self._save(pixels, "BMP", dpi=self._dpi(0x7FFFFFFF * 0.0254))
 
     def _heif(self, pixels: np.ndarray) -> bytes:
+        return self._save_with_exif(pixels, "HEIF", chroma=self.own.get("chroma"))
+
+    def _avif(self, pixels: np.ndarray) -> bytes:
+        return self._save_with_exif(pixels, "AVIF", subsampling="4:4:4")
+
+    def _save_with_exif(
+        self, pixels: np.ndarray, format: str, **options: object
+    ) -> bytes:
         pixels = self._bytes(pixels, alpha=True)
         return self._save(
             pixels,
-            "HEIF",
-            quality=self.quality or _QUALITY["HEIF"],
-            chroma=self.own.get("chroma"),
+            format,
+            quality=self.quality or _QUALITY[format],
             icc_profile=self.icc,
             exif=EXIF_PREFIX + self.exif if self.exif else None,
             xmp=self.xmp,
+            **options,
         )

@@ -11,7 +11,7 @@ import numpy as np
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import NUM_LABELS, VOID_LABEL
 from portrait_tf.masks import HOLE
-from portrait_tf.photos import decode_image, encode_png
+from portrait_tf.photos import check_image_bytes, decode_image, encode_png
 
 PREVIEW_SIDE = 1024
 """The longest side of what the browser gets, in pixels."""
@@ -117,7 +117,10 @@ def _values(url: Any, size: tuple[int, int]) -> np.ndarray:
     content = base64.b64decode(url.removeprefix(_PNG), validate=True)
     # The header says how large it is, before anything is decoded.
     stated = [int.from_bytes(content[start : start + 4], "big") for start in (20, 16)]
-    picture = decode_image(content, cv2.IMREAD_COLOR) if stated == [*size] else None
+    picture = None
+    if stated == [*size]:
+        check_image_bytes(content, "the painting", "PNG")
+        picture = decode_image(content, cv2.IMREAD_COLOR)
     if picture is None or picture.shape[:2] != tuple(size):
         raise PortraitError(
             f"expected a painting of {size[0]}x{size[1]} (height x width), received "

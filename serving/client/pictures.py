@@ -218,8 +218,9 @@ def describe(value: object) -> str:
 def _decode(file: PictureFile, flags: int) -> np.ndarray:
     import cv2
 
-    from portrait_tf.photos import decode_image
+    from portrait_tf.photos import check_image_bytes, decode_image
 
+    check_image_bytes(file.content, file.name, "picture")
     if file.header.orientation == 1:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
     picture = decode_image(file.content, flags)

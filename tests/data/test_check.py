@@ -52,7 +52,7 @@ def test_check_goes_on_past_broken_files(layout, tmp_path):
     picture = tmp_path / "sheet.png"
     code, output = run("data", "check", tmp_path / "data", "-o", picture)
     assert code == 1
-    assert f"{photo.name}: expected a JPEG or PNG photo" in output
+    assert f"{photo.name}: expected a photo (JPEG, PNG" in output
     assert picture.exists()
 
 

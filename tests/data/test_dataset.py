@@ -163,7 +163,8 @@ def test_a_broken_sample_is_reported_by_its_file(tmp_path):
         reraise_data_error(raised.value)
     images = tmp_path / "TrainVal_images" / "train_images"
     assert str(error.value) == (
-        f"{images / '2.png'}: expected a JPEG or PNG photo, cannot decode it"
+        f"{images / '2.png'}: expected a photo (JPEG, PNG, WebP, TIFF, BMP, AVIF, "
+        "HEIC, GIF or JPEG 2000), cannot decode it"
     )
     assert error.value.__cause__ is raised.value
 

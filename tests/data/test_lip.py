@@ -396,7 +396,7 @@ def test_scan_and_usable(folder):
     assert calls == [(1, 3), (2, 3), (3, 3)]
     assert scan.ok == ("1_a", "3.c")
     assert list(scan.broken) == ["2_b"]
-    assert "2_b.jpg: expected a JPEG or PNG photo" in scan.broken["2_b"]
+    assert "2_b.jpg: expected a photo (JPEG, PNG" in scan.broken["2_b"]
     usable = dataset.usable()
     assert usable.names == ("1_a", "3.c")
     assert usable.broken == scan.broken
