@@ -114,8 +114,8 @@ def joint_heatmaps(joints: object, size: tuple[int, int], sigma: float) -> objec
     """Gaussians of peak 1 at the joints; a missing joint gives an empty map (JPPNet).
 
     Args:
-        joints: `[B, 16, 3]`: x, y as parts of width and height (0 to 1), and 1.0 where
-            annotated.
+        joints: `[B, 16, 3]`: x, y as parts of width and height
+            (`portrait_tf.geometry.joint_parts`), and 1.0 where annotated.
         size: Height and width of the maps.
         sigma: As a part of the height.
 

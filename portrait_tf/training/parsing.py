@@ -5,6 +5,7 @@ import numpy as np
 
 from portrait_tf.compat import ops
 from portrait_tf.config import Config
+from portrait_tf.geometry import joint_parts, joints_of_parts
 from portrait_tf.layers import resize_bilinear
 from portrait_tf.losses import (
     inverse_sqrt_weights,
@@ -101,8 +102,7 @@ class ParsingTrainer(Trainer):
         size = outputs["parsing_0"].shape[1:3]
         labels = _at_cells(batch["parsing"], size)
         weights = _at_cells(1.0 + loss.hole * batch["mask"][..., 0], size)
-        height, width = self.network.size
-        joints = batch["joints"] * np.float32([1 / width, 1 / height, 1.0])
+        joints = joint_parts(batch["joints"], self.network.size)
         target = joint_heatmaps(joints, size, loss.heatmap_sigma)
         # A photo without any joint has no pose annotated: it says nothing of its pose.
         posed = ops.max(batch["joints"][..., 2], axis=1)[:, None, None, None]
@@ -150,10 +150,9 @@ class ParsingTrainer(Trainer):
             batch["parsing"], logits, sample_weight=batch["mask"][..., 0]
         )
         if self.pckh:
-            height, width = self.network.size
             peaks = heatmap_peaks(outputs[f"pose_{self.network.rounds}"])
             self.pckh.update_state(
-                batch["joints"], peaks * np.float32([width, height, 1.0])
+                batch["joints"], joints_of_parts(peaks, self.network.size)
             )
         return self.results()
 
