@@ -21,6 +21,7 @@ from portrait_tf.config import Config
 from portrait_tf.data.dataset import Reader, usable_reader, validation_sample
 from portrait_tf.drawing import contact_sheet, draw_joints, show_hole
 from portrait_tf.errors import PortraitError
+from portrait_tf.geometry import joint_parts
 from portrait_tf.labels import GROUP_OF_LABEL, JOINTS, LABEL_GROUPS, colour_parsing
 from portrait_tf.models.parsing import find_structure, full_size_logits
 from portrait_tf.photos import write_png
@@ -51,7 +52,7 @@ def hinted_maps(
     height, width = network.size
     image = sample["image"][None] / np.float32(127.5) - 1
     mask = (sample["mask"][None, ..., None] > 0).astype(np.float32)
-    true = sample["joints"][None] * np.float32([1 / width, 1 / height, 1])
+    true = np.array(joint_parts(sample["joints"][None], network.size))
     maps = []
     for joints in (None, true, -shift, shift):
         if isinstance(joints, float):

@@ -150,9 +150,10 @@ SIGNATURES = {
                 ("B", NUM_JOINTS, 3),
                 None,
                 "pixel, pixel, heatmap peak",
-                "x, y and how sure the network is, of LIP's joints in LIP's order; x "
-                "and y may lie outside the photo. Not there if stage 1 has no pose "
-                "branch.",
+                "x, y and how sure the network is, of LIP's joints in LIP's order. The "
+                "centre of the first pixel is 0, that of the last width - 1 or height "
+                "- 1; x and y may lie outside the photo. Not there if stage 1 has no "
+                "pose branch.",
             ),
         },
     ),

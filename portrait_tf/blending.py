@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from portrait_tf.errors import PortraitError
+from portrait_tf.geometry import scaled
 
 _RELAXATIONS = 10
 """Per level; more of them change less than a grey level."""
@@ -35,7 +36,7 @@ def cubic_weights(count: int, total: int, start: int, stop: int) -> np.ndarray:
     Returns:
         `float32` `[stop - start, count]`.
     """
-    places = (np.arange(start, stop) + 0.5) * count / total - 0.5
+    places = scaled(np.arange(start, stop), count / total)
     first = np.floor(places).astype(int)
     weights = np.zeros((stop - start, count), np.float32)
     rows = np.arange(stop - start)

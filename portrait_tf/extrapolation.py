@@ -18,10 +18,10 @@ import numpy as np
 
 from portrait_tf.engines import Engine
 from portrait_tf.errors import PortraitError
+from portrait_tf.geometry import Box
 from portrait_tf.labels import VOID_LABEL
 from portrait_tf.large_photos import (
     SOFT_FROM,
-    Box,
     PhotoResult,
     check_photo,
     complete_photo,
@@ -564,10 +564,7 @@ def extrapolate_photo(
         # The map that a part was painted by stays, whatever later looks say of it.
         np.copyto(box.of(labels), result.parsing, where=box.of(unknown) != 0)
         box.of(unknown)[:] = 0
-        crops += [
-            Box(crop.top + top, crop.left + left, crop.bottom + top, crop.right + left)
-            for crop in result.crops
-        ]
+        crops += [crop.moved(top, left) for crop in result.crops]
         notes = result.notes
     if len(steps) > 1:
         notes = [_steps_note(len(steps), crops, frame_of(engine, working_size))]

@@ -19,6 +19,7 @@ from portrait_tf.engines import Engine
 from portrait_tf.errors import PortraitError
 from portrait_tf.extrapolation import Margins, Wish, extrapolate_photo
 from portrait_tf.files import write_result
+from portrait_tf.geometry import inside
 from portrait_tf.labels import JOINTS
 from portrait_tf.large_photos import PhotoResult, complete_photo, parse_photo
 from portrait_tf.masks import HOLE
@@ -357,9 +358,11 @@ def _describe_joints(joints: np.ndarray, size: tuple[int, int]) -> dict[str, dic
             "x": round(float(x), 1),
             "y": round(float(y), 1),
             "confidence": round(float(confidence), 3),
-            "inside": bool(0 <= x < size[1] and 0 <= y < size[0]),
+            "inside": bool(is_inside),
         }
-        for name, (x, y, confidence) in zip(JOINTS, joints, strict=True)
+        for name, (x, y, confidence), is_inside in zip(
+            JOINTS, joints, inside(joints[:, :2], size), strict=True
+        )
     }
 
 

@@ -20,17 +20,19 @@ import keras
 import numpy as np
 import pydantic
 
-from portrait_tf.data.augment import (
-    Placement,
-    fit_placement,
-    placement_matrix,
-    prepare,
-)
+from portrait_tf.data.augment import prepare
 from portrait_tf.data.poses import read_poses
 from portrait_tf.data.reader import DatasetReader, Progress, in_threads
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import temporary_beside, write_atomically
+from portrait_tf.geometry import (
+    Placement,
+    fit_placement,
+    inside,
+    joints_of_parts,
+    scale_joints,
+)
 from portrait_tf.labels import NUM_JOINTS, NUM_LABELS, VOID_LABEL
 from portrait_tf.models.averaging import AveragedParsing
 from portrait_tf.photos import encode_png
@@ -84,15 +86,13 @@ def network_digest(network: keras.Model) -> str:
 
 Predict = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray | None]]
 """Photos `[B, h, w, 3]` in [-1, 1] and masks `[B, h, w, 1]` to probabilities
-`[B, h, w, 20]` and peaks `[B, 16, 3]`: x and y as parts of width and height, and the
+`[B, h, w, 20]` and peaks `[B, 16, 3]`: x and y as `geometry.joint_parts`, and the
 heatmap's value; None of a network without pose."""
 
 
 def _predictor(network: keras.Model) -> Predict:
     """Stage 1 with mirror averaging; one trace for batches of any length."""
     import tensorflow as tf
-
-    from portrait_tf.metrics import heatmap_peaks
 
     structure = AveragedParsing(network, flip=True)
 
@@ -105,7 +105,7 @@ def _predictor(network: keras.Model) -> Predict:
     )
     def predict(image: tf.Tensor, mask: tf.Tensor) -> tuple:
         answer = structure(image, mask)
-        peaks = heatmap_peaks(answer["pose"]) if "pose" in answer else None
+        peaks = structure.peaks(answer["pose"]) if "pose" in answer else None
         return answer["parsing"], peaks
 
     def as_arrays(image: np.ndarray, mask: np.ndarray) -> tuple:
@@ -166,12 +166,9 @@ def place_joints(
         size: Height and width of the frame.
         confidence: A joint of a lower peak is NaN, and so is one outside the photo.
     """
-    matrix = placement_matrix(photo_size, size, placement)
-    # Training places the heatmap of a joint at x / width, so this is the way back.
-    points = peaks[:, :2].astype(np.float64) * size[::-1] - matrix[:, 2]
-    points /= [matrix[0, 0], matrix[1, 1]]
-    inside = (points >= -0.5) & (points < np.array(photo_size[::-1]) - 0.5)
-    known = inside.all(axis=1) & (peaks[:, 2] >= confidence)
+    points = joints_of_parts(peaks, size)[:, :2] - (placement.left, placement.top)
+    points = scale_joints(points, placement[:2], photo_size)
+    known = inside(points, photo_size) & (peaks[:, 2] >= confidence)
     joints = np.full((NUM_JOINTS, 3), np.nan, np.float32)
     joints[known, :2] = points[known].round(2)
     joints[known, 2] = 0

@@ -18,8 +18,16 @@ import numpy as np
 from portrait_tf.blending import METHODS, blend, cubic_weights
 from portrait_tf.engines import DEFAULT_WORKING_SIZE, Engine
 from portrait_tf.errors import PortraitError
+from portrait_tf.geometry import (
+    Box,
+    any_in_cells,
+    enlarge_labels,
+    scale_joints,
+    shrink,
+    shrunk_size,
+)
 from portrait_tf.labels import VOID_LABEL
-from portrait_tf.masks import HOLE, as_hole_mask
+from portrait_tf.masks import as_hole_mask
 from portrait_tf.parsing_maps import check_parsing_map
 
 SOFT_FROM = 2.0
@@ -49,58 +57,6 @@ _VIEW_SHAPES = (0.4, 3.0)
 
 More would leave most of the frame empty; a longer photo is looked at in parts.
 """
-
-
-class Box(NamedTuple):
-    """Rows `top` to `bottom` and columns `left` to `right`, the ends not included."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    @property
-    def height(self) -> int:
-        return self.bottom - self.top
-
-    @property
-    def width(self) -> int:
-        return self.right - self.left
-
-    @property
-    def area(self) -> int:
-        return self.height * self.width
-
-    def of(self, values: np.ndarray) -> np.ndarray:
-        """The part of `[H, W, ...]` in the box, a view."""
-        return values[self.top : self.bottom, self.left : self.right]
-
-    def joined(self, other: "Box") -> "Box":
-        """The smallest box about both."""
-        return Box(
-            min(self.top, other.top),
-            min(self.left, other.left),
-            max(self.bottom, other.bottom),
-            max(self.right, other.right),
-        )
-
-    def common(self, other: "Box") -> "Box":
-        """What both have; they overlap."""
-        return Box(
-            max(self.top, other.top),
-            max(self.left, other.left),
-            min(self.bottom, other.bottom),
-            min(self.right, other.right),
-        )
-
-    def grown(self, rows: int, columns: int, size: tuple[int, int]) -> "Box":
-        """Larger on all sides, but inside a photo of that size."""
-        return Box(
-            max(0, self.top - rows),
-            max(0, self.left - columns),
-            min(size[0], self.bottom + rows),
-            min(size[1], self.right + columns),
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,22 +90,8 @@ class _Look:
         return max(self.box.height / rows, self.box.width / columns)
 
     def labels(self) -> np.ndarray:
-        """The label map at the box' size, `uint8`, with smooth borders.
-
-        The label whose enlarged region covers a pixel most; one region at a time, as
-        20 numbers a pixel would take gigabytes.
-        """
-        size = (self.box.width, self.box.height)
-        best = labels = None
-        for label in np.unique(self.parsing):
-            region = np.where(self.parsing == label, np.uint8(255), np.uint8(0))
-            cover = cv2.resize(region, size, interpolation=cv2.INTER_LINEAR)
-            if best is None:
-                best, labels = cover, np.full(cover.shape, label, np.uint8)
-            else:
-                labels[cover > best] = label
-                np.maximum(best, cover, out=best)
-        return labels
+        """The label map at the box' size, `uint8`."""
+        return enlarge_labels(self.parsing, (self.box.height, self.box.width))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,22 +229,6 @@ def _ask(
     return engine.complete(photo, mask, given)
 
 
-def _fit(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
-    """The size at which a picture of `size` is seen in a frame, never enlarged."""
-    scale = min(1.0, *(full / length for full, length in zip(frame, size, strict=True)))
-    rows, columns = (max(1, round(length * scale)) for length in size)
-    return rows, columns
-
-
-def _any_in_cells(mask: np.ndarray, cells: tuple[int, int]) -> np.ndarray:
-    """Which cells of a coarser grid have any pixel of a mask; `bool`."""
-    return _means((mask != 0).astype(np.float32), cells) > 0
-
-
-def _means(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return cv2.resize(values, size[::-1], interpolation=cv2.INTER_AREA)
-
-
 def _with_something_known(box: Box, unknown: np.ndarray) -> Box:
     """Widens a crop in the middle of a huge hole until it shows a known pixel."""
     while box.of(unknown).all():
@@ -326,40 +252,6 @@ def _look(
         )
     painted, parsing = _ask(engine, small, hole, given)
     return _Look(box, painted, parsing)
-
-
-def shrink(
-    photo: np.ndarray, mask: np.ndarray, frame: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Brings a photo into a frame, never enlarged.
-
-    Args:
-        photo: RGB `uint8` `[H, W, 3]`.
-        mask: `uint8` `[H, W]`, non-zero = hole; something is known.
-        frame: Height and width at most.
-
-    Returns:
-        The photo `[h, w, 3]` and its mask, 0 or 255.
-    """
-    size = _fit(mask.shape, frame)
-    # A pixel of which anything is hole is hole: nothing of the hole leaks out.
-    hole = _any_in_cells(mask, size)
-    if hole.all():
-        # A strip thinner than a pixel is all that is known.
-        known = (mask == 0).astype(np.float32)
-        weight = _means(known, size)
-        hole = weight == 0
-        small = np.stack(
-            [
-                _means(photo[..., channel] * known, size) / np.maximum(weight, 1e-6)
-                for channel in range(3)
-            ],
-            axis=-1,
-        )
-        small = np.clip(np.rint(small), 0, 255).astype(np.uint8)
-    else:
-        small = _means(photo, size)
-    return small, np.where(hole, np.uint8(HOLE), np.uint8(0))
 
 
 def parse_photo(
@@ -402,13 +294,7 @@ def parse_photo(
     person = largest_person(look.parsing)
     if person is None:
         return labels, joints
-    rows, columns = (full / n for full, n in zip(size, look.parsing.shape, strict=True))
-    box = Box(
-        int(person.top * rows),
-        int(person.left * columns),
-        int(np.ceil(person.bottom * rows)),
-        int(np.ceil(person.right * columns)),
-    ).grown(0, 0, size)
+    box = person.scaled(look.parsing.shape, size)
     crop = _Crops(frame, size).about(box, _MARGIN)
     if crop.area >= _SAME * whole.area or crop.of(mask).all():
         return labels, joints
@@ -428,8 +314,7 @@ def _parse(
     small, hole = shrink(box.of(photo), box.of(mask), frame)
     labels, joints = engine.parse(small, hole)
     if joints is not None:
-        scale = (box.width / hole.shape[1], box.height / hole.shape[0], 1)
-        joints = joints * np.array(scale, np.float32)
+        joints = scale_joints(joints, hole.shape, (box.height, box.width))
         joints += np.array((box.left, box.top, 0), np.float32)
     return _Look(box, small, labels), joints
 
@@ -513,7 +398,7 @@ class _Grid:
 
     @classmethod
     def of_photo(cls, size: tuple[int, int]) -> "_Grid":
-        return cls(size, _fit(size, (_GRID, _GRID)))
+        return cls(size, shrunk_size(size, (_GRID, _GRID)))
 
     def _cell_of(self, axis: int, start: int, stop: int) -> np.ndarray:
         """The cells in which the middles of pixels lie."""
@@ -527,13 +412,11 @@ class _Grid:
 
     def box(self, cells: np.ndarray) -> Box:
         """The box about cells that are true, in pixels."""
-        edges = []
-        for axis in (0, 1):
-            at = np.flatnonzero(cells.any(1 - axis))
-            scale = self.size[axis] / self.cells[axis]
-            edges.append((int(at[0] * scale), int(np.ceil((at[-1] + 1) * scale))))
-        (top, bottom), (left, right) = edges
-        return Box(top, left, min(bottom, self.size[0]), min(right, self.size[1]))
+        rows, columns = (np.flatnonzero(cells.any(axis)) for axis in (1, 0))
+        box = Box(
+            *(int(n) for n in (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1))
+        )
+        return box.scaled(self.cells, self.size)
 
     def inside(self, box: Box) -> np.ndarray:
         """Whether the middles of cells lie in a box, `bool` of the grid's shape."""
@@ -576,7 +459,7 @@ class _Parts:
         self.frame = frame
         self.grid = grid
         self.size = photo.shape[:2]
-        self.hole = _any_in_cells(mask, grid.cells)
+        self.hole = any_in_cells(mask, grid.cells)
         self._see = lambda box: _look(engine, photo, mask, box, frame, given)
         self._shows_nothing = lambda box: box.of(mask).all()
         whole = Box(0, 0, *self.size)
@@ -672,21 +555,17 @@ class _Parts:
         count, part_of, statistics, _ = cv2.connectedComponentsWithStats(
             (labels > 0).astype(np.uint8)
         )
-        scale = (view.height / labels.shape[0], view.width / labels.shape[1])
         people = {}
         for number in range(1, count):
             left, top, width, height, area = (int(one) for one in statistics[number])
             if area < _LEAST_PERSON * labels.size:
                 continue
-            box = Box(
-                view.top + int(top * scale[0]),
-                view.left + int(left * scale[1]),
-                view.top + int(np.ceil((top + height) * scale[0])),
-                view.left + int(np.ceil((left + width) * scale[1])),
-            )
+            box = Box(top, left, top + height, left + width)
+            box = box.scaled(labels.shape, (view.height, view.width))
+            box = box.moved(view.top, view.left)
             cells = self.grid.sampled(part_of == number, view) > 0
             if cells.any():
-                people[number] = (cells, box.grown(0, 0, self.size))
+                people[number] = (cells, box)
         return people
 
     def _is_speck(self, cells: np.ndarray, person: Box) -> bool:

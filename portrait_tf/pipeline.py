@@ -14,10 +14,10 @@ import pathlib
 import keras
 import tensorflow as tf
 
+from portrait_tf import geometry
 from portrait_tf.compat import ops
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import NUM_LABELS
-from portrait_tf.metrics import heatmap_peaks
 from portrait_tf.models.averaging import AveragedParsing
 from portrait_tf.models.completion import completion_inputs
 from portrait_tf.models.face import FaceNetwork, refine_faces
@@ -228,57 +228,12 @@ class Pipeline:
         return {"unrefined": completed} | refined
 
     def place(self, image: tf.Tensor) -> tuple:
-        """Where photos go in the working frame: at the top, centred.
-
-        The space below is where a portrait most often goes on.
-
-        Args:
-            image: `[B, H, W, 3]`.
-
-        Returns:
-            Top, left, height and width, in pixels of the frame.
-        """
-        height, width = self.size
-        full = tf.cast(tf.shape(image)[1:3], tf.float32)
-        scale = tf.reduce_min(tf.constant([height, width], tf.float32) / full)
-        fitted = tf.cast(tf.maximum(tf.round(full * scale), 1.0), tf.int32)
-        fitted = tf.minimum(fitted, [height, width])
-        return 0, (width - fitted[1]) // 2, fitted[0], fitted[1]
+        """Where photos `[B, H, W, 3]` go in the working frame: `place_photos`."""
+        return geometry.place_photos(tf.shape(image)[1:3], self.size)
 
     def shrink(self, image: tf.Tensor, mask: tf.Tensor) -> tuple:
-        """Fits photos into the working frame.
-
-        Args:
-            image: `uint8` `[B, H, W, 3]`.
-            mask: `uint8` `[B, H, W, 1]`, non-zero = hole.
-
-        Returns:
-            Photo `[B, h, w, 3]` in [-1, 1], mask `[B, h, w, 1]`, and `place(image)`.
-        """
-        height, width = self.size
-        place = self.place(image)
-        fitted = tf.stack(place[2:])
-        known = tf.cast(mask == 0, tf.float32)
-        # Hole pixels have no weight in the mean, so nothing of them leaks out.
-        values = (tf.cast(image, tf.float32) / 127.5 - 1.0) * known
-        small = tf.image.resize(
-            tf.concat([values, known], axis=-1), fitted, antialias=True
-        )
-        weight = tf.clip_by_value(small[..., 3:], 0.0, 1.0)
-        small_mask = tf.cast(weight < 0.999, tf.float32)
-        small_image = small[..., :3] / tf.maximum(weight, 1e-3) * (1.0 - small_mask)
-        left = place[1]
-        padding = [
-            [0, 0],
-            [0, height - fitted[0]],
-            [left, width - fitted[1] - left],
-            [0, 0],
-        ]
-        small_image = tf.pad(small_image, padding)
-        small_mask = tf.pad(small_mask, padding, constant_values=1.0)
-        small_image = tf.ensure_shape(small_image, [None, height, width, 3])
-        small_mask = tf.ensure_shape(small_mask, [None, height, width, 1])
-        return small_image, small_mask, place
+        """Fits photos into the working frame: `portrait_tf.geometry.fit_photos`."""
+        return geometry.fit_photos(image, mask, self.size)
 
     def paste(
         self, image: tf.Tensor, mask: tf.Tensor, result: dict, place: tuple
@@ -295,11 +250,7 @@ class Pipeline:
             `completed` `uint8` `[B, H, W, 3]`, `parsing` `uint8` `[B, H, W, 1]`.
         """
         full = tf.shape(image)[1:3]
-        painted = tf.image.crop_to_bounding_box(result["completed"], *place)
-        painted = tf.image.resize(painted, full, method="bicubic")
-        painted = tf.cast(
-            tf.clip_by_value(tf.round((painted + 1.0) * 127.5), 0.0, 255.0), tf.uint8
-        )
+        painted = geometry.enlarge_photos(result["completed"], full, place)
         completed = tf.where(mask != 0, painted, image)
         labels = self.enlarge_parsing(result["parsing"], full, place)
         return {"completed": completed, "parsing": labels}
@@ -307,56 +258,14 @@ class Pipeline:
     def enlarge_parsing(
         self, parsing: tf.Tensor, full: tf.Tensor, place: tuple
     ) -> tf.Tensor:
-        """Brings probabilities to the photo's size, as labels.
-
-        Args:
-            parsing: `[B, h, w, 20]`.
-            full: Height and width of the photo.
-            place: Of `shrink`.
-
-        Returns:
-            `uint8` `[B, H, W, 1]`, LIP's labels.
-        """
-        probabilities = tf.image.crop_to_bounding_box(parsing, *place)
-        # Twice the working size gives smooth borders; the photo's own size would take
-        # 20 floats a pixel.
-        fine = tf.minimum(full, tf.stack(place[2:]) * 2)
-        labels = parsing_labels(tf.image.resize(probabilities, fine))
-        labels = tf.image.resize(labels[..., None], full, method="nearest")
-        return tf.cast(labels, tf.uint8)
+        """Probabilities to labels of the photo's size: `geometry.enlarge_maps`."""
+        return geometry.enlarge_maps(parsing, full, place, parsing_labels)
 
     def shrink_parsing(
         self, parsing: tf.Tensor, place: tuple
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Fits label maps into the working frame.
-
-        Args:
-            parsing: `uint8` `[B, H, W, 1]`, LIP's labels; any other value: not known.
-            place: Of `shrink`.
-
-        Returns:
-            Each label's share of a pixel `[B, h, w, 20]`, and the share that is not
-            known `[B, h, w, 1]`, 1.0 in what is left of the frame. They add up to 1.
-        """
-        height, width = self.size
-        left, fitted = place[1], tf.stack(place[2:])
-        # At the photo's size there would be 20 floats a pixel.
-        fine = tf.minimum(tf.shape(parsing)[1:3], fitted * 4)
-        labels = tf.image.resize(parsing, fine, method="nearest")[..., 0]
-        shares = tf.image.resize(
-            tf.one_hot(tf.cast(labels, tf.int32), NUM_LABELS), fitted, antialias=True
-        )
-        padding = [
-            [0, 0],
-            [0, height - fitted[0]],
-            [left, width - fitted[1] - left],
-            [0, 0],
-        ]
-        shares = tf.clip_by_value(tf.pad(shares, padding), 0.0, 1.0)
-        shares = tf.ensure_shape(shares, [None, height, width, NUM_LABELS])
-        unknown = 1.0 - tf.reduce_sum(shares, axis=-1, keepdims=True)
-        # Rounding errors are no label.
-        return shares, tf.where(unknown < 1e-4, 0.0, unknown)
+        """Fits label maps into the working frame: `geometry.fit_maps`."""
+        return geometry.fit_maps(parsing, self.size, place)
 
     def __call__(self, image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
         """Completes a batch of photos of one size.
@@ -457,9 +366,5 @@ class Pipeline:
         Returns:
             `[B, 16, 3]`, as `joints`.
         """
-        peaks = heatmap_peaks(pose)
-        top, left, height, width = (tf.cast(edge, tf.float32) for edge in place)
-        full = tf.cast(full, tf.float32)
-        x = (peaks[..., 0] * self.size[1] - left) * full[1] / width
-        y = (peaks[..., 1] * self.size[0] - top) * full[0] / height
-        return tf.stack([x, y, peaks[..., 2]], axis=-1)
+        joints = geometry.joints_of_parts(self.structure.peaks(pose), self.size)
+        return geometry.place_joints(joints, full, place)

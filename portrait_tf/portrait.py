@@ -85,8 +85,9 @@ class Structure:
 
     Attributes:
         parsing: As `Completion.parsing`.
-        joints: `float32` `[16, 3]`: x and y in pixels of the photo, and confidence, in
-            the order of `portrait_tf.labels.JOINTS`; None if the model has no pose.
+        joints: `float32` `[16, 3]`: x and y in pixels of the photo (the centre of the
+            first is 0), and confidence, in the order of `portrait_tf.labels.JOINTS`;
+            None if the model has no pose.
         notes: What one ought to know, a sentence each.
     """
 

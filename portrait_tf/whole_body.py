@@ -18,14 +18,9 @@ import numpy as np
 
 from portrait_tf.engines import Engine
 from portrait_tf.errors import PortraitError
+from portrait_tf.geometry import Box, scale_joints, shrink
 from portrait_tf.labels import JOINTS, SHOE_LABELS, VOID_LABEL
-from portrait_tf.large_photos import (
-    Box,
-    check_photo,
-    frame_of,
-    largest_person,
-    shrink,
-)
+from portrait_tf.large_photos import check_photo, frame_of, largest_person
 
 LEVELS = ("Head", "Neck", "Shoulder", "Hip", "Knee", "Ankle")
 
@@ -329,9 +324,8 @@ def look_at(
         # Of others beside them nothing is asked.
         person[:, : inside.left] = person[:, inside.right :] = False
     if joints is not None:
-        joints = joints.astype(float)
-        joints[:, 0] = joints[:, 0] * scale[1] - left
-        joints[:, 1] = joints[:, 1] * scale[0] - top
+        joints = scale_joints(joints.astype(float), hole.shape, mask.shape)
+        joints -= (left, top, 0)
     # A single pixel is no end of a body.
     rows = np.flatnonzero(person.sum(1) >= 2)
     columns = np.flatnonzero(person.sum(0) >= 2)

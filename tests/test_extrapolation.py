@@ -65,8 +65,8 @@ class Clairvoyant:
         scale = np.array([bottom - top, right - left]) / self.photo.shape[:2]
         matrix = np.array(
             [
-                [scale[1], 0, left - scale[1] * self.columns[0]],
-                [0, scale[0], top - scale[0] * self.rows[0]],
+                [scale[1], 0, left + scale[1] * (0.5 - self.columns[0]) - 0.5],
+                [0, scale[0], top + scale[0] * (0.5 - self.rows[0]) - 0.5],
             ]
         )
         labels = np.where(self.sample.parsing == 255, 0, self.sample.parsing)

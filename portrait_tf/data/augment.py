@@ -1,12 +1,10 @@
 """From a sample of any size to the networks' working size, with random changes.
 
-Sizes are (height, width). A coordinate is a pixel's centre: column x of a photo W
-pixels wide is at `(x + 0.5) * w / W - 0.5` when it is scaled to w pixels. Nothing here
-needs TensorFlow, but for `warp` and `cutout`, which are off by default.
+Coordinates are those of `portrait_tf.geometry`. Nothing here needs TensorFlow, but for
+`warp` and `cutout`, which are off by default.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,6 +18,7 @@ from portrait_tf.data.appearance import (
 from portrait_tf.data.distortion import random_cutout, random_flow, warp_sample
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
+from portrait_tf.geometry import Placement, fit_placement, inside, placement_matrix
 from portrait_tf.labels import (
     FLIPPED_JOINTS,
     FLIPPED_LABELS,
@@ -32,34 +31,6 @@ _MIRRORED_LABEL = np.arange(256, dtype=np.uint8)
 _MIRRORED_LABEL[:NUM_LABELS] = FLIPPED_LABELS
 
 _LUMA = np.array([0.299, 0.587, 0.114])
-
-
-class Placement(NamedTuple):
-    """Where a scaled photo lies in the working frame, in whole working pixels.
-
-    Whole pixels keep photo and labels aligned, and let the photo be resampled once,
-    where it is not turned. `angle` turns it about the frame's centre, in degrees
-    against the clock, before it is mirrored.
-    """
-
-    height: int
-    width: int
-    top: int
-    left: int
-    mirror: bool = False
-    angle: float = 0.0
-
-
-def fit_placement(photo_size: tuple[int, int], size: tuple[int, int]) -> Placement:
-    """Fits a photo into the frame: aspect kept, centred, at the top.
-
-    Args:
-        photo_size: Height and width of the photo.
-        size: Height and width of the frame.
-    """
-    scale = min(size[0] / photo_size[0], size[1] / photo_size[1])
-    height, width = (max(1, round(side * scale)) for side in photo_size)
-    return Placement(height, width, 0, (size[1] - width) // 2)
 
 
 def random_placement(
@@ -118,13 +89,13 @@ def _close_up(
     fit = fit_placement(photo_size, size)
     zoom = rng.uniform(*zooms)
     if points is None or not len(points):
-        points = rng.uniform(0, 1, (1, 2)) * photo_size[::-1]
+        points = rng.uniform(0, 1, (1, 2)) * photo_size[::-1] - 0.5
     point = points[rng.integers(len(points))]
     scaled = [max(1, round(side * zoom)) for side in (fit.height, fit.width)]
     corner = []
     for axis, wanted in enumerate(rng.uniform(0.25, 0.75, 2)):
         place = wanted * size[axis]
-        place -= point[1 - axis] * scaled[axis] / photo_size[axis]
+        place -= (point[1 - axis] + 0.5) * scaled[axis] / photo_size[axis]
         room = size[axis] - scaled[axis]
         # A photo that is narrower than the frame, even enlarged, is centred.
         corner.append(room // 2 if room > 0 else round(min(0, max(room, place))))
@@ -134,47 +105,15 @@ def _close_up(
 def _body_points(sample: Sample) -> np.ndarray:
     """x and y of the annotated joints inside the photo, or else of person's pixels."""
     if sample.joints is not None:
-        # NaN compares as outside.
         points = sample.joints[:, :2]
-        inside = (points >= 0) & (points < sample.photo.shape[1::-1])
-        if inside.all(axis=1).any():
-            return points[inside.all(axis=1)]
+        shown = inside(points, sample.photo.shape[:2])
+        if shown.any():
+            return points[shown]
     if sample.parsing is None:
         return np.zeros((0, 2))
     coarse = sample.parsing[::4, ::4]
     rows, columns = np.nonzero((coarse > 0) & (coarse != VOID_LABEL))
     return 4 * np.stack([columns, rows], axis=1)
-
-
-def placement_matrix(
-    photo_size: tuple[int, int], size: tuple[int, int], placement: Placement
-) -> np.ndarray:
-    """The affine map from the photo's pixels (x, y) to the frame's.
-
-    Args:
-        photo_size: Height and width of the photo.
-        size: Height and width of the frame.
-        placement: Where the photo lies.
-
-    Returns:
-        `float64` `[2, 3]`, to multiply with `[x, y, 1]`.
-    """
-    scale_x = placement.width / photo_size[1]
-    scale_y = placement.height / photo_size[0]
-    matrix = np.array(
-        [
-            [scale_x, 0, placement.left + 0.5 * scale_x - 0.5],
-            [0, scale_y, placement.top + 0.5 * scale_y - 0.5],
-        ]
-    )
-    if placement.angle:
-        centre = (size[1] - 1) / 2, (size[0] - 1) / 2
-        turn = cv2.getRotationMatrix2D(centre, placement.angle, 1.0)
-        matrix = turn @ np.vstack([matrix, [0, 0, 1]])
-    if placement.mirror:
-        matrix[0] *= -1
-        matrix[0, 2] += size[1] - 1
-    return matrix
 
 
 def _warp_photo(
@@ -217,11 +156,10 @@ def _move_joints(
         return moved
     matrix = placement_matrix(photo_size, size, placement)
     points = joints[:, :2].astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]
-    # NaN, a joint that is not annotated, compares as outside.
-    inside = (points >= -0.5) & (points < np.array(size[::-1]) - 0.5)
-    inside = inside.all(axis=1)
-    moved[inside, :2] = points[inside]
-    moved[inside, 2] = 1
+    # A joint that is not annotated is NaN.
+    shown = inside(points, size)
+    moved[shown, :2] = points[shown]
+    moved[shown, 2] = 1
     return moved[FLIPPED_JOINTS] if placement.mirror else moved
 
 

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from portrait_tf.config import AugmentationConfig
+from portrait_tf.geometry import inside
 from portrait_tf.labels import VOID_LABEL
 
 _CELLS = 4
@@ -50,11 +51,11 @@ def warp_sample(
     image = np.clip(np.rint(warped), 0, 255).astype(np.uint8)
     size = np.array(parsing.shape)
     source = np.moveaxis(np.indices(parsing.shape), 0, -1) - flow
-    inside = ((source > -0.5) & (source < size - 0.5)).all(axis=-1)
+    shown = inside(source[..., ::-1], parsing.shape)
     rows, columns = np.moveaxis(
         np.clip(np.rint(source).astype(int), 0, size - 1), -1, 0
     )
-    parsing = np.where(inside, parsing[rows, columns], VOID_LABEL).astype(np.uint8)
+    parsing = np.where(shown, parsing[rows, columns], VOID_LABEL).astype(np.uint8)
     return image, parsing, _warp_joints(joints, flow)
 
 
@@ -63,7 +64,6 @@ def _warp_joints(joints: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
     The field is a contraction up to the config's largest shift.
     """
-    height, width = flow.shape[:2]
     start = joints[:, 1::-1].astype(np.float32)
     place = start.copy()
     for _ in range(20):
@@ -72,8 +72,7 @@ def _warp_joints(joints: np.ndarray, flow: np.ndarray) -> np.ndarray:
             flow, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         place = start + shift[:, 0]
-    inside = (place > -0.5) & (place < np.array([height, width]) - 0.5)
-    known = (joints[:, 2] > 0) & inside.all(axis=1)
+    known = (joints[:, 2] > 0) & inside(place[:, ::-1], flow.shape[:2])
     moved = np.zeros_like(joints)
     moved[known, :2] = place[known, ::-1]
     moved[known, 2] = 1

@@ -31,6 +31,7 @@ from portrait_tf.data.reader import SPLITS, DatasetReader, NoSplitError, Progres
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import temporary_beside, write_atomically
+from portrait_tf.geometry import scale_joints, shrunk_size
 from portrait_tf.labels import NUM_JOINTS
 from portrait_tf.photos import decode_image, encode_png
 from portrait_tf.startup import load_tensorflow
@@ -148,10 +149,9 @@ def _sha256(path: pathlib.Path) -> str:
 def _shrink(sample: Sample, size: tuple[int, int]) -> Sample | None:
     """The sample within a height and width, its aspect kept; None: it is already."""
     height, width = sample.photo.shape[:2]
-    scale = min(size[0] / height, size[1] / width)
-    if scale >= 1:
+    small = shrunk_size((height, width), size)
+    if small == (height, width):
         return None
-    small = max(1, round(height * scale)), max(1, round(width * scale))
     photo = cv2.resize(sample.photo, small[::-1], interpolation=cv2.INTER_AREA)
     parsing, joints = sample.parsing, sample.joints
     if parsing is not None:
@@ -159,10 +159,7 @@ def _shrink(sample: Sample, size: tuple[int, int]) -> Sample | None:
             parsing, small[::-1], interpolation=cv2.INTER_NEAREST_EXACT
         )
     if joints is not None:
-        # A pixel's centre is at a whole number.
-        factors = np.array([small[1] / width, small[0] / height], np.float32)
-        joints = joints.copy()
-        joints[:, :2] = (joints[:, :2] + 0.5) * factors - 0.5
+        joints = scale_joints(joints, (height, width), small)
     return Sample(sample.name, photo, parsing, joints)
 
 

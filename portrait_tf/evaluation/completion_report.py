@@ -346,7 +346,7 @@ def _noted(picture: np.ndarray, text: str) -> np.ndarray:
     if height != _PICTURE_HEIGHT:
         width = max(1, round(width * _PICTURE_HEIGHT / height))
         shrinks = height > _PICTURE_HEIGHT
-        method = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST_EXACT
         picture = cv2.resize(picture, (width, _PICTURE_HEIGHT), interpolation=method)
     return caption(picture, text[: max(1, width // 7)])
 

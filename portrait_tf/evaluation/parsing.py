@@ -17,6 +17,7 @@ from portrait_tf.data.dataset import Reader
 from portrait_tf.drawing import show_hole
 from portrait_tf.evaluation.confusion import Confusion
 from portrait_tf.evaluation.page import example_places
+from portrait_tf.geometry import joints_of_parts
 from portrait_tf.labels import (
     JOINTS,
     LABELS,
@@ -48,8 +49,6 @@ def predictor(structure: AveragedParsing) -> Predict:
     """Stage 1 as `evaluate_parsing` calls it; one trace for batches of any length."""
     import tensorflow as tf
 
-    from portrait_tf.metrics import heatmap_peaks
-
     height, width = structure.size
 
     @tf.function(
@@ -63,7 +62,7 @@ def predictor(structure: AveragedParsing) -> Predict:
         labels = parsing_labels(answer["parsing"])
         if "pose" not in answer:
             return tf.cast(labels, tf.uint8), None
-        joints = heatmap_peaks(answer["pose"]) * [float(width), float(height), 1.0]
+        joints = joints_of_parts(structure.peaks(answer["pose"]), structure.size)
         return tf.cast(labels, tf.uint8), joints
 
     def as_arrays(image: np.ndarray, mask: np.ndarray) -> tuple:

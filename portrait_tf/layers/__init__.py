@@ -9,7 +9,9 @@ from portrait_tf.layers.boxes import (
 )
 from portrait_tf.layers.contextual_attention import ContextualAttention
 from portrait_tf.layers.faces import face_boxes
+from portrait_tf.layers.heatmaps import heatmap_peaks, joint_heatmaps
 from portrait_tf.layers.label_attention import LabelAttention
+from portrait_tf.layers.label_groups import grouped, of_labels
 from portrait_tf.layers.noise import NoiseChannels, TextureNoise
 from portrait_tf.layers.partial_convolution import PartialConv2D
 from portrait_tf.layers.prefill import ParsingGuidedFill, PushPull
@@ -30,7 +32,11 @@ __all__ = [
     "box_window",
     "crop_and_resize",
     "face_boxes",
+    "grouped",
+    "heatmap_peaks",
     "hole_boxes",
+    "joint_heatmaps",
+    "of_labels",
     "random_hole_boxes",
     "resize_bilinear",
     "uncrop",

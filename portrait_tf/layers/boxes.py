@@ -1,9 +1,11 @@
 """Boxes around or within holes, crops of them, and the way back.
 
-Gradients flow through all of it.
+A box is its four edges, which lie between pixels: see `portrait_tf.geometry`. Gradients
+flow through all of it.
 """
 
 from portrait_tf.compat import ops
+from portrait_tf.geometry import scaled
 
 
 def _extent(profile: object) -> tuple[object, object]:
@@ -88,10 +90,9 @@ def _sampling(start: object, stop: object, length: int, count: int) -> object:
     every pixel is seen.
     """
     step = (stop - start) / count
-    centres = start[..., None] + step[..., None] * (
-        ops.arange(count, dtype="float32") + 0.5
-    )
-    pixels = ops.arange(length, dtype="float32") + 0.5
+    samples = ops.arange(count, dtype="float32")
+    centres = start[..., None] + scaled(samples, step[..., None])
+    pixels = ops.arange(length, dtype="float32")
     distance = ops.abs(centres[..., None] - pixels)
     radius = ops.maximum(step, 1.0)[..., None, None]
     weights = ops.maximum(1.0 - distance / radius, 0.0)

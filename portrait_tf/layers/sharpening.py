@@ -1,12 +1,9 @@
 """A decided parsing map out of an undecided one."""
 
 import keras
-import numpy as np
 
 from portrait_tf.compat import ops
-from portrait_tf.labels import GROUP_OF_LABEL, LABEL_GROUPS
-
-_MEMBERS = np.eye(len(LABEL_GROUPS), dtype=np.float32)[GROUP_OF_LABEL]
+from portrait_tf.layers.label_groups import grouped, of_labels
 
 
 class SharpenParsing(keras.layers.Layer):
@@ -33,10 +30,10 @@ class SharpenParsing(keras.layers.Layer):
 
     def call(self, parsing: object) -> object:
         parsing = ops.clip(parsing, 1e-6, 1.0)
-        groups = ops.matmul(parsing, _MEMBERS)
+        groups = grouped(parsing)
         # As parts of their group: a power of a small number is nothing in float32.
-        within = (parsing / ops.matmul(groups, _MEMBERS.T)) ** self.power
-        within = within / ops.matmul(ops.matmul(within, _MEMBERS), _MEMBERS.T)
+        within = (parsing / of_labels(groups)) ** self.power
+        within = within / of_labels(grouped(within))
         background, parts = groups[..., :1], groups[..., 1:]
         person = ops.sum(parts, axis=-1, keepdims=True)
         background, person = background**self.power, person**self.power
@@ -45,7 +42,7 @@ class SharpenParsing(keras.layers.Layer):
         parts = parts**self.power
         parts = person * parts / ops.sum(parts, axis=-1, keepdims=True)
         groups = ops.concatenate([1.0 - person, parts], axis=-1)
-        return within * ops.matmul(groups, _MEMBERS.T)
+        return within * of_labels(groups)
 
     def compute_output_shape(self, shape: tuple) -> tuple:
         return tuple(shape)

@@ -13,7 +13,6 @@ from portrait_tf.losses.adversarial import (
 from portrait_tf.losses.parsing import (
     group_overlap,
     inverse_sqrt_weights,
-    joint_heatmaps,
     parsing_balanced,
     parsing_cross_entropy,
     pose_error,
@@ -41,7 +40,6 @@ __all__ = [
     "WassersteinLoss",
     "group_overlap",
     "inverse_sqrt_weights",
-    "joint_heatmaps",
     "masked_l1",
     "parsing_balanced",
     "parsing_cross_entropy",

@@ -1,11 +1,11 @@
 """Losses of stage 1."""
 
 import keras
-import numpy as np
 
 from portrait_tf import replicas
 from portrait_tf.compat import ops
-from portrait_tf.labels import GROUP_OF_LABEL, LABEL_GROUPS, NUM_LABELS
+from portrait_tf.labels import NUM_LABELS
+from portrait_tf.layers import grouped
 
 # Focal loss: how much less a pixel counts that is right already (arXiv 1708.02002).
 _FOCAL_GAMMA = 2.0
@@ -95,12 +95,6 @@ def parsing_balanced(
     return missed / ops.maximum(ops.sum(occurs), 1e-6)
 
 
-def grouped(probabilities: object) -> object:
-    """Probabilities `[..., 20]` of labels, summed over `LABEL_GROUPS`: `[..., 6]`."""
-    members = np.eye(len(LABEL_GROUPS), dtype=np.float32)[GROUP_OF_LABEL]
-    return ops.matmul(probabilities, members)
-
-
 def group_overlap(labels: object, logits: object, mask: object) -> object:
     """1 - Dice of each photo's label groups inside the hole.
 
@@ -139,27 +133,6 @@ def inverse_sqrt_weights(labels: object) -> object:
     counts = replicas.total(counts)
     parts = counts / ops.maximum(ops.sum(counts), 1.0)
     return known * ops.take(1.0 / ops.sqrt(ops.maximum(parts, 1e-6)), safe)
-
-
-def joint_heatmaps(joints: object, size: tuple[int, int], sigma: float) -> object:
-    """Gaussians of peak 1 at the joints; a missing joint gives an empty map (JPPNet).
-
-    Args:
-        joints: `[B, 16, 3]`: x, y as parts of width and height (0 to 1), and 1.0 where
-            annotated.
-        size: Height and width of the maps.
-        sigma: As a part of the height.
-
-    Returns:
-        `[B, height, width, 16]`.
-    """
-    height, width = size
-    rows = ops.arange(height, dtype="float32") + 0.5
-    columns = ops.arange(width, dtype="float32") + 0.5
-    x, y, present = (joints[:, None, None, :, i] for i in range(3))
-    squared = (rows[None, :, None, None] - y * height) ** 2
-    squared = squared + (columns[None, None, :, None] - x * width) ** 2
-    return present * ops.exp(-squared / (2 * (sigma * height) ** 2))
 
 
 def pose_error(target: object, heatmaps: object) -> object:

@@ -7,38 +7,6 @@ from portrait_tf.compat import ops
 from portrait_tf.labels import HEAD_SEGMENT, PCKH_JOINTS
 
 
-def heatmap_peaks(heatmaps: object) -> object:
-    """Where each heatmap is highest, refined to parts of a cell.
-
-    The peak moves towards the centre of mass of its 3x3 surroundings.
-
-    Args:
-        heatmaps: `[B, H, W, J]`, static height and width.
-
-    Returns:
-        `[B, J, 3]`: x and y as parts of width and height, and the peak's value.
-    """
-    height, width, joints = heatmaps.shape[1:]
-    flat = ops.reshape(heatmaps, (-1, height * width, joints))
-    best = ops.argmax(flat, axis=1)
-    value = ops.max(flat, axis=1)
-    row = ops.cast(best // width, "float32")
-    column = ops.cast(best % width, "float32")
-    rows = ops.arange(height, dtype="float32")
-    columns = ops.arange(width, dtype="float32")
-    near_row = ops.abs(rows[None, :, None] - row[:, None, :]) <= 1
-    near_column = ops.abs(columns[None, :, None] - column[:, None, :]) <= 1
-    near = near_row[:, :, None, :] & near_column[:, None, :, :]
-    mass = ops.where(near, ops.maximum(heatmaps, 0.0), 0.0)
-    total = ops.maximum(ops.sum(mass, axis=(1, 2)), 1e-6)
-    y = ops.sum(mass * rows[None, :, None, None], axis=(1, 2)) / total
-    x = ops.sum(mass * columns[None, None, :, None], axis=(1, 2)) / total
-    positive = value > 0
-    x = ops.where(positive, x, column)
-    y = ops.where(positive, y, row)
-    return ops.stack([(x + 0.5) / width, (y + 0.5) / height, value], axis=-1)
-
-
 class PCKh(keras.metrics.Metric):
     """Part of the joints found within half a head's size.
 

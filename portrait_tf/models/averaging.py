@@ -5,11 +5,12 @@ JPPNet is tested so: at the scales 1, 0.75 and 1.25, each mirrored, too (arXiv
 """
 
 import keras
+import numpy as np
 
 from portrait_tf.compat import ops
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import FLIPPED_JOINTS, FLIPPED_LABELS
-from portrait_tf.layers import resize_bilinear
+from portrait_tf.layers import heatmap_peaks, resize_bilinear
 from portrait_tf.models.parsing import (
     find_structure,
     full_size_logits,
@@ -61,6 +62,7 @@ class AveragedParsing:
         self.size = tuple(network.size)
         self.sizes = [self._scaled_size(scale) for scale in self.scales]
         self.networks = [self._at_size(size) for size in self.sizes]
+        self._shift = self._pose_shift()
 
     def _scaled_size(self, scale: float) -> tuple[int, int]:
         height, width = (
@@ -69,6 +71,19 @@ class AveragedParsing:
         )
         # A size that is no multiple itself is still the network's own.
         return self.size if scale == 1.0 else (height, width)
+
+    def _pose_shift(self) -> np.ndarray:
+        """How far a joint in averaged heat maps is from `geometry.joint_parts`.
+
+        A network draws the joint at x at `x / w` of its own width w, half a pixel to
+        the left. At another scale that is another half pixel, and a mirrored map, once
+        mirrored back, is half a pixel too far to the right.
+        """
+        down, across = (
+            np.mean([0.5 / own - 0.5 / size[axis] for size in self.sizes])
+            for axis, own in enumerate(self.size)
+        )
+        return np.float32([0.5 / self.size[1] if self.flip else across, down, 0])
 
     def _at_size(self, size: tuple[int, int]) -> keras.Model:
         takes_any = self.network.input["image"].shape[1] is None
@@ -125,6 +140,17 @@ class AveragedParsing:
                 for pose in poses
             ) / len(poses)
         return result
+
+    def peaks(self, pose: object) -> object:
+        """Joints in the heat maps of a call.
+
+        Args:
+            pose: `[B, h, w, 16]`.
+
+        Returns:
+            `[B, 16, 3]`: x and y as `portrait_tf.geometry.joint_parts`, and the peak.
+        """
+        return heatmap_peaks(pose) - self._shift
 
     def _ask(self, network: keras.Model, image: object, mask: object) -> dict:
         """Probabilities at the working size, and heatmaps."""

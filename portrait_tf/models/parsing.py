@@ -10,9 +10,15 @@ from keras import layers
 
 from portrait_tf.compat import ops
 from portrait_tf.labels import NUM_JOINTS, NUM_LABELS
-from portrait_tf.layers import PixelShuffle, Upsample, resize_bilinear
-from portrait_tf.losses.parsing import joint_heatmaps
-from portrait_tf.metrics import heatmap_peaks
+from portrait_tf.layers import (
+    PixelShuffle,
+    Upsample,
+    grouped,
+    heatmap_peaks,
+    joint_heatmaps,
+    of_labels,
+    resize_bilinear,
+)
 from portrait_tf.models.backbones import BACKBONES
 from portrait_tf.models.blocks import (
     check_size,
@@ -233,8 +239,14 @@ def parsing_probabilities(outputs: dict, size: tuple[int, int]) -> object:
 
 
 def parsing_labels(probabilities: object) -> object:
-    """The label of every pixel, int32 `[B, H, W]`, of probabilities `[B, H, W, 20]`."""
-    return ops.argmax(probabilities, axis=-1)
+    """The label of every pixel, int32 `[B, H, W]`, of probabilities `[B, H, W, 20]`.
+
+    The part of the body first (`LABEL_GROUPS`), then the likeliest label of it: three
+    kinds of coat are a torso, though each may be less likely than the one background.
+    """
+    parts = grouped(probabilities)
+    chosen = ops.cast(parts >= ops.max(parts, axis=-1, keepdims=True), "float32")
+    return ops.argmax(probabilities * of_labels(chosen), axis=-1)
 
 
 def true_parsing(labels: object, predicted: object) -> object:

@@ -7,20 +7,20 @@ import numpy as np
 
 from portrait_tf.compat import ops
 from portrait_tf.config import Config
+from portrait_tf.geometry import joint_parts, joints_of_parts
 from portrait_tf.labels import NUM_JOINTS
-from portrait_tf.layers import resize_bilinear
+from portrait_tf.layers import heatmap_peaks, joint_heatmaps, resize_bilinear
 from portrait_tf.losses import (
     HingeLoss,
     group_overlap,
     inverse_sqrt_weights,
-    joint_heatmaps,
     parsing_balanced,
     parsing_cross_entropy,
     patch_weights,
     pose_error,
     root_pose_error,
 )
-from portrait_tf.metrics import ParsingIoU, PCKh, heatmap_peaks
+from portrait_tf.metrics import ParsingIoU, PCKh
 from portrait_tf.models import Discriminator
 from portrait_tf.models.parsing import (
     HINT_SIGMA,
@@ -152,13 +152,10 @@ class ParsingTrainer(Trainer):
         errors = (errors[..., :2] + errors[..., 2:]) * np.sqrt(6.0)
         height, width = self.network.size
         places = joints[..., :2] + errors * parsing.hint_error * height
-        places = places * np.float32([1 / width, 1 / height])
         told = told[..., None] * joints[..., 2:]
-        return joint_heatmaps(
-            ops.concatenate([places, told], axis=-1),
-            (height // 4, width // 4),
-            HINT_SIGMA,
-        )
+        hints = ops.concatenate([places, told], axis=-1)
+        hints = joint_parts(hints, self.network.size)
+        return joint_heatmaps(hints, (height // 4, width // 4), HINT_SIGMA)
 
     def _parsing_terms(
         self, labels: object, logits: object, weights: object
@@ -180,8 +177,7 @@ class ParsingTrainer(Trainer):
         size = outputs["parsing_0"].shape[1:3]
         labels = _at_cells(batch["parsing"], size)
         weights = _at_cells(1.0 + loss.hole * batch["mask"][..., 0], size)
-        height, width = self.network.size
-        joints = batch["joints"] * np.float32([1 / width, 1 / height, 1.0])
+        joints = joint_parts(batch["joints"], self.network.size)
         target = joint_heatmaps(joints, size, loss.heatmap_sigma)
         # A photo without any joint has no pose annotated: it says nothing of its pose.
         posed = ops.max(batch["joints"][..., 2], axis=1)[:, None, None, None]
@@ -274,10 +270,9 @@ class ParsingTrainer(Trainer):
             batch["parsing"], logits, sample_weight=batch["mask"][..., 0]
         )
         if self.pckh:
-            height, width = self.network.size
             peaks = heatmap_peaks(outputs[f"pose_{self.network.rounds}"])
             self.pckh.update_state(
-                batch["joints"], peaks * np.float32([width, height, 1.0])
+                batch["joints"], joints_of_parts(peaks, self.network.size)
             )
         return self.results()
 

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 
 from portrait_tf.drawing import contact_sheet, draw_joints, show_hole
+from portrait_tf.geometry import joints_of_parts
 from portrait_tf.labels import colour_parsing
-from portrait_tf.metrics import heatmap_peaks
+from portrait_tf.layers import heatmap_peaks
 from portrait_tf.models.parsing import find_structure
 from portrait_tf.photos import write_png
 from portrait_tf.pipeline import Pipeline
@@ -73,8 +74,7 @@ class Preview(keras.callbacks.Callback):
             outputs = []
         titles += ["truth", "true parsing"]
         if pose is not None:
-            peaks = np.array(heatmap_peaks(pose))
-            peaks[..., :2] *= (image.shape[2], image.shape[1])
+            peaks = joints_of_parts(np.array(heatmap_peaks(pose)), image.shape[1:3])
             # A weak peak is a joint that the network takes to be missing.
             peaks[..., 2] = peaks[..., 2] > 0.15
         parsing = np.argmax(logits, axis=-1).astype(np.uint8)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from portrait_tf.errors import PortraitError
+from portrait_tf.geometry import shrunk_size
 from portrait_tf.labels import NUM_LABELS, VOID_LABEL
 from portrait_tf.masks import HOLE
 from portrait_tf.photos import check_image_bytes, decode_image, encode_png
@@ -43,9 +44,7 @@ class Painting:
 
 def preview_size(size: tuple[int, int]) -> tuple[int, int]:
     """Height and width of a photo's preview."""
-    scale = min(1.0, PREVIEW_SIDE / max(size))
-    height, width = (max(1, round(side * scale)) for side in size)
-    return height, width
+    return shrunk_size(size, (PREVIEW_SIDE, PREVIEW_SIDE))
 
 
 def shrink(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,5 +1,7 @@
 """What the exported graphs answer, in a Session."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +9,11 @@ import tensorflow as tf
 
 from export.saved_model import open_session
 from portrait_tf.compat import KERAS_3
+from portrait_tf.engines import PipelineEngine
+from portrait_tf.folders import parse_file, plan_parsing
+from portrait_tf.layers import heatmap_peaks
 from portrait_tf.photos import encode_png, extend_photo
+from portrait_tf.portrait import Portrait
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +96,30 @@ def test_parse_has_the_joints_in_pixels(run, tiny_pipeline):
     assert near.mean() > 0.9
     labels = reference(tiny_pipeline, inputs)["parsing"]
     assert np.mean(found["parsing"] != labels) < 0.01
+
+
+def test_joints_are_those_of_portrait_parse_and_of_the_formula(
+    run, tiny_pipeline, tmp_path
+):
+    inputs = batch((17, 29))
+    inputs["mask"][:] = 0
+    found = run("parse", inputs)["joints"][0]
+    path = tmp_path / "photo.png"
+    path.write_bytes(encode_png(inputs["image"][0]))
+    engine = PipelineEngine(tiny_pipeline)
+    wanted = Portrait(engine).parse(path).joints
+    (job,) = plan_parsing(path, tmp_path)
+    parse_file(engine, job)
+    told = json.loads(job.joints_out.read_text())["joints"].values()
+    told = np.array([[one["x"], one["y"]] for one in told])
+    # The frame of 32x32 holds the photo in its upper 19 rows.
+    image, mask, _ = tiny_pipeline.shrink(inputs["image"], inputs["mask"])
+    pose = tiny_pipeline.structure(image, mask)["pose"]
+    small = heatmap_peaks(pose).numpy()[0, :, :2] * 32
+    formula = (small + 0.5) * [29 / 32, 17 / 19] - 0.5
+    np.testing.assert_allclose(wanted[:, :2], formula, atol=1e-3)
+    np.testing.assert_allclose(told, formula, atol=0.051)
+    assert (np.abs(found[:, :2] - formula).max(-1) < 0.05).mean() > 0.9
 
 
 class TestCompleteWithParsing:

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 
 from portrait_tf.labels import NUM_JOINTS, NUM_LABELS
+from portrait_tf.layers import joint_heatmaps
 from portrait_tf.losses import (
     group_overlap,
     inverse_sqrt_weights,
-    joint_heatmaps,
     parsing_balanced,
     parsing_cross_entropy,
     pose_error,

@@ -159,7 +159,7 @@ class TestPipeline:
         plain = pipeline.joints(photo, mask).numpy()
         mirrored = pipeline.joints(photo[:, :, ::-1], mask[:, :, ::-1]).numpy()
         expected = plain[:, FLIPPED_JOINTS]
-        expected[..., 0] = 64 - expected[..., 0]
+        expected[..., 0] = 63 - expected[..., 0]
         np.testing.assert_allclose(mirrored, expected, atol=1e-3)
 
     @pytest.mark.long

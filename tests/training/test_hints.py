@@ -6,8 +6,8 @@ import pytest
 
 from portrait_tf.config import with_changes
 from portrait_tf.data.dataset import training_dataset
-from portrait_tf.losses import joint_heatmaps
-from portrait_tf.metrics import heatmap_peaks
+from portrait_tf.geometry import joint_parts
+from portrait_tf.layers import heatmap_peaks, joint_heatmaps
 from portrait_tf.models.parsing import HINT_SIGMA, find_structure
 from portrait_tf.training.checkpoint import restore_checkpoint, save_checkpoint
 from portrait_tf.training.parsing import ParsingTrainer
@@ -87,7 +87,7 @@ def test_a_part_of_the_samples_is_told_of_a_part_of_the_joints(tiny_config, port
     height, width = trainer.network.size
     there = np.array(batch["joints"])[..., 2] > 0
     drawn = joint_heatmaps(
-        batch["joints"] * np.float32([1 / width, 1 / height, 1]),
+        joint_parts(batch["joints"], trainer.network.size),
         (height // 4, width // 4),
         HINT_SIGMA,
     )

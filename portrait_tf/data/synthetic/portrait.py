@@ -31,6 +31,7 @@ from portrait_tf.data.synthetic.parts import (
 from portrait_tf.data.synthetic.person import paint_person
 from portrait_tf.data.synthetic.wardrobe import random_outfit
 from portrait_tf.errors import PortraitError
+from portrait_tf.geometry import inside, scaled
 from portrait_tf.labels import JOINTS, NUM_JOINTS
 
 _JOINT = {name: index for index, name in enumerate(JOINTS)}
@@ -106,13 +107,12 @@ def _joints(
     """Joints in the photo; those another limb covers are hidden."""
     flat = camera.project(joint_points(body))
     joints = np.zeros((NUM_JOINTS, 3), np.float32)
-    joints[:, :2] = (flat + 0.5) / _SUPERSAMPLING - 0.5
+    joints[:, :2] = scaled(flat, 1 / _SUPERSAMPLING)
     limbs = {"Wrist": OWNER_ARM, "Elbow": OWNER_ARM, "Shoulder": OWNER_ARM}
     limbs |= {"Ankle": OWNER_LEG, "Knee": OWNER_LEG, "Hip": OWNER_LEG}
     arms = set(OWNER_ARM.values())
     for name, index in _JOINT.items():
-        x, y = joints[index, :2]
-        if not (0 <= x <= size[1] - 1 and 0 <= y <= size[0] - 1):
+        if not inside(joints[index, :2], size):
             joints[index] = np.nan
             continue
         column, row = (int(each) for each in flat[index].round())

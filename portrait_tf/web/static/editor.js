@@ -292,6 +292,8 @@ function paintAll() {
 
 function drawPose(thin) {
   const clear = joints.map((joint) => joint[2] > 0.1);
+  // Joints are at pixels' centres; a canvas counts from the edge of its first pixel.
+  const places = joints.map(([x, y]) => [x + 0.5, y + 0.5]);
   context.lineCap = "round";
   for (const [width, style] of [[4.5, "rgba(0,0,0,.65)"], [2.5, "#ffe14d"]]) {
     context.lineWidth = width * thin;
@@ -299,11 +301,11 @@ function drawPose(thin) {
     for (const [start, stop] of BONES) {
       if (!clear[start] || !clear[stop]) continue;
       context.beginPath();
-      context.moveTo(joints[start][0], joints[start][1]);
-      context.lineTo(joints[stop][0], joints[stop][1]);
+      context.moveTo(...places[start]);
+      context.lineTo(...places[stop]);
       context.stroke();
     }
-    joints.forEach(([x, y], index) => {
+    places.forEach(([x, y], index) => {
       if (!clear[index]) return;
       context.beginPath();
       context.arc(x, y, width * thin, 0, 2 * Math.PI);
