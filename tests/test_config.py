@@ -115,7 +115,7 @@ def test_a_missing_file_and_a_file_that_is_no_yaml_are_named(tmp_path):
         load_config(tmp_path / "none.yaml")
     path = tmp_path / "broken.yaml"
     path.write_text("size: [1,")
-    with pytest.raises(PortraitError, match="broken.yaml: not a YAML file"):
+    with pytest.raises(PortraitError, match="broken.yaml: not YAML"):
         load_config(path)
 
 
@@ -134,7 +134,7 @@ def test_changes_by_key():
         ("seed", "expected KEY=VALUE"),
         ("sed=1", "did you mean 'seed'"),
         ("seed.x=1", "holds no keys"),
-        ("seed=[", "not a YAML value"),
+        ("seed=[", "not YAML"),
     ):
         with pytest.raises(PortraitError, match=message.replace("?", r"\?")):
             with_changes(Config(), [change])

@@ -25,6 +25,7 @@ from portrait_tf.photos.writing import (
     check_format,
     compose,
     encode_photo,
+    format_named,
     format_of,
     write_photo,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "encode_photo",
     "encode_png",
     "extend_photo",
+    "format_named",
     "format_of",
     "hole_from_alpha",
     "hole_from_photo",

@@ -61,6 +61,25 @@ def format_of(path: str | pathlib.Path) -> str:
     return FORMATS[suffix]
 
 
+def format_named(name: str) -> str:
+    """The format of a name such as `png` or `JPEG`; Pillow's name of it.
+
+    Raises:
+        PortraitError: None that photos are written in; or HEIC without its extra.
+    """
+    names = {known.lower(): known for known in EXTENSIONS}
+    # As extensions have them: jpg, tif, heic.
+    names |= {ending.lstrip("."): known for ending, known in FORMATS.items()}
+    format = names.get(str(name).lower().lstrip("."))
+    if format is None:
+        raise PortraitError(
+            f"expected a format of {', '.join(known.lower() for known in EXTENSIONS)}, "
+            f"received {name!r}"
+        )
+    check_format(format)
+    return format
+
+
 def check_format(format: str) -> None:
     """Raises PortraitError: HEIC is wanted, and its extra is not installed."""
     if format == "HEIF" and not heif_is_installed():

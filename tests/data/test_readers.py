@@ -294,7 +294,7 @@ class TestFolder:
             ("photos", "fotos", "'images': expected a folder, found none at"),
             ("train.txt", "t.txt", "'train': expected a file, found none at"),
             (YAML, "- a", "expected keys and values, received list"),
-            (YAML, "a: [", "not a YAML file"),
+            (YAML, "a: [", "not YAML"),
         ],
     )  # fmt: skip
     def test_mistakes_in_the_file(self, tmp_path, old, new, message):
