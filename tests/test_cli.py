@@ -232,7 +232,7 @@ class TestMistakes:
             (np.full((64, 63), 255, np.uint8), "received 64x63"),
             (
                 np.zeros((64, 64), np.uint8),
-                "expected non-zero pixels where the hole is",
+                "where the hole is, but the brightest value found is 0",
             ),
             (np.full((64, 64), 255, np.uint8), "all of it is hole"),
         ],
