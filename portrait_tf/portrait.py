@@ -111,13 +111,11 @@ class Completion:
             format = format_of(path)
         elif isinstance(name := getattr(path, "name", None), str):
             format = format_of(name)
-        else:
-            format = self._written["photo"].format or None
-            if format is None:
-                raise PortraitError(
-                    "expected format=, such as 'png', as neither the open file nor "
-                    "the photo has a name whose extension says it, received none"
-                )
+        elif not self._written["photo"].format:
+            raise PortraitError(
+                "expected format=, such as 'png', as neither the open file nor the "
+                "photo has a name whose extension says it, received none"
+            )
         if not is_open:
             return write_photo(path, **self._written, format=format, quality=quality)
         content, notes = encode_photo(

@@ -44,7 +44,8 @@ def _root(
 def main() -> None:
     """Runs a command; a user's mistake is one sentence on stderr and exit code 2."""
     # As stderr does it: file names can have bytes that are no text.
-    sys.stdout.reconfigure(errors="backslashreplace")
+    if sys.stdout:
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except PortraitError as error:

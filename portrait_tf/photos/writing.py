@@ -69,7 +69,11 @@ def format_named(name: str) -> str:
     """
     names = {known.lower(): known for known in EXTENSIONS}
     # As extensions have them: jpg, tif, heic.
-    names |= {ending.lstrip("."): known for ending, known in FORMATS.items()}
+    names |= {
+        ending.lstrip("."): known
+        for ending, known in FORMATS.items()
+        if known in EXTENSIONS
+    }
     format = names.get(str(name).lower().lstrip("."))
     if format is None:
         raise PortraitError(
