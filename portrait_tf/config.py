@@ -703,9 +703,11 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         lines = {}
         for key_node, _ in getattr(node, "value", ()):
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             # What cannot be a key is YAML's to refuse.
-            if not isinstance(key, Hashable) or key == "<<":
+            if not isinstance(key, Hashable):
                 continue
             line = key_node.start_mark.line + 1
             if key in lines:

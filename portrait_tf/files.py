@@ -109,7 +109,11 @@ def write_all(file: BinaryIO, content: bytes) -> None:
 
 
 def check_target(path: str | pathlib.Path) -> None:
-    """Raises PortraitError: a device, to which nothing is written."""
+    """Checks where a file is to be written, before hours are spent on its content.
+
+    Raises:
+        PortraitError: It is a folder, or a device.
+    """
     number = _descriptor(path)
     try:
         mode = (os.stat(path) if number is None else os.fstat(number)).st_mode
@@ -118,6 +122,8 @@ def check_target(path: str | pathlib.Path) -> None:
         return
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         raise PortraitError(f"{path}: expected a file or a pipe, received a device")
+    if stat.S_ISDIR(mode):
+        raise PortraitError(f"{path} is a folder; a file is expected")
 
 
 def cannot_write(path: str | pathlib.Path, error: OSError) -> PortraitError:

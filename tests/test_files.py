@@ -137,6 +137,10 @@ class TestDevices:
             pass
         assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
+    def test_a_folder(self, tmp_path):
+        with pytest.raises(PortraitError, match="is a folder; a file is expected"):
+            write_result(tmp_path, b"1")
+
     def test_a_terminal(self):
         leader, terminal = os.openpty()
         try:

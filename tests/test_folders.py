@@ -383,7 +383,7 @@ class TestWrongUse:
 
     def test_a_log_that_cannot_be_written(self, tree, engine):
         jobs = plan_folder(tree / "photos", tree / "out", tree / "masks")
-        with pytest.raises(PortraitError, match="photos: cannot write"):
+        with pytest.raises(PortraitError, match="photos is a folder; a file"):
             run(jobs, engine, log=tree / "photos")
         assert engine.asked == 0
 

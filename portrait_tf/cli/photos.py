@@ -277,8 +277,6 @@ def _complete_files(
                     f"{path} is a folder; a {kind} is expected for one photo"
                 )
         for target in (out, parsing_out):
-            if target and target.is_dir():
-                raise PortraitError(f"{target} is a folder; a file is expected")
             if target:
                 check_target(target)
         if not format and out.suffix:
