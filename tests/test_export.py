@@ -166,9 +166,8 @@ def test_signatures_have_the_documented_names_and_types(models):
 @pytest.mark.default_stack("the code in the documentation is for Keras 3")
 def test_the_code_in_the_documentation_runs(models, tmp_path, monkeypatch):
     """A Keras layer around a signature, and a frozen graph: docs/serving.md."""
-    section = (
-        pathlib.Path("docs/serving.md").read_text().split("## Without a server")[1]
-    )
+    page = pathlib.Path(__file__).parent.parent / "docs" / "serving.md"
+    section = page.read_text().split("## Without a server")[1]
     blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     (tmp_path / "models").symlink_to(models)
     monkeypatch.chdir(tmp_path)

@@ -106,7 +106,6 @@ class CihpDataset(DatasetReader):
             name: list_files(root / name, (".png",))
             for name in ("Category_ids", "Human_ids")
         }
-        self.left_out = count_unread(root / "Images")
         names = root / f"{self.split}_id.txt"
         photos = read_names(names) if names.exists() else tuple(self._photos)
         self._people: dict[str, _Person] = {}
@@ -120,6 +119,7 @@ class CihpDataset(DatasetReader):
                 f"{root}: expected people of at least {self._smallest} pixels, "
                 f"found none in {len(photos)} photos ({self.left_out} are smaller)"
             )
+        self.left_out += count_unread(root / "Images")
 
     @classmethod
     def detects(cls, directory: pathlib.Path) -> bool:
