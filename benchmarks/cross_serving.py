@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks.server_process import ServerProcess
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_atomically
+from portrait_tf.files import write_result
 
 STACKS = ("default", "addons")
 BUNDLED = "bundled"
@@ -323,7 +323,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(HEADER, *rows, sep="\n")
     if options.json:
         text = json.dumps([dataclasses.asdict(row) for row in rows], indent=1)
-        write_atomically(options.json, text.encode())
+        write_result(options.json, text.encode())
     worst = max(row.grey_levels for row in rows), max(row.labels for row in rows)
     return int(worst[0] > options.grey_levels or worst[1] > options.labels)
 

@@ -21,11 +21,10 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import yaml
 
-from portrait_tf.config import Config, load_config, with_changes
+from portrait_tf.config import Config, load_config, parse_yaml, with_changes
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_atomically
+from portrait_tf.files import write_result
 
 CONFIG = pathlib.Path(__file__).parent.parent / "configs" / "design_search.yaml"
 
@@ -375,7 +374,7 @@ def table(done: dict[str, dict]) -> str:
 
 def load_designs(path: pathlib.Path, stage: str, changes: list[str]) -> dict:
     """The configs of a stage's designs, by name."""
-    found = yaml.safe_load(path.read_text())
+    found = parse_yaml(path.read_text(), str(path))
     base = load_config(path.parent / found["base"])
     shared = [*found.get("set", []), *changes]
     return {
@@ -418,7 +417,7 @@ def main(arguments: list[str] | None = None) -> None:
 
         def save() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, json.dumps(done, indent=2).encode())
+            write_result(path, json.dumps(done, indent=2).encode())
 
         search(
             options.stage,
@@ -433,7 +432,7 @@ def main(arguments: list[str] | None = None) -> None:
     except PortraitError as error:
         raise SystemExit(str(error)) from None
     text = table(done)
-    write_atomically(options.out / f"{options.stage}.md", text.encode())
+    write_result(options.out / f"{options.stage}.md", text.encode())
     print(text)
 
 

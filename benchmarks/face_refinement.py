@@ -19,7 +19,7 @@ import numpy as np
 
 from portrait_tf.data.dataset import Reader
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_atomically
+from portrait_tf.files import write_result
 
 SCORES = ("psnr", "perceptual")
 _SHEET_SIDE = 128
@@ -182,7 +182,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     command = shlex.join(["python", "-m", "benchmarks.face_refinement", *given])
     content = json.dumps({"command": command, **result, "scores": scores}, indent=2)
-    write_atomically(options.out / "scores.json", content.encode())
+    write_result(options.out / "scores.json", content.encode())
     titles = ["input", "stage 2", "with face", "truth"]
     sheet = contact_sheet(rows[: options.rows], titles, _SHEET_SIDE)
     write_png(options.out / "sheet.png", sheet)

@@ -18,7 +18,7 @@ import numpy as np
 from portrait_tf.config import Config, load_config, with_changes
 from portrait_tf.data.dataset import Reader
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_atomically
+from portrait_tf.files import write_result
 
 VARIANTS = {
     "full": [],
@@ -92,7 +92,7 @@ class ScoreFile:
         self.scores.setdefault(variant, {})[str(seed)] = found
         print(f"{variant}, seed {seed}: {found}", flush=True)
         text = json.dumps({"config": self.settings, "scores": self.scores}, indent=2)
-        write_atomically(self.path, text.encode())
+        write_result(self.path, text.encode())
 
 
 def run_ablation(

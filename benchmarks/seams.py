@@ -36,7 +36,7 @@ import numpy as np
 from portrait_tf.blending import METHODS
 from portrait_tf.data.dataset import Reader
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_atomically
+from portrait_tf.files import write_result
 from portrait_tf.large_photos import CONTEXTS, complete_photo
 from portrait_tf.masks import EVALUATION_TASKS, HOLE, evaluation_mask
 
@@ -246,7 +246,7 @@ def main(arguments: list[str] | None = None) -> None:
     medians = summary(scores)
     if options.json:
         content = {"command": command, "medians": medians, "scores": scores}
-        write_atomically(options.json, json.dumps(content, indent=2).encode())
+        write_result(options.json, json.dumps(content, indent=2).encode())
     if options.sheet:
         others = ("task", "name", "mask", "truth")
         shown = [*(name for name in pictures[0] if name not in others), "truth"]

@@ -55,7 +55,7 @@ from benchmarks.server_process import (
 )
 from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_atomically
+from portrait_tf.files import write_result
 from portrait_tf.masks import border_mask
 from portrait_tf.photos import encode_png
 
@@ -471,7 +471,7 @@ def main(arguments: list[str] | None = None) -> None:
     except PortraitError as error:
         raise SystemExit(str(error)) from None
     if options.json:
-        write_atomically(options.json, json.dumps(results, indent=2).encode())
+        write_result(options.json, json.dumps(results, indent=2).encode())
     print(table(results))
     if failed(results):
         raise SystemExit(1)

@@ -52,7 +52,7 @@ from benchmarks.server_process import (
     resident_bytes,
 )
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_atomically
+from portrait_tf.files import write_result
 from portrait_tf.photos import encode_png
 
 INVALID = frozenset({"INVALID_ARGUMENT"})
@@ -895,7 +895,7 @@ def main(arguments: list[str] | None = None) -> None:
     except grpc.RpcError as error:
         raise SystemExit(f"{address.target}: {error.details()}") from None
     if options.json:
-        write_atomically(options.json, json.dumps(result, indent=2).encode())
+        write_result(options.json, json.dumps(result, indent=2).encode())
     print(table(result))
     if result["failed"]:
         raise SystemExit(1)

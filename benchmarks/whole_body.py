@@ -30,7 +30,7 @@ from portrait_tf.data.dataset import Reader
 from portrait_tf.data.sample import Sample
 from portrait_tf.engines import Engine
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_atomically
+from portrait_tf.files import write_result
 from portrait_tf.labels import VOID_LABEL
 from portrait_tf.large_photos import Box
 from portrait_tf.whole_body import (
@@ -290,7 +290,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows = summary(scores)
     if options.json:
         content = {"command": command, "summary": rows, "scores": scores}
-        write_atomically(options.json, json.dumps(content, indent=2).encode())
+        write_result(options.json, json.dumps(content, indent=2).encode())
     print(command)
     print(table(rows))
 

@@ -7,6 +7,7 @@ valid one.
 
 import difflib
 import pathlib
+from collections.abc import Hashable
 from typing import Annotated, Literal, TypeVar
 
 import pydantic
@@ -14,7 +15,7 @@ import yaml
 from pydantic import Field
 
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_atomically
+from portrait_tf.files import read_text, write_result
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -862,20 +863,56 @@ def load_section(
         kind: What the file is, for the message.
 
     Raises:
-        PortraitError: The file is missing, is no YAML, or does not fit the schema.
+        PortraitError: The file is missing, is no YAML, has a key twice, or does not fit
+            the schema.
     """
-    path = pathlib.Path(path)
+    values = parse_yaml(read_text(path, kind), str(path))
+    return parse_section(model, {} if values is None else values, str(path))
+
+
+class _RepeatedKeyError(yaml.YAMLError):
+    pass
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which PyYAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        lines = {}
+        for key_node, _ in getattr(node, "value", ()):
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            # What cannot be a key is YAML's to refuse.
+            if not isinstance(key, Hashable):
+                continue
+            line = key_node.start_mark.line + 1
+            if key in lines:
+                raise _RepeatedKeyError(
+                    f"expected each key once, found {key!r} in line {lines[key]} and "
+                    f"line {line}"
+                )
+            lines[key] = line
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, source: str) -> object:
+    """The value of a YAML text.
+
+    Args:
+        text: Of one document.
+        source: What to call it in a message.
+
+    Raises:
+        PortraitError: It is no YAML, or has a key twice.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise PortraitError(f"{path}: cannot read the {kind}: {reason}") from None
-    try:
-        values = yaml.safe_load(text)
+        return yaml.load(text, _Loader)
+    except _RepeatedKeyError as error:
+        raise PortraitError(f"{source}: {error}") from None
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise PortraitError(f"{path}: not a YAML file: {reason}") from None
-    return parse_section(model, {} if values is None else values, str(path))
+        raise PortraitError(f"{source}: not YAML: {reason}") from None
 
 
 def load_config(path: str | pathlib.Path) -> Config:
@@ -921,10 +958,7 @@ def changed_values(section: pydantic.BaseModel, changes: list[str]) -> dict:
             holder = holder.setdefault(part, {})
             if not isinstance(holder, dict):
                 raise PortraitError(f"--set: '{key}': '{part}' holds no keys")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise PortraitError(f"--set: {change!r}: not a YAML value") from None
+        value = parse_yaml(text, f"--set: {change!r}")
         if last == "kind" and holder.get(last, value) != value:
             # Another kind of network has other keys.
             holder.clear()
@@ -935,4 +969,4 @@ def changed_values(section: pydantic.BaseModel, changes: list[str]) -> dict:
 def save_config(config: Config, path: str | pathlib.Path) -> None:
     """Writes every key, defaults too: the exact config of a run."""
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-    write_atomically(path, text.encode())
+    write_result(path, text.encode())

@@ -5,6 +5,7 @@ bad one does not stop the others, and what is done is skipped, so that the same 
 goes on after a stop.
 """
 
+import collections
 import contextlib
 import dataclasses
 import json
@@ -12,13 +13,21 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 import numpy as np
 
 from portrait_tf.engines import Engine
 from portrait_tf.errors import PortraitError
 from portrait_tf.extrapolation import Margins, Wish, extrapolate_photo
-from portrait_tf.files import write_result
+from portrait_tf.files import (
+    PICTURE_EXTENSIONS,
+    cannot_write,
+    one_spelling,
+    open_lines,
+    write_all,
+    write_result,
+)
 from portrait_tf.geometry import inside
 from portrait_tf.labels import JOINTS
 from portrait_tf.large_photos import PhotoResult, complete_photo, parse_photo
@@ -367,38 +376,85 @@ def _describe_joints(joints: np.ndarray, size: tuple[int, int]) -> dict[str, dic
 
 
 def find_photos(
-    folder: pathlib.Path, left_out: tuple[pathlib.Path, ...] = ()
+    folder: pathlib.Path,
+    left_out: tuple[pathlib.Path, ...] = (),
+    tell: Callable[[str], None] | None = None,
 ) -> list[pathlib.Path]:
     """The photos of a folder and its sub-folders, relative to it, in order.
 
     Args:
         folder: Hidden files and folders in it are passed over.
         left_out: Files and folders that are passed over, too.
+        tell: Called with a sentence if there are pictures of formats that are not
+            read, linked folders, which are not followed, or folders that cannot be
+            read.
 
     Raises:
         PortraitError: There are none.
     """
-    passed = {path.resolve() for path in left_out}
-    found = []
-    for parent, folders, files in os.walk(folder):
+    passed = {os.path.realpath(path) for path in left_out}
+    found, skipped = [], _Skipped()
+    for parent, folders, files in os.walk(folder, onerror=skipped.add_unreadable):
         inner = pathlib.Path(parent)
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(".") and (inner / name).resolve() not in passed
+            if not name.startswith(".") and os.path.realpath(inner / name) not in passed
         )
-        found += (
-            (inner / name).relative_to(folder)
-            for name in sorted(files)
-            if not name.startswith(".")
-            and pathlib.Path(name).suffix.lower() in PHOTO_EXTENSIONS
-            and (not passed or (inner / name).resolve() not in passed)
-        )
+        skipped.linked += [
+            inner / name for name in folders if (inner / name).is_symlink()
+        ]
+        for name in sorted(files):
+            suffix = pathlib.Path(name).suffix.lower()
+            if name.startswith(".") or (
+                passed and os.path.realpath(inner / name) in passed
+            ):
+                continue
+            if suffix in PHOTO_EXTENSIONS:
+                found.append((inner / name).relative_to(folder))
+            elif suffix in PICTURE_EXTENSIONS:
+                skipped.suffixes[suffix] += 1
+    said = skipped.sentence(folder)
     if not found:
         raise PortraitError(
             f"{folder}: expected photos ({', '.join(PHOTO_EXTENSIONS)}), found none"
+            + (f"; {said}" if said else "")
         )
+    if said and tell:
+        tell(f"{folder}: {said}")
     return found
+
+
+@dataclasses.dataclass
+class _Skipped:
+    """What is left out of a folder, though it looks like photos."""
+
+    suffixes: collections.Counter = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    linked: list[pathlib.Path] = dataclasses.field(default_factory=list)
+    unreadable: list[pathlib.Path] = dataclasses.field(default_factory=list)
+
+    def add_unreadable(self, error: OSError) -> None:
+        self.unreadable.append(pathlib.Path(error.filename))
+
+    def sentence(self, folder: pathlib.Path) -> str:
+        """All of it in one sentence; empty if there is nothing."""
+        parts = []
+        if self.suffixes:
+            formats = ", ".join(
+                f"{count} {suffix}" for suffix, count in sorted(self.suffixes.items())
+            )
+            parts.append(f"pictures of formats that are not read ({formats})")
+        for folders, why in (
+            (self.linked, "links to folders, which are not followed"),
+            (self.unreadable, "folders that cannot be read"),
+        ):
+            if folders:
+                names = ", ".join(str(one.relative_to(folder)) for one in folders[:3])
+                more = f" and {len(folders) - 3} more" if len(folders) > 3 else ""
+                parts.append(f"{why} ({names}{more})")
+        return "left out: " + "; ".join(parts) if parts else ""
 
 
 def plan_folder(
@@ -408,6 +464,7 @@ def plan_folder(
     parsing_out: pathlib.Path | None = None,
     format: str | None = None,
     parsing_in: pathlib.Path | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> list[Job]:
     """One job a photo; sub-folders are mirrored.
 
@@ -420,10 +477,13 @@ def plan_folder(
         parsing_out: A folder.
         format: Pillow's name.
         parsing_in: The user's label maps, as `masks`.
+        tell: Called with a sentence for each folder that holds more than what is read
+            (`find_photos`).
 
     Raises:
         PortraitError: There are no photos, or no masks or maps; a file stands where a
-            folder is expected; results would replace the photos, or one another.
+            folder is expected; results would replace the photos, or one another; one
+            mask or map would be for two photos, by their names.
     """
     targets = [target for target in (out, parsing_out) if target]
     for target in targets:
@@ -438,11 +498,13 @@ def plan_folder(
         raise PortraitError(
             f"{out}: expected one folder for photos and another for parsing maps"
         )
-    paired = _Paired(folder, masks, "mask")
-    paired_maps = _Paired(folder, parsing_in, "label map")
+    paired = _Paired(folder, masks, "mask", tell)
+    paired_maps = _Paired(folder, parsing_in, "label map", tell)
     jobs, taken = [], {}
     read = [path for path in (masks, parsing_in) if path]
-    for name in find_photos(folder, (*targets, *read)):
+    names = find_photos(folder, (*targets, *read), tell)
+    photos = {os.path.realpath(folder / name) for name in names}
+    for name in names:
         stem = name.with_suffix("")
         written = output_name(name, format)
         map_out = parsing_out / name.with_suffix(".png") if parsing_out else None
@@ -456,22 +518,28 @@ def plan_folder(
             taken[target] = name
         mask, error = paired.of(name)
         map_in, map_error = paired_maps.of(name)
-        jobs.append(
-            Job(
-                folder / name,
-                out / written,
-                mask,
-                map_out,
-                format,
-                error or map_error,
-                map_in,
-            )
-        )
+        job = Job(folder / name, out / written, mask, map_out, format)
+        error = error or map_error or _replaces(job, photos)
+        jobs.append(dataclasses.replace(job, error=error, parsing_in=map_in))
     return jobs
 
 
+def _replaces(job: Job | ParseJob, photos: set[str]) -> str | None:
+    """What is wrong with a job that would write through a link onto a photo."""
+    for path in job.written:
+        if os.path.islink(path) and os.path.realpath(path) in photos:
+            return (
+                f"{job.photo}: the result {path} is a link to the photo "
+                f"{os.path.realpath(path)}; expected another file"
+            )
+    return None
+
+
 def plan_parsing(
-    photo: pathlib.Path, out: pathlib.Path, masks: pathlib.Path | None = None
+    photo: pathlib.Path,
+    out: pathlib.Path,
+    masks: pathlib.Path | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> list[ParseJob]:
     """What stage 1 is asked for, and where its answers go.
 
@@ -481,6 +549,7 @@ def plan_parsing(
             `overlays`, where the photos' names are kept.
         out: A folder.
         masks: As of `plan_folder`.
+        tell: As of `plan_folder`.
 
     Raises:
         PortraitError: As `plan_folder`.
@@ -499,10 +568,12 @@ def plan_parsing(
             f"{out} is the folder of the photos; another one is expected for the "
             "results"
         )
-    paired = _Paired(photo, masks, "mask")
+    paired = _Paired(photo, masks, "mask", tell)
     kinds = [out / kind for kind in ("maps", "joints", "overlays")]
     jobs, taken = [], {}
-    for name in find_photos(photo, (out, *kinds, *([masks] if masks else []))):
+    names = find_photos(photo, (out, *kinds, *([masks] if masks else [])), tell)
+    photos = {os.path.realpath(photo / name) for name in names}
+    for name in names:
         stem = name.with_suffix("")
         if stem in taken:
             raise PortraitError(
@@ -514,22 +585,30 @@ def plan_parsing(
             kind / name.with_suffix(".json" if kind.name == "joints" else ".png")
             for kind in kinds
         )
-        jobs.append(ParseJob(photo / name, *targets, *paired.of(name)))
+        job = ParseJob(photo / name, *targets, *paired.of(name))
+        jobs.append(dataclasses.replace(job, error=job.error or _replaces(job, photos)))
     return jobs
 
 
 class _Paired:
     """Files that belong to photos by their names; or one file for all; or none.
 
+    Names are equal in all spellings of Unicode.
+
     Raises:
         PortraitError: They are in the folder of the photos.
     """
 
     def __init__(
-        self, folder: pathlib.Path, files: pathlib.Path | None, kind: str
+        self,
+        folder: pathlib.Path,
+        files: pathlib.Path | None,
+        kind: str,
+        tell: Callable[[str], None] | None,
     ) -> None:
         self.folder, self.files, self.kind = folder, files, kind
-        self.by_name: dict[pathlib.Path, list[pathlib.Path]] | None = None
+        self.by_name: dict[str, list[pathlib.Path]] | None = None
+        self.taken: dict[str, pathlib.Path] = {}
         if files is None or not files.is_dir():
             return
         if files.resolve() == folder.resolve():
@@ -538,14 +617,24 @@ class _Paired:
                 f"{kind}s"
             )
         self.by_name = {}
-        for name in find_photos(files):
-            self.by_name.setdefault(name.with_suffix(""), []).append(files / name)
+        for name in find_photos(files, tell=tell):
+            self.by_name.setdefault(_stem(name), []).append(files / name)
 
     def of(self, name: pathlib.Path) -> tuple[pathlib.Path | None, str | None]:
-        """A photo's file, and what is wrong with it."""
+        """A photo's file, and what is wrong with it.
+
+        Raises:
+            PortraitError: Another photo had the same name.
+        """
         if self.by_name is None:
             return self.files, None
-        candidates = self.by_name.get(name.with_suffix(""), [])
+        stem = _stem(name)
+        if (other := self.taken.setdefault(stem, name)) != name:
+            raise PortraitError(
+                f"{self.folder}: two photos are called {stem!r}, {other} and {name}, "
+                f"and a {self.kind} is found by that name; expected one of each name"
+            )
+        candidates = self.by_name.get(stem, [])
         photo = self.folder / name
         if not candidates:
             return None, f"{photo}: no {self.kind} of this name in {self.files}"
@@ -557,22 +646,29 @@ class _Paired:
         return candidates[0], None
 
 
+def _stem(name: pathlib.Path) -> str:
+    return one_spelling(str(name.with_suffix("")))
+
+
 def run_one(
     job: Job, complete: Callable[[Job], list[str]], log: pathlib.Path | None = None
 ) -> list[str]:
     """A single photo, with a line in the log as `run_folder` writes it; gives notes.
 
     Raises:
-        PortraitError: It fails.
+        PortraitError: It fails; or the log cannot be written, before the photo or
+            after it.
     """
     start = time.perf_counter()
-    with _open_log(log) as write_line:
+    with _open_log(log) as lines:
         try:
             notes = complete(job)
         except PortraitError as error:
-            write_line(_line(job, start, "failed", str(error), []))
+            lines.add(_line(job, start, "failed", str(error), []))
             raise
-        write_line(_line(job, start, "completed", None, notes))
+        lines.add(_line(job, start, "completed", None, notes))
+    if lines.error:
+        raise PortraitError(f"{lines.error}; {job.out} is written")
     return notes
 
 
@@ -591,7 +687,10 @@ def _line(
 
 @dataclasses.dataclass
 class Summary:
-    """How a folder went: counts, and a sentence for each photo that failed."""
+    """How a folder went: counts, and a sentence for each photo that failed.
+
+    Where the log could not be written to its end, the last sentence says so.
+    """
 
     completed: int = 0
     skipped: int = 0
@@ -608,7 +707,7 @@ def is_done(job: Job | ParseJob) -> bool:
                 return False
             if path.suffix != ".json":
                 open_photo(path)
-    except PortraitError:
+    except (PortraitError, OSError):
         return False
     return True
 
@@ -628,14 +727,16 @@ def run_folder(
         overwrite: Whether photos that are done are completed again.
         log: A file that gets a line of JSON for each photo: `input`, `output`,
             `seconds`, `status` (`completed`, `skipped` or `failed`), `error`, `notes`.
-            What is in it already stays.
+            What is in it already stays. A byte of a name that is not UTF-8 is written
+            as `\\udcXX`: `os.fsencode` gives the name back. Where it cannot be written
+            any more, the photos go on without it.
         progress: Called with (done, total) after each photo.
 
     Raises:
-        PortraitError: The log cannot be written.
+        PortraitError: The log cannot be opened.
     """
     summary = Summary()
-    with _open_log(log) as write_line:
+    with _open_log(log) as lines:
         for index, job in enumerate(jobs):
             start = time.perf_counter()
             notes, error = [], job.error
@@ -652,9 +753,11 @@ def run_folder(
                     summary.failed += 1
                     summary.errors.append(error)
             summary.with_notes += bool(notes)
-            write_line(_line(job, start, status, error, notes))
+            lines.add(_line(job, start, status, error, notes))
             if progress:
                 progress(index + 1, len(jobs))
+    if lines.error:
+        summary.errors.append(lines.error)
     return summary
 
 
@@ -671,27 +774,27 @@ def _attempt(
     return [], message if str(job.photo) in message else f"{job.photo}: {message}"
 
 
-@contextlib.contextmanager
-def _open_log(path: pathlib.Path | None) -> Iterator[Callable[[dict], None]]:
-    if path is None:
-        yield lambda line: None
-        return
-    with contextlib.ExitStack() as stack:
+class _Log:
+    """Lines of JSON; after the first that cannot be written, no more are."""
+
+    def __init__(self, path: pathlib.Path | None, file: BinaryIO | None) -> None:
+        self.path, self.file = path, file
+        self.error: str | None = None
+
+    def add(self, line: dict) -> None:
+        if self.file is None or self.error:
+            return
+        text = json.dumps(line, ensure_ascii=False) + "\n"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(open(path, "a+b"))
+            write_all(self.file, text.encode(errors="backslashreplace"))
         except OSError as error:
-            raise PortraitError(f"{path}: cannot write: {error.strerror}") from None
+            self.error = (
+                f"{cannot_write(self.path, error)}; the log ends before {line['input']}"
+            )
 
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            # A run that was killed may have left half a line.
-            if file.read(1) != b"\n":
-                file.write(b"\n")
 
-        def write_line(line: dict) -> None:
-            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-            # So that a killed run has told of all it did.
-            file.flush()
-
-        yield write_line
+@contextlib.contextmanager
+def _open_log(path: pathlib.Path | None) -> Iterator[_Log]:
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open_lines(path)) if path else None
+        yield _Log(path, file)

@@ -25,7 +25,7 @@ from portrait_tf.data.poses import read_poses
 from portrait_tf.data.reader import DatasetReader, Progress, in_threads
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import temporary_beside, write_atomically
+from portrait_tf.files import temporary_beside, write_result
 from portrait_tf.geometry import (
     Placement,
     fit_placement,
@@ -185,7 +185,7 @@ def _pose_row(name: str, joints: np.ndarray | None) -> str:
 def _place_photo(source: pathlib.Path | None, target: pathlib.Path, sample: Sample):  # noqa: ANN202
     """A hard link to the photo's file, a copy on another disk, or a PNG."""
     if source is None:
-        write_atomically(target, encode_png(sample.photo))
+        write_result(target, encode_png(sample.photo))
         return
     temporary = temporary_beside(target)
     try:
@@ -294,7 +294,7 @@ class _Split:
         if posed:
             confidence = self.settings.joint_confidence
             joints = place_joints(peaks, fit, size, self.size, confidence)
-        write_atomically(self.maps / f"{sample.name}.png", encode_png(parsing))
+        write_result(self.maps / f"{sample.name}.png", encode_png(parsing))
         target = self._photo_path(index)
         _place_photo(self.reader.photo_file(index), target, sample)
         return _pose_row(f"{sample.name}.jpg", joints), void, pixels, posed
@@ -314,11 +314,11 @@ class _Split:
                 # Also of what came before a broken photo, or Ctrl-C.
                 if len(self.rows) > before:
                     self._write_rows()
-        write_atomically(self.list, _lines(names))
+        write_result(self.list, _lines(names))
 
     def _write_rows(self) -> None:
         rows = (self.rows[name] for name in self.reader.names if name in self.rows)
-        write_atomically(self.poses, _lines(rows))
+        write_result(self.poses, _lines(rows))
 
 
 def _lines(lines: Iterable[str]) -> bytes:
@@ -424,7 +424,7 @@ def label_dataset(
 
     predict = _predictor(network)
     try:
-        write_atomically(unfinished / SETTINGS, settings.model_dump_json().encode())
+        write_result(unfinished / SETTINGS, settings.model_dump_json().encode())
         splits = [
             _Split(reader, unfinished, network, predict, settings)
             for reader in readers.values()

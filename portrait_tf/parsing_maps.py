@@ -11,6 +11,7 @@ from portrait_tf.labels import NUM_LABELS, PALETTE, VOID_LABEL, colour_parsing
 
 _LABELS_TEXT = f"labels 0 to {NUM_LABELS - 1}, or {VOID_LABEL} where stage 1 is to say"
 _VOID_COLOUR = (128, 128, 128)
+_LOSSY = ("JPEG", "MPO", "HEIF", "AVIF", "JPEG2000")
 
 
 def check_parsing_map(
@@ -55,28 +56,50 @@ def check_parsing_map(
     return parsing
 
 
+def check_lossless(format: str, name: str, lossless: bool = True) -> None:
+    """Checks that labels survive in a file's format.
+
+    Args:
+        format: Pillow's name of it.
+        name: What to call the map in a message.
+        lossless: Of a WebP, whether it was written without loss.
+
+    Raises:
+        PortraitError: Its compression changes values.
+    """
+    if format in _LOSSY or (format == "WEBP" and not lossless):
+        raise PortraitError(
+            f"{name}: expected a label map in a format without loss, such as PNG, "
+            f"received {'lossy WebP' if format == 'WEBP' else format}, which changes "
+            "labels"
+        )
+
+
 def read_parsing_map(
     path: str | pathlib.Path, size: tuple[int, int] | None = None
 ) -> np.ndarray:
     """Reads a map that a user made.
 
     Args:
-        path: A file without loss, such as PNG. Colours are LIP's, whatever a palette
-            calls them, since editors reorder palettes; mid-grey is for stage 1 to say.
-            Else grey values, palette indices or three equal channels are labels 0 to
-            19, or 255. What is transparent is for stage 1 to say, too.
+        path: A file without loss, such as PNG, whatever its name. Colours are LIP's,
+            whatever a palette calls them, since editors reorder palettes; mid-grey is
+            for stage 1 to say. Else grey values, palette indices or three equal
+            channels are labels 0 to 19, or 255. What is transparent is for stage 1 to
+            say, too.
         size: Height and width that it has to have; None: any.
 
     Returns:
         `uint8` `[H, W]`: LIP's labels 0 to 19, and 255 for "as stage 1 says".
 
     Raises:
-        PortraitError: The file cannot be read, or has another size, colour or value.
+        PortraitError: The file cannot be read, has loss, or has another size, colour
+            or value.
     """
     from portrait_tf.photos import open_photo
 
     path = pathlib.Path(path)
     photo = open_photo(path, "label map")
+    check_lossless(photo.format, str(path), photo.encoding.get("lossless", False))
     if photo.pixels.dtype != np.uint8:
         raise PortraitError(
             f"{path}: expected a label map of 8 bits, received {photo.pixels.dtype}"

@@ -6,20 +6,29 @@ pixels. Known pixels keep their values, depth and channels: only the hole is pai
 """
 
 import dataclasses
+import numbers
 import os
 import pathlib
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from portrait_tf.engines import Engine, open_engine
 from portrait_tf.errors import PortraitError
-from portrait_tf.extrapolation import Margins, extrapolate_photo
+from portrait_tf.extrapolation import (
+    SIDES,
+    Length,
+    Margins,
+    extrapolate_photo,
+    margins_for_lengths,
+    parse_length,
+)
 from portrait_tf.labels import PALETTE
 from portrait_tf.large_photos import PhotoResult, complete_photo, parse_photo
 from portrait_tf.masks import HOLE, as_hole_mask
 from portrait_tf.parsing_maps import (
+    check_lossless,
     check_parsing_map,
     labels_of_colours,
     read_parsing_map,
@@ -27,6 +36,9 @@ from portrait_tf.parsing_maps import (
 from portrait_tf.photos import (
     PhotoFile,
     compose,
+    decode_photo,
+    encode_photo,
+    format_named,
     format_of,
     hole_from_alpha,
     hole_from_photo,
@@ -36,8 +48,9 @@ from portrait_tf.photos import (
 )
 from portrait_tf.photos.reading import as_bytes
 
-Picture = np.ndarray | Image.Image | str | os.PathLike | PhotoFile
-"""An array, an image, the path of a file, or what `photos.open_photo` read of one."""
+Picture = np.ndarray | Image.Image | str | os.PathLike | BinaryIO | PhotoFile
+"""An array, an image, the path of a file, an open file, or what `photos.open_photo`
+read of one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,22 +74,60 @@ class Completion:
         """The photo as the networks see it: `uint8` `[H, W, 3]`, without alpha."""
         return self._written["completed"]
 
-    def save(self, path: str | os.PathLike, quality: int | None = None) -> list[str]:
-        """Writes the photo as `portrait-tf complete -o` does, whole or not at all.
+    def save(
+        self,
+        path: str | os.PathLike | BinaryIO,
+        quality: int | None = None,
+        format: str | None = None,
+    ) -> list[str]:
+        """Writes the photo as `portrait-tf complete -o` does.
+
+        What the photo's file had beside its pixels (16 bits, EXIF, profile) is kept:
+        docs/photos.md.
 
         Args:
-            path: Its extension is the format. What the photo's file had beside its
-                pixels (16 bits, EXIF, profile) is kept: docs/photos.md.
+            path: A file, which is written whole or not at all; or an open one with
+                `write`, such as an `io.BytesIO`.
             quality: 1 to 100, for formats with loss.
+            format: Such as `"png"`; None: that of the extension, or for an open file
+                without a name the format of the photo's own file.
 
         Returns:
             Sentences on what the format could not keep.
 
         Raises:
-            PortraitError: No such format, or the file cannot be written.
+            PortraitError: No such format, none that is known, or the file cannot be
+                written.
         """
-        format = format_of(path)
-        return write_photo(path, **self._written, format=format, quality=quality)
+        is_open = hasattr(path, "write")
+        if not (is_open or isinstance(path, (str, os.PathLike))):
+            raise PortraitError(
+                "expected the path of a file, or a file open for bytes, received "
+                f"{type(path).__name__}"
+            )
+        if format is not None:
+            format = format_named(format)
+        elif not is_open:
+            format = format_of(path)
+        elif isinstance(name := getattr(path, "name", None), str):
+            format = format_of(name)
+        elif not self._written["photo"].format:
+            raise PortraitError(
+                "expected format=, such as 'png', as neither the open file nor the "
+                "photo has a name whose extension says it, received none"
+            )
+        if not is_open:
+            return write_photo(path, **self._written, format=format, quality=quality)
+        content, notes = encode_photo(
+            "the open file", **self._written, format=format, quality=quality
+        )
+        try:
+            path.write(content)
+        except (OSError, TypeError, ValueError) as error:
+            raise PortraitError(
+                f"expected a file open for bytes, cannot write: {error}"
+            ) from None
+        return notes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,10 +219,10 @@ class Portrait:
     def extrapolate(
         self,
         photo: Picture,
-        top: float = 0.0,
-        bottom: float = 0.0,
-        left: float = 0.0,
-        right: float = 0.0,
+        top: float | str = 0.0,
+        bottom: float | str = 0.0,
+        left: float | str = 0.0,
+        right: float | str = 0.0,
         *,
         margins: Margins | None = None,
     ) -> Completion:
@@ -179,10 +230,11 @@ class Portrait:
 
         Args:
             photo: As for `complete`.
-            top: What to add above, as a part of the height; `bottom` likewise.
-            bottom: See `top`.
-            left: As a part of the width; `right` likewise.
-            right: See `left`.
+            top: What to add above: a part of the height such as 0.3 or `"30%"`, or
+                pixels such as `"200px"`.
+            bottom: As `top`.
+            left: As `top`, of the width.
+            right: As `left`.
             margins: In place of these, pixels; `portrait_tf.extrapolation` has more
                 ways to come by them.
 
@@ -190,11 +242,13 @@ class Portrait:
             PortraitError: The photo or a margin cannot be used, or there is none.
         """
         source, kind = _open(photo)
+        lengths = {
+            side: _length(given, side)
+            for side, given in zip(SIDES, (top, bottom, left, right), strict=True)
+        }
         if margins is None:
-            margins = Margins.from_fractions(
-                source.size, top=top, bottom=bottom, left=left, right=right
-            )
-        elif any((top, bottom, left, right)):
+            margins = margins_for_lengths(source.size, lengths)
+        elif any(length.value for length in lengths.values()):
             raise PortraitError("expected margins, or parts of the photo, not both")
         if not any(margins):
             raise PortraitError(
@@ -229,6 +283,17 @@ class Portrait:
         return Structure(_labels_as(labels, kind), joints, notes)
 
 
+def _length(given: float | str, side: str) -> Length:
+    if isinstance(given, str):
+        return parse_length(given, side)
+    if isinstance(given, numbers.Real):
+        return Length(float(given), "part")
+    raise PortraitError(
+        f"the margin '{side}': expected a number such as 0.3, '30%' or '200px', "
+        f"received {given!r}"
+    )
+
+
 def _open(picture: Picture, name: str = "photo") -> tuple[PhotoFile, str]:
     """Any picture as a file would be read, and its kind: `array`, `image`, `file`.
 
@@ -242,8 +307,13 @@ def _open(picture: Picture, name: str = "photo") -> tuple[PhotoFile, str]:
         return open_photo(picture, name), "file"
     if isinstance(picture, PhotoFile):
         return picture, "file"
+    if hasattr(picture, "read"):
+        data = picture.read()
+        if isinstance(data, bytes):
+            return decode_photo(data, name, name), "file"
     raise PortraitError(
-        f"{name}: expected an array, an image of Pillow or a path, received "
+        f"{name}: expected an array, an image of Pillow, a path or a file open for "
+        f"bytes, received "
         f"{type(picture).__name__}"
     )
 
@@ -308,8 +378,11 @@ def _labels(parsing: Picture, size: tuple[int, int]) -> np.ndarray:
     if isinstance(parsing, (str, os.PathLike)):
         return read_parsing_map(parsing, size)
     name = "parsing"
-    if isinstance(parsing, Image.Image) and parsing.mode not in ("P", "L"):
-        parsing = labels_of_colours(np.asarray(parsing.convert("RGB")), name)
+    if isinstance(parsing, Image.Image):
+        # None for an image that is of no file. Of WebP, Pillow does not tell.
+        check_lossless(parsing.format or "", name)
+        if parsing.mode not in ("P", "L"):
+            parsing = labels_of_colours(np.asarray(parsing.convert("RGB")), name)
     return check_parsing_map(np.asarray(parsing), size, name)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from portrait_tf.compat import ops, variable_path
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_atomically
+from portrait_tf.files import write_result
 
 _META = "meta.json"
 
@@ -53,7 +53,7 @@ def save_arrays(
     buffer = io.BytesIO()
     save = np.savez_compressed if dtype else np.savez
     save(buffer, **{_META: text}, **arrays)
-    write_atomically(path, buffer.getvalue())
+    write_result(path, buffer.getvalue())
 
 
 def _to_numpy(variable: object, dtype: str | None) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The command line: what people type, what they get, and what mistakes get."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -63,6 +64,29 @@ def test_a_photo_is_completed_without_stderr(photo, mask, tmp_path):
     done = without_stderr("complete", photo, "--mask", mask, "-o", out)
     assert done.returncode == 0
     assert read_photo(out).shape == read_photo(photo).shape
+
+
+def test_names_that_are_no_text_are_printed(tmp_path):
+    """A strict stdout, as most locales have it, would end with a traceback."""
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    done = run_process("complete", path, "--mask", path, "-o", tmp_path / "o.png")
+    assert done.returncode == 2
+    assert "caf\\udce9.png: cannot read the mask" in done.stderr
+    assert done.stderr.count("\n") == 1
+    code = (
+        "from portrait_tf import cli\ntry: cli.main()\nfinally: print('caf\\udce9.png')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--version"],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
+    )
+    assert done.stdout.endswith(b"caf\\udce9.png\n"), done.stderr
+
+
+def test_devices_are_no_output(photo, mask):
+    code, message = run("complete", photo, "--mask", mask, "-o", "/dev/null")
+    assert code == 2 and "/dev/null: expected a file or a pipe" in message
 
 
 def test_help_and_mistakes_do_not_load_tensorflow(tmp_path):
@@ -275,7 +299,7 @@ class TestMistakes:
             (np.full((64, 63), 255, np.uint8), "received 64x63"),
             (
                 np.zeros((64, 64), np.uint8),
-                "expected non-zero pixels where the hole is",
+                "where the hole is, but the brightest value found is 0",
             ),
             (np.full((64, 64), 255, np.uint8), "all of it is hole"),
         ],

@@ -8,6 +8,7 @@ from portrait_tf.config import (
     Config,
     load_config,
     parse_config,
+    parse_yaml,
     save_config,
     with_changes,
 )
@@ -218,8 +219,29 @@ def test_a_missing_file_and_a_file_that_is_no_yaml_are_named(tmp_path):
         load_config(tmp_path / "none.yaml")
     path = tmp_path / "broken.yaml"
     path.write_text("size: [1,")
-    with pytest.raises(PortraitError, match="broken.yaml: not a YAML file"):
+    with pytest.raises(PortraitError, match="broken.yaml: not YAML"):
         load_config(path)
+    path.write_text("name: café", encoding="cp1252")
+    with pytest.raises(PortraitError, match="broken.yaml: .* UTF-8, .* cp1252: 'é'"):
+        load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("seed: 1\nname: a\nseed: 2", "'seed' in line 1 and line 3"),
+        ("parsing:\n  training:\n    {steps: 1, steps: 2}", "'steps' in line 3 and"),
+    ],
+)
+def test_a_key_that_is_there_twice_is_named(tmp_path, text, words):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(PortraitError, match=f"a.yaml: expected each key once.*{words}"):
+        load_config(tmp_path / "a.yaml")
+
+
+def test_keys_of_an_anchor_may_be_set_again():
+    merged = "{a: &base {x: 1, y: 2}, b: {<<: *base, x: 3}}"
+    assert parse_yaml(merged, "text")["b"] == {"x": 3, "y": 2}
 
 
 def test_a_saved_config_reads_back_equal(tmp_path):
@@ -237,7 +259,8 @@ def test_changes_by_key():
         ("seed", "expected KEY=VALUE"),
         ("sed=1", "did you mean 'seed'"),
         ("seed.x=1", "holds no keys"),
-        ("seed=[", "not a YAML value"),
+        ("seed=[", "not YAML"),
+        ("size={a: 1, a: 2}", "expected each key once, found 'a'"),
     ):
         with pytest.raises(PortraitError, match=message.replace("?", r"\?")):
             with_changes(Config(), [change])

@@ -87,11 +87,13 @@ class TestFiles:
         cv2.imwrite(str(tmp_path / "deep.png"), every_label.astype(np.uint16))
         write_parsing_map(tmp_path / "good.png", every_label)
         (tmp_path / "text.png").write_text("no map")
+        Image.fromarray(every_label).save(tmp_path / "jpeg.png", "JPEG", quality=100)
         for name, words in {
             "value.png": "expected labels 0 to 19, .* received 20 in row 3, column 2",
             "colour.png": r"received the colour \(1, 2, 3\) in row 3, column 2",
             "deep.png": "a label map of 8 bits",
             "text.png": "label map",
+            "jpeg.png": "without loss, such as PNG, received JPEG, which changes lab",
             "none.png": "label map",
         }.items():
             with pytest.raises(PortraitError, match=words) as caught:

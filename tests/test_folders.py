@@ -3,7 +3,9 @@
 import concurrent.futures
 import json
 import multiprocessing
+import os
 import pathlib
+import resource
 
 import cv2
 import numpy as np
@@ -30,6 +32,15 @@ class TeleaEngine:
     def complete(self, photo, mask):
         self.asked += 1
         return cv2.inpaint(photo, mask, 2, cv2.INPAINT_TELEA), np.zeros_like(mask)
+
+
+class ParsingEngine:
+    """Stage 1 that sees nobody."""
+
+    size = (64, 64)
+
+    def parse(self, photo, mask):
+        return np.zeros(photo.shape[:2], np.uint8), None
 
 
 @pytest.fixture
@@ -163,6 +174,67 @@ def test_bad_photos_do_not_stop_the_others(tree, engine):
     assert json.loads(lines[-1])["status"] == "skipped"
 
 
+def test_names_that_are_not_utf8(tmp_path, engine):
+    """In the log and in a parsing's JSON `os.fsencode` gives them back."""
+    name = os.fsdecode(b"caf\xe9.png")
+    save(tmp_path / "photos" / name)
+    save(tmp_path / "photos" / "z.png")
+    mask = save_mask(tmp_path / "mask.png")
+    jobs = plan_folder(tmp_path / "photos", tmp_path / "out", mask)
+    log = tmp_path / "log.jsonl"
+    summary = run(jobs, engine, log=log)
+    assert (summary.completed, summary.failed) == (2, 0)
+    lines = [json.loads(line) for line in log.read_bytes().splitlines()]
+    assert os.fsencode(lines[0]["input"]) == os.fsencode(jobs[0].photo)
+    assert (tmp_path / "out" / name).is_file()
+    (parse, _) = folders.plan_parsing(tmp_path / "photos", tmp_path / "parsed")
+    folders.parse_file(ParsingEngine(), parse)
+    found = json.loads(parse.joints_out.read_bytes())
+    assert os.fsencode(found["photo"]) == os.fsencode(parse.photo)
+
+
+def test_names_as_long_as_they_may_be(tmp_path, engine):
+    for length in (242, 254, 255):
+        save(tmp_path / "photos" / ("n" * (length - 4) + ".bmp"))
+    mask = save_mask(tmp_path / "mask.png")
+    jobs = plan_folder(tmp_path / "photos", tmp_path / "out", mask)
+    assert run(jobs, engine).completed == 3
+    assert run(jobs, engine).skipped == 3
+    # One does not fit with a longer extension.
+    longer = plan_folder(tmp_path / "photos", tmp_path / "webp", mask, format="WEBP")
+    for counts in ((2, 0, 1), (0, 2, 1)):
+        summary = run(longer, engine)
+        assert (summary.completed, summary.skipped, summary.failed) == counts
+        assert "cannot write: File name too long" in summary.errors[0]
+
+
+class TestFullDisk:
+    @pytest.fixture
+    def log(self, tmp_path):
+        """A log that has room for some bytes more, by the limit of a file's size."""
+        path = tmp_path / "log.jsonl"
+        path.write_bytes(b" " * 65_535 + b"\n")
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (65_536 + 100, before[1]))
+        yield path
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    def test_photos_go_on_without_the_log(self, tree, engine, log):
+        jobs = plan_folder(tree / "photos", tree / "out", tree / "masks")
+        summary = run(jobs, engine, log=log)
+        assert (summary.completed, summary.failed) == (3, 0)
+        (message,) = summary.errors
+        assert message.startswith(f"{log}: cannot write: File too large")
+        assert message.endswith("the log ends before " + str(jobs[0].photo))
+
+    def test_a_single_photo_is_written(self, tree, log):
+        job = Job(tree / "photos" / "a.jpg", tree / "o.jpg")
+        with pytest.raises(
+            PortraitError, match="log.jsonl: cannot write: .*is written"
+        ):
+            folders.run_one(job, lambda job: [], log)
+
+
 def test_an_error_of_ours_is_told_and_the_others_go_on(tree):
     def complete(job):
         if job.photo.name == "a.jpg":
@@ -221,6 +293,64 @@ def test_extrapolation_keeps_the_photo(tmp_path, engine):
     np.testing.assert_array_equal(after[12:, 2:], before)
 
 
+class TestLeftOut:
+    def test_other_formats_and_linked_folders_are_counted(self, tree):
+        for name in ("1.PSD", "2.psd", "sub/3.cr2", ".4.psd"):
+            (tree / "photos" / name).write_bytes(b"")
+        (tree / "elsewhere").mkdir()
+        save(tree / "elsewhere" / "b.png")
+        (tree / "photos" / "sub" / "link").symlink_to(tree / "elsewhere")
+        (tree / "masks" / "a.tga").write_bytes(b"")
+        told = []
+        jobs = plan_folder(
+            tree / "photos", tree / "out", tree / "masks", tell=told.append
+        )
+        assert len(jobs) == 3
+        assert sorted(told) == [
+            f"{tree / 'masks'}: left out: pictures of formats that are not read "
+            "(1 .tga)",
+            f"{tree / 'photos'}: left out: pictures of formats that are not read "
+            "(1 .cr2, 2 .psd); links to folders, which are not followed (sub/link)",
+        ]
+        told.clear()
+        (tree / "photos" / "sub" / "link").unlink()
+        folders.plan_parsing(tree / "photos", tree / "out", tell=told.append)
+        assert len(told) == 1 and "not followed" not in told[0]
+
+    def test_nothing_is_said_of_nothing(self, tree):
+        told = []
+        plan_folder(tree / "photos", tree / "out", tell=told.append)
+        assert not told
+
+    def test_nothing_but_what_is_left_out(self, tmp_path):
+        (tmp_path / "a.cr2").write_bytes(b"")
+        with pytest.raises(PortraitError, match=r"found none; left out: .*\(1 \.cr2\)"):
+            plan_folder(tmp_path, tmp_path / "out")
+
+
+def test_spellings_of_one_name_are_paired(tmp_path, engine):
+    """Composed as most write it, decomposed as macOS does."""
+    save(tmp_path / "photos" / "caf\u00e9.png")
+    save(tmp_path / "photos" / "u\u0308.png")
+    save_mask(tmp_path / "masks" / "cafe\u0301.png")
+    save_mask(tmp_path / "masks" / "\u00fc.bmp")
+    jobs = plan_folder(tmp_path / "photos", tmp_path / "out", tmp_path / "masks")
+    assert run(jobs, engine).completed == 2
+
+
+def test_links_to_photos_are_not_written_through(tree, engine):
+    """A folder of links as the output would replace the photos."""
+    photo = tree / "photos" / "a.jpg"
+    before = photo.read_bytes()
+    (tree / "out").mkdir()
+    (tree / "out" / "a.jpg").symlink_to(photo)
+    jobs = plan_folder(tree / "photos", tree / "out", tree / "masks")
+    summary = run(jobs, engine, overwrite=True)
+    assert (summary.completed, summary.failed) == (2, 1)
+    assert f"a.jpg is a link to the photo {photo}" in summary.errors[0]
+    assert photo.read_bytes() == before
+
+
 class TestWrongUse:
     def check(self, words, *arguments, **more):
         with pytest.raises(PortraitError, match=words):
@@ -239,13 +369,21 @@ class TestWrongUse:
     def test_results_that_would_replace_one_another(self, tree):
         photos, out = tree / "photos", tree / "out"
         save(photos / "a.png")
-        assert len(plan_folder(photos, out, tree / "masks")) == 4
+        assert len(plan_folder(photos, out)) == 4
         self.check("two photos are called 'a'", photos, out, format="PNG")
         self.check("two photos are called 'a'", photos, out, None, tree / "maps")
 
+    def test_two_photos_that_a_mask_or_a_map_would_be_for(self, tree):
+        photos, out = tree / "photos", tree / "out"
+        save(photos / "a.png")
+        save_mask(tree / "masks" / "a.png")
+        words = "two photos are called 'a', a.jpg and a.png, and a {} is found by"
+        self.check(words.format("mask"), photos, out, tree / "masks")
+        self.check(words.format("label map"), photos, out, parsing_in=tree / "masks")
+
     def test_a_log_that_cannot_be_written(self, tree, engine):
         jobs = plan_folder(tree / "photos", tree / "out", tree / "masks")
-        with pytest.raises(PortraitError, match="photos: cannot write"):
+        with pytest.raises(PortraitError, match="photos is a folder; a file"):
             run(jobs, engine, log=tree / "photos")
         assert engine.asked == 0
 

@@ -1378,10 +1378,39 @@ class TestMasks:
         np.testing.assert_array_equal(read_hole(turned, SIZE)[0], hole)
 
     def test_no_hole_and_no_photo(self, tmp_path):
-        for value, words in ((0, "expected non-zero pixels"), (255, "all of it")):
+        for value, words in (
+            (0, "above 127 .* where the hole is, but the brightest value found is 0$"),
+            (255, "at most 127 .* darkest value found is 255 .all of it is hole"),
+        ):
             path = self.save(tmp_path / "m.png", np.full(SIZE, value, np.uint8))
             with pytest.raises(PortraitError, match=words):
                 read_hole(path, SIZE)
+
+    def test_holes_below_the_threshold_name_the_brightest_value(self, hole, tmp_path):
+        """0 and 1, as annotation tools write them; pure red; a dark palette."""
+        ones = hole // 255
+        indices = Image.fromarray(ones)
+        indices.putpalette([0, 0, 0, 128, 0, 0])
+        indices.save(tmp_path / "palette.png")
+        red = np.dstack([hole, 0 * hole, 0 * hole])
+        for path, words in (
+            (self.save(tmp_path / "ones.png", ones), "value found is 1$"),
+            (
+                self.save(tmp_path / "red.png", red),
+                r"is 76, of the colour \(255, 0, 0\)",
+            ),
+            (tmp_path / "palette.png", r"is 38, of the colour \(128, 0, 0\)"),
+        ):
+            message = f"{path.name}: .* above 127 of 255 where the hole is.* {words}"
+            with pytest.raises(PortraitError, match=message):
+                read_hole(path, SIZE)
+        with pytest.raises(PortraitError, match="127 .* found is 1 .all of it is hole"):
+            read_hole(tmp_path / "ones.png", SIZE, invert=True)
+        opaque = np.full((*SIZE, 4), 255, np.uint8)
+        path = self.save(tmp_path / "opaque.png", opaque)
+        message = "a transparency above 127 .* but the highest value found is 0$"
+        with pytest.raises(PortraitError, match=message):
+            read_hole(path, SIZE, from_alpha=True)
 
 
 def test_turning_back_undoes_turning():

@@ -1,5 +1,6 @@
 """The class for Python: whatever kind of picture goes in comes out."""
 
+import io
 import subprocess
 import sys
 
@@ -164,6 +165,65 @@ def test_extrapolate(portrait, photo, tmp_path):
             portrait.extrapolate(photo, **mistake)
     with pytest.raises(PortraitError, match="not both"):
         portrait.extrapolate(photo, top=0.1, margins=Margins(top=6))
+
+
+def test_margins_as_the_command_line_takes_them(portrait, photo):
+    expected = portrait.extrapolate(photo, bottom=0.5, left=0.25).completed
+    for bottom, left in (("50%", "25%"), ("32px", "0.25"), (np.float32(0.5), "16px")):
+        result = portrait.extrapolate(photo, bottom=bottom, left=left)
+        np.testing.assert_array_equal(result.completed, expected)
+    for bottom, words in (
+        ("much", "'bottom'.*30%.*200px, received 'much'"),
+        (None, "'bottom'.* number .*received None"),
+        ("0px", "at least one margin"),
+    ):
+        with pytest.raises(PortraitError, match=words):
+            portrait.extrapolate(photo, bottom=bottom)
+    with pytest.raises(PortraitError, match="not both"):
+        portrait.extrapolate(photo, top="6px", margins=Margins(top=6))
+
+
+class TestOpenFiles:
+    def test_what_is_read_and_written_is_what_files_give(
+        self, portrait, photo, mask, tmp_path
+    ):
+        write_png(tmp_path / "photo.png", photo)
+        write_png(tmp_path / "mask.png", mask)
+        result = portrait.complete(tmp_path / "photo.png", tmp_path / "mask.png")
+        result.save(tmp_path / "o.jpg", quality=80)
+        with (
+            open(tmp_path / "photo.png", "rb") as one,
+            open(tmp_path / "mask.png", "rb") as other,
+        ):
+            same = portrait.complete(one, other)
+        for given in ({"format": "jpeg"}, {"format": ".JPG"}):
+            file = io.BytesIO()
+            same.save(file, quality=80, **given)
+            assert file.getvalue() == (tmp_path / "o.jpg").read_bytes()
+        with open(tmp_path / "named.jpg", "wb") as file:
+            same.save(file, quality=80)
+        assert (tmp_path / "named.jpg").read_bytes() == (
+            tmp_path / "o.jpg"
+        ).read_bytes()
+        # Else it is the format of the photo's own file.
+        file = io.BytesIO()
+        same.save(file)
+        assert file.getvalue().startswith(b"\x89PNG")
+        same.save(tmp_path / "no extension", format="webp")
+        assert open_photo(tmp_path / "no extension").format == "WEBP"
+
+    def test_mistakes(self, portrait, photo, mask, tmp_path):
+        result = portrait.complete(photo, mask)
+        with pytest.raises(PortraitError, match="expected format=, such as 'png'"):
+            result.save(io.BytesIO())
+        with pytest.raises(PortraitError, match="a format of jpeg, .*received 'gif89'"):
+            result.save(io.BytesIO(), format="gif89")
+        with pytest.raises(PortraitError, match="a file open for bytes, received int"):
+            result.save(3)
+        with pytest.raises(PortraitError, match="a file open for bytes, cannot write"):
+            result.save(io.StringIO(), format="png")
+        with pytest.raises(PortraitError, match="photo: expected .*received StringIO"):
+            portrait.complete(io.StringIO("text"), mask)
 
 
 def test_a_map_of_ones_own(portrait, photo, mask, tmp_path):

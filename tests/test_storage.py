@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from portrait_tf import files
 from portrait_tf.errors import PortraitError
 from portrait_tf.models import CompletionNetwork, Discriminator
 from portrait_tf.storage import assign_arrays, read_arrays, save_arrays
@@ -60,17 +59,3 @@ def test_missing_damaged_and_foreign_files_are_named(tmp_path):
     save_weights(Discriminator(size=(16, 16), widths=(4,)), path, {})
     with pytest.raises(PortraitError, match="holds 'Discriminator'; expected one of"):
         load_weights(path)
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "a" / "file"
-    files.write_atomically(path, b"old")
-
-    def fail(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(files.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        files.write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [found.name for found in path.parent.iterdir()] == ["file"]

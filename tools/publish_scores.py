@@ -15,7 +15,7 @@ import pathlib
 import re
 import sys
 
-from portrait_tf.files import write_atomically
+from portrait_tf.files import write_result
 
 ROOT = pathlib.Path(__file__).parent.parent
 FOLDER = ROOT / "portrait_tf" / "weights"
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
             continue
         if options.check:
             sys.exit(f"{path} is out of date: run python -m tools.publish_scores")
-        write_atomically(path, text.encode())
+        write_result(path, text.encode())
         print(f"{path} written")
 
 

@@ -10,7 +10,7 @@ import sys
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from portrait_tf.files import write_atomically
+from portrait_tf.files import write_result
 from portrait_tf.portrait import Portrait
 from portrait_tf.web.page import running_page
 
@@ -61,4 +61,4 @@ def small(shot: bytes, most: int = 290_000) -> bytes:
 
 if __name__ == "__main__":
     with running_page(Portrait.load(), port=0) as where:
-        write_atomically(pathlib.Path(sys.argv[1]), small(take(where)))
+        write_result(pathlib.Path(sys.argv[1]), small(take(where)))

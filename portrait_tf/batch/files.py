@@ -15,6 +15,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from portrait_tf.batch.manifest import COMPRESSED, OWN_FOLDER, is_inside
 from portrait_tf.errors import PortraitError
+from portrait_tf.files import other_encoding
 
 _RAW = CompressionTypes.UNCOMPRESSED
 # Python's own, which notice that a file is cut off: Beam's do not.
@@ -135,8 +136,11 @@ def read_bytes(path: str, kind: str) -> bytes:
 def open_text(path: str, kind: str):  # noqa: ANN201
     """A text file, UTF-8 with a mark or without, decompressed by its extension.
 
+    Bytes that are not UTF-8 are lone surrogates, as of `surrogateescape`.
+
     Raises:
-        PortraitError: It cannot be read, as a whole; also while it is read.
+        PortraitError: It cannot be read, as a whole; also while it is read. It begins
+            as UTF-16 or UTF-32.
     """
     suffix = posixpath.splitext(path.lower())[1]
     if suffix in COMPRESSED and suffix not in _DECOMPRESS:
@@ -152,13 +156,13 @@ def open_text(path: str, kind: str):  # noqa: ANN201
     with contextlib.closing(file):
         decompress = _DECOMPRESS.get(suffix)
         content = decompress(file) if decompress else file
-        # What is no UTF-8 is no known photo's name either, which its row then says.
-        yield io.TextIOWrapper(
-            io.BufferedReader(_Reading(content, f"{path}: cannot read the {kind}")),
-            "utf-8-sig",
-            "replace",
-            newline="",
-        )
+        message = f"{path}: cannot read the {kind}"
+        buffered = io.BufferedReader(_Reading(content, message))
+        encoding = other_encoding(buffered.peek(4)[:4])
+        if encoding and encoding.startswith("UTF"):
+            raise PortraitError(f"{message}: expected UTF-8, received {encoding}")
+        # Bytes of other encodings concern single rows, which then say so.
+        yield io.TextIOWrapper(buffered, "utf-8-sig", "surrogateescape", newline="")
 
 
 class _Reading(io.RawIOBase):

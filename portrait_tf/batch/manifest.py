@@ -30,6 +30,7 @@ from portrait_tf.extrapolation import (
     parse_length,
     parse_size,
 )
+from portrait_tf.files import other_encoding
 from portrait_tf.folders import MaskOptions
 from portrait_tf.photos import format_of, output_name
 
@@ -41,6 +42,8 @@ OWN_FOLDER = "_batch"
 _SCHEME = re.compile(r"([a-zA-Z][-a-zA-Z0-9+.]*://)(.*)", re.DOTALL)
 # Zeros and lone surrogates: nothing that a path or UTF-8 can hold.
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
+# What `files.open_text` makes of bytes that are not UTF-8.
+_NO_UTF8 = re.compile("[\udc80-\udcff]+")
 _JSON = (".jsonl", ".ndjson", ".json")
 COMPRESSED = (".gz", ".bz2", ".zst", ".deflate", ".xz")
 _UNREAD = "no CSV from here to the file's end, of which nothing is read"
@@ -154,6 +157,10 @@ def read_columns(
             "file"
         )
     received = ", ".join(repr(column) for column in columns)
+    try:
+        _check_repeated(columns)
+    except PortraitError as error:
+        raise PortraitError(f"{name}: {error}") from None
     if "photo" not in columns:
         raise PortraitError(
             f"{name}: expected a manifest with the column 'photo', received {received}"
@@ -204,7 +211,9 @@ def _csv_rows(
         error = None
         if len(fields) != len(header):
             error = f"expected {len(header)} fields, received {len(fields)}"
-        yield reader.line_num, dict(zip(header, fields, strict=False)), error
+        columns = dict(zip(header, fields, strict=False))
+        known = "".join(text for name, text in columns.items() if name in COLUMNS)
+        yield reader.line_num, columns, error or _not_utf8(known)
 
 
 def _json_rows(
@@ -213,8 +222,14 @@ def _json_rows(
     for line, text in enumerate(stream, start=1):
         if not text.strip():
             continue
+        if error := _not_utf8(text):
+            yield line, {"": text}, error
+            continue
         try:
-            found = json.loads(text)
+            found = json.loads(text, object_pairs_hook=_one_of_each)
+        except PortraitError as error:
+            yield line, {"": text}, str(error)
+            continue
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
@@ -231,6 +246,26 @@ def _json_rows(
             else:
                 columns[name] = value if isinstance(value, str) else json.dumps(value)
         yield line, columns, error
+
+
+def _not_utf8(text: str) -> str | None:
+    """What is wrong with a text that has bytes of another encoding."""
+    if not (wrong := _NO_UTF8.search(text)):
+        return None
+    data = wrong[0].encode(errors="surrogateescape")
+    return f"expected UTF-8, received {other_encoding(data)}"
+
+
+def _one_of_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    _check_repeated([name for name, _ in pairs])
+    return dict(pairs)
+
+
+def _check_repeated(names: list[str]) -> None:
+    """Raises PortraitError: a column is there twice."""
+    for name in names:
+        if names.count(name) > 1 and name in COLUMNS:
+            raise PortraitError(f"expected each column once, received {name!r} twice")
 
 
 def _read_row(

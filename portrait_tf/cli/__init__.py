@@ -45,6 +45,9 @@ def _root(
 def main() -> None:
     """Runs a command; a user's mistake is one sentence on stderr and exit code 2."""
     open_streams()
+    # As stderr does it: file names can have bytes that are no text.
+    if sys.stdout:
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except PortraitError as error:

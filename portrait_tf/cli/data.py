@@ -21,7 +21,7 @@ from portrait_tf.cli.shared import (
     start_tensorflow,
 )
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_result
+from portrait_tf.files import check_target, write_result
 
 DataFolder = Annotated[
     pathlib.Path, typer.Argument(metavar="DIR", help="A data set's folder.")
@@ -70,6 +70,9 @@ def check(
     from portrait_tf.data.open import open_splits
     from portrait_tf.photos import write_png
 
+    for path in (out, json_out):
+        if path:
+            check_target(path)
     readers = open_splits(directory, layout=layout)
     description = {}
     for split, reader in readers.items():

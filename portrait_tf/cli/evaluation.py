@@ -24,7 +24,7 @@ from portrait_tf.cli.shared import (
     start_tensorflow,
 )
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_result
+from portrait_tf.files import check_target, write_result
 
 if TYPE_CHECKING:
     from portrait_tf.engines import Engine
@@ -120,6 +120,8 @@ def evaluate(
         return
     if data is None:
         raise typer.BadParameter("expected the folder of a data set", param_hint="data")
+    if json_out:
+        check_target(json_out)
     if sum(map(bool, (run, model, server))) > 1:
         raise PortraitError("expected one of --run, --model and --server")
     check_checkpoint(checkpoint, run)
@@ -444,8 +446,8 @@ def evaluate_parsing(
     from portrait_tf.data.open import open_dataset
 
     for path in (json_out, html_out):
-        if path and path.is_dir():
-            raise PortraitError(f"{path} is a folder; a file is expected")
+        if path:
+            check_target(path)
     if masks and masks.exists() and not masks.is_dir():
         raise PortraitError(f"{masks} is a file; a folder is expected")
     if run != "bundled" and not pathlib.Path(run).is_dir():

@@ -15,6 +15,7 @@ from portrait_tf.cli.shared import (
     start_tensorflow,
 )
 from portrait_tf.errors import PortraitError
+from portrait_tf.files import check_target
 
 
 class Format(enum.StrEnum):
@@ -128,6 +129,10 @@ def complete(
     )
 
 
+def _tell(note: str) -> None:
+    typer.echo(note, err=True)
+
+
 def _check_exists(path: pathlib.Path | None, kind: str) -> None:
     if path is not None and not path.exists():
         raise PortraitError(
@@ -224,7 +229,7 @@ def parse(
 
     _check_exists(mask, "mask")
     options = folders.MaskOptions(mask_from_alpha, invert_mask, resize_mask)
-    jobs = folders.plan_parsing(photo, out, mask)
+    jobs = folders.plan_parsing(photo, out, mask, _tell)
     if not photo.is_dir():
         # A mistake should cost no time.
         folders.read_parse_job(jobs[0], options)
@@ -262,7 +267,9 @@ def _complete_files(
         photos.check_format(format)
     _check_exists(parsing_in, "label map")
     if photo.is_dir():
-        jobs = folders.plan_folder(photo, out, mask, parsing_out, format, parsing_in)
+        jobs = folders.plan_folder(
+            photo, out, mask, parsing_out, format, parsing_in, _tell
+        )
         prepared = None
     else:
         for path, kind in ((mask, "mask"), (parsing_in, "label map")):
@@ -271,8 +278,8 @@ def _complete_files(
                     f"{path} is a folder; a {kind} is expected for one photo"
                 )
         for target in (out, parsing_out):
-            if target and target.is_dir():
-                raise PortraitError(f"{target} is a folder; a file is expected")
+            if target:
+                check_target(target)
         if not format and out.suffix:
             format = photos.format_of(out)
         job = folders.Job(photo, out, mask, parsing_out, format, parsing_in=parsing_in)
@@ -316,5 +323,5 @@ def _work_through(
         typer.echo(f"{summary.with_notes} photos have notes: {where}", err=True)
     for message in summary.errors:
         typer.echo(f"  {message}", err=True)
-    if summary.failed:
+    if summary.errors:
         raise typer.Exit(1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from portrait_tf.data.files import list_files, read_names, unwrap
+from portrait_tf.data.files import count_unread, list_files, read_names, unwrap
 from portrait_tf.data.label_maps import read_parsing, read_values
 from portrait_tf.data.reader import (
     DatasetReader,
@@ -102,6 +102,10 @@ class CihpDataset(DatasetReader):
                 raise PortraitError(f"{root}: no folder {name}; expected\n{LAYOUT}")
         self._root = root
         self._photos = list_files(root / "Images")
+        self._maps = {
+            name: list_files(root / name, (".png",))
+            for name in ("Category_ids", "Human_ids")
+        }
         names = root / f"{self.split}_id.txt"
         photos = read_names(names) if names.exists() else tuple(self._photos)
         self._people: dict[str, _Person] = {}
@@ -115,13 +119,14 @@ class CihpDataset(DatasetReader):
                 f"{root}: expected people of at least {self._smallest} pixels, "
                 f"found none in {len(photos)} photos ({self.left_out} are smaller)"
             )
+        self.left_out += count_unread(root / "Images")
 
     @classmethod
     def detects(cls, directory: pathlib.Path) -> bool:
         return any(_find(directory, split) for split in _FOLDERS)
 
     def _map(self, folder: str, photo: str) -> pathlib.Path:
-        return self._root / folder / f"{photo}.png"
+        return self._maps[folder].get(photo, self._root / folder / f"{photo}.png")
 
     def _photo(self, photo: str) -> pathlib.Path:
         return self._photos.get(photo, self._root / "Images" / f"{photo}.jpg")

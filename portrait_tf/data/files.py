@@ -4,13 +4,17 @@ import os
 import pathlib
 
 from portrait_tf.errors import PortraitError
+from portrait_tf.files import PICTURE_EXTENSIONS, one_spelling, read_text
 
 PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png")
 
 
 def stem(name: str) -> str:
-    """The name without folder and without a photo's extension; other dots stay."""
-    name = name.strip().replace("\\", "/").rsplit("/", 1)[-1]
+    """The name without folder and without a photo's extension; other dots stay.
+
+    Its accents are composed (NFC), as in the names of `list_files`.
+    """
+    name = one_spelling(name).strip().replace("\\", "/").rsplit("/", 1)[-1]
     root, extension = os.path.splitext(name)
     return root if extension.lower() in PHOTO_EXTENSIONS else name
 
@@ -27,17 +31,45 @@ def list_files(
 ) -> dict[str, pathlib.Path]:
     """The files of a folder by their name without extension, in the names' order.
 
-    Of two files of one name the one whose extension comes first counts; hidden files
-    do not.
+    Hidden files do not count. Names have their accents composed (NFC), whichever way
+    the files spell them.
+
+    Raises:
+        PortraitError: Two files have one name, or a name is not UTF-8, which lists and
+            shards are written in.
     """
     found: dict[str, pathlib.Path] = {}
-    entries = sorted(os.listdir(folder))
-    for extension in reversed(extensions):
-        for entry in entries:
-            root, ending = os.path.splitext(entry)
-            if ending.lower() == extension and not entry.startswith("."):
-                found[root] = folder / entry
+    for entry in os.listdir(folder):
+        root, ending = os.path.splitext(entry)
+        if ending.lower() not in extensions or entry.startswith("."):
+            continue
+        try:
+            entry.encode()
+        except UnicodeEncodeError:
+            raise PortraitError(
+                f"{folder}: expected file names in UTF-8, received "
+                f"{os.fsencode(entry)!r}"
+            ) from None
+        name = one_spelling(root)
+        other = found.setdefault(name, folder / entry)
+        if other.name != entry:
+            first, second = sorted([other.name, entry])
+            raise PortraitError(
+                f"{folder}: expected one file of each name, found {first} and {second}"
+            )
     return dict(sorted(found.items()))
+
+
+def count_unread(
+    folder: pathlib.Path, extensions: tuple[str, ...] = PHOTO_EXTENSIONS
+) -> int:
+    """How many pictures of a folder are of other formats, which `list_files` skips."""
+    endings = (os.path.splitext(entry) for entry in os.listdir(folder))
+    others = PICTURE_EXTENSIONS.difference(extensions)
+    return sum(
+        ending.lower() in others and not root.startswith(".")
+        for root, ending in endings
+    )
 
 
 def read_lines(path: pathlib.Path) -> list[str]:
@@ -46,11 +78,7 @@ def read_lines(path: pathlib.Path) -> list[str]:
     Raises:
         PortraitError: The file cannot be read, or is not UTF-8.
     """
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise PortraitError(f"{path}: cannot read the file: {reason}") from None
+    return read_text(path).splitlines()
 
 
 def read_names(path: pathlib.Path) -> tuple[str, ...]:

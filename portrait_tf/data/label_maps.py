@@ -1,11 +1,13 @@
 """Reads label maps, and brings the labels of other data sets to LIP's."""
 
+import io
 import pathlib
 import zlib
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import LABELS, NUM_LABELS, VOID_LABEL, VOID_NAME
@@ -65,6 +67,14 @@ def _without_palette(data: bytes) -> tuple[bytes, int]:
     return b"".join(chunks), {1: 255, 2: 85, 4: 17}.get(data[24], 1)
 
 
+def _kind_of(data: bytes) -> str:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return f"a file of the format {image.format}"
+    except (OSError, ValueError, SyntaxError):
+        return "a file that is no picture"
+
+
 def read_values(path: str | pathlib.Path) -> np.ndarray:
     """Reads a map: grey values, palette indices, or three equal channels.
 
@@ -75,11 +85,17 @@ def read_values(path: str | pathlib.Path) -> np.ndarray:
         `uint8` or `uint16` `[H, W]`.
 
     Raises:
-        PortraitError: The file is missing, cut off or no picture, or its channels
-            differ.
+        PortraitError: The file is missing, cut off or no PNG, whatever its name; or its
+            channels differ.
     """
     path = pathlib.Path(path)
-    data, scale = _without_palette(read_image_bytes(path, "label map"))
+    data = read_image_bytes(path, "label map")
+    # A JPEG's grey levels are near the labels, which is worse than none.
+    if not data.startswith(_SIGNATURE):
+        raise PortraitError(
+            f"{path}: expected a PNG label map, received {_kind_of(data)}"
+        )
+    data, scale = _without_palette(data)
     values = decode_image(data, cv2.IMREAD_UNCHANGED)
     if values is None:
         raise PortraitError(f"{path}: expected a PNG label map, cannot decode it")

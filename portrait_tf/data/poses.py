@@ -60,7 +60,8 @@ def read_poses(path: pathlib.Path) -> dict[str, PoseRow]:
     """The rows of a pose file by the photo's name, without extension.
 
     Raises:
-        PortraitError: The file cannot be read, or a row has no commas.
+        PortraitError: The file cannot be read, a row has no commas, or two rows of one
+            name differ.
     """
     rows = {}
     for number, line in enumerate(read_lines(path), 1):
@@ -73,5 +74,11 @@ def read_poses(path: pathlib.Path) -> dict[str, PoseRow]:
                 f"{path}, line {number}: expected {_COLUMNS} columns with "
                 "commas between them, received 1"
             )
-        rows[stem(values[0])] = PoseRow(path, number, values)
+        name = stem(values[0])
+        other = rows.setdefault(name, PoseRow(path, number, values))
+        if other.values[1:] != values[1:]:
+            raise PortraitError(
+                f"{path}: expected one pose of each name, found different ones of "
+                f"{name!r} in line {other.line} and line {number}"
+            )
     return rows

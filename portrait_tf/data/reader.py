@@ -17,7 +17,7 @@ from typing import ClassVar, Literal, NoReturn, Self, TypeVar
 
 import numpy as np
 
-from portrait_tf.data.files import PHOTO_EXTENSIONS, read_names
+from portrait_tf.data.files import PHOTO_EXTENSIONS, count_unread, read_names
 from portrait_tf.data.label_maps import LIP_TABLE, LabelTable, read_parsing
 from portrait_tf.data.poses import PoseRow
 from portrait_tf.data.sample import Sample
@@ -100,7 +100,8 @@ class DatasetReader(abc.ABC):
         expected: The layout, drawn.
         names: The samples' names in order.
         broken: Names and messages of the samples that `usable` has left out.
-        left_out: How many samples the reader leaves out by its own rule.
+        left_out: How many samples the reader leaves out by its own rule, or pictures
+            in its folder of photos as they are of formats that it does not read.
 
     Raises:
         NoSplitError: The directory has no such split.
@@ -225,6 +226,7 @@ class PhotoFolder(DatasetReader):
         self._list: pathlib.Path | None = None
         self._settings: tuple[pathlib.Path, ...] = ()
         self._find_files()
+        self.left_out = count_unread(self._images)
 
     @abc.abstractmethod
     def _find_files(self) -> None:

@@ -30,7 +30,7 @@ from pydantic import Field
 from portrait_tf.data.reader import SPLITS, DatasetReader, NoSplitError, Progress, Split
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import temporary_beside, write_atomically
+from portrait_tf.files import temporary_beside, write_result
 from portrait_tf.geometry import scale_joints, shrunk_size
 from portrait_tf.labels import NUM_JOINTS
 from portrait_tf.photos import decode_image, encode_png
@@ -278,7 +278,7 @@ class _Writer:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        write_atomically(self.note(number), _dump(shard))
+        write_result(self.note(number), _dump(shard))
         return shard
 
 
@@ -404,7 +404,7 @@ def write_shards(
                 shards=shards,
             )
         manifest = Manifest(version=VERSION, settings=settings, splits=splits)
-        write_atomically(out / MANIFEST, _dump(manifest))
+        write_result(out / MANIFEST, _dump(manifest))
         _tidy(out, {shard.file for one in splits.values() for shard in one.shards})
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or error.message

@@ -8,7 +8,6 @@ import re
 from typing import Literal
 
 import pydantic
-import yaml
 from pydantic import Field
 
 from portrait_tf.config import (
@@ -19,10 +18,12 @@ from portrait_tf.config import (
     load_section,
     parse_config,
     parse_section,
+    parse_yaml,
     with_changes,
 )
 from portrait_tf.errors import PortraitError
 from portrait_tf.evaluation.classical import CLASSICAL
+from portrait_tf.files import read_text
 from portrait_tf.masks import EVALUATION_TASKS
 
 Task = Literal[EVALUATION_TASKS]
@@ -221,15 +222,7 @@ def load_plan(path: str | pathlib.Path, changes: list[str] | None = None) -> Pla
 
 def _merged(base: Config, path: str) -> Config:
     """The base with the keys of a file in place of its own."""
-    try:
-        text = pathlib.Path(path).read_text(encoding="utf-8")
-        changes = yaml.safe_load(text) or {}
-    except OSError as error:
-        raise PortraitError(
-            f"{path}: cannot read the method's config: {error.strerror}"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise PortraitError(f"{path}: not a YAML file") from None
+    changes = parse_yaml(read_text(path, "method's config"), path) or {}
     if not isinstance(changes, dict):
         raise PortraitError(
             f"{path}: expected keys and values, received {type(changes).__name__}"

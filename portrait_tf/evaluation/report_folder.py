@@ -5,7 +5,7 @@ import pathlib
 import shutil
 
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import temporary_beside
+from portrait_tf.files import temporary_beside, write_result
 from portrait_tf.masks import EVALUATION_TASKS
 
 PAGE, SCORES_FILE, PHOTOS_FILE = "index.html", "scores.json", "photos.csv"
@@ -63,12 +63,13 @@ def write_folder(folder: pathlib.Path, files: dict[str, bytes | str]) -> None:
         PortraitError: As `check_report_folder`, or the disk refuses.
     """
     check_report_folder(folder)
+    # Of a link, what it leads to is replaced.
+    folder = folder.resolve()
     temporary, old = temporary_beside(folder), temporary_beside(folder)
     try:
         temporary.mkdir(parents=True)
         for name, content in files.items():
-            content = content.encode() if isinstance(content, str) else content
-            (temporary / name).write_bytes(content)
+            write_result(temporary / name, content)
         if folder.exists():
             os.replace(folder, old)
         try:

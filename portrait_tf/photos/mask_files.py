@@ -9,6 +9,9 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.masks import as_hole_mask
 from portrait_tf.photos.reading import PhotoFile, as_bytes, open_photo
 
+_THRESHOLD = 127
+"""The hole is above it."""
+
 _GREYS = (32, 223)
 """What compression leaves of black and white is beyond these."""
 
@@ -61,7 +64,7 @@ def hole_from_photo(
             f"the photo's {size[0]}x{size[1]} (height x width)"
         )
         light = cv2.resize(light, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-    hole, more = _threshold(light, size, str(path), invert)
+    hole, more = _threshold(light, size, photo, from_alpha, invert)
     return hole, notes + more
 
 
@@ -82,7 +85,7 @@ def hole_from_alpha(
     Raises:
         PortraitError: There is no alpha channel, no hole, or nothing but hole.
     """
-    return _threshold(_transparency(photo), photo.size, str(photo.path), invert)
+    return _threshold(_transparency(photo), photo.size, photo, True, invert)
 
 
 def _brightness(photo: PhotoFile) -> np.ndarray:
@@ -107,16 +110,48 @@ def _transparency(photo: PhotoFile) -> np.ndarray:
 
 
 def _threshold(
-    light: np.ndarray, size: tuple[int, int], name: str, invert: bool
+    light: np.ndarray,
+    size: tuple[int, int],
+    photo: PhotoFile,
+    from_alpha: bool,
+    invert: bool,
 ) -> tuple[np.ndarray, list[str]]:
-    hole = light > 127
-    if invert:
-        hole = ~hole
-    hole = as_hole_mask(hole.astype(np.uint8), size, name)
+    name = str(photo.path)
+    above = light > _THRESHOLD
+    if light.shape == tuple(size) and (above.all() or not above.any()):
+        raise PortraitError(f"{name}: {_one_sided(light, photo, from_alpha, invert)}")
+    hole = as_hole_mask(above != invert, size, name)
     greys = np.count_nonzero((light > _GREYS[0]) & (light < _GREYS[1]))
     if greys <= _MANY * np.count_nonzero(hole):
         return hole, []
     return hole, [
-        f"{name}: {greys / light.size:.0%} of the mask is grey; all above 127 was "
-        "taken for white"
+        f"{name}: {greys / light.size:.0%} of the mask is grey; all above "
+        f"{_THRESHOLD} was taken for white"
     ]
+
+
+def _one_sided(
+    light: np.ndarray, photo: PhotoFile, from_alpha: bool, invert: bool
+) -> str:
+    """What is wrong with a mask that is all hole, or has none."""
+    is_hole = (light.max() > _THRESHOLD) != invert
+    if light.max() > _THRESHOLD:
+        wanted, extreme, found = "at most", "darkest", light.min()
+    else:
+        wanted, extreme, found = "above", "brightest", light.max()
+    if from_alpha:
+        what, extreme = "a transparency", {"darkest": "lowest"}.get(extreme, "highest")
+    else:
+        what = "a brightness"
+    text = (
+        f"expected {what} {wanted} {_THRESHOLD} of 255 where the "
+        f"{'photo is known' if is_hole else 'hole is'}, but the {extreme} value found "
+        f"is {found}"
+    )
+    if not (from_alpha or photo.is_grey):
+        # A pure red is dark.
+        pixels = as_bytes(photo.pixels)
+        place = np.argmin if extreme == "darkest" else np.argmax
+        colour = pixels.reshape(-1, pixels.shape[2])[place(_brightness(photo))]
+        text += f", of the colour {tuple(colour[:3].tolist())}"
+    return text + (" (all of it is hole)" if is_hole else "")

@@ -82,6 +82,29 @@ def output_name(name: pathlib.PurePath, format: str | None = None) -> pathlib.Pu
     return name.with_suffix(EXTENSIONS[format]) if format else name
 
 
+def format_named(name: str) -> str:
+    """The format of a name such as `png` or `JPEG`; Pillow's name of it.
+
+    Raises:
+        PortraitError: None that photos are written in; or HEIC without its extra.
+    """
+    names = {known.lower(): known for known in EXTENSIONS}
+    # As extensions have them: jpg, tif, heic.
+    names |= {
+        ending.lstrip("."): known
+        for ending, known in FORMATS.items()
+        if known in EXTENSIONS
+    }
+    format = names.get(str(name).lower().lstrip("."))
+    if format is None:
+        raise PortraitError(
+            f"expected a format of {', '.join(known.lower() for known in EXTENSIONS)}, "
+            f"received {name!r}"
+        )
+    check_format(format)
+    return format
+
+
 def check_format(format: str) -> None:
     """Raises PortraitError: HEIC or AVIF is wanted, and is not installed."""
     if format == "HEIF" and not heif_is_installed():

@@ -29,17 +29,38 @@ _WAITING = 32
 _EMPTY = ""
 
 
+@contextlib.contextmanager
+def _without_proxy() -> Iterator[None]:
+    """No proxy for Gradio, which asks none but its own server whether it runs.
+
+    It makes HTTP clients when it is imported and when it is started; they would go
+    through the user's `http_proxy`, or fail on a proxy of a kind that they do not know.
+    """
+    kept = os.environ.get("no_proxy")
+    os.environ["no_proxy"] = "*"
+    try:
+        yield
+    finally:
+        if kept is None:
+            del os.environ["no_proxy"]
+        else:
+            os.environ["no_proxy"] = kept
+
+
 def check_gradio() -> None:
-    """Raises PortraitError: the extra `web` is not installed."""
+    """Raises PortraitError: the extra `web` is not installed, or not whole."""
     # Before its import, as it asks for news of itself then.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     try:
-        import gradio  # noqa: F401
+        with _without_proxy():
+            import gradio  # noqa: F401
     except ImportError as error:
+        missing = "is not installed"
+        if error.name != "gradio":
+            missing = f"cannot be imported ({error})"
         raise PortraitError(
-            "the page needs Gradio, which is not installed "
-            f"({error}): pip install 'portrait-tf[web]'"
+            f"the page needs Gradio, which {missing}: pip install 'portrait-tf[web]'"
         ) from None
 
 
@@ -86,6 +107,7 @@ def running_page(
             del os.environ["GRADIO_TEMP_DIR"]
 
 
+@_without_proxy()
 def _launch(blocks: object, host: str, port: int, limits: Limits) -> str:
     if not port:
         import socket

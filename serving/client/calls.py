@@ -491,8 +491,8 @@ def _check_mask(
     if without_hole.size:
         which = f"mask {without_hole[0]} of the batch" if is_batch else "the mask"
         raise PortraitError(
-            f"{which} has no hole: all its pixels are 0; expected non-zero where the"
-            " photo is to be filled"
+            f"{which} has no hole: all its pixels are 0, or in a JPEG at most 127;"
+            " expected others where the photo is to be filled"
         )
     return mask
 

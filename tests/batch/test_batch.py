@@ -589,6 +589,23 @@ class TestCompressedManifests:
                     stream.read()
                 assert str(caught.value).startswith(f"{url}: cannot read the manifest")
 
+    @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+    def test_another_encoding(self, encoding, tmp_path):
+        for path, compress in (
+            (tmp_path / "m.csv", bytes),
+            (tmp_path / "m.csv.gz", gzip.compress),
+        ):
+            path.write_bytes(compress(ROWS.encode(encoding)))
+            with (
+                pytest.raises(files.PortraitError) as caught,
+                files.open_text(str(path), "manifest"),
+            ):
+                pass
+            name = encoding.upper()[:6]
+            assert str(caught.value) == (
+                f"{path}: cannot read the manifest: expected UTF-8, received {name}"
+            )
+
     @pytest.mark.parametrize("suffix", [".zst", ".deflate"])
     def test_another_kind(self, suffix, tmp_path):
         path = tmp_path / f"m.csv{suffix}"

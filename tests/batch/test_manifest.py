@@ -114,6 +114,31 @@ def test_rows_that_python_itself_refuses():
     assert deep.error == "m.jsonl, line 1: expected a JSON object in each line"
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("m.csv", "photo,mask,more\ncafé.jpg,m.png,\nb.jpg,m.png,é\n"),
+        ("m.jsonl", '{"photo": "café.jpg", "mask": "m"}\n{"photo": "b", "mask": "m"}'),
+    ],
+)
+def test_rows_in_another_encoding(name, text):
+    """What a column that means nothing says does not matter."""
+    data = text.encode("cp1252").decode("utf-8", "surrogateescape")
+    bad, good = rows_of(data, name)
+    assert bad.error.endswith("expected UTF-8, received the byte 0xe9 (in cp1252: 'é')")
+    assert good.error is None
+
+
+@pytest.mark.parametrize("kind", ["column", "key"])
+def test_a_column_that_is_there_twice(kind):
+    if kind == "column":
+        with pytest.raises(PortraitError, match="m.csv: .* once, received 'mask' tw"):
+            read_columns(io.StringIO("photo,mask,mask\n"), "m.csv")
+        return
+    row = row_of('{"photo": "a", "mask": "m", "photo": "b"}', "m.jsonl")
+    assert "expected each column once, received 'photo' twice" in row.error
+
+
 def test_rows_that_nobody_has_read():
     one, other = 'photo,mask\na.jpg,"m.png\n', 'photo,mask\n\na.jpg,"m.png\n'
     unread = [row_of(one), row_of(other), row_of(one, "n.csv")]

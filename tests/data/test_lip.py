@@ -384,7 +384,7 @@ def test_pose_file_with_other_separators(folder):
 
 def test_pose_file_that_is_no_text(folder):
     folder.csv.write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(PortraitError, match=r"set\.csv: cannot read .* not UTF-8"):
+    with pytest.raises(PortraitError, match=r"set\.csv: cannot read .* UTF-16"):
         folder.read()
 
 

@@ -1,5 +1,7 @@
 """The readers of all layouts: what they give, and what bad data gets."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -84,6 +86,71 @@ def test_a_label_map_of_another_size_is_named(layout, tmp_path):
     with pytest.raises(PortraitError, match=size):
         reader[0]
     assert path.name in next(iter(reader.usable().broken.values()))
+
+
+@CHOICES
+def test_a_label_map_that_is_a_jpeg_is_refused(layout, tmp_path):
+    """Whatever its name says: its grey levels are near the labels."""
+    root = MAKERS[layout](tmp_path / "data")
+    _, path = first_files(layout, root)
+    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    path.write_bytes(cv2.imencode(".jpg", values)[1].tobytes())
+    message = rf"{path.name}: expected a PNG label map, received .* format JPEG$"
+    with pytest.raises(PortraitError, match=message):
+        open_dataset(root, "train")[0]
+
+
+@CHOICES
+def test_two_photos_of_one_name_are_named(layout, tmp_path):
+    root = MAKERS[layout](tmp_path / "data")
+    photo, _ = first_files(layout, root)
+    photo.with_suffix(".png").write_bytes(photo.read_bytes())
+    message = f"one file of each name, found {photo.name} and {photo.stem}.png"
+    with pytest.raises(PortraitError, match=message):
+        open_dataset(root, "train")
+
+
+@CHOICES
+def test_pictures_of_other_formats_are_counted(layout, tmp_path):
+    root = MAKERS[layout](tmp_path / "data")
+    photo, _ = first_files(layout, root)
+    before = open_dataset(root, "train").left_out
+    for suffix in (".jfif", ".WEBP", ".txt"):
+        photo.with_name(f"other{suffix}").write_bytes(b"")
+    assert open_dataset(root, "train").left_out == before + 2
+
+
+@CHOICES
+def test_a_name_that_is_not_utf8_is_named(layout, tmp_path):
+    root = MAKERS[layout](tmp_path / "data")
+    photo, _ = first_files(layout, root)
+    photo.rename(photo.with_name(os.fsdecode(b"caf\xe9.jpg")))
+    with pytest.raises(PortraitError, match=r"names in UTF-8, received b'caf.xe9.jpg'"):
+        open_dataset(root, "train")
+
+
+@CHOICES
+def test_spellings_of_one_name_are_paired(layout, tmp_path):
+    """The photo is composed as Linux has it, the map decomposed as macOS does."""
+    root = MAKERS[layout](tmp_path / "data")
+    photo, path = first_files(layout, root)
+    others = []
+    if layout == "cihp":
+        others = [photo.parent.parent / "Human_ids" / f"{photo.stem}.png"]
+    for listing in root.rglob("*"):
+        if listing.suffix in (".txt", ".csv"):
+            text = listing.read_text()
+            listing.write_text(text.replace(photo.stem, f"{photo.stem}u\u0308"))
+    photo.rename(photo.with_stem(f"{photo.stem}\u00fc"))
+    for one in (path, *others):
+        one.rename(one.with_stem(f"{one.stem}u\u0308"))
+    samples = [one for reader in open_splits(root).values() for one in reader]
+    renamed = [one for one in samples if "\u00fc" in one.name]
+    # In CIHP, two people are in that photo.
+    assert len(renamed) == (2 if layout == "cihp" else 1)
+    for sample in renamed:
+        assert (sample.parsing > 0).any()
+        assert (sample.joints is None) == (layout in ("atr", "cihp"))
 
 
 @CHOICES
@@ -294,7 +361,9 @@ class TestFolder:
             ("photos", "fotos", "'images': expected a folder, found none at"),
             ("train.txt", "t.txt", "'train': expected a file, found none at"),
             (YAML, "- a", "expected keys and values, received list"),
-            (YAML, "a: [", "not a YAML file"),
+            (YAML, "a: [", "not YAML"),
+            (YAML, f"{YAML}labels: maps", "found 'labels' in line 2 and line 6"),
+            ("7: void", "2: void", "expected each key once, found 2 in line 3 and"),
         ],
     )  # fmt: skip
     def test_mistakes_in_the_file(self, tmp_path, old, new, message):
@@ -310,6 +379,16 @@ class TestFolder:
         message = r"maps/a0\.png: expected a value of the map in .*dataset\.yaml .* 7$"
         with pytest.raises(PortraitError, match=message):
             open_dataset(tmp_path, "train")[0]
+
+    def test_two_poses_of_one_name(self, tmp_path):
+        make_folder(tmp_path)
+        path = tmp_path / "poses.csv"
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([*lines, lines[0]]))
+        assert FolderDataset(tmp_path, "train")[0].joints is not None
+        path.write_text("\n".join([*lines, lines[1].replace("a1", "a0")]))
+        with pytest.raises(PortraitError, match="ones of 'a0' in line 1 and line 6"):
+            FolderDataset(tmp_path, "train")
 
     def test_a_short_row_of_poses(self, tmp_path):
         make_folder(tmp_path)

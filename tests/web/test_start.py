@@ -1,0 +1,86 @@
+"""How the page starts where proxies are set, and what is said when it cannot."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "portrait_tf.cli", "web", "--port", "0"]
+
+
+def environment(**more):
+    """This process's, without its proxies."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith("_proxy")
+    }
+    return kept | more
+
+
+@pytest.mark.long
+@pytest.mark.skipif(
+    importlib.util.find_spec("gradio") is None,
+    reason="needs Gradio (pip install 'portrait-tf[web]')",
+)
+@pytest.mark.parametrize(
+    "proxies",
+    [
+        {"http_proxy": "http://127.0.0.1:9", "no_proxy": "example.org"},
+        {"ALL_PROXY": "socks5://127.0.0.1:9"},
+    ],
+)
+def test_the_page_starts_whatever_proxy_is_set(proxies):
+    """Nothing listens at these addresses."""
+    server = subprocess.Popen(
+        COMMAND,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(**proxies),
+    )
+    try:
+        line = server.stdout.readline()
+        assert "http://" in line, server.communicate(timeout=60)[1]
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(line.split()[4]) as answer:
+            assert answer.status == 200
+    finally:
+        server.terminate()
+        server.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("kept", [None, "example.org"])
+def test_the_users_variables_stay(monkeypatch, kept):
+    from portrait_tf.web.page import check_gradio
+
+    monkeypatch.setitem(sys.modules, "gradio", os)
+    monkeypatch.delenv("no_proxy", raising=False)
+    if kept:
+        monkeypatch.setenv("no_proxy", kept)
+    check_gradio()
+    assert os.environ.get("no_proxy") == kept
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "Gradio, which is not installed: pip install"),
+        ("import no_such_module", "cannot be imported (No module named 'no_such_mod"),
+        ("from os import no_such", "cannot be imported (cannot import name 'no_such'"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path, content, words):
+    """A package of Gradio's name that is broken, before any that is installed."""
+    (tmp_path / "gradio").mkdir()
+    code = content or "raise ModuleNotFoundError('no module', name='gradio')"
+    (tmp_path / "gradio" / "__init__.py").write_text(code)
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    done = subprocess.run(
+        COMMAND, capture_output=True, text=True, env=environment(PYTHONPATH=path)
+    )
+    assert done.returncode == 2 and words in done.stderr
+    assert done.stderr.count("\n") == 1
