@@ -231,7 +231,8 @@ def test_evaluate_writes_a_table_and_json(lip, tmp_path):
     for word in ("lower_third", "telea", "hole PSNR", "PCKh", "photos at 192x128"):
         assert word in output
     scores = json.loads((tmp_path / "scores.json").read_text())
-    assert set(scores) == {"size", "completion", "parsing", "peers"}
+    parts = {"size", "completion", "parsing", "peers"}
+    assert set(scores) == {*parts, "kernel_distances", "label_groups"}
 
 
 def test_evaluate_scores_a_run_at_its_own_size(lip, tmp_path):

@@ -89,8 +89,8 @@ def test_joints_are_inside_or_unknown(people):
         unknown = np.isnan(person.joints)
         assert (unknown.any(1) == unknown.all(1)).all()
         x, y, v = person.joints[~unknown.any(1)].T
-        assert (x >= 0).all() and (x <= width - 1).all()
-        assert (y >= 0).all() and (y <= height - 1).all()
+        assert (x >= -0.5).all() and (x < width - 0.5).all()
+        assert (y >= -0.5).all() and (y < height - 0.5).all()
         assert np.isin(v, (0, 1)).all()
 
 

@@ -78,11 +78,11 @@ class CompletionNetwork(Network):
             the dilated middle: `none`, `any`, or `same_label` (`LabelAttention`).
         noise: Channels of Gaussian noise at the input, in training alone
             (`NoiseChannels`).
-        upsampling: Of the decoder: `resize`, bilinear, then a 3x3 convolution, and two
-            convolutions of `widths[0] // 2` channels at full resolution; or `shuffle`,
-            1x1 convolutions and pixel shuffles, which take less arithmetic and leave a
-            grid of their stride in the picture (Odena et al., *Deconvolution and
-            Checkerboard Artifacts*, Distill 2016).
+        upsampling: Of the decoder: `resize`, to the nearest, then a 3x3 convolution; or
+            `shuffle`, 1x1 convolutions and pixel shuffles, which take less arithmetic,
+            learn faster, and leave a grid of their stride in the picture (Odena et al.,
+            *Deconvolution and Checkerboard Artifacts*, Distill 2016). The last step, to
+            full resolution, is a shuffle with either.
         texture_noise: A fixed field of noise behind the middle and every step of the
             decoder (`TextureNoise`).
 
@@ -180,27 +180,20 @@ class CompletionNetwork(Network):
                 x = layers.Conv2D(4 * width, 1, name=f"{name}_enlarge")(x)
                 x = PixelShuffle(2, name=f"{name}_shuffle")(x)
             else:
-                x = Upsample(2, name=f"{name}_resize")(x)
+                x = Upsample(2, "nearest", name=f"{name}_resize")(x)
             x = layers.Concatenate(name=f"{name}_skip")([x, skips[level]])
             x = conv(x, width, name)
             if texture_noise:
                 x = TextureNoise(strides[level], name=f"{name}_noise")(x)
             x = _blocks(residual_block, x, name, blocks)
-        last = {
-            "padding": "same",
-            "kernel_initializer": "zeros",
-            "name": "painted_conv",
-        }
-        if upsampling == "shuffle":
-            x = layers.Conv2D(3 * stem**2, 3, **last)(x)
-            x = PixelShuffle(stem, name="painted_shuffle")(x)
-        else:
-            x = Upsample(stem, name="painted_resize")(x)
-            x = layers.Concatenate(name="painted_skip")([x, start, mask])
-            x = conv(x, max(1, widths[0] // 2), "painted_fine")
-            if texture_noise:
-                x = TextureNoise(1, name="painted_noise")(x)
-            x = layers.Conv2D(3, 3, **last)(x)
+        x = layers.Conv2D(
+            3 * stem**2,
+            3,
+            padding="same",
+            kernel_initializer="zeros",
+            name="painted_conv",
+        )(x)
+        x = PixelShuffle(stem, name="painted_shuffle")(x)
         # In float32 under any policy: bfloat16 has but 256 greys.
         painted = layers.Add(name="painted", dtype="float32")([x, start])
         super().__init__(inputs=inputs, outputs={"painted": painted}, **kwargs)

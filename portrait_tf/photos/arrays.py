@@ -46,15 +46,15 @@ def check_image_bytes(data: bytes, name: str | pathlib.Path, kind: str) -> None:
     damage = None
     if data.startswith(b"\xff\xd8"):
         whole = containers.jpeg_is_whole(data)
-        damage = containers.jpeg_damage(data) if whole else "cut off"
+        damage = containers.jpeg_damage(data) if whole else containers.CUT_OFF
     elif data.startswith(b"\x89PNG"):
         damage = containers.png_damage(data)
     elif data.startswith(containers.JPEG_2000):
         try:
             damage = containers.jpeg2000_damage(data)
         except struct.error:
-            damage = "cut off"
-    if damage == "cut off":
+            damage = containers.CUT_OFF
+    if damage == containers.CUT_OFF:
         raise PortraitError(
             f"{name}: expected a whole {kind}, received a file that is cut off"
         )

@@ -157,6 +157,10 @@ def _padding(warning: str, scan: bytes) -> int:
     return len(extra) if len(extra) <= _FEW_BYTES or len(set(extra)) == 1 else 0
 
 
+CUT_OFF = "cut off"
+"""What is wrong with a file that ends too early."""
+
+
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Type and content of each chunk."""
     for name, start, end in _chunks(data):
@@ -182,6 +186,8 @@ def png_damage(data: bytes) -> str | None:
     inflate = zlib.decompressobj()
     for name, start, end in _chunks(data):
         if name in _PIXEL_CHUNKS:
+            if end + 4 > len(data):
+                return CUT_OFF
             checksum = int.from_bytes(view[end : end + 4], "big")
             if zlib.crc32(view[start:end], zlib.crc32(name)) != checksum:
                 return f"wrong checksum of {name.decode()}"
@@ -195,7 +201,7 @@ def png_damage(data: bytes) -> str | None:
         elif name == b"IEND":
             break
     else:
-        return "cut off"
+        return CUT_OFF
     if missing is None:
         return "no header"
     if missing > 0:

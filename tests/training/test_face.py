@@ -93,7 +93,7 @@ def test_the_pipeline_takes_it_up(three_stages, two_stages):
         Pipeline.from_run(two_stages, face=True)
     off = shutil.copytree(run, run.parent / "off")
     config = with_changes(CONFIG, ["pipeline.face=false"])
-    save_config(config, off / "config.yaml")
+    save_config(config, off / "face" / "config.yaml")
     assert Pipeline.from_run(off).face_network is None
     assert Pipeline.from_run(off, face=True).face_network is not None
     photo = np.zeros((50, 40, 3), np.uint8)
