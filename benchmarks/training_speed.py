@@ -74,7 +74,7 @@ def build_trainer(stage: str, config):  # noqa: ANN001, ANN201
         build_network(name, config, training=name == stage) for name in stages
     )
     trainer = trainers[len(earlier)](network, *earlier, config)
-    trainer.phase = trainer.phase_at(10**9)
+    trainer.step = max(trainer.phase_starts(), default=0)
     return trainer
 
 
