@@ -181,13 +181,6 @@ HINT_SIGMA = 0.021
 _FOUND = 0.15
 
 
-def no_hints(network: keras.Model, mask: object) -> object:
-    """Hints that say nothing, for the batch of a mask `[B, H, W, 1]`."""
-    height, width = (side // 4 for side in network.size)
-    # From a tensor of the batch, whose length a graph does not know.
-    return ops.zeros((ops.shape(mask)[0], height, width, NUM_JOINTS))
-
-
 def find_structure(
     network: keras.Model, image: object, mask: object, hints: object | None = None
 ) -> dict[str, object]:
@@ -213,17 +206,15 @@ def find_structure(
     if not getattr(network, "hints", False):
         return network(inputs, training=False)
     size = tuple(side // 4 for side in network.size)
-    given = (
-        no_hints(network, mask)
-        if hints is None
-        else joint_heatmaps(hints, size, HINT_SIGMA)
-    )
+    if hints is None:
+        # From a tensor of the batch, whose length a graph does not know.
+        hints = ops.zeros((ops.shape(mask)[0], NUM_JOINTS, 3))
+    given = joint_heatmaps(hints, size, HINT_SIGMA)
     outputs = network({**inputs, "hints": given}, training=False)
     joints = heatmap_peaks(outputs[f"pose_{network.rounds}"])
     found = ops.cast(joints[..., 2:] > _FOUND, "float32")
     joints = ops.concatenate([joints[..., :2], found], axis=-1)
-    if hints is not None:
-        joints = ops.where(hints[..., 2:] > 0, hints, joints)
+    joints = ops.where(hints[..., 2:] > 0, hints, joints)
     committed = joint_heatmaps(joints, size, HINT_SIGMA)
     return network({**inputs, "hints": committed}, training=False)
 

@@ -252,9 +252,9 @@ class ParsingTrainer(Trainer):
         self.critic.normalise()
 
         def loss(_: object) -> tuple:
-            scores = self.critic(both, training=False)
-            weights = patch_weights(real["mask"], ops.split(scores, 2, axis=0)[0])
-            value = self.adversarial.critic(*ops.split(scores, 2, axis=0), weights)
+            scores = ops.split(self.critic(both, training=False), 2, axis=0)
+            weights = patch_weights(real["mask"], scores[0])
+            value = self.adversarial.critic(*scores, weights)
             return value, value
 
         variables = self.critic.trainable_variables
