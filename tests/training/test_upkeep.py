@@ -162,7 +162,9 @@ class TestAverage:
         before = trainer.evaluate(data, verbose=0, return_dict=True)
         for variable in trained.weights:
             variable.assign(variable * 0)
-        assert trainer.evaluate(data, verbose=0, return_dict=True) == before
+        # Sums on several threads differ in their last bits from call to call.
+        same = trainer.evaluate(data, verbose=0, return_dict=True)
+        assert same == pytest.approx(before, rel=1e-5)
         for variable in trainer.averaged.weights:
             variable.assign(variable * 0)
         after = trainer.evaluate(data, verbose=0, return_dict=True)
