@@ -424,9 +424,9 @@ class CompletionNetworkConfig(Section):
     noise: int = Field(
         0, ge=0, description="Channels of noise at the input, in training alone."
     )
-    upsampling: Literal["shuffle", "resize"] = Field(
+    upsampling: Literal["shuffle", "smooth_shuffle"] = Field(
         "shuffle",
-        description="Of the decoder: pixel shuffles, or resizing and 3x3 convolutions, "
+        description="Of the decoder: pixel shuffles, or pixel shuffles and a blur, "
         "which leave no grid.",
     )
     texture_noise: bool = Field(

@@ -18,7 +18,6 @@ from portrait_tf.layers import (
     PushPull,
     SharpenParsing,
     TextureNoise,
-    Upsample,
 )
 from portrait_tf.models.blocks import (
     check_size,
@@ -40,7 +39,7 @@ _CONVOLUTIONS = {
 _STEMS = (2, 4)
 _PREFILL_STRIDES = (4, 8)
 _ATTENTIONS = ("none", "any", "same_label")
-_UPSAMPLINGS = ("shuffle", "resize")
+_UPSAMPLINGS = ("shuffle", "smooth_shuffle")
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
@@ -78,11 +77,11 @@ class CompletionNetwork(Network):
             the dilated middle: `none`, `any`, or `same_label` (`LabelAttention`).
         noise: Channels of Gaussian noise at the input, in training alone
             (`NoiseChannels`).
-        upsampling: Of the decoder: `resize`, to the nearest, then a 3x3 convolution; or
-            `shuffle`, 1x1 convolutions and pixel shuffles, which take less arithmetic,
-            learn faster, and leave a grid of their stride in the picture (Odena et al.,
-            *Deconvolution and Checkerboard Artifacts*, Distill 2016). The last step, to
-            full resolution, is a shuffle with either.
+        upsampling: Of the decoder, by 1x1 convolutions and pixel shuffles: `shuffle`,
+            which leaves a grid of its stride in the picture (Odena et al.,
+            *Deconvolution and Checkerboard Artifacts*, Distill 2016); or
+            `smooth_shuffle`, which blurs behind each. Both have the same weights. The
+            last step, to full resolution, is not blurred.
         texture_noise: A fixed field of noise behind the middle and every step of the
             decoder (`TextureNoise`).
 
@@ -176,11 +175,9 @@ class CompletionNetwork(Network):
             x = TextureNoise(strides[-1], name="middle_noise")(x)
         for level in reversed(range(len(skips))):
             name, width = f"decode{strides[level]}", widths[level]
-            if upsampling == "shuffle":
-                x = layers.Conv2D(4 * width, 1, name=f"{name}_enlarge")(x)
-                x = PixelShuffle(2, name=f"{name}_shuffle")(x)
-            else:
-                x = Upsample(2, "nearest", name=f"{name}_resize")(x)
+            x = layers.Conv2D(4 * width, 1, name=f"{name}_enlarge")(x)
+            smooth = upsampling == "smooth_shuffle"
+            x = PixelShuffle(2, smooth, name=f"{name}_shuffle")(x)
             x = layers.Concatenate(name=f"{name}_skip")([x, skips[level]])
             x = conv(x, width, name)
             if texture_noise:

@@ -29,7 +29,7 @@ from portrait_tf.models.parsing import (
     parsing_probabilities,
     true_parsing,
 )
-from portrait_tf.training.base import GRADIENTS, Trainer, in_float32
+from portrait_tf.training.base import GRADIENTS, Trainer, in_float32, precision
 from portrait_tf.training.optimizers import build_optimizer
 
 # What the names of a critic's terms end in.
@@ -104,18 +104,17 @@ class CompletionTrainer(Trainer):
     def _build_losses(self) -> None:
         completion = self.config.completion
         perceptual = completion.perceptual
-        self.perceptual = (
-            PerceptualLoss(
-                perceptual.network,
-                perceptual.weights,
-                perceptual.layers,
-                perceptual.scale,
-                self.config.seed,
-                perceptual.difference,
-            )
-            if {"perceptual", "style"} & self.term_weights.keys()
-            else None
-        )
+        self.perceptual = None
+        if {"perceptual", "style"} & self.term_weights.keys():
+            with precision(completion.training.mixed_precision):
+                self.perceptual = PerceptualLoss(
+                    perceptual.network,
+                    perceptual.weights,
+                    perceptual.layers,
+                    perceptual.scale,
+                    self.config.seed,
+                    perceptual.difference,
+                )
         self.style = StyleLoss(perceptual.layers)
         self.total_variation = TotalVariationLoss()
         self.label_colour = LabelColourLoss()

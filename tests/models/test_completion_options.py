@@ -31,7 +31,7 @@ ALL = {
     "attention": "same_label",
     "noise": 2,
     "sharpness": 2.0,
-    "upsampling": "resize",
+    "upsampling": "smooth_shuffle",
     "texture_noise": True,
 }
 OPTIONS = [
@@ -244,18 +244,13 @@ def test_all_options_are_exported_as_they_are(tiny_config, tmp_path):
     assert export_pipeline(Pipeline(*networks), tmp_path) == tmp_path / "1"
 
 
-# Resizing learns more slowly, and only at a lower rate.
-@pytest.mark.parametrize(
-    ("upsampling", "rate", "left"), [("shuffle", 0.01, 0.4), ("resize", 0.003, 0.6)]
-)
-def test_all_options_learn_four_people_by_heart(
-    tiny_config, portraits, upsampling, rate, left
-):
+@pytest.mark.parametrize("upsampling", ["shuffle", "smooth_shuffle"])
+def test_all_options_learn_four_people_by_heart(tiny_config, portraits, upsampling):
     config = with_changes(
         tiny_config,
         ["completion.training.steps=60", "completion.training.batch_size=4",
          "completion.network.widths=[16,32,48]", "completion.predicted_parsing=0",
-         f"completion.training.optimizer.learning_rate={rate}",
+         "completion.training.optimizer.learning_rate=0.01",
          "completion.schedule.reconstruction_steps=60",
          "completion.loss.perceptual=0", *ALL_CHANGES,
          f"completion.network.upsampling={upsampling}"],
@@ -270,7 +265,7 @@ def test_all_options_learn_four_people_by_heart(
         batch.repeat(), epochs=6, steps_per_epoch=10, verbose=0, shuffle=False
     ).history
     # The first ten steps' mean.
-    assert history["l1_hole"][-1] < left * history["l1_hole"][0]
+    assert history["l1_hole"][-1] < 0.4 * history["l1_hole"][0]
     # Also what was behind the projection that begins at zero.
     for name, one, two in zip(
         attention.weights, before, attention.get_weights(), strict=True
