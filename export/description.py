@@ -59,6 +59,7 @@ def describe(networks: object, names: Iterable[str], batch_sizes: list[int]) -> 
             "flip": pipeline.structure.flip,
             "scales": list(pipeline.structure.scales),
         },
+        "detail": pipeline.detail,
         "weights": {"sha256": networks.sha256, "bytes": networks.bytes},
         "batch_sizes": list(batch_sizes),
         "limits": {

@@ -740,6 +740,11 @@ class PipelineConfig(Section):
         description="Average stage 1 over these scales; JPPNet: 1, 0.75 and 1.25.",
     )
     face: bool = Field(True, description="Refine faces, if the run has learned to.")
+    detail: bool = Field(
+        True,
+        description="Give the hole of a photo above the working size the photo's own "
+        "texture.",
+    )
 
 
 class Config(Section):

@@ -26,9 +26,12 @@ class Engine(Protocol):
 
     Attributes:
         working_size: Height and width of the networks; None: not known.
+        detail: Whether holes of photos above the working size are given the photo's
+            own texture (`portrait_tf.inference.detail`).
     """
 
     working_size: tuple[int, int] | None
+    detail: bool
 
     def complete(
         self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
@@ -57,6 +60,7 @@ class PipelineEngine:
 
         self.pipeline = pipeline
         self.working_size = pipeline.size
+        self.detail = pipeline.detail
         # One trace for every size, or each new photo would cost seconds.
         signature = [
             tf.TensorSpec([None, None, None, 3], tf.uint8),
@@ -134,7 +138,9 @@ class SavedModelEngine:
         import tensorflow as tf
 
         directory = find_version(directory)
-        self.working_size = _described_size(directory)
+        description = _description(directory)
+        self.working_size = _described_size(description)
+        self.detail = description.get("detail", False) is True
         self._model = tf.saved_model.load(str(directory))
         self.directory = directory
 
@@ -221,14 +227,20 @@ def _filled_in(
     return np.where(given, parsing, engine.parse(photo, mask)[0])
 
 
-def _described_size(directory: pathlib.Path) -> tuple[int, int] | None:
-    """The working size in a version folder's `signature.json`, if it has that."""
+def _description(directory: pathlib.Path) -> dict:
+    """A version folder's `signature.json`; empty without one."""
     try:
-        height, width = json.loads((directory / "signature.json").read_text())[
-            "working_size"
-        ]
+        description = json.loads((directory / "signature.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return description if isinstance(description, dict) else {}
+
+
+def _described_size(description: dict) -> tuple[int, int] | None:
+    try:
+        height, width = description["working_size"]
         return int(height), int(width)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
@@ -247,6 +259,7 @@ class ServerEngine:
         from serving.client import PortraitClient
 
         self.working_size = None
+        self.detail = True
         self._client = PortraitClient(target, model_name=model_name, **options)
 
     def wait_until_available(self, timeout: float) -> None:
@@ -269,8 +282,18 @@ class ServerEngine:
         return result.parsing.reshape(photo.shape[:2]), result.joints
 
 
-def open_engine(server: str | None, model: str | pathlib.Path | None) -> Engine:
+def open_engine(
+    server: str | None,
+    model: str | pathlib.Path | None,
+    detail: bool | None = None,
+) -> Engine:
     """The engine that the command line's options name; bundled weights without any.
+
+    Args:
+        server: `HOST:PORT` of TensorFlow Serving's gRPC.
+        model: A folder that `portrait-tf export` wrote.
+        detail: Whether large holes are given the photo's own texture; None: what the
+            model's description or the bundled config says, and yes for a server.
 
     Raises:
         PortraitError: Both are given, or the one given cannot be used.
@@ -278,9 +301,13 @@ def open_engine(server: str | None, model: str | pathlib.Path | None) -> Engine:
     if server and model:
         raise PortraitError("expected --server or --model, received both")
     if server:
-        return ServerEngine(server)
-    if model:
-        return SavedModelEngine(model)
-    from portrait_tf.pipeline import Pipeline
+        engine = ServerEngine(server)
+    elif model:
+        engine = SavedModelEngine(model)
+    else:
+        from portrait_tf.pipeline import Pipeline
 
-    return PipelineEngine(Pipeline.bundled())
+        engine = PipelineEngine(Pipeline.bundled())
+    if detail is not None:
+        engine.detail = detail
+    return engine

@@ -175,24 +175,28 @@ def complete_photo(
         owner[task.cells] = index + 1
     parsing = parts.overview.labels()
     completed, unknown = photo.copy(), mask.copy()
-    notes, crops = [], []
+    notes, looks = [], []
+    detailed = getattr(engine, "detail", False)
     for index, task in enumerate(tasks):
         look = task.look
         # What was seen before knows nothing of what was filled since.
         if look is None or index:
             box = _with_something_known(task.box, unknown)
             look = _look(engine, completed, unknown, box, frame, given)
-        crops.append(look.box)
+        looks.append(look)
         box, filled = _fill(
             completed, unknown, grid, owner, index + 1, look, method, feather
         )
         if task.person:
             look.box.of(parsing)[:] = look.labels()
-        notes += _softness(look, box, filled)
+        if not detailed:
+            notes += _softness(look, box, filled)
         box.of(unknown)[filled] = 0
     if given is not None:
         np.copyto(parsing, given, where=given != VOID_LABEL)
-    return PhotoResult(completed, parsing, notes, crops)
+    if detailed:
+        _add_detail(completed, mask, parsing, looks)
+    return PhotoResult(completed, parsing, notes, [look.box for look in looks])
 
 
 def check_photo(photo: np.ndarray) -> np.ndarray:
@@ -368,6 +372,35 @@ def _fill(
     result = blend(box.of(completed), hole, painted, method, feather)
     np.copyto(box.of(completed), result, where=filled[..., None])
     return box, filled
+
+
+def _add_detail(
+    completed: np.ndarray, mask: np.ndarray, parsing: np.ndarray, looks: list[_Look]
+) -> None:
+    """Gives what was painted the photo's own texture, in place.
+
+    When all is painted: then no crop shows a part of the hole that is still open.
+    """
+    # It imports TensorFlow, which a photo that fits into the working size needs not.
+    from portrait_tf.inference.detail import detailed_hole, surroundings
+
+    open_mask = mask.copy()
+    for look in looks:
+        # Each part of the hole is done once, in the first crop that shows it.
+        mine = look.box.of(open_mask) != 0
+        if not mine.any():
+            continue
+        rows, columns = (np.flatnonzero(mine.any(axis)) for axis in (1, 0))
+        box = Box(rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
+        box = box.moved(look.box.top, look.box.left)
+        margin = surroundings(max(box.height, box.width), look.magnification)
+        box = box.grown(margin, margin, mask.shape).common(look.box)
+        detailed = detailed_hole(
+            box.of(completed), box.of(mask), box.of(parsing), look.magnification
+        )
+        to_do = box.of(open_mask) != 0
+        np.copyto(box.of(completed), detailed, where=to_do[..., None])
+        box.of(open_mask)[:] = 0
 
 
 def _softness(look: _Look, box: Box, filled: np.ndarray) -> list[str]:

@@ -16,7 +16,9 @@ import tensorflow as tf
 
 from portrait_tf import geometry
 from portrait_tf.compat import ops
+from portrait_tf.config import PipelineConfig
 from portrait_tf.errors import PortraitError
+from portrait_tf.inference.detail import add_details
 from portrait_tf.labels import NUM_LABELS
 from portrait_tf.models.averaging import AveragedParsing
 from portrait_tf.models.completion import completion_inputs
@@ -35,6 +37,8 @@ class Pipeline:
         scales: Of the working size, at which stage 1 is asked; averaged likewise.
         face_network: Stage 3; it works on crops, so it fits any working size. It runs
             on every photo, with a face or without.
+        detail: Whether the hole of a photo that is larger than the working size is
+            given the photo's own texture (`portrait_tf.inference.detail`).
 
     Raises:
         PortraitError: The networks have different working sizes; a scale that is not
@@ -56,6 +60,7 @@ class Pipeline:
         flip: bool = False,
         scales: tuple[float, ...] = (1.0,),
         face_network: FaceNetwork | None = None,
+        detail: bool = True,
     ) -> None:
         if parsing_network.size != completion_network.size:
             raise PortraitError(
@@ -66,14 +71,18 @@ class Pipeline:
         self.completion_network = completion_network
         self.face_network = face_network
         self.structure = AveragedParsing(parsing_network, flip, scales)
+        self.detail = detail
         self.size = tuple(completion_network.size)
 
     @classmethod
-    def bundled(cls, face: bool | None = None) -> "Pipeline":
+    def bundled(
+        cls, face: bool | None = None, detail: bool | None = None
+    ) -> "Pipeline":
         """With the weights that come in the package, and their config's `pipeline`.
 
         Args:
             face: Whether faces are refined, in place of that config's word.
+            detail: Whether detail is added, in place of that config's word.
 
         Raises:
             PortraitError: Faces are asked for, and no face network is bundled.
@@ -84,7 +93,7 @@ class Pipeline:
             load_bundled,
         )
 
-        settings = dict(bundled_pipeline_config())
+        settings = _settings(bundled_pipeline_config(), detail)
         configured = settings.pop("face")
         wanted = configured if face is None else face
         if face and not is_bundled("face"):
@@ -102,7 +111,11 @@ class Pipeline:
 
     @classmethod
     def from_run(
-        cls, run: str | pathlib.Path, which: str = "last", face: bool | None = None
+        cls,
+        run: str | pathlib.Path,
+        which: str = "last",
+        face: bool | None = None,
+        detail: bool | None = None,
     ) -> "Pipeline":
         """With the networks of a trained run, and its config's `pipeline`.
 
@@ -110,6 +123,7 @@ class Pipeline:
             run: Its folder. A face network is taken if the run has one.
             which: `last` or `best`, as `load_run_network` has it.
             face: Whether faces are refined, in place of the config's word.
+            detail: Whether detail is added, in place of the config's word.
 
         Raises:
             PortraitError: A stage is not trained yet, or its file does not fit.
@@ -123,7 +137,7 @@ class Pipeline:
         networks = [
             load_run_network(run, stage, which) for stage in ("parsing", "completion")
         ]
-        settings = dict(run_config(run).pipeline)
+        settings = _settings(run_config(run).pipeline, detail)
         configured = settings.pop("face")
         wanted = configured if face is None else face
         if not face and "face" not in trained_stages(run):
@@ -166,6 +180,7 @@ class Pipeline:
             flip=self.structure.flip,
             scales=self.structure.scales,
             face_network=self.face_network,
+            detail=self.detail,
         )
 
     @property
@@ -253,6 +268,9 @@ class Pipeline:
         painted = geometry.enlarge_photos(result["completed"], full, place)
         completed = tf.where(mask != 0, painted, image)
         labels = self.enlarge_parsing(result["parsing"], full, place)
+        if self.detail:
+            times = tf.cast(full[0] / place[2], tf.float32)
+            completed = add_details(completed, mask, labels, times)
         return {"completed": completed, "parsing": labels}
 
     def enlarge_parsing(
@@ -368,3 +386,8 @@ class Pipeline:
         """
         joints = geometry.joints_of_parts(self.structure.peaks(pose), self.size)
         return geometry.place_joints(joints, full, place)
+
+
+def _settings(config: PipelineConfig, detail: bool | None) -> dict:
+    settings = dict(config)
+    return settings if detail is None else settings | {"detail": detail}

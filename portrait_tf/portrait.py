@@ -168,13 +168,18 @@ class Portrait:
 
     @classmethod
     def load(
-        cls, model: str | os.PathLike | None = None, server: str | None = None
+        cls,
+        model: str | os.PathLike | None = None,
+        server: str | None = None,
+        detail: bool | None = None,
     ) -> "Portrait":
         """Opens the bundled weights, an exported model, or a server.
 
         Args:
             model: A folder that `portrait-tf export` wrote.
             server: `HOST:PORT` of TensorFlow Serving's gRPC.
+            detail: Whether holes of photos above the working size are given the photo's
+                own texture; None: as the model was made.
 
         Raises:
             PortraitError: Both are given, or the one given cannot be used.
@@ -182,7 +187,7 @@ class Portrait:
         from portrait_tf.startup import load_tensorflow
 
         load_tensorflow()
-        return cls(open_engine(server, model))
+        return cls(open_engine(server, model, detail))
 
     def complete(
         self,

@@ -45,6 +45,14 @@ def export(
             help="With the run's face network, in place of its config's word.",
         ),
     ] = None,
+    detail: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option(
+            "--detail/--no-detail",
+            help="Give large holes the photo's own texture, in place of the config's "
+            "word; without it a large photo is answered sooner.",
+        ),
+    ] = None,
     checkpoint: Which = Checkpoint.last,
     precision: Annotated[
         Precision, typer.Option(help="Weights are stored so; computed in float32.")
@@ -84,9 +92,9 @@ def export(
     from portrait_tf.pipeline import Pipeline
 
     if run == "bundled":
-        pipeline = Pipeline.bundled(face)
+        pipeline = Pipeline.bundled(face, detail)
     else:
-        pipeline = Pipeline.from_run(run, checkpoint, face)
+        pipeline = Pipeline.from_run(run, checkpoint, face, detail)
     if working_size:
         pipeline = pipeline.at_size(working_size)
     version = export_pipeline(

@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from portrait_tf.cli.shared import (
+    Detail,
     Model,
     Server,
     app,
@@ -102,6 +103,7 @@ def complete(
     resize_mask: ResizeMask = False,
     server: Server = None,
     model: Model = None,
+    detail: Detail = None,
     parsing_in: ParsingIn = None,
     parsing_out: ParsingOut = None,
     format: OutFormat = None,
@@ -119,7 +121,7 @@ def complete(
     _complete_files(
         photo,
         lambda job: folders.prepare_completion(job, options),
-        (server, model),
+        (server, model, detail),
         (out, parsing_out, format),
         quality,
         overwrite,
@@ -172,6 +174,7 @@ def extrapolate(
     ] = None,
     server: Server = None,
     model: Model = None,
+    detail: Detail = None,
     parsing_in: ParsingIn = None,
     parsing_out: ParsingOut = None,
     format: OutFormat = None,
@@ -197,7 +200,7 @@ def extrapolate(
     _complete_files(
         photo,
         lambda job: folders.prepare_extrapolation(job, wish),
-        (server, model),
+        (server, model, detail),
         (out, parsing_out, format),
         quality,
         overwrite,
@@ -250,7 +253,7 @@ def parse(
 def _complete_files(
     photo: pathlib.Path,
     prepare: Callable,
-    engine: tuple[str | None, pathlib.Path | None],
+    engine: tuple[str | None, pathlib.Path | None, bool | None],
     targets: tuple[pathlib.Path, pathlib.Path | None, Format | None],
     quality: int | None,
     overwrite: bool,

@@ -83,6 +83,14 @@ Model = Annotated[
     Optional[pathlib.Path],  # noqa: UP045
     typer.Option(metavar="DIR", help="Complete with an exported model, in process."),
 ]
+Detail = Annotated[
+    Optional[bool],  # noqa: UP045
+    typer.Option(
+        "--detail/--no-detail",
+        help="Give large holes the photo's own texture, or leave them soft; else as "
+        "the model was made.",
+    ),
+]
 Data = Annotated[
     pathlib.Path, typer.Option("--data", help="A data set; docs/data.md says which.")
 ]

@@ -1,0 +1,183 @@
+"""Photos at the size that their files have: as sharp in the hole as around it?
+
+    python -m benchmarks.full_size DATA [--features FILE:NAME] [--out DIR]
+
+Holes are those of `portrait-tf evaluate`, enlarged. Each photo is completed by the
+bundled weights with detail (`portrait_tf.inference.detail`), without it, and by
+OpenCV's Telea. Printed are, by task, means over photos: the gradients in the hole as a
+part of the truth's; the PSNR of the hole; the distance in VGG features, of the hole and
+a third of its size around it, over Telea's; and the median CPU seconds of a photo. DATA
+is a data set, or a folder of photos. `--out` writes the truth, the masks and every
+method's pictures, as `portrait-tf evaluate --pictures` does.
+"""
+
+import argparse
+import collections
+import pathlib
+import statistics
+import time
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from portrait_tf.data.sample import Sample
+from portrait_tf.geometry import Box, scale_joints, shrunk_size
+from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask
+from portrait_tf.photos import write_png
+
+METHODS = ("telea", "without detail", "with detail")
+
+
+def samples(data: pathlib.Path, count: int | None) -> Iterator[Sample]:
+    """Validation photos of a data set, or the photos of a folder.
+
+    Raises:
+        PortraitError: The folder cannot be read as either.
+    """
+    from portrait_tf.data.open import open_dataset
+    from portrait_tf.errors import PortraitError
+    from portrait_tf.photos import open_photo
+
+    files = [path for path in sorted(data.iterdir()) if path.is_file()]
+    if files:
+        for path in files[:count]:
+            yield Sample(path.stem, open_photo(path).rgb())
+        return
+    reader = open_dataset(data, "val")
+    if not len(reader):
+        raise PortraitError(f"{data}: expected photos, found none")
+    for index in range(len(reader))[:count]:
+        yield reader[index]
+
+
+def enlarged_hole(
+    sample: Sample, task: str, seed: list[int], frame: tuple[int, int]
+) -> np.ndarray:
+    """The hole of a task, drawn at the working size: `uint8` `[H, W]`, 255 = hole."""
+    full = sample.photo.shape[:2]
+    size = shrunk_size(full, frame)
+    joints = parsing = None
+    if sample.joints is not None:
+        joints = scale_joints(sample.joints, full, size)
+        joints[:, 2] = np.isfinite(joints[:, 0])
+    if sample.parsing is not None:
+        parsing = cv2.resize(
+            sample.parsing, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT
+        )
+    mask = evaluation_mask(task, seed, size, joints, parsing)
+    return cv2.resize(mask, full[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def gradients(photo: np.ndarray, mask: np.ndarray) -> float:
+    """Mean absolute differences of neighbours in the hole, down and across, of grey."""
+    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    total = np.abs(np.diff(grey, axis=0))[:, :-1] + np.abs(np.diff(grey, axis=1))[:-1]
+    return float(total[mask[:-1, :-1] > 0].mean())
+
+
+def around(mask: np.ndarray) -> Box:
+    """The hole's box and a third of its sides around it."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    box = Box(*(int(n) for n in (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)))
+    return box.grown(box.height // 3, box.width // 3, mask.shape)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=pathlib.Path)
+    parser.add_argument("--features", metavar="FILE:NAME")
+    parser.add_argument("--count", type=int, help="the first photos only")
+    parser.add_argument("--enlarge", type=float, default=1.0, help="photos, before")
+    parser.add_argument("--out", type=pathlib.Path)
+    options = parser.parse_args(arguments)
+
+    from portrait_tf.engines import open_engine
+    from portrait_tf.errors import PortraitError
+    from portrait_tf.evaluation.evaluate import hole_psnr
+    from portrait_tf.large_photos import complete_photo
+
+    engine = open_engine(None, None)
+    distance = None
+    if options.features:
+        from portrait_tf.cli.evaluation import _open_features
+
+        distance, _ = _open_features(*options.features.rsplit(":", 1))
+    found = collections.defaultdict(list)
+
+    def complete(method: str, photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        if method == "telea":
+            return cv2.inpaint(photo, mask, 3, cv2.INPAINT_TELEA)
+        engine.detail = method == "with detail"
+        return complete_photo(engine, photo, mask).completed
+
+    try:
+        for index, sample in enumerate(samples(options.data, options.count)):
+            if options.enlarge != 1:
+                sample = _enlarged(sample, options.enlarge)
+            for task in EVALUATION_TASKS:
+                mask = enlarged_hole(sample, task, [0, index], engine.working_size)
+                hidden = np.where(mask[..., None] > 0, np.uint8(128), sample.photo)
+                box, pictures = around(mask), {"truth": sample.photo}
+                for method in METHODS:
+                    start = time.process_time()
+                    done = pictures[method] = complete(method, hidden, mask)
+                    found[task, method, "seconds"].append(time.process_time() - start)
+                    found[task, method, "psnr"].append(
+                        hole_psnr(sample.photo, done, mask)
+                    )
+                    found[task, method, "gradients"].append(
+                        gradients(done, mask) / max(gradients(sample.photo, mask), 0.1)
+                    )
+                    if distance:
+                        pair = [
+                            distance.features(box.of(x)) for x in (sample.photo, done)
+                        ]
+                        found[task, method, "distance"].append(distance.distance(*pair))
+                if options.out:
+                    _write(options.out, f"{sample.name}_{task}.png", pictures, mask)
+    except PortraitError as error:
+        raise SystemExit(str(error)) from None
+    print(table(found))
+
+
+def _enlarged(sample: Sample, times: float) -> Sample:
+    size = tuple(round(times * n) for n in sample.photo.shape[:2])
+    photo = cv2.resize(sample.photo, size[::-1], interpolation=cv2.INTER_CUBIC)
+    return Sample(sample.name, photo)
+
+
+def _write(folder: pathlib.Path, name: str, pictures: dict, mask: np.ndarray) -> None:
+    for method, picture in {**pictures, "masks": mask}.items():
+        path = folder / method.replace(" ", "_") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_png(path, picture)
+
+
+def table(found: dict[tuple[str, str, str], list[float]]) -> str:
+    """Markdown of scores by task, method and name."""
+    lines = [
+        "| hole | method | gradients | PSNR, dB | distance over Telea's | CPU s |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for task in EVALUATION_TASKS:
+        for method in METHODS:
+            one = {
+                name: values
+                for (of, by, name), values in found.items()
+                if (of, by) == (task, method)
+            }
+            over = "-"
+            if "distance" in one:
+                telea = statistics.mean(found[task, "telea", "distance"])
+                over = f"{statistics.mean(one['distance']) / telea:.3f}"
+            lines.append(
+                f"| {task} | {method} | {statistics.mean(one['gradients']):.2f} | "
+                f"{statistics.mean(one['psnr']):.2f} | {over} | "
+                f"{statistics.median(one['seconds']):.2f} |"
+            )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

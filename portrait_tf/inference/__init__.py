@@ -1,0 +1,1 @@
+"""From the networks' answer to a whole photo."""
