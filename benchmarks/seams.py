@@ -234,7 +234,11 @@ def main(arguments: list[str] | None = None) -> None:
 
     try:
         reader = open_dataset(options.data, options.split)
-        pipeline = Pipeline.from_run(options.run) if options.run else Pipeline.bundled()
+        pipeline = (
+            Pipeline.from_run(options.run, detail=False)
+            if options.run
+            else Pipeline.bundled(detail=False)
+        )
         scores, pictures = measure(
             PipelineEngine(pipeline), reader, options.tasks, options.methods,
             options.count, options.seed, options.contexts,
