@@ -55,15 +55,29 @@ test-min: .venv-min/minimums.txt
 	.venv-min/bin/python tools/minimum_versions.py $(EXTRAS) > $@.new
 	mv $@.new $@
 
-# The whole suite on the addons stack (Python 3.11), and both stacks with each other; in
-# two, for Keras 2.15 gives the memory of old networks back late.
+# What runs on the addons stack (Python 3.11): the tests of whatever calls Keras,
+# TensorFlow or tensorflow-addons itself. The rest sees them through these alone.
+ADDONS_TESTS = \
+	tests/test_addons_stack.py \
+	tests/data/test_distortion.py \
+	tests/layers tests/test_layers.py \
+	tests/losses \
+	tests/test_metrics.py \
+	tests/models \
+	tests/training \
+	tests/test_storage.py tests/test_weights.py \
+	tests/test_pipeline.py \
+	tests/test_export.py tests/export/test_signatures.py
+
+# Both stacks with each other come in a process of their own, long tests too; of the
+# others the short ones alone. `make test-addons ADDONS_TESTS=tests` runs them all.
 test-addons: export PORTRAIT_TF_CROSS_STACK = required
 test-addons: export PORTRAIT_TF_DEFAULT_PYTHON = $(abspath $(VENV)/bin/python)
 test-addons: $(VENV)/installed
 	$(MAKE) .venv-addons/installed VENV=.venv-addons EXTRAS=addons,demo,dev,web,heic,beam \
 		PYTHON="$(or $(PYTHON311),$(PYTHON))"
-	$(PYTEST_ADDONS)
-	$(PYTEST_ADDONS) -m long
+	$(PYTEST_ADDONS) --deselect tests/test_cross_stack.py $(ADDONS_TESTS)
+	$(PYTEST_ADDONS) -m "long or not long" tests/test_cross_stack.py
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .
