@@ -55,15 +55,37 @@ test-min: .venv-min/minimums.txt
 	.venv-min/bin/python tools/minimum_versions.py $(EXTRAS) > $@.new
 	mv $@.new $@
 
-# The whole suite on the addons stack (Python 3.11), and both stacks with each other; in
-# two, for Keras 2.15 gives the memory of old networks back late.
+# What runs on the addons stack (Python 3.11): the tests of code that calls Keras,
+# TensorFlow or tensorflow-addons itself. All other code sees them through this code.
+ADDONS_TESTS = \
+	tests/test_addons_stack.py \
+	tests/data/test_distortion.py \
+	tests/layers tests/test_layers.py \
+	tests/losses \
+	tests/test_metrics.py \
+	tests/models \
+	tests/training/test_critics.py \
+	tests/training/test_distribution.py \
+	tests/training/test_face.py \
+	tests/training/test_hints.py \
+	tests/training/test_optimizers.py \
+	tests/training/test_start_from.py \
+	tests/training/test_training.py \
+	tests/training/test_unlabelled.py \
+	tests/training/test_upkeep.py \
+	tests/test_storage.py tests/test_weights.py \
+	tests/test_pipeline.py \
+	tests/test_export.py tests/export/test_signatures.py
+
+# The short tests of that list; then both stacks with each other, long tests too, in a
+# process of its own: Keras 2.15 frees old networks late.
 test-addons: export PORTRAIT_TF_CROSS_STACK = required
 test-addons: export PORTRAIT_TF_DEFAULT_PYTHON = $(abspath $(VENV)/bin/python)
 test-addons: $(VENV)/installed
 	$(MAKE) .venv-addons/installed VENV=.venv-addons EXTRAS=addons,demo,dev,web,heic,beam \
 		PYTHON="$(or $(PYTHON311),$(PYTHON))"
-	$(PYTEST_ADDONS)
-	$(PYTEST_ADDONS) -m long
+	$(PYTEST_ADDONS) $(ADDONS_TESTS)
+	$(PYTEST_ADDONS) -m "long or not long" tests/test_cross_stack.py
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .

@@ -13,7 +13,8 @@ from portrait_tf.training.run import build_network
 
 DESIGNS = {
     "base": "tiny.yaml",
-    "set": ["completion.training.tensorboard=false"],
+    # One phase, for every other one is traced anew.
+    "set": ["completion.schedule.reconstruction_steps=100000"],
     "completion": {
         "plain": ["completion.network.prefill=plain"],
         "none": ["completion.network.prefill=none", "completion.loss.perceptual=0"],

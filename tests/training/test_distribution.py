@@ -150,6 +150,23 @@ def parsing_run(tmp_path_factory, portraits):
     return run
 
 
+@pytest.fixture(scope="module")
+def train_alone(tmp_path_factory):
+    """Trains a stage on one device, once a config: the run's folder and its results."""
+    runs = {}
+
+    def train(**common):
+        key = json.dumps(common)
+        if key not in runs:
+            folder = tmp_path_factory.mktemp("alone")
+            out = str(folder / "results.npz")
+            finish(start(run=str(folder / "run"), strategy="none", out=out, **common))
+            runs[key] = folder / "run", out
+        return runs[key]
+
+    return train
+
+
 def assert_equal_histories(one, other, relative=1e-4):
     assert len(one) == len(other) == STEPS
     for step, (row, others) in enumerate(zip(one, other, strict=True)):
@@ -173,16 +190,17 @@ def assert_equal_histories(one, other, relative=1e-4):
     ],
     ids=["parsing", "hinge", "wgan_gp"],
 )
-def test_two_replicas_train_as_one(strategy, stage, changes, parsing_run, tmp_path):
+def test_two_replicas_train_as_one(
+    strategy, stage, changes, parsing_run, train_alone, tmp_path
+):
     common = {"stage": stage, "changes": changes}
     if stage == "completion":
         common["parsing"] = str(parsing_run)
-    outs = [str(tmp_path / f"{name}.npz") for name in ("alone", "first", "second")]
-    alone = start(run=str(tmp_path / "alone"), strategy="none", out=outs[0], **common)
-    finish(alone)
+    alone, alone_out = train_alone(**common)
+    outs = [str(tmp_path / f"{name}.npz") for name in ("first", "second")]
     if strategy == "mirrored":
         both = start(
-            run=str(tmp_path / "both"), strategy=strategy, out=outs[1], devices=2,
+            run=str(tmp_path / "both"), strategy=strategy, out=outs[0], devices=2,
             **common,
         )  # fmt: skip
         finish(both)
@@ -194,21 +212,21 @@ def test_two_replicas_train_as_one(strategy, stage, changes, parsing_run, tmp_pa
                 **common,
             )
             for name, tf_config, out in zip(
-                ("both", "other"), tf_configs(2), outs[1:], strict=True
+                ("both", "other"), tf_configs(2), outs, strict=True
             )
         ]  # fmt: skip
         finish(*workers)
-    history, _ = result(outs[0])
-    shared, variables = result(outs[1])
+    history, _ = result(alone_out)
+    shared, variables = result(outs[0])
     assert_equal_histories(history, shared)
     assert len({round(row["loss"], 3) for row in history}) > 10
     if strategy == "multiworker":
-        same, others = result(outs[2])
+        same, others = result(outs[1])
         assert_equal_histories(shared, same, 1e-6)
         assert not (tmp_path / "other").exists()
         for name, array in variables.items():
             np.testing.assert_array_equal(array, others[name])
-    arrays, meta = read_arrays(tmp_path / "alone" / stage / "checkpoint.npz")
+    arrays, meta = read_arrays(alone / stage / "checkpoint.npz")
     shared_arrays, shared_meta = read_arrays(
         tmp_path / "both" / stage / "checkpoint.npz"
     )

@@ -141,31 +141,29 @@ def test_a_second_stage_1_is_refused(parsing_run, tiny_config, portraits, tmp_pa
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("stage", ["parsing", "completion"])
 def test_a_run_in_two_parts_ends_as_one_in_one(
-    stage, parsing_run, tiny_config, portraits, tmp_path
+    parsing_run, tiny_config, portraits, tmp_path
 ):
-    source = parsing_run[0] if stage == "completion" else None
-    train_stage(
-        stage, tiny_config, portraits, tmp_path / "whole", None, source, verbose=0
-    )
-    # Three steps: in the middle of an epoch, and of stage 2's critics phase.
-    original = CompletionTrainer if stage == "completion" else ParsingTrainer
-    stop = _StopAt(3)
-    patched = pytest.MonkeyPatch()
-    patched.setattr("portrait_tf.training.run.Checkpoints.on_train_batch_end", stop)
-    with pytest.raises(KeyboardInterrupt), patched.context():
+    """Stage 2; `test_resume_after_kill_minus_9` has stage 1."""
+
+    def train(name):
         train_stage(
-            stage, tiny_config, portraits, tmp_path / "parts", None, source, verbose=0
+            "completion", tiny_config, portraits, tmp_path / name, None,
+            parsing_run[0], verbose=0,
+        )  # fmt: skip
+        return arrays_of(tmp_path / name, "completion")
+
+    whole = train("whole")
+    # Three steps: in the middle of an epoch, and of the critics' phase.
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(
+            "portrait_tf.training.run.Checkpoints.on_train_batch_end", _StopAt(3)
         )
-    patched.undo()
-    assert arrays_of(tmp_path / "parts", stage)[1]["step"] == 3
-    train_stage(
-        stage, tiny_config, portraits, tmp_path / "parts", None, source, verbose=0
-    )
-    one, two = (arrays_of(tmp_path / name, stage) for name in ("whole", "parts"))
-    assert one[1] == two[1] and one[1]["kind"] == original.__name__
-    assert_equal_states(one[0], two[0])
+        train("parts")
+    assert arrays_of(tmp_path / "parts", "completion")[1]["step"] == 3
+    parts = train("parts")
+    assert whole[1] == parts[1] and whole[1]["kind"] == "CompletionTrainer"
+    assert_equal_states(whole[0], parts[0])
 
 
 class _StopAt:
