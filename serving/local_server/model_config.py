@@ -63,14 +63,20 @@ def read_config(config: model_server_config_pb2.ModelServerConfig) -> ModelSet:
 
 
 def _read_source(model: model_server_config_pb2.ModelConfig) -> ModelSource:
-    if not model.model_platform and not model.model_type:
+    platform = model.model_platform
+    if model.model_type and platform:
         raise invalid_argument(
-            "Illegal setting neither ModelServerConfig::model_type nor"
-            f" ModelServerConfig::model_platform: model {model.name}"
+            "Illegal setting both ModelServerConfig::model_type (deprecated) and"
+            " ModelServerConfig::model_platform."
         )
-    if model.model_platform not in ("", "tensorflow"):
+    if not model.model_type and not platform:
         raise invalid_argument(
-            f"PlatformConfigMap has no entry for platform {model.model_platform}"
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor"
+            " ModelServerConfig::model_platform."
+        )
+    if platform not in ("", "tensorflow"):
+        raise invalid_argument(
+            f"Model {model.name} requests unsupported platform {platform}"
         )
     path = pathlib.Path(model.base_path)
     if not path.is_absolute():

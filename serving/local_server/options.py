@@ -2,8 +2,8 @@
 
 Conventions: a flag has the name of its field, with underscores or dashes; it is written
 `--flag=value` or `--flag value`, a switch also bare. Names, meanings and defaults are
-TensorFlow Serving's, but for those of the addresses and of the model's name, which suit
-a developer's machine. TensorFlow is not needed here, so that a mistyped flag is found
+TensorFlow Serving's, but for the addresses and the model's name, which suit a
+developer's machine, and for flags marked "ours". TensorFlow is not needed here, so that a mistyped flag is found
 at once.
 """
 
@@ -61,6 +61,9 @@ class ServerOptions:
     rest_api_port: int = _flag(8501, "The REST port; 0 takes a free one.")
     host: str = _flag("127.0.0.1", "Address to listen on; 0.0.0.0 for all (ours).")
     rest_api_timeout_in_ms: int = _flag(30_000, "Time for one REST request.")
+    rest_api_max_body_bytes: int = _flag(
+        1 << 30, "Largest body, packed and unpacked (ours)."
+    )
     rest_api_enable_cors_support: bool = _flag(False, "Let web pages call REST.")
     model_name: str = _flag("portrait", "The name that requests give.")
     model_base_path: str = _flag("", "A folder of numbered versions.")
@@ -85,7 +88,7 @@ class ServerOptions:
     num_request_iterations_for_warmup: int = _flag(0, "Replay each so often.")
     saved_model_tags: str = _flag("serve", "Tags of the graph, comma-separated.")
     enable_serialization_as_tensor_content: bool = _flag(
-        False, "Answer numbers as raw bytes, not in typed fields."
+        False, "Answer raw bytes, not typed fields; REST then fails."
     )
     enable_grpc_healthcheck_service: bool = _flag(False, "grpc.health.v1.Health.")
     grpc_max_threads: int = _flag(_WORKERS, "gRPC requests at the same time.")
@@ -101,6 +104,7 @@ class ServerOptions:
     def __post_init__(self):
         for name, least in (
             ("rest_api_timeout_in_ms", 1),
+            ("rest_api_max_body_bytes", 1),
             ("grpc_max_threads", 1),
             ("max_num_load_retries", 0),
             ("model_config_file_poll_wait_seconds", 0),

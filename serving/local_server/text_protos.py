@@ -107,5 +107,7 @@ def read_text_proto(path: str | pathlib.Path, kind: type[_Message]) -> _Message:
         return text_format.Parse(text, kind())
     except text_format.ParseError as error:
         raise PortraitError(
-            f"{path} is not a text proto of {kind.DESCRIPTOR.full_name}: {error}"
+            # The first half is protobuf's, in C++; scripts look for both.
+            f"Error parsing text-format {kind.DESCRIPTOR.full_name}: {error};"
+            f" Invalid protobuf file: '{path}'"
         ) from error
