@@ -1,4 +1,4 @@
-"""`TensorProto` to numpy and back, as TensorFlow's `Tensor::FromProto` and its encoders.
+"""`TensorProto` to numpy and back, as TensorFlow's own reader and encoders do it.
 
 Conventions: a tensor travels as raw bytes (`tensor_content`) or in the typed field of
 its dtype (`int_val`, `float_val`, ...), where a list that is too short stands for its
@@ -110,7 +110,7 @@ def encode(
 
 
 def _pack(flat: np.ndarray, number: int) -> bytes:
-    """A packed repeated field; by a list of Python's numbers it takes 50 times longer."""
+    """A packed repeated field; a list of Python's numbers takes 50 times longer."""
     if flat.dtype in (np.float32, np.float64):
         content = flat.astype(flat.dtype.newbyteorder("<")).tobytes()
     elif flat.dtype == np.float16:
