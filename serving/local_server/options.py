@@ -3,8 +3,8 @@
 Conventions: a flag has the name of its field, with underscores or dashes; it is written
 `--flag=value` or `--flag value`, a switch also bare. Names, meanings and defaults are
 TensorFlow Serving's, but for the addresses and the model's name, which suit a
-developer's machine, and for flags marked "ours". TensorFlow is not needed here, so that a mistyped flag is found
-at once.
+developer's machine, and for flags marked "ours". TensorFlow is not needed here, so that
+a mistyped flag is found at once.
 """
 
 import dataclasses

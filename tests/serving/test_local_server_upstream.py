@@ -27,6 +27,7 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from benchmarks.server_process import free_ports
 from portrait_tf.errors import PortraitError
 from serving.local_server import LocalServer
 from serving.local_server.tensors import decode, encode
@@ -323,9 +324,7 @@ def test_no_port_is_open_before_the_first_load(publish):
     folder = publish(1)
     pipe = folder / "1" / "batching_params.pbtxt"
     os.mkfifo(pipe)  # Whoever reads it waits, until somebody writes.
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        with socket.create_server(("127.0.0.1", 0)) as other:
-            ports = [one.getsockname()[1], other.getsockname()[1]]
+    ports = free_ports(2)
     server = LocalServer(
         folder, "stamp", grpc_port=ports[0], rest_port=ports[1],
         enable_batching=True, enable_per_model_batching_parameters=True,
