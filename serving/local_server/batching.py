@@ -157,32 +157,28 @@ class BatchThreads:
         self.parameters = parameters
         self.metrics = metrics
         self._changed = threading.Condition()
-        self._queues: list[_Queue] = []
+        self._queues: dict[tuple, _Queue] = {}
         self._draining = self._stopping = False
+        name = parameters.thread_pool_name
         self._threads = [
-            threading.Thread(
-                target=self._work,
-                name=f"{parameters.thread_pool_name}-{index}",
-                daemon=True,
-            )
+            threading.Thread(target=self._work, name=f"{name}-{index}", daemon=True)
             for index in range(parameters.num_batch_threads)
         ]
         for thread in self._threads:
             thread.start()
 
-    def register(self, queue: _Queue) -> None:
+    def submit(self, key: tuple, queue: _Queue, tasks: Sequence[_Task]) -> None:
+        """Puts tasks into the queue of that key; `queue`, if there is none yet."""
         with self._changed:
-            self._queues.append(queue)
-
-    def unregister(self, queues: Sequence[_Queue]) -> None:
-        with self._changed:
-            self._queues = [queue for queue in self._queues if queue not in queues]
-
-    def submit(self, queue: _Queue, tasks: Sequence[_Task]) -> None:
-        with self._changed:
+            queue = self._queues.setdefault(key, queue)
             for task in tasks:
                 queue.add(task)
             self._changed.notify_all()
+
+    def forget(self, batcher: "Batcher") -> None:
+        with self._changed:
+            for key in [key for key in self._queues if key[0] is batcher]:
+                del self._queues[key]
 
     def drain(self) -> None:
         """From now on, batches wait for no further requests."""
@@ -192,15 +188,14 @@ class BatchThreads:
 
     def stop(self) -> None:
         """Ends the threads; what is queued is processed before."""
-        with self._changed:
-            self._draining = self._stopping = True
-            self._changed.notify_all()
+        self._stopping = True
+        self.drain()
         for thread in self._threads:
             thread.join()
 
     def _work(self) -> None:
         while (taken := self._take()) is not None:
-            queue, batch = taken
+            process, batch = taken
             now = time.monotonic()
             for task in batch:
                 self.metrics.observe(
@@ -209,7 +204,7 @@ class BatchThreads:
                     self.parameters.thread_pool_name,
                 )
             try:
-                queue.process(batch)
+                process(batch)
             except Exception as error:
                 if not isinstance(error, RequestError):
                     _LOGGER.exception("a batch failed in the server")
@@ -219,24 +214,22 @@ class BatchThreads:
                     # One each: several threads may raise what is the same failure.
                     task.result.set_exception(RequestError(error.code, error.message))
 
-    def _take(self) -> tuple[_Queue, list[_Task]] | None:
+    def _take(self) -> tuple[Callable, list[_Task]] | None:
         with self._changed:
             while True:
-                waiting = [queue for queue in self._queues if queue.batches]
-                if not waiting:
-                    if self._stopping:
-                        return None
-                    self._changed.wait()
-                    continue
-                queue = min(waiting, key=_Queue.ready_at)
-                pause = queue.ready_at() - time.monotonic()
-                if pause > 0 and not self._draining:
-                    self._changed.wait(pause)
-                    continue
-                # To the end of the line, so that no queue starves another.
-                self._queues.remove(queue)
-                self._queues.append(queue)
-                return queue, queue.batches.popleft()
+                waiting = {key: one for key, one in self._queues.items() if one.batches}
+                if not waiting and self._stopping:
+                    return None
+                pause = None
+                if waiting:
+                    key = min(waiting, key=lambda key: waiting[key].ready_at())
+                    pause = waiting[key].ready_at() - time.monotonic()
+                    if pause <= 0 or self._draining:
+                        break
+                self._changed.wait(pause)
+            # To the end of the line, so that no queue starves another.
+            queue = self._queues[key] = self._queues.pop(key)
+            return queue.process, queue.batches.popleft()
 
 
 class Batcher:
@@ -252,8 +245,6 @@ class Batcher:
         self._run = run
         self._parameters = parameters
         self._threads = threads
-        self._lock = threading.Lock()
-        self._queues: dict[tuple, _Queue] = {}
 
     def run(
         self,
@@ -286,7 +277,11 @@ class Batcher:
             )
             for start in range(0, size, limit)
         ]
-        self._threads.submit(self._queue(signature, outputs), tasks)
+        queue = _Queue(
+            self._parameters, lambda tasks: self._process(signature, outputs, tasks)
+        )
+        key = (self, signature.name, tuple(sorted(outputs)))
+        self._threads.submit(key, queue, tasks)
         results = [task.result.result() for task in tasks]
         return {
             name: np.concatenate([result[name] for result in results])
@@ -296,21 +291,7 @@ class Batcher:
         }
 
     def close(self) -> None:
-        with self._lock:
-            self._threads.unregister(list(self._queues.values()))
-            self._queues.clear()
-
-    def _queue(self, signature: object, outputs: Sequence[str]) -> _Queue:
-        key = (signature.name, tuple(sorted(outputs)))
-        with self._lock:
-            if key not in self._queues:
-                queue = _Queue(
-                    self._parameters,
-                    lambda tasks: self._process(signature, outputs, tasks),
-                )
-                self._queues[key] = queue
-                self._threads.register(queue)
-            return self._queues[key]
+        self._threads.forget(self)
 
     def _process(
         self, signature: object, outputs: Sequence[str], tasks: list[_Task]
@@ -319,13 +300,9 @@ class Batcher:
         size = _size(tasks)
         allowed = self._parameters.allowed_batch_sizes
         padding = next((one for one in allowed if one >= size), size) - size
+        pads = self._parameters.pad_variable_length_inputs
         merged = {
-            name: _merge(
-                name,
-                [task.inputs[name] for task in tasks],
-                padding,
-                pad_lengths=self._parameters.pad_variable_length_inputs,
-            )
+            name: _merge(name, [task.inputs[name] for task in tasks], padding, pads)
             for name in tasks[0].inputs
         }
         self._threads.metrics.count(
@@ -346,9 +323,7 @@ class Batcher:
         start = 0
         for task in tasks:
             end = start + task.size
-            task.result.set_result(
-                {name: array[start:end] for name, array in results.items()}
-            )
+            task.result.set_result({key: a[start:end] for key, a in results.items()})
             start = end
 
 
@@ -357,15 +332,12 @@ def _size(tasks: Sequence[_Task]) -> int:
 
 
 def _batch_size(inputs: Arrays) -> int:
+    what = "Batching Run() input tensors must have"
     if any(np.ndim(array) == 0 for array in inputs.values()):
-        raise invalid_argument(
-            "Batching Run() input tensors must have at least one dimension"
-        )
+        raise invalid_argument(f"{what} at least one dimension")
     sizes = {len(array) for array in inputs.values()}
     if len(sizes) > 1:
-        raise invalid_argument(
-            "Batching Run() input tensors must have equal 0th-dimension size"
-        )
+        raise invalid_argument(f"{what} equal 0th-dimension size")
     return sizes.pop()
 
 
@@ -383,12 +355,10 @@ def _time_left(tasks: Sequence[_Task]) -> float | None:
     return left
 
 
-def _merge(
-    name: str, arrays: list[np.ndarray], padding: int, *, pad_lengths: bool
-) -> np.ndarray:
+def _merge(name: str, arrays: list[np.ndarray], padding: int, pads: bool) -> np.ndarray:
     shapes = {array.shape[1:] for array in arrays}
     if len(shapes) > 1:
-        if not pad_lengths or len({len(shape) for shape in shapes}) > 1:
+        if not pads or len({len(shape) for shape in shapes}) > 1:
             raise RequestError(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 f"Tensors with name '{name}' from different tasks have different"

@@ -37,10 +37,8 @@ class ServerCore:
     Args:
         manager: Loads the versions.
         metrics: Where requests are noted.
-        as_content: Whether answers carry raw bytes or typed fields, see
-            `tensors.encode`.
-        allow_labels_for_unavailable: Whether a new label may name a version that is
-            not loaded.
+        as_content: How answers are written, see `tensors.encode`.
+        allow_labels_for_unavailable: For labels that are new.
     """
 
     def __init__(
@@ -63,9 +61,7 @@ class ServerCore:
     def apply(self, models: ModelSet, kind: str = "model(s)") -> None:
         """Serves these models from now on, and waits for those that are new.
 
-        Args:
-            models: All of them; what is not among them is unloaded.
-            kind: What TensorFlow Serving calls those that fail: models, at a reload.
+        `kind` is what TensorFlow Serving calls those that fail: models, at a reload.
 
         Raises:
             RequestError: FAILED_PRECONDITION for labels of versions that are not
@@ -125,11 +121,7 @@ class ServerCore:
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """Answers GetModelMetadata, whose one field is `signature_def`.
-
-        Raises:
-            RequestError: As `use`; INVALID_ARGUMENT for another field, or none.
-        """
+        """Answers GetModelMetadata, whose one field is `signature_def`."""
         _check_spec(request)
         if not request.metadata_field:
             raise invalid_argument(
@@ -151,18 +143,13 @@ class ServerCore:
     def status(
         self, request: get_model_status_pb2.GetModelStatusRequest
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        """Answers GetModelStatus for one version, or for all of a model.
-
-        Raises:
-            RequestError: NOT_FOUND when there is none, INVALID_ARGUMENT without a
-                model or with an unknown label.
-        """
+        """Answers GetModelStatus for one version, or for all of a model."""
         _check_spec(request)
         spec = request.model_spec
         wanted = self._version_of(spec)
         found = self._manager.statuses(spec.name)
         if wanted is not None:
-            found = [status for status in found if status.version == wanted]
+            found = [status for status in found if status[0] == wanted]
         if not found:
             which = "any versions" if wanted is None else f"version {wanted}"
             raise RequestError(
@@ -170,14 +157,12 @@ class ServerCore:
                 f"Could not find {which} of model {spec.name}",
             )
         response = get_model_status_pb2.GetModelStatusResponse()
-        for status in found:
-            entry = response.model_version_status.add(
-                version=status.version, state=int(status.state)
-            )
+        for version, state, error in found:
+            entry = response.model_version_status.add(version=version, state=state)
             entry.status.SetInParent()
-            if status.error is not None and status.state is State.END:
-                entry.status.error_code = status.error.code.value[0]
-                entry.status.error_message = status.error.message
+            if error is not None and state is State.END:
+                entry.status.error_code = error.code.value[0]
+                entry.status.error_message = error.message
         return response
 
     def reload(

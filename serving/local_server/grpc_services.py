@@ -76,21 +76,9 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 class GrpcFrontEnd:
     """A gRPC server on one address, which answers at once.
 
-    Args:
-        core: What answers.
-        address: `host:port`; port 0 takes a free one.
-        workers: Requests handled at the same time; more wait.
-        credentials: For TLS; None for plain text.
-        socket_path: A Unix socket to listen on, too.
-        arguments: Further arguments of gRPC's channels.
-        with_health: Whether there is a health service, which says that the process
-            answers, whatever the models' states.
-
-    Attributes:
-        port: The port that is bound.
-
-    Raises:
-        OSError: When an address cannot be bound.
+    Args as of `ServerOptions`; `workers` requests are handled at the same time. The
+    health service says that the process answers, whatever the models' states. `port`
+    is the one that is bound. Raises OSError when an address cannot be bound.
     """
 
     def __init__(

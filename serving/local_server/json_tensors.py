@@ -30,11 +30,7 @@ _UNEVEN = "Encountered list at unexpected size: nested lists must be equally lon
 def parse_predict(
     body: bytes, model: LoadedModel
 ) -> tuple[Signature, dict[str, np.ndarray], bool]:
-    """Reads the body of a predict request.
-
-    Returns:
-        The signature, its inputs as arrays of its dtypes, and whether the request is
-        in row form.
+    """The signature, inputs and row form (or not) of a predict request's body.
 
     Raises:
         RequestError: INVALID_ARGUMENT, for anything that cannot be read; UNIMPLEMENTED

@@ -58,15 +58,6 @@ class ModelSource:
         return {number: found[number] for number in wanted if number in found}
 
 
-@dataclasses.dataclass(frozen=True)
-class VersionStatus:
-    """A version's state, for GetModelStatus."""
-
-    version: int
-    state: State
-    error: RequestError | None
-
-
 @dataclasses.dataclass(eq=False)
 class _Version:
     title: str
@@ -160,15 +151,11 @@ class ModelManager:
         with self._changed:
             return list(self._sources)
 
-    def statuses(self, name: str) -> list[VersionStatus]:
+    def statuses(self, name: str) -> list[tuple[int, State, RequestError | None]]:
         """All versions that are or were known, highest first."""
         with self._changed:
-            return [
-                VersionStatus(number, entry.state, entry.error)
-                for number, entry in sorted(
-                    self._versions.get(name, {}).items(), reverse=True
-                )
-            ]
+            versions = sorted(self._versions.get(name, {}).items(), reverse=True)
+            return [(number, one.state, one.error) for number, one in versions]
 
     # === What the server asks ===
 

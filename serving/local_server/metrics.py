@@ -107,15 +107,10 @@ class Metrics:
     def record_request(
         self, model_name: str, api: str, entrypoint: str, status: str, seconds: float
     ) -> None:
-        """Notes a request; its time only when it succeeded, as TensorFlow Serving does.
+        """Notes a request, and its time if it succeeded.
 
-        Args:
-            model_name: As the request has it; "" where it has none.
-            api: `Predict` over gRPC; over REST the verb as the URL spells it, "" for
-                the pages of status and metadata.
-            entrypoint: `GRPC` or `REST`.
-            status: The name of the code.
-            seconds: What it took.
+        `api` is `Predict` over gRPC; over REST the verb as the URL spells it, "" for
+        the pages of status and metadata. `entrypoint` is `GRPC` or `REST`.
         """
         self.count(":tensorflow:serving:request_count", model_name, status)
         if status == "OK":

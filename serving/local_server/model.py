@@ -32,15 +32,9 @@ _LOAD_ERRORS = (tf.errors.OpError, OSError, RuntimeError, ValueError, KeyError)
 class Signature:
     """A named entry point of a model.
 
-    Args:
-        name: Its key.
-        definition: What the SavedModel says of it.
-
     Attributes:
-        inputs: The dtype of each input, by its public name, sorted.
-        outputs: The dtype of each output, by its public name, sorted.
-        feeds: The name in the graph of each input.
-        fetches: The name in the graph of each output.
+        inputs, outputs: The dtype of each, by its public name, sorted.
+        feeds, fetches: The name in the graph of each input, each output.
     """
 
     def __init__(self, name: str, definition: meta_graph_pb2.SignatureDef):
@@ -92,16 +86,12 @@ class LoadedModel:
     """A SavedModel in a Session, ready to run from any thread.
 
     Args:
-        path: The version folder, `MODELS_DIR/N`.
+        path: The version folder, `MODELS_DIR/N`; `version` is N.
         tags: The tags of the graph in it.
         config: How the Session runs; None for TensorFlow's defaults.
         metrics: Where runs are noted.
 
-    Attributes:
-        path: That folder.
-        version: N.
-        signature_defs: The signatures as the file has them, for metadata.
-        batcher: Merges the requests that `run` gets; None, and each runs by itself.
+    `signature_defs` are for metadata; a `batcher` merges what `run` gets.
 
     Raises:
         PortraitError: When the folder is not a SavedModel that loads.
@@ -155,11 +145,7 @@ class LoadedModel:
     ) -> dict[str, np.ndarray]:
         """Runs a signature, within a batch where there is batching.
 
-        Args:
-            signature: One of this model's.
-            inputs: An array for each of its inputs.
-            outputs: Names of the outputs to compute.
-            timeout: Seconds after which the run is abandoned; None for never.
+        After `timeout` seconds the run is abandoned; None for never.
 
         Raises:
             RequestError: With the Session's own status, when the run fails; as

@@ -107,12 +107,8 @@ def check_labels(
 ) -> None:
     """Checks that labels name versions that answer.
 
-    Args:
-        labels: The new ones.
-        current: Those that are in force.
-        available: For each model, the versions that answer.
-        allow_unavailable: Whether a label that is new may name another version, too.
-            One that moves may not: requests to it would fail.
+    `available` are those, by model. A label that is new may name another version too,
+    if that is allowed; one that moves may not: requests to it would fail.
 
     Raises:
         RequestError: FAILED_PRECONDITION otherwise.

@@ -24,14 +24,9 @@ def predict(
     timeout: float | None = None,
     as_content: bool = False,
 ) -> predict_pb2.PredictResponse:
-    """Answers a Predict request with one loaded model.
+    """Answers a Predict request with the version that it means.
 
-    Args:
-        model: The version that the request means.
-        request: As received; its model name and version are not looked at.
-        metrics: Where the time of the run is noted.
-        timeout: Seconds left to the caller; None for no limit.
-        as_content: How the answer's tensors are written, see `tensors.encode`.
+    Within `timeout` seconds, None for no limit; `as_content` as in `tensors.encode`.
 
     Raises:
         RequestError: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT

@@ -66,11 +66,8 @@ _LOGGER = logging.getLogger(__name__)
 class RestSettings:
     """How to answer.
 
-    Attributes:
-        timeout: Seconds for one run.
-        cors: Whether web pages from elsewhere may call.
-        metrics_path: Where the metrics are; None for nowhere.
-        max_body: Bytes of a body, packed and unpacked.
+    Seconds for one run; whether web pages from elsewhere may call; where the metrics
+    are, None for nowhere; bytes of a body, packed and unpacked.
     """
 
     timeout: float = 30.0
@@ -82,17 +79,7 @@ class RestSettings:
 class RestFrontEnd:
     """An HTTP server on one address, which answers at once.
 
-    Args:
-        core: What answers.
-        host: The address to bind.
-        port: The port; 0 takes a free one.
-        settings: How to answer.
-
-    Attributes:
-        port: The port that is bound.
-
-    Raises:
-        OSError: When the address cannot be bound.
+    `port` is the one that is bound; OSError when the address cannot be.
     """
 
     def __init__(self, core: ServerCore, host: str, port: int, settings: RestSettings):

@@ -140,13 +140,12 @@ class LocalServer:
     def start(self) -> "LocalServer":
         """Loads and warms up the models, then takes the ports and answers.
 
-        Returns:
-            This server; a second call does nothing.
+        A second call does nothing.
 
         Raises:
             PortraitError: When a file of configuration cannot be, when a model has no
-                version that loads, when a warm-up request fails, or when a port cannot
-                be taken. Nothing is left running.
+                version that loads, or when a port cannot be taken. Nothing is left
+                running.
         """
         if self._manager is not None:
             return self
@@ -207,24 +206,16 @@ class LocalServer:
     def stop(self, grace: float = 30.0) -> None:
         """Takes no new request, finishes those in flight, frees ports and memory.
 
-        Args:
-            grace: Seconds to wait for requests in flight; later they are cut off.
+        After `grace` seconds by REST, and as many by gRPC, they are cut off.
         """
         self._stop_asked = True
         self._stopped.set()
         with self._stopping:
             if self._batching is not None:
                 self._batching.drain()
-            # Together, because each waits for its own requests.
-            threads = [
-                threading.Thread(target=front_end.stop, args=(grace,))
-                for front_end in (self._grpc, self._rest)
-                if front_end is not None
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            for front_end in (self._rest, self._grpc):
+                if front_end is not None:
+                    front_end.stop(grace)
             if self._manager is not None:
                 self._manager.stop()
             if self._config_thread is not None:
@@ -297,18 +288,16 @@ class LocalServer:
     def _read_batching(self) -> BatchingParameters | None:
         if not self.options.enable_batching:
             return None
-        if not self.options.batching_parameters_file:
-            return BatchingParameters()
-        return BatchingParameters.read(self.options.batching_parameters_file)
+        path = self.options.batching_parameters_file
+        return BatchingParameters.read(path) if path else BatchingParameters()
 
     def _read_metrics_path(self) -> str | None:
         path = self.options.monitoring_config_file
         if not path:
             return None
         config = text_protos.read_text_proto(path, text_protos.MonitoringConfig)
-        if not config.prometheus_config.enable:
-            return None
-        return config.prometheus_config.path or METRICS_PATH
+        prometheus = config.prometheus_config
+        return (prometheus.path or METRICS_PATH) if prometheus.enable else None
 
     def _read_credentials(self) -> grpc.ServerCredentials | None:
         path = self.options.ssl_config_file
@@ -429,31 +418,25 @@ class LocalServer:
     ) -> None:
         options = self.options
         host = f"[{self.host}]" if ":" in self.host else self.host
+        protocol, port = "gRPC", options.port
         try:
             self._grpc = GrpcFrontEnd(
                 core,
-                f"{host}:{options.port}",
+                f"{host}:{port}",
                 options.grpc_max_threads,
                 credentials=credentials,
                 socket_path=options.grpc_socket_path,
                 arguments=options.channel_arguments,
                 with_health=options.enable_grpc_healthcheck_service,
             )
-        except OSError as error:
-            raise self._address_error("gRPC", options.port, error) from error
-        self.grpc_port = self._grpc.port
-        _LOGGER.info("Running gRPC ModelServer at %s:%d ...", host, self.grpc_port)
-        if options.grpc_socket_path:
-            _LOGGER.info(
-                "Running gRPC ModelServer at UNIX socket %s ...",
-                options.grpc_socket_path,
-            )
-        port = options.rest_api_port
-        try:
+            protocol, port = "REST", options.rest_api_port
             self._rest = RestFrontEnd(core, self.host, port, settings)
         except OSError as error:
-            raise self._address_error("REST", port, error) from error
-        self.rest_port = self._rest.port
+            raise self._address_error(protocol, port, error) from error
+        self.grpc_port, self.rest_port = self._grpc.port, self._rest.port
+        _LOGGER.info("Running gRPC ModelServer at %s:%d ...", host, self.grpc_port)
+        if path := options.grpc_socket_path:
+            _LOGGER.info("Running gRPC ModelServer at UNIX socket %s ...", path)
         _LOGGER.info("Exporting HTTP/REST API at:%s:%d ...", host, self.rest_port)
 
     def _address_error(self, protocol: str, port: int, error: OSError) -> PortraitError:
@@ -467,13 +450,11 @@ class LocalServer:
 def _check_pem(path: str, config) -> None:  # noqa: ANN001
     """Raises PortraitError; gRPC itself would only say that a port cannot be taken."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.TemporaryDirectory() as folder:
-        key, certificate = pathlib.Path(folder, "key"), pathlib.Path(folder, "cert")
-        key.write_text(config.server_key)
-        certificate.write_text(config.server_cert)
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        print(config.server_key, config.server_cert, sep="\n", file=file, flush=True)
         try:
             # The password keeps OpenSSL from asking for one at the terminal.
-            context.load_cert_chain(certificate, key, password="")
+            context.load_cert_chain(file.name, password="")
             if config.custom_ca:
                 context.load_verify_locations(cadata=config.custom_ca)
         except (ssl.SSLError, ValueError) as error:

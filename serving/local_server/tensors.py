@@ -36,17 +36,11 @@ _TYPED_FIELDS = {
 
 
 def decode(proto: tensor_pb2.TensorProto, alias: str) -> np.ndarray:
-    """The values of a tensor.
-
-    Args:
-        proto: A tensor of a dtype that has a typed field.
-        alias: The name of the input, for messages.
-
-    Returns:
-        An array of the declared shape and dtype, possibly read-only.
+    """The values of a tensor, as an array of its shape and dtype, perhaps read-only.
 
     Raises:
-        RequestError: INVALID_ARGUMENT, when content and declaration disagree.
+        RequestError: INVALID_ARGUMENT, naming `alias`, when content and declaration
+            disagree, or the dtype has no typed field.
     """
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     try:

@@ -90,11 +90,7 @@ BatchingParameters = _CLASSES["BatchingParameters"]
 
 
 def read_text_proto(path: str | pathlib.Path, kind: type[_Message]) -> _Message:
-    """Reads a file.
-
-    Args:
-        path: The file.
-        kind: The message that it holds.
+    """Reads a file that holds such a message.
 
     Raises:
         PortraitError: When it cannot be read, or is not such a message.

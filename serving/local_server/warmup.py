@@ -20,15 +20,7 @@ MAX_RECORDS = 1000
 
 
 def replay(model: LoadedModel, metrics: Metrics, iterations: int = 1) -> int:
-    """Runs the warm-up requests of a model, if it has any.
-
-    Args:
-        model: A version; its batching is not used.
-        metrics: Where the time of each run is noted.
-        iterations: How often each request is run.
-
-    Returns:
-        How many were run.
+    """Runs each warm-up request of a model, if it has any, so often; says how many.
 
     Raises:
         PortraitError: When the file cannot be read, holds too many records, or one of
