@@ -870,6 +870,9 @@ def test_stop_finishes_what_is_in_flight(models_dir):
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             by_grpc = stub.Predict.future(request)
             by_rest = pool.submit(call_rest, server, "POST", PREDICT, body)
+            deadline = time.monotonic() + 60
+            while not server._rest._server.busy and time.monotonic() < deadline:
+                time.sleep(0.01)
             time.sleep(0.3)
             assert not by_grpc.done() and not by_rest.done()
             start = time.monotonic()
