@@ -52,18 +52,17 @@ def decode(proto: tensor_pb2.TensorProto, alias: str) -> np.ndarray:
         raise _parsing_error(alias)
     numpy_dtype = np.dtype(dtype.as_numpy_dtype)
     size = math.prod(shape) * numpy_dtype.itemsize
-    if proto.tensor_content and dtype != tf.string:
-        if len(proto.tensor_content) != size:
-            raise _parsing_error(alias)
-        return np.frombuffer(proto.tensor_content, numpy_dtype).reshape(shape)
-    if size > max(MAX_REPEATED_BYTES, 8 * proto.ByteSize()):
+    has_numbers = bool(proto.tensor_content) and dtype != tf.string
+    if not has_numbers and size > max(MAX_REPEATED_BYTES, 8 * proto.ByteSize()):
         raise _parsing_error(alias)
     try:
+        if has_numbers:
+            return np.frombuffer(proto.tensor_content, numpy_dtype).reshape(shape)
         with tf.device("CPU"):
             values = tf.io.parse_tensor(proto.SerializeToString(), dtype).numpy()
-    except tf.errors.OpError as error:
+        return np.asarray(values, numpy_dtype)
+    except (tf.errors.OpError, ValueError) as error:
         raise _parsing_error(alias) from error
-    return np.asarray(values, numpy_dtype)
 
 
 def encode(

@@ -194,6 +194,18 @@ def test_concurrent_requests_do_not_mix(prediction):
         list(pool.map(complete, range(40)))
 
 
+def test_values_beyond_a_tensors_size_are_left_out(prediction):
+    image, mask = make_photo(batch=1)
+    proto = tf.make_tensor_proto(mask)
+    typed = tensor_pb2.TensorProto(dtype=proto.dtype, tensor_shape=proto.tensor_shape)
+    typed.int_val.extend([*mask.ravel().tolist(), 1, 2, 3])
+    response = prediction.Predict(make_request(image=image, mask=typed))
+    completed = tf.make_ndarray(response.outputs["completed"])
+    check_completed(
+        image, mask, completed, tf.make_ndarray(response.outputs["parsing"])
+    )
+
+
 # === What is refused over gRPC ===
 
 IMAGE, MASK = make_photo(batch=1)
@@ -301,6 +313,16 @@ REFUSED = {
     ),
     "content too short": (
         photo_request(mask=tensor(tensor_content=b"123")),
+        "INVALID_ARGUMENT",
+        "tensor parsing error: mask",
+    ),
+    "more dimensions than numpy has": (
+        photo_request(mask=tensor(shape=[1] * 200, tensor_content=b"1")),
+        "INVALID_ARGUMENT",
+        "tensor parsing error: mask",
+    ),
+    "more dimensions than TensorFlow has": (
+        photo_request(mask=tensor(shape=[1] * 300, int_val=[1])),
         "INVALID_ARGUMENT",
         "tensor parsing error: mask",
     ),
