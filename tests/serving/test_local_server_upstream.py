@@ -9,6 +9,8 @@ import base64
 import contextlib
 import json
 import os
+import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -405,3 +407,36 @@ def test_an_unreadable_model_config(tmp_path):
     assert "Error parsing text-format tensorflow.serving.ModelServerConfig" in errors
     assert "Failed to start server. Error: " in errors
     assert f"Invalid protobuf file: '{path}'" in errors
+
+
+# === The table in docs/serving.md ===
+
+
+def test_the_table_names_tests_that_exist():
+    tests = pathlib.Path(__file__).parent
+    text = (tests.parents[1] / "docs" / "serving.md").read_text()
+    table = text.split("## What the embedded server shares")[1]
+    rows = [line for line in table.splitlines() if line.count(" | ") == 2][1:]
+    conformance = "".join(
+        path.read_text() for path in (tests.parent / "conformance").glob("test_*.py")
+    )
+    found = 0
+    for row in rows:
+        source = ""
+        for name in re.findall(r"`([^`]*test_\w+(?:\.py)?)`", row.rpartition(" | ")[2]):
+            if name.endswith(".py"):
+                assert (tests.parents[1] / name).exists() or (
+                    tests.parent / name
+                ).exists(), name
+                found += 1
+                continue
+            if "::" in name:
+                alias, _, name = name.partition("::")
+                if alias == "conformance":
+                    source = conformance
+                else:
+                    suffix = "" if alias == "server" else f"_{alias}"
+                    source = (tests / f"test_local_server{suffix}.py").read_text()
+            assert f"def {name}(" in source, row
+            found += 1
+    assert found > 40
