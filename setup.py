@@ -11,6 +11,53 @@ def either(package: str, addons: str, untested: list[str], limit: str) -> str:
 
 BETWEEN = [f"2.{minor}" for minor in range(16, 21)]
 
+# By name: what else lies there was written on this machine, keys and models among it.
+DEPLOY = [
+    ".env",
+    "README.md",
+    "config/batching-cpu.config",
+    "config/batching-gpu.config",
+    "config/kustomization.yaml",
+    "config/models.config",
+    "config/monitoring.config",
+    "config/session-cpu.config",
+    "docker-compose.yml",
+    "envoy/envoy.yaml",
+    "envoy/kustomization.yaml",
+    "grafana/dashboards/portrait.json",
+    "grafana/provisioning/dashboards/portrait.yaml",
+    "grafana/provisioning/datasources/prometheus.yaml",
+    "kubernetes/base/deployment.yaml",
+    "kubernetes/base/disruption.yaml",
+    "kubernetes/base/kustomization.yaml",
+    "kubernetes/base/network.yaml",
+    "kubernetes/base/services.yaml",
+    "kubernetes/base/volume.yaml",
+    "kubernetes/components/autoscaling/adapter-config.yaml",
+    "kubernetes/components/autoscaling/adapter.yaml",
+    "kubernetes/components/autoscaling/autoscaler.yaml",
+    "kubernetes/components/autoscaling/kustomization.yaml",
+    "kubernetes/components/batching/kustomization.yaml",
+    "kubernetes/components/gateway/gateway.yaml",
+    "kubernetes/components/gateway/kustomization.yaml",
+    "kubernetes/components/monitoring/kustomization.yaml",
+    "kubernetes/components/monitoring/prometheus-rule.yaml",
+    "kubernetes/components/monitoring/service-monitor.yaml",
+    "kubernetes/components/publish/kustomization.yaml",
+    "kubernetes/components/publish/publish.yaml",
+    "kubernetes/overlays/cpu/kustomization.yaml",
+    "kubernetes/overlays/gpu-autoscaled/kustomization.yaml",
+    "kubernetes/overlays/gpu-autoscaled/namespace.yaml",
+    "kubernetes/overlays/gpu/kustomization.yaml",
+    "make_secrets.sh",
+    "prometheus/alerts.yml",
+    "prometheus/metrics.txt",
+    "prometheus/prometheus.yml",
+    "training/README.md",
+    "training/kubernetes.yaml",
+    "training/slurm.sbatch",
+]
+
 setup(
     name="portrait-tf",
     version="0.1.0",
@@ -28,7 +75,7 @@ setup(
     packages=find_packages(include=["portrait_tf*", "export*", "serving*"]),
     package_data={
         "portrait_tf": ["weights/*.npz", "weights/*.json", "web/static/*"],
-        "serving": ["deploy/**/*", "deploy/.env"],
+        "serving": [f"deploy/{name}" for name in DEPLOY],
     },
     install_requires=[
         # In an empty environment pip takes the highest of these: the default stack. The

@@ -64,8 +64,13 @@ class Address:
 
     def channel(self) -> grpc.Channel:
         """A connection of its own, without limits on messages."""
-        # Channels of one target share a connection otherwise.
-        options = (*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1))
+        options = (
+            *CHANNEL_OPTIONS,
+            # Channels of one target share a connection otherwise.
+            ("grpc.use_local_subchannel_pool", 1),
+            # A server that starts refuses connections until its model is there.
+            ("grpc.max_reconnect_backoff_ms", 1000),
+        )
         return grpc.insecure_channel(self.target, options=options)
 
     def available_versions(self, channel: grpc.Channel) -> list[int]:

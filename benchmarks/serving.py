@@ -344,11 +344,7 @@ def measure(
         What each phase gave, by its name.
     """
     results = {}
-    # As in serving/deploy: without the second, arrays are answered number by number.
-    common = [
-        "--file_system_poll_wait_seconds=1",
-        "--enable_serialization_as_tensor_content=true",
-    ]
+    common = ["--file_system_poll_wait_seconds=1"]
     with copied_models(models) as copy:
         batching = copy / "batching.txt"
         batching.write_text(_BATCHING.format(size=batch_size, threads=os.cpu_count()))

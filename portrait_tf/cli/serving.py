@@ -51,14 +51,18 @@ def serve(
     options, ignored = parse_flags(arguments or [])
     for name in ignored:
         typer.echo(f"--{name} has no effect on the embedded server", err=True)
-    from serving.local_server.memory import map_large_blocks
-
-    map_large_blocks()
     start_tensorflow()
     from serving.local_server.server import LocalServer
 
+    # What TensorFlow Serving logs is logged, too: scripts wait for some of its lines.
+    log = logging.getLogger("serving.local_server")
+    log.setLevel(logging.INFO)
+    log.addHandler(logging.StreamHandler())
     server = LocalServer.from_options(options)
-    server.start()
+    try:
+        server.start()
+    except PortraitError as error:
+        raise PortraitError(f"Failed to start server. Error: {error}") from error
     name, source = options.model_name, options.model_base_path
     if options.model_config_file:
         name, source = "models", options.model_config_file

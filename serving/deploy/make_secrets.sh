@@ -4,8 +4,8 @@
 #
 #   ./make_secrets.sh [HOST] [CLIENT ...]
 #
-# HOST is the name that clients call (localhost); the certificate is signed by itself:
-# for the world, put one of a real authority in its place. To withdraw or add an API key,
+# HOST is the name, or the IP address, that clients call (localhost); the certificate is
+# signed by itself: for the world, put one of a real authority in its place. To withdraw or add an API key,
 # edit a copy of secrets/envoy/api_keys.yaml and `mv` it over the file: Envoy takes it up
 # without a restart, and it looks for renames only.
 set -euo pipefail
@@ -16,6 +16,13 @@ host="${1:-localhost}"
 shift || true
 clients=("${@:-client}")
 
+# Clients look for an address among the certificate's addresses, not among its names.
+case "$host" in
+  *:*) names="IP:$host" ;;
+  *[!0-9.]*) names="DNS:$host" ;;
+  *) names="IP:$host" ;;
+esac
+
 mkdir -p "$secrets/envoy"
 # Containers run as user 1000, who is somebody else: the folder above keeps others out.
 chmod 700 "$secrets"
@@ -23,7 +30,7 @@ chmod 755 "$secrets/envoy"
 
 if [ ! -e "$secrets/envoy/tls.crt" ]; then
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 \
-    -subj "/CN=$host" -addext "subjectAltName=DNS:$host" \
+    -subj "/CN=$host" -addext "subjectAltName=$names" \
     -keyout "$secrets/envoy/tls.key" -out "$secrets/envoy/tls.crt" 2>/dev/null
 fi
 if [ ! -e "$secrets/envoy/api_keys.yaml" ]; then

@@ -14,6 +14,7 @@ import pathlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 
 import grpc
 import numpy as np
@@ -26,10 +27,8 @@ from serving.local_server.request_error import RequestError, invalid_argument
 PARAMETERS_FILE = "batching_params.pbtxt"
 """The name of a version's own parameters, in its folder."""
 
-Run = Callable[
-    [object, Mapping[str, np.ndarray], Sequence[str], float | None],
-    dict[str, np.ndarray],
-]
+Arrays = Mapping[str, np.ndarray]
+Run = Callable[[object, Arrays, Sequence[str], float | None], dict[str, np.ndarray]]
 """Runs (signature, inputs, outputs, timeout), as `LoadedModel.run` does."""
 
 _LOGGER = logging.getLogger(__name__)
@@ -66,28 +65,23 @@ class BatchingParameters:
                     f"{name} is {getattr(self, name)}; expected at least {least}"
                 )
         sizes = self.allowed_batch_sizes
-        if any(
-            size <= before for before, size in zip((0, *sizes), sizes, strict=False)
-        ):
+        if list(sizes) != sorted({size for size in sizes if size > 0}):
             raise PortraitError(
                 "allowed_batch_sizes entries must be monotonically increasing; received"
                 f" {list(sizes)}"
             )
         if sizes and sizes[-1] != self.largest_run:
-            limit = "max_execution_batch_size" if self.splits else "max_batch_size"
+            splits = self.enable_large_batch_splitting
+            limit = "max_execution_batch_size" if splits else "max_batch_size"
             raise PortraitError(
                 f"Last entry in allowed_batch_sizes must match {limit}; last entry was"
                 f" {sizes[-1]}; expected {self.largest_run}"
             )
 
     @property
-    def splits(self) -> bool:
-        return self.enable_large_batch_splitting
-
-    @property
     def largest_run(self) -> int:
         """The most samples that the model gets at once."""
-        if self.splits and self.max_execution_batch_size:
+        if self.enable_large_batch_splitting and self.max_execution_batch_size:
             return min(self.max_execution_batch_size, self.max_batch_size)
         return self.max_batch_size
 
@@ -99,12 +93,11 @@ class BatchingParameters:
             PortraitError: When it cannot be read, or says what cannot be.
         """
         message = text_protos.read_text_proto(path, text_protos.BatchingParameters)
-        values = {}
-        for field, value in message.ListFields():
-            if field.message_type is not None:
-                value = value.value
-            is_list = field.name == "allowed_batch_sizes"
-            values[field.name] = tuple(value) if is_list else value
+        values = {
+            field.name: value if field.message_type is None else value.value
+            for field, value in message.ListFields()
+        }
+        values["allowed_batch_sizes"] = tuple(message.allowed_batch_sizes)
         try:
             return cls(**values)
         except PortraitError as error:
@@ -112,83 +105,44 @@ class BatchingParameters:
 
 
 class _Task:
-    """A request, or a part of one, and its caller, who waits."""
+    """A request, or a part of one, and the result that its caller waits for."""
 
-    def __init__(
-        self, inputs: Mapping[str, np.ndarray], size: int, timeout: float | None
-    ):
+    def __init__(self, inputs: Arrays, size: int, timeout: float | None):
         self.inputs = inputs
         self.size = size
         self.begun = time.monotonic()
         self.deadline = None if timeout is None else self.begun + timeout
-        self._done = threading.Event()
-        self._result: dict[str, np.ndarray] = {}
-        self._error: RequestError | None = None
-
-    def succeed(self, result: dict[str, np.ndarray]) -> None:
-        self._result = result
-        self._done.set()
-
-    def fail(self, error: RequestError) -> None:
-        self._error = error
-        self._done.set()
-
-    def wait(self) -> dict[str, np.ndarray]:
-        self._done.wait()
-        if self._error is not None:
-            # Of its own: several threads may raise what is the same failure.
-            raise RequestError(self._error.code, self._error.message)
-        return self._result
-
-
-class _Batch:
-    def __init__(self):
-        self.tasks: list[_Task] = []
-        self.size = 0
-        self.closed = False
-
-    def add(self, task: _Task) -> None:
-        self.tasks.append(task)
-        self.size += task.size
+        self.result: Future = Future()
 
 
 class _Queue:
-    """The batches of one signature that wait for a thread."""
+    """The batches of one signature that wait for a thread; the last may still grow."""
 
     def __init__(
-        self,
-        parameters: BatchingParameters,
-        process: Callable[[list[_Task]], None],
+        self, parameters: BatchingParameters, process: Callable[[list[_Task]], None]
     ):
         self.parameters = parameters
         self.process = process
-        self.batches: collections.deque[_Batch] = collections.deque()
+        self.batches: collections.deque[list[_Task]] = collections.deque()
 
     def add(self, task: _Task) -> None:
         limit = self.parameters.largest_run
-        last = self.batches[-1] if self.batches else None
-        if last is None or last.closed or last.size + task.size > limit:
+        if not self.batches or _size(self.batches[-1]) + task.size > limit:
             if len(self.batches) >= self.parameters.max_enqueued_batches:
                 raise RequestError(
                     grpc.StatusCode.UNAVAILABLE,
                     "The batch scheduling queue to which this task was submitted is"
                     " full",
                 )
-            if last is not None:
-                last.closed = True
-            last = _Batch()
-            self.batches.append(last)
-        last.add(task)
-        last.closed = last.size >= limit
+            self.batches.append([])
+        self.batches[-1].append(task)
 
-    def ready_at(self) -> float | None:
-        """When the first batch may go; None without one."""
-        if not self.batches:
-            return None
+    def ready_at(self) -> float:
+        """When the first batch may go."""
         first = self.batches[0]
-        if first.closed:
+        if len(self.batches) > 1 or _size(first) >= self.parameters.largest_run:
             return 0.0
-        return first.tasks[0].begun + self.parameters.batch_timeout_micros / 1e6
+        return first[0].begun + self.parameters.batch_timeout_micros / 1e6
 
 
 class BatchThreads:
@@ -203,32 +157,28 @@ class BatchThreads:
         self.parameters = parameters
         self.metrics = metrics
         self._changed = threading.Condition()
-        self._queues: list[_Queue] = []
+        self._queues: dict[tuple, _Queue] = {}
         self._draining = self._stopping = False
+        name = parameters.thread_pool_name
         self._threads = [
-            threading.Thread(
-                target=self._work,
-                name=f"{parameters.thread_pool_name}-{index}",
-                daemon=True,
-            )
+            threading.Thread(target=self._work, name=f"{name}-{index}", daemon=True)
             for index in range(parameters.num_batch_threads)
         ]
         for thread in self._threads:
             thread.start()
 
-    def register(self, queue: _Queue) -> None:
+    def submit(self, key: tuple, queue: _Queue, tasks: Sequence[_Task]) -> None:
+        """Puts tasks into the queue of that key; `queue`, if there is none yet."""
         with self._changed:
-            self._queues.append(queue)
-
-    def unregister(self, queues: Sequence[_Queue]) -> None:
-        with self._changed:
-            self._queues = [queue for queue in self._queues if queue not in queues]
-
-    def submit(self, queue: _Queue, tasks: Sequence[_Task]) -> None:
-        with self._changed:
+            queue = self._queues.setdefault(key, queue)
             for task in tasks:
                 queue.add(task)
             self._changed.notify_all()
+
+    def forget(self, batcher: "Batcher") -> None:
+        with self._changed:
+            for key in [key for key in self._queues if key[0] is batcher]:
+                del self._queues[key]
 
     def drain(self) -> None:
         """From now on, batches wait for no further requests."""
@@ -238,56 +188,48 @@ class BatchThreads:
 
     def stop(self) -> None:
         """Ends the threads; what is queued is processed before."""
-        with self._changed:
-            self._draining = self._stopping = True
-            self._changed.notify_all()
+        self._stopping = True
+        self.drain()
         for thread in self._threads:
             thread.join()
 
     def _work(self) -> None:
-        while True:
-            taken = self._take()
-            if taken is None:
-                return
-            queue, batch = taken
+        while (taken := self._take()) is not None:
+            process, batch = taken
             now = time.monotonic()
-            for task in batch.tasks:
+            for task in batch:
                 self.metrics.observe(
                     ":tensorflow:serving:batching_session:queuing_latency",
                     now - task.begun,
                     self.parameters.thread_pool_name,
                 )
             try:
-                queue.process(batch.tasks)
-            except RequestError as error:
-                _fail(batch.tasks, error)
+                process(batch)
             except Exception as error:
-                _LOGGER.exception("a batch failed in the server")
-                message = f"{type(error).__name__} in the server"
-                _fail(batch.tasks, RequestError(grpc.StatusCode.INTERNAL, message))
+                if not isinstance(error, RequestError):
+                    _LOGGER.exception("a batch failed in the server")
+                    message = f"{type(error).__name__} in the server"
+                    error = RequestError(grpc.StatusCode.INTERNAL, message)
+                for task in batch:
+                    # One each: several threads may raise what is the same failure.
+                    task.result.set_exception(RequestError(error.code, error.message))
 
-    def _take(self) -> tuple[_Queue, _Batch] | None:
+    def _take(self) -> tuple[Callable, list[_Task]] | None:
         with self._changed:
             while True:
-                waiting = [
-                    (queue.ready_at(), index)
-                    for index, queue in enumerate(self._queues)
-                    if queue.batches
-                ]
-                if not waiting:
-                    if self._stopping:
-                        return None
-                    self._changed.wait()
-                    continue
-                ready_at, index = min(waiting)
-                pause = ready_at - time.monotonic()
-                if pause > 0 and not self._draining:
-                    self._changed.wait(pause)
-                    continue
-                queue = self._queues.pop(index)
-                # To the end of the line, so that no queue starves another.
-                self._queues.append(queue)
-                return queue, queue.batches.popleft()
+                waiting = {key: one for key, one in self._queues.items() if one.batches}
+                if not waiting and self._stopping:
+                    return None
+                pause = None
+                if waiting:
+                    key = min(waiting, key=lambda key: waiting[key].ready_at())
+                    pause = waiting[key].ready_at() - time.monotonic()
+                    if pause <= 0 or self._draining:
+                        break
+                self._changed.wait(pause)
+            # To the end of the line, so that no queue starves another.
+            queue = self._queues[key] = self._queues.pop(key)
+            return queue.process, queue.batches.popleft()
 
 
 class Batcher:
@@ -303,17 +245,15 @@ class Batcher:
         self._run = run
         self._parameters = parameters
         self._threads = threads
-        self._lock = threading.Lock()
-        self._queues: dict[tuple, _Queue] = {}
 
     def run(
         self,
         signature: object,
-        inputs: Mapping[str, np.ndarray],
+        inputs: Arrays,
         outputs: Sequence[str],
         timeout: float | None = None,
     ) -> dict[str, np.ndarray]:
-        """Runs checked inputs within a batch, and waits for the result.
+        """Runs inputs within a batch, and waits for the result.
 
         Raises:
             RequestError: INVALID_ARGUMENT for inputs without one common axis 0 or
@@ -325,58 +265,44 @@ class Batcher:
         if size == 0:
             return self._run(signature, inputs, outputs, timeout)
         limit = self._parameters.largest_run
-        if size > limit and not self._parameters.splits:
+        if size > limit and not self._parameters.enable_large_batch_splitting:
             raise invalid_argument(
                 f"Task size {size} is larger than maximum input batch size {limit}"
             )
-        starts = range(0, size, limit)
         tasks = [
             _Task(
                 {name: array[start : start + limit] for name, array in inputs.items()},
                 min(limit, size - start),
                 timeout,
             )
-            for start in starts
+            for start in range(0, size, limit)
         ]
-        self._threads.submit(self._queue(signature, outputs), tasks)
-        results = [task.wait() for task in tasks]
-        if len(results) == 1:
-            return results[0]
+        queue = _Queue(
+            self._parameters, lambda tasks: self._process(signature, outputs, tasks)
+        )
+        key = (self, signature.name, tuple(sorted(outputs)))
+        self._threads.submit(key, queue, tasks)
+        results = [task.result.result() for task in tasks]
         return {
             name: np.concatenate([result[name] for result in results])
+            if len(results) > 1
+            else results[0][name]
             for name in outputs
         }
 
     def close(self) -> None:
-        with self._lock:
-            self._threads.unregister(list(self._queues.values()))
-            self._queues.clear()
-
-    def _queue(self, signature: object, outputs: Sequence[str]) -> _Queue:
-        key = (signature.name, tuple(sorted(outputs)))
-        with self._lock:
-            if key not in self._queues:
-                queue = _Queue(
-                    self._parameters,
-                    lambda tasks: self._process(signature, outputs, tasks),
-                )
-                self._queues[key] = queue
-                self._threads.register(queue)
-            return self._queues[key]
+        self._threads.forget(self)
 
     def _process(
         self, signature: object, outputs: Sequence[str], tasks: list[_Task]
     ) -> None:
         timeout = _time_left(tasks)
-        size = sum(task.size for task in tasks)
-        padding = _round_up(size, self._parameters.allowed_batch_sizes) - size
+        size = _size(tasks)
+        allowed = self._parameters.allowed_batch_sizes
+        padding = next((one for one in allowed if one >= size), size) - size
+        pads = self._parameters.pad_variable_length_inputs
         merged = {
-            name: _merge(
-                name,
-                [task.inputs[name] for task in tasks],
-                padding,
-                pad_lengths=self._parameters.pad_variable_length_inputs,
-            )
+            name: _merge(name, [task.inputs[name] for task in tasks], padding, pads)
             for name in tasks[0].inputs
         }
         self._threads.metrics.count(
@@ -384,39 +310,34 @@ class Batcher:
         )
         results = self._run(signature, merged, outputs, timeout)
         for array in results.values():
+            problem = None
             if np.ndim(array) == 0:
-                raise RequestError(
-                    grpc.StatusCode.FAILED_PRECONDITION,
-                    "Batched output tensor has 0 dimensions",
-                )
-            if len(array) != size + padding:
-                raise RequestError(
-                    grpc.StatusCode.FAILED_PRECONDITION,
+                problem = "Batched output tensor has 0 dimensions"
+            elif len(array) != size + padding:
+                problem = (
                     "Batched output tensor's 0th dimension does not equal the sum of"
-                    " the 0th dimension sizes of the input tensors",
+                    " the 0th dimension sizes of the input tensors"
                 )
+            if problem:
+                raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, problem)
         start = 0
         for task in tasks:
             end = start + task.size
-            task.succeed({name: array[start:end] for name, array in results.items()})
+            task.result.set_result({key: a[start:end] for key, a in results.items()})
             start = end
 
 
-def _fail(tasks: Sequence[_Task], error: RequestError) -> None:
-    for task in tasks:
-        task.fail(error)
+def _size(tasks: Sequence[_Task]) -> int:
+    return sum(task.size for task in tasks)
 
 
-def _batch_size(inputs: Mapping[str, np.ndarray]) -> int:
+def _batch_size(inputs: Arrays) -> int:
+    what = "Batching Run() input tensors must have"
     if any(np.ndim(array) == 0 for array in inputs.values()):
-        raise invalid_argument(
-            "Batching Run() input tensors must have at least one dimension"
-        )
+        raise invalid_argument(f"{what} at least one dimension")
     sizes = {len(array) for array in inputs.values()}
     if len(sizes) > 1:
-        raise invalid_argument(
-            "Batching Run() input tensors must have equal 0th-dimension size"
-        )
+        raise invalid_argument(f"{what} equal 0th-dimension size")
     return sizes.pop()
 
 
@@ -434,17 +355,10 @@ def _time_left(tasks: Sequence[_Task]) -> float | None:
     return left
 
 
-def _round_up(size: int, allowed: Sequence[int]) -> int:
-    return next((one for one in allowed if one >= size), size)
-
-
-def _merge(
-    name: str, arrays: list[np.ndarray], padding: int, *, pad_lengths: bool
-) -> np.ndarray:
+def _merge(name: str, arrays: list[np.ndarray], padding: int, pads: bool) -> np.ndarray:
     shapes = {array.shape[1:] for array in arrays}
     if len(shapes) > 1:
-        same_rank = len({len(shape) for shape in shapes}) == 1
-        if not (pad_lengths and same_rank):
+        if not pads or len({len(shape) for shape in shapes}) > 1:
             raise RequestError(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 f"Tensors with name '{name}' from different tasks have different"

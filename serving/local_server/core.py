@@ -7,7 +7,6 @@ versions are NOT_FOUND, in TensorFlow Serving's words.
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator
 
 import grpc
@@ -19,6 +18,7 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
+from serving.local_server import predict
 from serving.local_server.manager import ModelManager, State
 from serving.local_server.metrics import Metrics
 from serving.local_server.model import LoadedModel
@@ -28,7 +28,6 @@ from serving.local_server.model_config import (
     check_labels,
     read_config,
 )
-from serving.local_server.predict import predict
 from serving.local_server.request_error import RequestError, invalid_argument
 
 
@@ -38,10 +37,8 @@ class ServerCore:
     Args:
         manager: Loads the versions.
         metrics: Where requests are noted.
-        response_tensors_as_content: Whether numbers are answered as raw bytes or in
-            typed fields, see `tensors.encode`.
-        allow_labels_for_unavailable: Whether a new label may name a version that is
-            not loaded.
+        as_content: How answers are written, see `tensors.encode`.
+        allow_labels_for_unavailable: For labels that are new.
     """
 
     def __init__(
@@ -49,23 +46,22 @@ class ServerCore:
         manager: ModelManager,
         metrics: Metrics,
         *,
-        response_tensors_as_content: bool = False,
+        as_content: bool = False,
         allow_labels_for_unavailable: bool = False,
     ):
         self.metrics = metrics
+        self.as_content = as_content
         self._manager = manager
-        self._as_content = response_tensors_as_content
         self._allow_unavailable = allow_labels_for_unavailable
         self._labels: Labels = {}
         self._configuring = threading.Lock()
 
     # === Models ===
 
-    def apply(self, models: ModelSet) -> None:
+    def apply(self, models: ModelSet, kind: str = "model(s)") -> None:
         """Serves these models from now on, and waits for those that are new.
 
-        Args:
-            models: All of them; what is not among them is unloaded.
+        `kind` is what TensorFlow Serving calls those that fail: models, at a reload.
 
         Raises:
             RequestError: FAILED_PRECONDITION for labels of versions that are not
@@ -86,16 +82,12 @@ class ServerCore:
             new = [name for name in models.sources if name not in known]
             failed = self._manager.wait(new)
         if failed:
-            reasons = ", ".join(f"{name}: {why}" for name, why in failed.items())
             raise RequestError(
                 grpc.StatusCode.UNKNOWN,
-                f"{len(failed)} servable(s) did not become available: {{{reasons}}}",
+                f"{len(failed)} {kind} did not become available: {{"
+                + "".join(f"{{{why}}}, " for why in failed.values())
+                + "}",
             )
-
-    def is_ready(self) -> bool:
-        """Whether every model has a version that answers."""
-        names = self._manager.names()
-        return bool(names) and all(map(self._manager.available, names))
 
     # === Requests ===
 
@@ -116,39 +108,21 @@ class ServerCore:
         self, request: predict_pb2.PredictRequest, timeout: float | None = None
     ) -> predict_pb2.PredictResponse:
         """Answers Predict; errors as `use` and `predict.predict`."""
-        if not request.HasField("model_spec"):
-            raise invalid_argument("Missing ModelSpec")
-        begun = time.monotonic()
+        _check_spec(request)
         with self.use(request.model_spec) as model:
-            response = predict(
+            return predict.predict(
                 model,
                 request,
+                metrics=self.metrics,
                 timeout=timeout,
-                as_content=self._as_content,
+                as_content=self.as_content,
             )
-        self.record_runtime(request.model_spec.name, time.monotonic() - begun)
-        return response
-
-    def record_runtime(self, model_name: str, seconds: float) -> None:
-        """Notes a Predict request that succeeded."""
-        self.metrics.observe(
-            ":tensorflow:serving:runtime_latency",
-            seconds,
-            model_name,
-            "Predict",
-            "TF1",
-        )
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """Answers GetModelMetadata, whose one field is `signature_def`.
-
-        Raises:
-            RequestError: As `use`; INVALID_ARGUMENT for another field, or none.
-        """
-        if not request.HasField("model_spec"):
-            raise invalid_argument("Missing ModelSpec")
+        """Answers GetModelMetadata, whose one field is `signature_def`."""
+        _check_spec(request)
         if not request.metadata_field:
             raise invalid_argument(
                 "GetModelMetadataRequest must specify at least one metadata_field"
@@ -169,37 +143,26 @@ class ServerCore:
     def status(
         self, request: get_model_status_pb2.GetModelStatusRequest
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        """Answers GetModelStatus for one version, or for all of a model.
-
-        Raises:
-            RequestError: NOT_FOUND when there is none, INVALID_ARGUMENT without a
-                model or with an unknown label.
-        """
-        if not request.HasField("model_spec"):
-            raise invalid_argument("Missing ModelSpec")
+        """Answers GetModelStatus for one version, or for all of a model."""
+        _check_spec(request)
         spec = request.model_spec
         wanted = self._version_of(spec)
         found = self._manager.statuses(spec.name)
         if wanted is not None:
-            found = [status for status in found if status.version == wanted]
+            found = [status for status in found if status[0] == wanted]
         if not found:
-            which = (
-                "any versions of model"
-                if wanted is None
-                else f"version {wanted} of model"
-            )
+            which = "any versions" if wanted is None else f"version {wanted}"
             raise RequestError(
-                grpc.StatusCode.NOT_FOUND, f"Could not find {which} {spec.name}"
+                grpc.StatusCode.NOT_FOUND,
+                f"Could not find {which} of model {spec.name}",
             )
         response = get_model_status_pb2.GetModelStatusResponse()
-        for status in found:
-            entry = response.model_version_status.add(
-                version=status.version, state=int(status.state)
-            )
+        for version, state, error in found:
+            entry = response.model_version_status.add(version=version, state=state)
             entry.status.SetInParent()
-            if status.error is not None and status.state is State.END:
-                entry.status.error_code = status.error.code.value[0]
-                entry.status.error_message = status.error.message
+            if error is not None and state is State.END:
+                entry.status.error_code = error.code.value[0]
+                entry.status.error_message = error.message
         return response
 
     def reload(
@@ -222,3 +185,8 @@ class ServerCore:
                 f"Unrecognized servable version label: {spec.version_label}"
             )
         return version
+
+
+def _check_spec(request) -> None:  # noqa: ANN001
+    if not request.HasField("model_spec"):
+        raise invalid_argument("Missing ModelSpec")

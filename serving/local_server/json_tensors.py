@@ -9,32 +9,40 @@ strings are `{"b64": "..."}`; in answers they are those whose name ends in `_byt
 import base64
 import binascii
 import json
+import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import grpc
 import numpy as np
 import tensorflow as tf
 
 from serving.local_server.model import DEFAULT_SIGNATURE, LoadedModel, Signature
-from serving.local_server.request_error import invalid_argument
+from serving.local_server.request_error import RequestError, invalid_argument
+
+_DTYPES = {
+    tf.float32, tf.float64, tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.uint32,
+    tf.uint64, tf.bool, tf.string,
+}  # fmt: skip
+_UNEVEN = "Encountered list at unexpected size: nested lists must be equally long"
 
 
 def parse_predict(
     body: bytes, model: LoadedModel
 ) -> tuple[Signature, dict[str, np.ndarray], bool]:
-    """Reads the body of a predict request.
-
-    Returns:
-        The signature, its inputs as arrays of its dtypes, and whether the request is
-        in row form.
+    """The signature, inputs and row form (or not) of a predict request's body.
 
     Raises:
-        RequestError: INVALID_ARGUMENT, for anything that cannot be read.
+        RequestError: INVALID_ARGUMENT, for anything that cannot be read; UNIMPLEMENTED
+            for a dtype that has no JSON form.
     """
     document = _parse_object(body)
     name = document.get("signature_name", "")
     if not isinstance(name, str):
-        raise invalid_argument("'signature_name' key must be a string value.")
+        raise invalid_argument(
+            f"JSON Value: {_shown(document)} not formatted correctly. 'signature_name'"
+            " key must be a string value."
+        )
     signature = model.signature(name)
     if signature is None:
         raise invalid_argument(
@@ -43,20 +51,14 @@ def parse_predict(
         )
     if "instances" in document and "inputs" in document:
         raise invalid_argument(
-            "Not formatted correctly expecting only one of 'inputs' or 'instances'"
-            " keys to exist"
+            f"JSON Value: {_shown(document)} Not formatted correctly expecting only one"
+            " of 'inputs' or 'instances' keys to exist "
         )
     if "instances" in document:
-        columns = _rows_to_columns(document["instances"], signature)
-    elif "inputs" in document:
-        columns = _inputs_to_columns(document["inputs"], signature)
-    else:
-        raise invalid_argument("Missing 'inputs' or 'instances' key")
-    arrays = {
-        alias: _to_array(value, signature.inputs[alias].dtype, alias)
-        for alias, value in columns.items()
-    }
-    return signature, arrays, "instances" in document
+        return signature, _read_rows(document["instances"], signature), True
+    if "inputs" in document:
+        return signature, _read_columns(document["inputs"], signature), False
+    raise invalid_argument("Missing 'inputs' or 'instances' key")
 
 
 def format_predict(
@@ -71,11 +73,7 @@ def format_predict(
     if row_form:
         _check_batch(results)
     columns = {
-        name: _to_json(
-            array,
-            signature.outputs[name].dtype == tf.string,
-            as_bytes=name.endswith("_bytes"),
-        )
+        name: _to_json(array, signature.outputs[name], as_bytes=name.endswith("_bytes"))
         for name, array in results.items()
     }
     if len(columns) == 1:
@@ -88,6 +86,8 @@ def format_predict(
 
 
 def _parse_object(body: bytes) -> dict:
+    if not body:
+        raise invalid_argument("JSON Parse error: The document is empty")
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -97,120 +97,161 @@ def _parse_object(body: bytes) -> dict:
     return document
 
 
-def _rows_to_columns(rows: object, signature: Signature) -> dict[str, list]:
+def _read_rows(rows: object, signature: Signature) -> dict[str, np.ndarray]:
     if not isinstance(rows, list):
         raise invalid_argument("Excepting 'instances' to be an list/array")
     if not rows:
         raise invalid_argument("No values in 'instances' array")
-    named = isinstance(rows[0], dict) and not _is_base64(rows[0])
-    if not named and len(signature.inputs) > 1:
+    if not isinstance(rows[0], dict) and len(signature.inputs) > 1:
         raise invalid_argument(
             "instances is a plain list, but expecting list of objects as multiple"
             " input tensors required as per tensorinfo_map"
         )
+    named = _is_object(rows[0])
+    columns: dict[str, list[np.ndarray]] = {alias: [] for alias in signature.inputs}
     for index, row in enumerate(rows):
-        is_named = isinstance(row, dict) and not _is_base64(row)
-        if is_named != named:
+        if _is_object(row) != named:
+            kinds = ("object", "list") if named else ("value/list", "object")
             raise invalid_argument(
-                f"Expecting {'object' if named else 'value/list'} but got"
-                f" {'object' if is_named else 'value/list'} at item {index} of input"
-                " list"
+                f"Expecting {kinds[0]} but got {kinds[1]} at item {index} of input list"
             )
-        if named and set(row) != set(signature.inputs):
+        items = row if named else {next(iter(columns)): row}
+        for alias in items.keys() & columns.keys():
+            try:
+                array = _to_array(items[alias], signature.inputs[alias])
+                _check_shape(columns[alias], array)
+            except RequestError as error:
+                key = f" key: {alias}" if named else ""
+                raise RequestError(
+                    error.code,
+                    f"Failed to process element: {index}{key} of 'instances' list."
+                    f" Error: {error.code.name}: {error.message}",
+                ) from error
+            columns[alias].append(array)
+        if items.keys() != columns.keys():
             raise invalid_argument(
                 f"Failed to process element: {index} of 'instances' list. JSON object:"
-                f" {_shown(row)} keys must be equal to: {','.join(signature.inputs)}"
+                f" {_shown(row)} keys must be equal to: {','.join(columns)}"
             )
-    if not named:
-        return {next(iter(signature.inputs)): rows}
-    return {alias: [row[alias] for row in rows] for alias in signature.inputs}
+    return {alias: np.stack(arrays) for alias, arrays in columns.items()}
 
 
-def _inputs_to_columns(inputs: object, signature: Signature) -> dict[str, object]:
-    if not isinstance(inputs, dict) or _is_base64(inputs):
+def _read_columns(inputs: object, signature: Signature) -> dict[str, np.ndarray]:
+    if not _is_object(inputs):
         if len(signature.inputs) > 1:
             raise invalid_argument(
                 "inputs is a plain value/list, but expecting an object as multiple"
                 " input tensors required as per tensorinfo_map"
             )
-        return {next(iter(signature.inputs)): inputs}
+        inputs = {next(iter(signature.inputs)): inputs}
     for alias in signature.inputs:
         if alias not in inputs:
             raise invalid_argument(f"Missing named input: {alias} in 'inputs' object.")
     # What is extra is ignored, as TensorFlow Serving does in this form.
-    return {alias: inputs[alias] for alias in signature.inputs}
+    return {
+        alias: _to_array(inputs[alias], dtype)
+        for alias, dtype in signature.inputs.items()
+    }
 
 
-def _to_array(value: object, dtype: tf.DType, alias: str) -> np.ndarray:
+def _check_shape(before: list[np.ndarray], array: np.ndarray) -> None:
+    if before and before[0].size != array.size:
+        raise invalid_argument(
+            f"Expecting tensor size: {before[0].size} but got: {array.size}"
+        )
+    if before and before[0].shape != array.shape:
+        expected, got = (",".join(map(str, one.shape)) for one in (before[0], array))
+        raise invalid_argument(f"Expecting shape [{expected}] but got: [{got}]")
+
+
+def _to_array(value: object, dtype: tf.DType) -> np.ndarray:
+    if dtype not in _DTYPES:
+        raise RequestError(
+            grpc.StatusCode.UNIMPLEMENTED,
+            f"Conversion of JSON Value: {_shown(value)} to type: {dtype.name}",
+        )
     if dtype == tf.string:
-        return _strings_to_array(value, alias)
+        return _strings_to_array(value)
     try:
         array = np.array(value)
     except (ValueError, OverflowError) as error:
-        raise invalid_argument(
-            f"input {alias!r}: Encountered list at unexpected size: its nested lists"
-            " must be equally long"
-        ) from error
+        raise invalid_argument(_UNEVEN) from error
     wanted = np.dtype(dtype.as_numpy_dtype)
-    kinds = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}.get(wanted.kind, "")
+    kinds = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}[wanted.kind]
     if array.size and array.dtype.kind not in kinds:
-        raise _type_error(value, dtype, alias)
+        raise _type_error(value, dtype)
     if wanted.kind in "iu" and array.size:
-        limits = np.iinfo(wanted)
+        # int_val is 32 bits wide; what does not fit the dtype is cut off there.
+        wide = np.int32 if wanted.itemsize < 4 else wanted
+        limits = np.iinfo(wide)
         if int(array.min()) < limits.min or int(array.max()) > limits.max:
-            raise invalid_argument(
-                f"input {alias!r}: values from {array.min()} to {array.max()} are not"
-                f" of expected type: {dtype.name}"
-            )
+            raise _type_error(value, dtype)
     return array.astype(wanted)
 
 
-def _strings_to_array(value: object, alias: str) -> np.ndarray:
-    def convert(item: object) -> object:
-        if isinstance(item, list):
-            return [convert(child) for child in item]
+def _strings_to_array(value: object) -> np.ndarray:
+    def read(item: object) -> bytes:
         if isinstance(item, str):
             return item.encode()
-        if _is_base64(item):
-            try:
-                return base64.b64decode(item["b64"], validate=True)
-            except (binascii.Error, ValueError) as error:
-                raise invalid_argument(
-                    f"input {alias!r}: Unable to base64 decode: {error}"
-                ) from error
-        raise _type_error(item, tf.string, alias)
+        if isinstance(item, dict):
+            return _read_base64(item)
+        raise _type_error(item, tf.string)
 
     try:
-        array = np.array(convert(value), object)
-    except (ValueError, RecursionError):
-        array = None
-    if array is None or not all(isinstance(item, bytes) for item in array.flat):
-        raise invalid_argument(
-            f"input {alias!r}: Encountered list at unexpected size: its nested lists"
-            " must be equally long"
-        )
+        array = np.array(_map_leaves(read, value), object)
+    except (ValueError, RecursionError) as error:
+        raise invalid_argument(_UNEVEN) from error
+    if not all(isinstance(item, bytes) for item in array.flat):
+        raise invalid_argument(_UNEVEN)
     return array
 
 
-def _to_json(array: np.ndarray, is_string: bool, *, as_bytes: bool) -> object:
-    if not is_string:
-        return np.asarray(array).tolist()
+def _read_base64(item: dict) -> bytes:
+    """Decodes as `absl::Base64Unescape`: white space anywhere, padding optional."""
+    if _is_object(item):
+        raise invalid_argument(
+            f"JSON Value: {_shown(item)} not formatted correctly for base64 data"
+        )
+    text = re.sub(r"\s", "", item["b64"]).rstrip("=")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise invalid_argument("Unable to base64 decode") from error
 
-    def convert(item: object) -> object:
-        if isinstance(item, list):
-            return [convert(child) for child in item]
+
+def _to_json(array: np.ndarray, dtype: tf.DType, *, as_bytes: bool) -> object:
+    def write(item: bytes) -> object:
         if as_bytes:
             return {"b64": base64.b64encode(item).decode("ascii")}
         return item.decode("utf-8", "replace")
 
-    return convert(np.asarray(array, object).tolist())
+    if dtype not in _DTYPES:
+        raise invalid_argument(
+            f"Failed to write JSON value for tensor type: {dtype.name}"
+        )
+    if dtype == tf.float32:
+        # The shortest text that reads as the same float32, not as its float64.
+        array = np.asarray(array).astype(str).astype(np.float64)
+    if dtype != tf.string:
+        return np.asarray(array).tolist()
+    return _map_leaves(write, np.asarray(array, object).tolist())
+
+
+def _map_leaves(function: Callable[[object], object], value: object) -> object:
+    if isinstance(value, list):
+        return [_map_leaves(function, item) for item in value]
+    return function(value)
 
 
 def _check_batch(results: Mapping[str, np.ndarray]) -> None:
     batch = None
     for name, array in results.items():
         if np.ndim(array) == 0:
-            raise invalid_argument(f"Tensor name: {name} has no shape information")
+            raise invalid_argument(f"Tensor name: {name} has no shape information ")
+        if len(array) < 1:
+            raise invalid_argument(
+                f"Tensor name: {name} has invalid batch size: {len(array)}"
+            )
         if batch is not None and len(array) != batch:
             raise invalid_argument(
                 f"Tensor name: {name} has inconsistent batch size: {len(array)}"
@@ -219,18 +260,16 @@ def _check_batch(results: Mapping[str, np.ndarray]) -> None:
         batch = len(array)
 
 
-def _is_base64(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and list(value) == ["b64"]
-        and isinstance(value["b64"], str)
-    )
+def _is_object(value: object) -> bool:
+    """Whether it is an object, but none that stands for a binary string."""
+    if not isinstance(value, dict):
+        return False
+    return list(value) != ["b64"] or not isinstance(value["b64"], str)
 
 
-def _type_error(value: object, dtype: tf.DType, alias: str) -> Exception:
+def _type_error(value: object, dtype: tf.DType) -> RequestError:
     return invalid_argument(
-        f"input {alias!r}: JSON Value: {_shown(value)} is not of expected type:"
-        f" {dtype.name}"
+        f"JSON Value: {_shown(value)} is not of expected type: {dtype.name}"
     )
 
 

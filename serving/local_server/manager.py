@@ -52,31 +52,15 @@ class ModelSource:
     specific: tuple[int, ...] = ()
 
     def choose(self) -> dict[int, pathlib.Path]:
-        """The wanted versions that are there.
-
-        Raises:
-            PortraitError: When the folder is missing, or holds no version.
-        """
+        """The wanted versions that are there; errors as `find_versions`."""
         found = find_versions(self.base_path)
-        if self.specific:
-            return {
-                number: found[number] for number in self.specific if number in found
-            }
-        wanted = sorted(found, reverse=True)[: self.latest or None]
-        return {number: found[number] for number in wanted}
-
-
-@dataclasses.dataclass(frozen=True)
-class VersionStatus:
-    """A version's state, for GetModelStatus."""
-
-    version: int
-    state: State
-    error: RequestError | None
+        wanted = self.specific or sorted(found, reverse=True)[: self.latest or None]
+        return {number: found[number] for number in wanted if number in found}
 
 
 @dataclasses.dataclass(eq=False)
 class _Version:
+    title: str
     path: pathlib.Path
     state: State = State.START
     wanted: bool = True
@@ -85,6 +69,12 @@ class _Version:
     users: int = 0
     attempts: int = 0
     attempt_at: float = 0.0
+
+    def is_pending(self) -> bool:
+        return self.state in (State.START, State.LOADING)
+
+    def can_close(self) -> bool:
+        return self.state is State.UNLOADING and not self.users
 
 
 class ModelManager:
@@ -95,7 +85,6 @@ class ModelManager:
         retries: Attempts at loading a version after the first.
         retry_seconds: The pause between them; none if negative.
         poll_seconds: How often folders are looked at; 0 for once.
-        on_change: Called, from the manager's thread, when versions come or go.
     """
 
     def __init__(
@@ -105,13 +94,11 @@ class ModelManager:
         retries: int = 0,
         retry_seconds: float = 0.0,
         poll_seconds: float = 0.0,
-        on_change: Callable[[], None] = lambda: None,
     ):
         self._load = load
         self._retries = retries
         self._retry_seconds = max(0.0, retry_seconds)
-        self._poll_seconds = poll_seconds
-        self._on_change = on_change
+        self._poll_seconds = poll_seconds or float("inf")
         self._changed = threading.Condition()
         self._sources: dict[str, ModelSource] = {}
         self._versions: dict[str, dict[int, _Version]] = {}
@@ -120,7 +107,8 @@ class ModelManager:
         self._configured = self._polled = 0
         self._poll_at = 0.0
         self._stopping = False
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._work, name="models", daemon=True)
+        self._thread.start()
 
     # === What requests ask ===
 
@@ -150,7 +138,7 @@ class ModelManager:
         finally:
             with self._changed:
                 entry.users -= 1
-                if entry.state is State.UNLOADING and not entry.users:
+                if entry.can_close():
                     self._changed.notify_all()
 
     def available(self, name: str) -> list[int]:
@@ -163,31 +151,21 @@ class ModelManager:
         with self._changed:
             return list(self._sources)
 
-    def statuses(self, name: str) -> list[VersionStatus]:
+    def statuses(self, name: str) -> list[tuple[int, State, RequestError | None]]:
         """All versions that are or were known, highest first."""
         with self._changed:
-            return [
-                VersionStatus(number, entry.state, entry.error)
-                for number, entry in sorted(
-                    self._versions.get(name, {}).items(), reverse=True
-                )
-            ]
+            versions = sorted(self._versions.get(name, {}).items(), reverse=True)
+            return [(number, one.state, one.error) for number, one in versions]
 
     # === What the server asks ===
-
-    def start(self) -> None:
-        """Begins to work in a thread of its own."""
-        self._thread = threading.Thread(target=self._work, name="models", daemon=True)
-        self._thread.start()
 
     def configure(self, sources: Mapping[str, ModelSource]) -> None:
         """Sets the models; work on the difference begins at once."""
         with self._changed:
             self._sources = dict(sources)
-            for name, versions in self._versions.items():
-                if name not in sources:
-                    for entry in versions.values():
-                        entry.wanted = False
+            for name in self._versions.keys() - sources.keys():
+                for entry in self._versions[name].values():
+                    entry.wanted = False
             self._configured += 1
             self._poll_at = 0.0
             self._changed.notify_all()
@@ -196,25 +174,22 @@ class ModelManager:
         """Waits until every wanted version of these models was tried once.
 
         Returns:
-            For each model without an available version, why.
+            For each model without an available version, which, and why.
         """
 
-        def is_settled(name: str) -> bool:
-            wanted = [e for e in self._versions.get(name, {}).values() if e.wanted]
-            return name not in self._sources or all(
-                entry.attempts or entry.state in (State.AVAILABLE, State.END)
-                for entry in wanted
+        def is_settled() -> bool:
+            return self._stopping or (
+                self._polled == self._configured
+                and all(
+                    entry.attempts or not entry.is_pending()
+                    for name in names
+                    for entry in self._versions.get(name, {}).values()
+                    if entry.wanted
+                )
             )
 
         with self._changed:
-            self._changed.wait_for(
-                lambda: (
-                    self._stopping
-                    or (
-                        self._polled == self._configured and all(map(is_settled, names))
-                    )
-                )
-            )
+            self._changed.wait_for(is_settled)
             return {
                 name: self._reason(name) for name in names if not self._available(name)
             }
@@ -224,8 +199,7 @@ class ModelManager:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
         for versions in self._versions.values():
             for entry in versions.values():
                 if entry.model is not None:
@@ -244,32 +218,23 @@ class ModelManager:
                 _LOGGER.exception("the server failed to look after its models")
                 acted = False
                 time.sleep(1.0)
-            if acted:
-                self._on_change()
             with self._changed:
                 if acted:
                     self._changed.notify_all()
-                elif not self._stopping:
-                    pause = self._next_at() - time.monotonic()
-                    if pause > 0:
-                        self._changed.wait(min(pause, threading.TIMEOUT_MAX))
+                elif not self._stopping and (pause := self._pause()) > 0:
+                    self._changed.wait(min(pause, threading.TIMEOUT_MAX))
 
-    def _next_at(self) -> float:
-        """When there is something to do next, as far as one can know."""
-        times = [self._poll_at]
-        for versions in self._versions.values():
-            for entry in versions.values():
-                if _can_load(entry):
-                    times.append(entry.attempt_at)
-                if _can_close(entry) or self._can_leave(versions, entry):
-                    return 0.0
-        return min(times)
+    def _pause(self) -> float:
+        """Seconds until there is something to do, as far as one can know."""
+        if self._choose_step() is not None:
+            return 0.0
+        times = [entry.attempt_at for entry in self._entries() if entry.is_pending()]
+        return min([self._poll_at, *times]) - time.monotonic()
 
     def _poll(self) -> None:
         with self._changed:
             sources, configured = dict(self._sources), self._configured
-            pause = self._poll_seconds or float("inf")
-            self._poll_at = time.monotonic() + pause
+            self._poll_at = time.monotonic() + self._poll_seconds
         # Without the lock: requests do not wait for a slow file system.
         found = {name: self._look(name, source) for name, source in sources.items()}
         with self._changed:
@@ -305,91 +270,80 @@ class ModelManager:
             entry = versions.get(number)
             if entry is None or (not entry.wanted and entry.state is State.END):
                 # What was given up and comes back begins anew.
-                versions[number] = _Version(path)
-            elif entry.path != path and entry.state is not State.AVAILABLE:
+                title = f"{{name: {name} version: {number}}}"
+                versions[number] = _Version(title, path)
+            elif entry.state is not State.AVAILABLE:
                 entry.path = path
 
     def _step(self) -> bool:
         """Does the next thing there is to do; False when there is none."""
         with self._changed:
-            action, entry, title = self._choose_action()
-        if action is None:
-            return False
-        action(entry, title)
+            chosen = self._choose_step()
+            if chosen is None:
+                return False
+            entry, state = chosen
+            entry.state = state
+            model = entry.model
+        if state is State.LOADING:
+            self._attempt(entry)
+        elif state is State.UNLOADING:
+            _LOGGER.info("Quiescing servable version %s", entry.title)
+        elif model is not None:
+            model.close()
+            entry.model = None
+            _LOGGER.info("Done unloading servable version %s", entry.title)
         return True
 
-    def _choose_action(self) -> tuple[Callable | None, _Version | None, str]:
-        now = time.monotonic()
-        entries = [
-            (versions, number, entry, f"{name} version {number}")
-            for name, versions in self._versions.items()
-            for number, entry in sorted(versions.items(), reverse=True)
-        ]
-        for _, _, entry, title in entries:
-            if _can_close(entry):
-                return self._close, entry, title
-            if not entry.wanted and entry.state in (State.START, State.LOADING):
-                return self._give_up, entry, title
-        for _, _, entry, title in entries:
-            if _can_load(entry) and entry.attempt_at <= now:
-                entry.state = State.LOADING
-                return self._attempt, entry, title
-        for versions, _, entry, title in reversed(entries):
-            if self._can_leave(versions, entry):
-                entry.state = State.UNLOADING
-                return self._leave, entry, title
-        return None, None, ""
+    def _choose_step(self) -> tuple[_Version, State] | None:
+        """A version, and the state it is to enter."""
+        entries, now = self._entries(), time.monotonic()
+        for entry in entries:
+            if entry.can_close() or (not entry.wanted and entry.is_pending()):
+                return entry, State.END
+        for entry in entries:
+            if entry.is_pending() and entry.attempt_at <= now:
+                return entry, State.LOADING
+        for versions in self._versions.values():
+            wanted = [entry for entry in versions.values() if entry.wanted]
+            if wanted and all(e.state is not State.AVAILABLE for e in wanted):
+                continue
+            for _, entry in sorted(versions.items()):
+                if entry.state is State.AVAILABLE and not entry.wanted:
+                    return entry, State.UNLOADING
+        return None
 
-    def _can_leave(self, versions: Mapping[int, _Version], entry: _Version) -> bool:
-        wanted = [other for other in versions.values() if other.wanted]
-        return (
-            entry.state is State.AVAILABLE
-            and not entry.wanted
-            and (not wanted or any(other.state is State.AVAILABLE for other in wanted))
-        )
-
-    def _attempt(self, entry: _Version, title: str) -> None:
+    def _attempt(self, entry: _Version) -> None:
         try:
             model = self._load(entry.path)
         except Exception as error:
             if not isinstance(error, PortraitError):
                 _LOGGER.exception("loading failed in the server")
-            self._note_failure(entry, title, error)
+            with self._changed:
+                entry.attempts += 1
+                entry.error = _status_of(error)
+                entry.attempt_at = time.monotonic() + self._retry_seconds
+                if entry.attempts > self._retries:
+                    entry.state = State.END
+            _LOGGER.error(
+                "Servable %s cannot be loaded: %s: %s (attempt %d of %d)",
+                entry.title,
+                entry.error.code.name,
+                error,
+                entry.attempts,
+                self._retries + 1,
+            )
             return
         with self._changed:
             entry.model, entry.state, entry.error = model, State.AVAILABLE, None
+        _LOGGER.info("Successfully loaded servable version %s", entry.title)
 
-    def _note_failure(self, entry: _Version, title: str, error: Exception) -> None:
-        with self._changed:
-            entry.attempts += 1
-            final = entry.attempts > self._retries
-            _LOGGER.error(
-                "%s, attempt %d of %d: %s",
-                title,
-                entry.attempts,
-                self._retries + 1,
-                error,
-            )
-            entry.error = _status_of(error)
-            entry.attempt_at = time.monotonic() + self._retry_seconds
-            if final:
-                entry.state = State.END
-
-    def _give_up(self, entry: _Version, title: str) -> None:
-        with self._changed:
-            entry.state = State.END
-        _LOGGER.info("%s is not wanted any more", title)
-
-    def _leave(self, entry: _Version, title: str) -> None:
-        _LOGGER.info("%s is unloaded after its last request", title)
-
-    def _close(self, entry: _Version, title: str) -> None:
-        with self._changed:
-            model, entry.model = entry.model, None
-        model.close()
-        with self._changed:
-            entry.state = State.END
-        _LOGGER.info("%s is unloaded", title)
+    def _entries(self) -> list[_Version]:
+        """All versions; of each model the highest first."""
+        return [
+            entry
+            for versions in self._versions.values()
+            for _, entry in sorted(versions.items(), reverse=True)
+        ]
 
     def _available(self, name: str) -> dict[int, _Version]:
         return {
@@ -399,23 +353,11 @@ class ModelManager:
         }
 
     def _reason(self, name: str) -> str:
-        errors = [
-            entry.error.message
-            for entry in self._versions.get(name, {}).values()
-            if entry.wanted and entry.error
-        ]
-        return (errors or [self._troubles.get(name, "no version is wanted")])[0]
-
-
-def _can_load(entry: _Version) -> bool:
-    return entry.wanted and (
-        entry.state is State.START
-        or (entry.state is State.LOADING and entry.model is None)
-    )
-
-
-def _can_close(entry: _Version) -> bool:
-    return entry.state is State.UNLOADING and not entry.users and bool(entry.model)
+        for entry in self._versions.get(name, {}).values():
+            if entry.wanted and entry.error:
+                error = entry.error
+                return f"{entry.title} due to error: {error.code.name}: {error.message}"
+        return self._troubles.get(name, f"no version of {name} is wanted")
 
 
 def _status_of(error: Exception) -> RequestError:

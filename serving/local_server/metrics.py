@@ -33,7 +33,7 @@ _HISTOGRAMS = {
         _exponential(1000, 2, 20),
     ),
     ":tensorflow:serving:request_latency": (
-        ("model_name", "API", "entrypoint", "status"),
+        ("model_name", "API", "entrypoint"),
         _LATENCY_BUCKETS,
     ),
     ":tensorflow:serving:runtime_latency": (
@@ -105,18 +105,17 @@ class Metrics:
             series[labels].add(seconds * 1e6)
 
     def record_request(
-        self, model_name: str, entrypoint: str, status: str, seconds: float
+        self, model_name: str, api: str, entrypoint: str, status: str, seconds: float
     ) -> None:
-        """Notes a Predict request: `GRPC` or `REST`, and the name of its code."""
+        """Notes a request, and its time if it succeeded.
+
+        `api` is `Predict` over gRPC; over REST the verb as the URL spells it, "" for
+        the pages of status and metadata. `entrypoint` is `GRPC` or `REST`.
+        """
         self.count(":tensorflow:serving:request_count", model_name, status)
-        self.observe(
-            ":tensorflow:serving:request_latency",
-            seconds,
-            model_name,
-            "Predict",
-            entrypoint,
-            status,
-        )
+        if status == "OK":
+            name = ":tensorflow:serving:request_latency"
+            self.observe(name, seconds, model_name, api, entrypoint)
 
     def record_graph_run(self, seconds: float) -> None:
         """Notes a run of a Session."""

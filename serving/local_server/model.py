@@ -6,22 +6,21 @@ into a `tf.compat.v1.Session` because TensorFlow Serving does so: a SavedModel c
 eagerly and still be broken there.
 """
 
-import dataclasses
 import pathlib
 import re
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.python.client import pywrap_tf_session
 
 from portrait_tf.errors import PortraitError
 from portrait_tf.startup import hidden_notices
 from serving.local_server.batching import Batcher
 from serving.local_server.metrics import Metrics
 from serving.local_server.request_error import from_tensorflow, invalid_argument
-from serving.local_server.run_gate import RunGate
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -30,79 +29,40 @@ _VERSION = re.compile("0*[0-9]{1,18}")
 _LOAD_ERRORS = (tf.errors.OpError, OSError, RuntimeError, ValueError, KeyError)
 
 
-@dataclasses.dataclass(frozen=True)
-class TensorSpec:
-    """What a signature says of one tensor.
+class Signature:
+    """A named entry point of a model.
 
     Attributes:
-        tensor_name: Its name in the graph, such as `serving_default_image:0`.
-        dtype: Its dtype.
-        shape: Its sizes, None where any is allowed; None for any rank.
+        inputs, outputs: The dtype of each, by its public name, sorted.
+        feeds, fetches: The name in the graph of each input, each output.
     """
 
-    tensor_name: str
-    dtype: tf.DType
-    shape: tuple[int | None, ...] | None
+    def __init__(self, name: str, definition: meta_graph_pb2.SignatureDef):
+        self.name = name
+        self.inputs = _dtypes(definition.inputs)
+        self.outputs = _dtypes(definition.outputs)
+        self.feeds = {alias: info.name for alias, info in definition.inputs.items()}
+        self.fetches = {alias: info.name for alias, info in definition.outputs.items()}
 
-    def accepts(self, shape: Sequence[int]) -> bool:
-        if self.shape is None:
-            return True
-        return len(shape) == len(self.shape) and all(
-            allowed is None or allowed == size
-            for allowed, size in zip(self.shape, shape, strict=True)
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Signature:
-    """A named entry point: inputs and outputs by their public names."""
-
-    name: str
-    inputs: Mapping[str, TensorSpec]
-    outputs: Mapping[str, TensorSpec]
-
-    def check_names(self, names: Sequence[str]) -> None:
-        """Checks that exactly the inputs are given.
+    def check_inputs(self, names: Sequence[str]) -> None:
+        """Checks that exactly the inputs are given; dtypes and shapes are the graph's.
 
         Raises:
             RequestError: INVALID_ARGUMENT, naming what is extra and what is missing.
         """
         sent, expected = set(names), set(self.inputs)
-        if sent == expected:
-            return
-        raise invalid_argument(
-            f"input size does not match signature: {len(sent)}!={len(expected)}"
-            f" len({_braces(sent)}) != len({_braces(expected)})."
-            f" Sent extra: {_braces(sent - expected)}."
-            f" Missing but required: {_braces(expected - sent)}."
-            if len(sent) != len(expected)
-            else "Inputs contains invalid name. Used request inputs: "
-            f"{','.join(sorted(sent & expected))}, request input: "
-            f"{','.join(sorted(sent))}, expected: {','.join(sorted(expected))}"
-        )
-
-    def check_input(
-        self, name: str, dtype: tf.DType | None, shape: Sequence[int]
-    ) -> None:
-        """Checks one input before its content is read.
-
-        Raises:
-            RequestError: INVALID_ARGUMENT, with what was received and expected.
-        """
-        spec = self.inputs[name]
-        if dtype != spec.dtype:
-            received = dtype.name if dtype is not None else "an unknown dtype"
+        if len(sent) != len(expected):
             raise invalid_argument(
-                f"input {name!r} expects to be {spec.dtype.name} but {received} is"
-                " provided"
+                f"input size does not match signature: {len(sent)}!={len(expected)}"
+                f" len({_braces(sent)}) != len({_braces(expected)})."
+                f" Sent extra: {_braces(sent - expected)}."
+                f" Missing but required: {_braces(expected - sent)}."
             )
-        if not spec.accepts(shape):
-            expected = ",".join(
-                "?" if size is None else str(size) for size in spec.shape
-            )
+        for alias in sorted(expected - sent):
             raise invalid_argument(
-                f"input {name!r} has shape [{','.join(map(str, shape))}], expected"
-                f" [{expected}]"
+                f"Signature input alias: {alias}(feed name: {self.feeds[alias]}) not"
+                " found in request and no default value provided. Inputs expected to"
+                f" be in the request {_braces(sent)}, or default input alias set: "
             )
 
     def select_outputs(self, names: Sequence[str]) -> list[str]:
@@ -111,16 +71,14 @@ class Signature:
         Raises:
             RequestError: INVALID_ARGUMENT, for an unknown or a repeated name.
         """
-        for name in names:
+        for index, name in enumerate(names):
             if name not in self.outputs:
                 raise invalid_argument(
                     f"output tensor alias not found in signature: {name} Outputs"
                     f" expected to be in the set {_braces(self.outputs)}."
                 )
-        if len(set(names)) != len(names):
-            raise invalid_argument(
-                f"duplicate output tensor alias: {','.join(sorted(names))}"
-            )
+            if name in names[:index]:
+                raise invalid_argument(f"duplicate output tensor alias: {name}")
         return list(names) or list(self.outputs)
 
 
@@ -128,17 +86,12 @@ class LoadedModel:
     """A SavedModel in a Session, ready to run from any thread.
 
     Args:
-        path: The version folder, `MODELS_DIR/N`.
+        path: The version folder, `MODELS_DIR/N`; `version` is N.
         tags: The tags of the graph in it.
         config: How the Session runs; None for TensorFlow's defaults.
         metrics: Where runs are noted.
 
-    Attributes:
-        path: That folder.
-        version: N.
-        signature_defs: The signatures as the file has them, for metadata.
-        batcher: Merges the requests that `run` gets; None, and each runs by itself.
-        gate: Where runs wait while another version loads; None, and they do not.
+    `signature_defs` are for metadata; a `batcher` merges what `run` gets.
 
     Raises:
         PortraitError: When the folder is not a SavedModel that loads.
@@ -155,7 +108,6 @@ class LoadedModel:
         self.path = pathlib.Path(path)
         self.version = int(self.path.name)
         self.batcher: Batcher | None = None
-        self.gate: RunGate | None = None
         self._metrics = metrics or Metrics()
         self._graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=self._graph, config=config)
@@ -171,9 +123,10 @@ class LoadedModel:
                 f"{self.path} cannot be loaded; expected a SavedModel with the tag"
                 f" {shown}: {_first_line(error)}"
             ) from error
+        self._session._extend_graph()
         self.signature_defs = dict(meta_graph.signature_def)
         self._signatures = {
-            name: _read_signature(name, definition)
+            name: Signature(name, definition)
             for name, definition in self.signature_defs.items()
             # What initialises the model is listed among the signatures too.
             if definition.inputs
@@ -190,21 +143,16 @@ class LoadedModel:
         outputs: Sequence[str],
         timeout: float | None = None,
     ) -> dict[str, np.ndarray]:
-        """Runs checked inputs, within a batch where there is batching.
+        """Runs a signature, within a batch where there is batching.
 
-        Args:
-            signature: One of this model's.
-            inputs: Arrays of the dtypes and shapes that the signature accepts.
-            outputs: Names of the outputs to compute.
-            timeout: Seconds after which the run is abandoned; None for never.
+        After `timeout` seconds the run is abandoned; None for never.
 
         Raises:
             RequestError: With the Session's own status, when the run fails; as
                 `Batcher.run`, with batching.
         """
-        if self.batcher is not None:
-            return self.batcher.run(signature, inputs, outputs, timeout)
-        return self.run_session(signature, inputs, outputs, timeout)
+        run = self.run_session if self.batcher is None else self.batcher.run
+        return run(signature, inputs, outputs, timeout)
 
     def run_session(
         self,
@@ -213,25 +161,33 @@ class LoadedModel:
         outputs: Sequence[str],
         timeout: float | None = None,
     ) -> dict[str, np.ndarray]:
-        """As `run`, by itself, and at once but for the gate."""
-        fetches = {name: signature.outputs[name].tensor_name for name in outputs}
-        feeds = {
-            signature.inputs[name].tensor_name: array for name, array in inputs.items()
-        }
-        turn = self.gate.running(timeout) if self.gate else nullcontext(timeout)
-        with turn as left:
-            options = None
-            if left is not None:
-                # 0 would mean "no limit" to the Session.
-                milliseconds = min(max(1, int(left * 1000)), 2**31)
-                options = tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
-            start = time.perf_counter()
-            try:
-                results = self._session.run(fetches, feeds, options=options)
-            except tf.errors.OpError as error:
-                raise from_tensorflow(error) from error
-            self._metrics.record_graph_run(time.perf_counter() - start)
-        return results
+        """As `run`, at once and by itself."""
+        feeds = {self._output(signature.feeds[name]): inputs[name] for name in inputs}
+        fetches = [self._output(signature.fetches[name]) for name in outputs]
+        options = None
+        if timeout is not None:
+            # 0 would mean "no limit" to the Session.
+            milliseconds = min(max(1, int(timeout * 1000)), 2**31)
+            options = pywrap_tf_session.TF_NewBufferFromString(
+                tf.compat.v1.RunOptions(timeout_in_ms=milliseconds).SerializeToString()
+            )
+        begun = time.perf_counter()
+        try:
+            # Not `Session.run`: Python's casts what is fed, and compares its shape with
+            # the placeholder's. TensorFlow Serving's, in C++, does neither.
+            results = self._session._call_tf_sessionrun(
+                options, feeds, fetches, [], None
+            )
+        except tf.errors.OpError as error:
+            raise from_tensorflow(error) from error
+        finally:
+            if options is not None:
+                pywrap_tf_session.TF_DeleteBuffer(options)
+        self._metrics.record_graph_run(time.perf_counter() - begun)
+        return dict(zip(outputs, results, strict=True))
+
+    def _output(self, name: str) -> object:
+        return self._graph.get_tensor_by_name(name)._as_tf_output()
 
     def close(self) -> None:
         if self.batcher is not None:
@@ -268,27 +224,8 @@ def find_versions(models_dir: str | pathlib.Path) -> dict[int, pathlib.Path]:
     return versions
 
 
-def _read_signature(name: str, definition) -> Signature:  # noqa: ANN001
-    return Signature(
-        name,
-        {
-            alias: _read_tensor(info)
-            for alias, info in sorted(definition.inputs.items())
-        },
-        {
-            alias: _read_tensor(info)
-            for alias, info in sorted(definition.outputs.items())
-        },
-    )
-
-
-def _read_tensor(info) -> TensorSpec:  # noqa: ANN001
-    shape = None
-    if not info.tensor_shape.unknown_rank:
-        shape = tuple(
-            None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim
-        )
-    return TensorSpec(info.name, tf.as_dtype(info.dtype), shape)
+def _dtypes(infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, tf.DType]:
+    return {alias: tf.as_dtype(info.dtype) for alias, info in sorted(infos.items())}
 
 
 def _first_line(error: Exception) -> str:

@@ -63,14 +63,20 @@ def read_config(config: model_server_config_pb2.ModelServerConfig) -> ModelSet:
 
 
 def _read_source(model: model_server_config_pb2.ModelConfig) -> ModelSource:
-    if not model.model_platform and not model.model_type:
+    platform = model.model_platform
+    if model.model_type and platform:
         raise invalid_argument(
-            "Illegal setting neither ModelServerConfig::model_type nor"
-            f" ModelServerConfig::model_platform: model {model.name}"
+            "Illegal setting both ModelServerConfig::model_type (deprecated) and"
+            " ModelServerConfig::model_platform."
         )
-    if model.model_platform not in ("", "tensorflow"):
+    if not model.model_type and not platform:
         raise invalid_argument(
-            f"PlatformConfigMap has no entry for platform {model.model_platform}"
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor"
+            " ModelServerConfig::model_platform."
+        )
+    if platform not in ("", "tensorflow"):
+        raise invalid_argument(
+            f"Model {model.name} requests unsupported platform {platform}"
         )
     path = pathlib.Path(model.base_path)
     if not path.is_absolute():
@@ -101,12 +107,8 @@ def check_labels(
 ) -> None:
     """Checks that labels name versions that answer.
 
-    Args:
-        labels: The new ones.
-        current: Those that are in force.
-        available: For each model, the versions that answer.
-        allow_unavailable: Whether a label that is new may name another version, too.
-            One that moves may not: requests to it would fail.
+    `available` are those, by model. A label that is new may name another version too,
+    if that is allowed; one that moves may not: requests to it would fail.
 
     Raises:
         RequestError: FAILED_PRECONDITION otherwise.

@@ -2,15 +2,14 @@
 
 Conventions: a flag has the name of its field, with underscores or dashes; it is written
 `--flag=value` or `--flag value`, a switch also bare. Names, meanings and defaults are
-TensorFlow Serving's, but for those of the addresses and of the model's name, which suit
-a developer's machine. TensorFlow is not needed here, so that a mistyped flag is found
-at once.
+TensorFlow Serving's, but for the addresses and the model's name, which suit a
+developer's machine, and for flags marked "ours". TensorFlow is not needed here, so that
+a mistyped flag is found at once.
 """
 
 import dataclasses
 import difflib
 import os
-import pathlib
 import re
 from collections.abc import Iterator, Sequence
 
@@ -61,6 +60,9 @@ class ServerOptions:
     rest_api_port: int = _flag(8501, "The REST port; 0 takes a free one.")
     host: str = _flag("127.0.0.1", "Address to listen on; 0.0.0.0 for all (ours).")
     rest_api_timeout_in_ms: int = _flag(30_000, "Time for one REST request.")
+    rest_api_max_body_bytes: int = _flag(
+        1 << 30, "Largest body, packed and unpacked (ours)."
+    )
     rest_api_enable_cors_support: bool = _flag(False, "Let web pages call REST.")
     model_name: str = _flag("portrait", "The name that requests give.")
     model_base_path: str = _flag("", "A folder of numbered versions.")
@@ -85,7 +87,7 @@ class ServerOptions:
     num_request_iterations_for_warmup: int = _flag(0, "Replay each so often.")
     saved_model_tags: str = _flag("serve", "Tags of the graph, comma-separated.")
     enable_serialization_as_tensor_content: bool = _flag(
-        False, "Answer numbers as raw bytes, not in typed fields."
+        False, "Answer raw bytes, not typed fields; REST then fails."
     )
     enable_grpc_healthcheck_service: bool = _flag(False, "grpc.health.v1.Health.")
     grpc_max_threads: int = _flag(_WORKERS, "gRPC requests at the same time.")
@@ -101,6 +103,7 @@ class ServerOptions:
     def __post_init__(self):
         for name, least in (
             ("rest_api_timeout_in_ms", 1),
+            ("rest_api_max_body_bytes", 1),
             ("grpc_max_threads", 1),
             ("max_num_load_retries", 0),
             ("model_config_file_poll_wait_seconds", 0),
@@ -150,13 +153,9 @@ _FIELDS = {field.name: field for field in dataclasses.fields(ServerOptions)}
 
 
 def parse_flags(arguments: Sequence[str]) -> tuple[ServerOptions, list[str]]:
-    """Reads a command line.
+    """Reads flags, and at most one folder of versions, in any order.
 
-    Args:
-        arguments: Flags, and at most one folder of versions, in any order.
-
-    Returns:
-        The settings, and the flags that were given but have no effect here.
+    Returns the settings, and the flags that were given but have no effect here.
 
     Raises:
         PortraitError: For an unknown flag, or one that does not exist here, for a value
@@ -164,28 +163,20 @@ def parse_flags(arguments: Sequence[str]) -> tuple[ServerOptions, list[str]]:
     """
     values: dict[str, object] = {}
     ignored, folders = [], []
-    for name, text in _split(arguments):
+    for name, value in _split(arguments):
         if name is None:
-            folders.append(text)
+            folders.append(f"the folder {value}")
+            values.setdefault("model_base_path", value)
         elif name in _WITHOUT_EFFECT:
             ignored.append(name)
         else:
-            values[name] = _read(name, text)
-    sources = [
-        *(f"the folder {folder}" for folder in folders),
-        *(
-            f"--{name}"
-            for name in ("model_base_path", "model_config_file")
-            if values.get(name)
-        ),
+            values[name] = value
+    flags = [] if folders else ["model_base_path"]
+    sources = folders + [
+        f"--{name}" for name in (*flags, "model_config_file") if values.get(name)
     ]
     if len(sources) > 1:
         raise PortraitError(f"expected one thing to serve, received {sources}")
-    if folders:
-        values["model_base_path"] = folders[0]
-    if values.get("model_base_path"):
-        path = pathlib.Path(str(values["model_base_path"]))
-        values["model_base_path"] = str(path)
     return ServerOptions(**values), ignored
 
 
@@ -201,42 +192,32 @@ def usage() -> str:
     return "\n".join(lines)
 
 
-def _split(arguments: Sequence[str]) -> Iterator[tuple[str | None, str | None]]:
-    """Flags by name, with their text or None; the rest under None."""
-    rest = iter(arguments)
-    waiting: str | None = None
-    for argument in rest:
-        if waiting is not None:
-            switch = _is_switch(waiting)
-            if not switch or argument in ("true", "false"):
-                yield waiting, argument
-                waiting = None
-                continue
-            yield waiting, None
-            waiting = None
+def _split(arguments: Sequence[str]) -> Iterator[tuple[str | None, object]]:
+    """Flags by name, with their values; the rest under None."""
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
         if not argument.startswith("-") or argument == "-":
             yield None, argument
             continue
-        written, equals, text = argument.lstrip("-").partition("=")
-        name = written.replace("-", "_")
-        _check_name(name, argument)
-        if equals:
-            yield name, text
-        else:
-            waiting = name
-    if waiting is not None:
-        yield waiting, None
+        written, equals, text = argument.partition("=")
+        name = written.lstrip("-").replace("-", "_")
+        kind = _kind(name, written)
+        if not equals and kind is bool:
+            text = rest.pop(0) if rest and rest[0] in ("true", "false") else "true"
+        elif not equals:
+            if not rest:
+                raise PortraitError(f"--{name} has no value; expected --{name}=VALUE")
+            text = rest.pop(0)
+        yield name, _convert(name, kind, text)
 
 
-def _is_switch(name: str) -> bool:
+def _kind(name: str, written: str) -> type:
+    """The type of a flag; PortraitError for one that does not exist here."""
+    if name in _FIELDS:
+        return _FIELDS[name].type
     if name in _WITHOUT_EFFECT:
-        return name.startswith(("enable", "flush", "remove", "skip"))
-    return _FIELDS[name].type is bool
-
-
-def _check_name(name: str, argument: str) -> None:
-    if name in _FIELDS or name in _WITHOUT_EFFECT:
-        return
+        return bool if name.startswith(("enable", "flush", "remove", "skip")) else str
     if name in _UNSUPPORTED:
         raise PortraitError(
             f"--{name} is a flag of TensorFlow Serving that the embedded server does"
@@ -244,22 +225,13 @@ def _check_name(name: str, argument: str) -> None:
         )
     close = difflib.get_close_matches(name, _FIELDS, 1)
     hint = f"; did you mean --{close[0]}?" if close else ""
-    raise PortraitError(f"unknown flag {argument.partition('=')[0]}{hint}")
+    raise PortraitError(f"unknown flag {written}{hint}")
 
 
-def _read(name: str, text: str | None) -> object:
-    kind = _FIELDS[name].type
-    if kind is bool:
-        known = {None: True, "true": True, "1": True, "false": False, "0": False}
-        if text not in known:
-            raise PortraitError(f"--{name} is {text!r}; expected true or false")
-        return known[text]
-    if text is None:
-        raise PortraitError(f"--{name} has no value; expected --{name}=VALUE")
-    if kind is str:
-        return text
+def _convert(name: str, kind: type, text: str) -> object:
+    switch = {"true": True, "1": True, "false": False, "0": False}
     try:
-        return kind(text)
-    except ValueError as error:
-        expected = "a whole number" if kind is int else "a number"
+        return switch[text] if kind is bool else kind(text)
+    except (KeyError, ValueError) as error:
+        expected = {bool: "true or false", int: "a whole number"}.get(kind, "a number")
         raise PortraitError(f"--{name} is {text!r}; expected {expected}") from error

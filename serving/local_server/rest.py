@@ -5,13 +5,12 @@
     GET  /v1/models/NAME[/versions/N]/metadata
     GET  the path of MonitoringConfig, for Prometheus
 
-`/labels/L` may stand for `/versions/N`. Bodies may be gzip, both ways. Every refusal
+`/labels/L` may stand for `/versions/N`. Bodies of requests may be gzip. Every refusal
 is `{"error": "..."}` with the HTTP status of its gRPC code.
 """
 
 import contextlib
 import dataclasses
-import gzip
 import http.server
 import json
 import logging
@@ -19,12 +18,12 @@ import re
 import socket
 import threading
 import time
+import urllib.parse
 import zlib
 from collections.abc import Iterator
 
 import grpc
-from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf import error_codes_pb2
+from google.protobuf import json_format, message
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -33,12 +32,9 @@ from tensorflow_serving.apis import (
 
 from serving.local_server import json_tensors
 from serving.local_server.core import ServerCore
+from serving.local_server.predict import run
 from serving.local_server.request_error import RequestError, invalid_argument
 
-MAX_BODY = 1 << 30
-"""Bytes of a body, unpacked; four photos of 4096 x 4096 written as numbers."""
-
-_MIN_GZIP_BODY = 1024
 _IDLE_TIMEOUT = 120.0
 _READ_BLOCK = 1 << 20
 _MAX_LINE = 1 << 16
@@ -48,6 +44,7 @@ _PATH = re.compile(
     r"(?::(?P<method>classify|regress|predict)|(?P<metadata>/metadata))?"
 )
 _HTTP_STATUS = {
+    grpc.StatusCode.OK: 200,
     grpc.StatusCode.CANCELLED: 499,
     grpc.StatusCode.INVALID_ARGUMENT: 400,
     grpc.StatusCode.FAILED_PRECONDITION: 400,
@@ -69,42 +66,25 @@ _LOGGER = logging.getLogger(__name__)
 class RestSettings:
     """How to answer.
 
-    Attributes:
-        timeout: Seconds for one run.
-        cors: Whether web pages from elsewhere may call.
-        metrics_path: Where the metrics are; None for nowhere.
+    Seconds for one run; whether web pages from elsewhere may call; where the metrics
+    are, None for nowhere; bytes of a body, packed and unpacked.
     """
 
     timeout: float = 30.0
     cors: bool = False
     metrics_path: str | None = None
+    max_body: int = 1 << 30
 
 
 class RestFrontEnd:
-    """An HTTP server on one address.
+    """An HTTP server on one address, which answers at once.
 
-    Args:
-        host: The address to bind.
-        port: The port; 0 takes a free one.
-        settings: How to answer.
-
-    Attributes:
-        port: The port that is bound.
-
-    Raises:
-        OSError: When the address cannot be bound.
+    `port` is the one that is bound; OSError when the address cannot be.
     """
 
-    def __init__(self, host: str, port: int, settings: RestSettings | None = None):
-        self._server = _Server(host, port)
-        self._server.settings = settings or RestSettings()
-        self.port = self._server.server_address[1]
-        self._thread: threading.Thread | None = None
-
-    def start(self, core: ServerCore) -> None:
-        """Begins to answer with `core`."""
-        self._server.core = core
-        self._server.server_activate()
+    def __init__(self, core: ServerCore, host: str, port: int, settings: RestSettings):
+        self._server = _Server(core, host, port, settings)
+        self.port = self._server.server_port
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="rest", daemon=True
         )
@@ -112,32 +92,24 @@ class RestFrontEnd:
 
     def stop(self, grace: float) -> None:
         """Takes no new request and waits up to `grace` seconds for those running."""
-        if self._thread is not None:
-            self._server.shutdown()
-            self._thread.join()
-            self._server.drain(grace)
+        self._server.shutdown()
+        self._thread.join()
         self._server.server_close()
+        with self._server.changed:
+            self._server.stopping = True
+            self._server.changed.wait_for(lambda: not self._server.busy, grace)
 
 
 class _Server(http.server.ThreadingHTTPServer):
-    """Binds early, listens late, and knows which connections are in use."""
-
     daemon_threads = True
     request_queue_size = 128
-    core: ServerCore
-    settings: RestSettings
 
-    def __init__(self, host: str, port: int):
+    def __init__(self, core: ServerCore, host: str, port: int, settings: RestSettings):
+        self.core, self.settings = core, settings
+        self.changed = threading.Condition()
+        self.busy, self.stopping = 0, False
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._connections: set[_Handler] = set()
-        self._changed = threading.Condition()
-        self._stopping = False
-        super().__init__((host, port), _Handler, bind_and_activate=False)
-        try:
-            self.server_bind()
-        except OSError:
-            self.server_close()
-            raise
+        super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
         # Not http.server's own, which asks the DNS for the host's full name.
@@ -147,31 +119,17 @@ class _Server(http.server.ThreadingHTTPServer):
     def handle_error(self, request, client_address) -> None:  # noqa: ANN001
         _LOGGER.debug("connection from %s broke", client_address, exc_info=True)
 
-    def add(self, handler: "_Handler") -> None:
-        with self._changed:
-            self._connections.add(handler)
-            if self._stopping:
-                handler.end_reading()
-
-    def remove(self, handler: "_Handler") -> None:
-        with self._changed:
-            self._connections.discard(handler)
-            self._changed.notify_all()
-
-    def set_busy(self, handler: "_Handler", busy: bool) -> None:
-        with self._changed:
-            handler.busy = busy
-            if self._stopping:
-                handler.close_connection = True
-
-    def drain(self, grace: float) -> None:
-        """Ends connections that wait for a request; lets the others finish."""
-        with self._changed:
-            self._stopping = True
-            for handler in self._connections:
-                if not handler.busy:
-                    handler.end_reading()
-            self._changed.wait_for(lambda: not self._connections, grace)
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[None]:
+        """Counts a request until its answer is written."""
+        with self.changed:
+            self.busy += 1
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.busy -= 1
+                self.changed.notify_all()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -184,38 +142,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     # Headers and body leave as two writes; without this the second may wait 40 ms.
     disable_nagle_algorithm = True
     server: _Server
-    busy = False
-
-    def setup(self) -> None:
-        super().setup()
-        self.server.add(self)
-
-    def finish(self) -> None:
-        try:
-            super().finish()
-        finally:
-            self.server.remove(self)
-
-    def end_reading(self) -> None:
-        # An error here means that the client was quicker.
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RD)
-
-    def parse_request(self) -> bool:
-        self.server.set_busy(self, True)
-        return super().parse_request()
-
-    def handle_one_request(self) -> None:
-        super().handle_one_request()
-        self.server.set_busy(self, False)
-
-    def do_GET(self) -> None:
-        self._handle()
 
     def do_POST(self) -> None:
-        self._handle()
+        with self.server.counted():
+            self._handle()
 
-    do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_POST
+    do_GET = do_HEAD = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_POST
 
     def log_message(self, format: str, *args) -> None:
         _LOGGER.debug(format, *args)
@@ -223,80 +155,142 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def send_error(
         self, code: int, message: str | None = None, explain: str | None = None
     ) -> None:
-        """What http.server itself refuses, in the JSON form of every other refusal."""
+        """What HTTP itself refuses, in the JSON form of every other refusal."""
         self.close_connection = True
         self._send(code, {"error": message or self.responses.get(code, ("error",))[0]})
 
     def _handle(self) -> None:
+        begun = time.monotonic()
+        if self.server.stopping:
+            self.send_error(503, "the server is stopping")
+            return
+        body = self._read_body()
+        if body is None:
+            return
+        path, metrics = self.path, self.server.core.metrics
+        if path.partition("?")[0] == self.server.settings.metrics_path:
+            if path == self.server.settings.metrics_path:
+                self._send_bytes(200, metrics.page().encode(), "text/plain")
+            else:
+                text = f"Unexpected path: {path}. Should be {path.partition('?')[0]}"
+                self._send_bytes(400, text.encode(), "text/plain")
+            return
+        if not path.lower().startswith("/v1/"):
+            self._send(404, {"error": f"Not found: {path}"})
+            return
+        match = _PATH.fullmatch(path)
+        code, answer = grpc.StatusCode.OK, {}
         try:
-            body = self._read_body()
-            if body is not None:
-                self._answer(body)
+            answer = self._produce(match, body)
         except RequestError as error:
-            self._send(_HTTP_STATUS.get(error.code, 500), {"error": error.message})
-        except OSError:
-            raise  # The connection itself: nobody is left to tell.
+            code, answer = error.code, {"error": error.message}
         except Exception as error:
             _LOGGER.exception("a request failed in the server")
-            self._send(500, {"error": f"{type(error).__name__} in the server"})
+            answer = {"error": f"{type(error).__name__} in the server"}
+            code = grpc.StatusCode.INTERNAL
+        name = urllib.parse.unquote(match["name"]) if self._is_known(match) else ""
+        method = match["method"] or "" if name else ""
+        took = time.monotonic() - begun
+        metrics.record_request(name, method, "REST", code.name, took)
+        self._send(_HTTP_STATUS.get(code, 500), answer)
 
-    def _answer(self, body: bytes) -> None:
-        path = self.path.partition("?")[0]
-        settings = self.server.settings
-        if path == settings.metrics_path:
-            self._send_bytes(
-                200, self.server.core.metrics.page().encode(), "text/plain"
+    def _is_known(self, match: re.Match | None) -> bool:
+        expected = "POST" if match and match["method"] else "GET"
+        return match is not None and self.command == expected
+
+    def _produce(self, match: re.Match | None, body: bytes) -> dict:
+        if self.command == "OPTIONS":
+            if not re.search("https?://", self.headers.get("Origin", "")):
+                raise RequestError(
+                    grpc.StatusCode.FAILED_PRECONDITION,
+                    "Origin header is missing in CORS preflight",
+                )
+            return {}
+        if not self._is_known(match):
+            raise invalid_argument(f"Malformed request: {self.command} {self.path}")
+        core = self.server.core
+        spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"]))
+        if match["version"]:
+            digits = match["version"].lstrip("0") or "0"
+            if len(digits) > 19 or int(digits) >= 2**63:
+                raise invalid_argument(
+                    f"Failed to convert version: {match['version']} to numeric."
+                )
+            spec.version.value = int(digits)
+        elif match["label"]:
+            spec.version_label = urllib.parse.unquote(match["label"])
+        method = (match["method"] or "").lower()
+        if method == "predict":
+            return _predict(core, spec, body, self.server.settings.timeout)
+        if method:
+            raise RequestError(
+                grpc.StatusCode.UNIMPLEMENTED, f"{method} is not served by this server"
             )
-        elif settings.cors and self.command == "OPTIONS":
-            self._send(200, {})
-        else:
-            self._send(200, self._produce(path, body))
+        return _metadata(core, spec) if match["metadata"] else _status(core, spec)
+
+    # === Bodies ===
 
     def _read_body(self) -> bytes | None:
         """The body, or None after a refusal that ends the connection."""
+        limit = self.server.settings.max_body
+        too_large = f"a body has at most {limit} bytes"
         encoding = self.headers.get("Transfer-Encoding", "identity").lower()
         if encoding not in ("identity", "chunked"):
             self.send_error(501, f"Transfer-Encoding {encoding!r} is not known")
             return None
         body = bytearray()
         try:
-            for block in self._blocks(encoding == "chunked"):
-                body += block
-                if len(body) > MAX_BODY:
-                    self.send_error(413, f"a body has at most {MAX_BODY} bytes")
+            lengths = self._chunks() if encoding == "chunked" else [self._length()]
+            for length in lengths:
+                if len(body) + length > limit:
+                    self.send_error(413, too_large)
                     return None
+                for block in self._read(length):
+                    body += block
         except ValueError as error:
             self.send_error(400, str(error))
             return None
-        if self.headers.get("Content-Encoding", "identity").lower() == "gzip":
-            return _unpack(bytes(body))
-        return bytes(body)
+        if "gzip" not in self.headers.get("Content-Encoding", "").lower():
+            return bytes(body)
+        unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        try:
+            content = unpacker.decompress(body, limit)
+        except zlib.error as error:
+            self.send_error(400, f"Failed to uncompress the gzipped body: {error}")
+            return None
+        if unpacker.eof:
+            return content
+        if unpacker.unconsumed_tail:
+            self.send_error(413, too_large)
+        else:
+            self.send_error(400, "Failed to uncompress the gzipped body: it is cut off")
+        return None
 
-    def _blocks(self, chunked: bool) -> Iterator[bytes]:
-        """A body in blocks, so that memory follows what arrives, not what is announced.
+    def _length(self) -> int:
+        lengths = set(self.headers.get_all("Content-Length", ["0"]))
+        length = lengths.pop()
+        if lengths:
+            raise ValueError("two Content-Length headers differ")
+        if not (length.isascii() and length.isdigit()):
+            raise ValueError(f"Content-Length {length!r} is not a number")
+        # Longer texts of digits are refused by Python; no limit is as large.
+        return int(length) if len(length) <= 30 else 10**30
 
-        Raises:
-            ValueError: When a length is no number.
-        """
-        if not chunked:
-            length = self.headers.get("Content-Length", "0")
-            if not (length.isascii() and length.isdigit()):
-                raise ValueError(f"Content-Length {length!r} is not a number")
-            yield from self._read(int(length))
-            return
+    def _chunks(self) -> Iterator[int]:
+        """The lengths of chunks, each of which is to be read before the next."""
         while True:
             line = self.rfile.readline(_MAX_LINE).partition(b";")[0].strip()
             if not re.fullmatch(rb"[0-9A-Fa-f]{1,16}", line):
                 raise ValueError(f"the length of a chunk is {line!r}")
-            length = int(line, 16)
-            if not length:
+            if not int(line, 16):
                 break
-            yield from self._read(length)
+            yield int(line, 16)
             self.rfile.readline(_MAX_LINE)
         while self.rfile.readline(_MAX_LINE).strip():
             pass  # Trailers.
 
     def _read(self, remaining: int) -> Iterator[bytes]:
+        """In blocks, so that memory follows what arrives, not what is announced."""
         while remaining:
             block = self.rfile.read(min(remaining, _READ_BLOCK))
             if not block:
@@ -304,55 +298,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             yield block
             remaining -= len(block)
 
-    def _produce(self, path: str, body: bytes) -> dict:
-        if not path.lower().startswith("/v1/"):
-            raise RequestError(grpc.StatusCode.NOT_FOUND, f"Not found: {path}")
-        match = _PATH.fullmatch(path)
-        method = (match["method"] or "").lower() if match else ""
-        expected = "POST" if method else "GET"
-        if match is None or self.command != expected:
-            raise invalid_argument(f"Malformed request: {self.command} {path}")
-        spec = model_pb2.ModelSpec(name=match["name"])
-        if match["version"]:
-            if int(match["version"]) >= 2**63:
-                raise invalid_argument(
-                    f"Failed to convert version: {match['version']} to numeric."
-                )
-            spec.version.value = int(match["version"])
-        elif match["label"]:
-            spec.version_label = match["label"]
-        if method == "predict":
-            return _predict(self.server.core, spec, body, self.server.settings.timeout)
-        if method:
-            raise RequestError(
-                grpc.StatusCode.UNIMPLEMENTED, f"{method} is not served by this server"
-            )
-        return (_metadata if match["metadata"] else _status)(self.server.core, spec)
-
     def _send(self, status: int, content: dict) -> None:
         self._send_bytes(status, json.dumps(content).encode(), "application/json")
 
     def _send_bytes(self, status: int, body: bytes, kind: str) -> None:
-        # Headers are missing where http.server could not read a request.
-        headers = getattr(self, "headers", None) or {}
-        packs = (
-            len(body) >= _MIN_GZIP_BODY
-            and "gzip" in headers.get("Accept-Encoding", "").lower()
-        )
-        if packs:
-            # The fastest level: this is mostly numbers.
-            body = gzip.compress(body, 1)
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        if packs:
-            self.send_header("Content-Encoding", "gzip")
         if self.server.settings.cors:
             self.send_header("Access-Control-Allow-Origin", "*")
-            self.send_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
-            self.send_header(
-                "Access-Control-Allow-Headers", "Content-Type, Content-Encoding"
-            )
+            self.send_header("Access-Control-Allow-Methods", "POST, GET")
+            self.send_header("Access-Control-Allow-Headers", "Content-Type")
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
@@ -360,57 +316,27 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
-def _unpack(body: bytes) -> bytes:
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    try:
-        content = unpacker.decompress(body, MAX_BODY)
-    except zlib.error as error:
-        raise invalid_argument(
-            f"Failed to uncompress the gzip body: {error}"
-        ) from error
-    if not unpacker.eof:
-        raise invalid_argument("Failed to uncompress the gzip body: it is not whole")
-    return content
-
-
 def _predict(
     core: ServerCore, spec: model_pb2.ModelSpec, body: bytes, timeout: float
 ) -> dict:
-    begun, status = time.monotonic(), "INTERNAL"
-    try:
-        with core.use(spec) as model:
-            signature, inputs, row_form = json_tensors.parse_predict(body, model)
-            for name, array in inputs.items():
-                signature.check_input(name, signature.inputs[name].dtype, array.shape)
-            outputs = signature.select_outputs(())
-            results = model.run(signature, inputs, outputs, timeout)
-        answer = json_tensors.format_predict(results, signature, row_form)
-        core.record_runtime(spec.name, time.monotonic() - begun)
-        status = "OK"
-        return answer
-    except RequestError as error:
-        status = error.code.name
-        raise
-    finally:
-        core.metrics.record_request(spec.name, "REST", status, time.monotonic() - begun)
+    if core.as_content:
+        raise RequestError(
+            grpc.StatusCode.INTERNAL,
+            "REST cannot answer with --enable_serialization_as_tensor_content:"
+            " TensorFlow Serving's writer reads typed fields only, and sends garbage",
+        )
+    with core.use(spec) as model:
+        signature, inputs, row_form = json_tensors.parse_predict(body, model)
+        outputs = signature.select_outputs(())
+        results = run(
+            model, spec.name, signature, inputs, outputs, core.metrics, timeout
+        )
+    return json_tensors.format_predict(results, signature, row_form)
 
 
 def _status(core: ServerCore, spec: model_pb2.ModelSpec) -> dict:
-    response = core.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec))
-    state_name = get_model_status_pb2.ModelVersionStatus.State.Name
-    return {
-        "model_version_status": [
-            {
-                "version": str(entry.version),
-                "state": state_name(entry.state),
-                "status": {
-                    "error_code": error_codes_pb2.Code.Name(entry.status.error_code),
-                    "error_message": entry.status.error_message,
-                },
-            }
-            for entry in response.model_version_status
-        ]
-    }
+    request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
+    return _as_dict(core.status(request))
 
 
 def _metadata(core: ServerCore, spec: model_pb2.ModelSpec) -> dict:
@@ -421,39 +347,18 @@ def _metadata(core: ServerCore, spec: model_pb2.ModelSpec) -> dict:
     signatures = get_model_metadata_pb2.SignatureDefMap()
     response.metadata["signature_def"].Unpack(signatures)
     return {
-        "model_spec": {
-            "name": response.model_spec.name,
-            "signature_name": "",
-            "version": str(response.model_spec.version.value),
-        },
-        "metadata": {
-            "signature_def": {
-                "signature_def": {
-                    name: {
-                        "inputs": _describe_tensors(definition.inputs),
-                        "outputs": _describe_tensors(definition.outputs),
-                        "method_name": definition.method_name,
-                        "defaults": {},
-                    }
-                    for name, definition in signatures.signature_def.items()
-                }
-            }
-        },
+        "model_spec": _as_dict(response.model_spec),
+        "metadata": {"signature_def": _as_dict(signatures)},
     }
 
 
-def _describe_tensors(infos) -> dict:  # noqa: ANN001
-    return {
-        alias: {
-            "dtype": types_pb2.DataType.Name(info.dtype),
-            "tensor_shape": {
-                "dim": [
-                    {"size": str(dim.size), "name": dim.name}
-                    for dim in info.tensor_shape.dim
-                ],
-                "unknown_rank": info.tensor_shape.unknown_rank,
-            },
-            "name": info.name,
-        }
-        for alias, info in infos.items()
-    }
+def _as_dict(proto: message.Message) -> dict:
+    options = {"preserving_proto_field_name": True}
+    try:
+        options["always_print_fields_with_no_presence"] = True
+        return json_format.MessageToDict(proto, **options)
+    except TypeError:  # protobuf before 5.26, of the stack `addons`
+        del options["always_print_fields_with_no_presence"]
+        return json_format.MessageToDict(
+            proto, including_default_value_fields=True, **options
+        )

@@ -31,14 +31,12 @@ from serving.local_server.batching import (
 from serving.local_server.core import ServerCore
 from serving.local_server.grpc_services import GrpcFrontEnd
 from serving.local_server.manager import ModelManager
-from serving.local_server.memory import give_back_memory
 from serving.local_server.metrics import Metrics
 from serving.local_server.model import LoadedModel, find_versions
 from serving.local_server.model_config import ModelSet, read_config, single_model
 from serving.local_server.options import ServerOptions
 from serving.local_server.request_error import RequestError
 from serving.local_server.rest import RestFrontEnd, RestSettings
-from serving.local_server.run_gate import RunGate
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 """Where the metrics are, when MonitoringConfig does not say."""
@@ -46,7 +44,6 @@ METRICS_PATH = "/monitoring/prometheus/metrics"
 _LOGGER = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _POLL_SECONDS = 0.2
-_TRIM_SECONDS = 5.0
 
 
 class LocalServer:
@@ -122,11 +119,9 @@ class LocalServer:
         self.host = options.host
         self.grpc_port, self.rest_port = options.port, options.rest_api_port
         self._metrics = Metrics()
-        self._gate = RunGate()
         self._grpc: GrpcFrontEnd | None = None
         self._rest: RestFrontEnd | None = None
         self._manager: ModelManager | None = None
-        self._core: ServerCore | None = None
         self._batching: BatchThreads | None = None
         self._session_config: tf.compat.v1.ConfigProto | None = None
         self._config_thread: threading.Thread | None = None
@@ -143,15 +138,14 @@ class LocalServer:
         return None
 
     def start(self) -> "LocalServer":
-        """Takes the ports, loads and warms up the models, then begins to answer.
+        """Loads and warms up the models, then takes the ports and answers.
 
-        Returns:
-            This server; a second call does nothing.
+        A second call does nothing.
 
         Raises:
             PortraitError: When a file of configuration cannot be, when a model has no
-                version that loads, when a warm-up request fails, or when a port cannot
-                be taken. Nothing is left running.
+                version that loads, or when a port cannot be taken. Nothing is left
+                running.
         """
         if self._manager is not None:
             return self
@@ -165,13 +159,14 @@ class LocalServer:
             options.rest_api_timeout_in_ms / 1000,
             options.rest_api_enable_cors_support,
             self._read_metrics_path(),
+            options.rest_api_max_body_bytes,
         )
         credentials = self._read_credentials()
+        # To learn after minutes of loading that a port is in use would be a waste. It
+        # is taken only after the first load: until then connections are refused.
+        self._check_port("gRPC", options.port)
+        self._check_port("REST", options.rest_api_port)
         try:
-            # Ports come first: to learn after minutes of loading that one is in use
-            # would be a waste.
-            self._grpc = self._bind_grpc(credentials)
-            self._rest = self._bind_rest(settings)
             if batching is not None:
                 self._batching = BatchThreads(batching, self._metrics)
             self._manager = ModelManager(
@@ -179,75 +174,55 @@ class LocalServer:
                 retries=options.max_num_load_retries,
                 retry_seconds=options.load_retry_interval_micros / 1e6,
                 poll_seconds=options.file_system_poll_wait_seconds,
-                on_change=self._announce,
             )
-            self._core = ServerCore(
+            core = ServerCore(
                 self._manager,
                 self._metrics,
-                response_tensors_as_content=(
-                    options.enable_serialization_as_tensor_content
-                ),
+                as_content=options.enable_serialization_as_tensor_content,
                 allow_labels_for_unavailable=(
                     options.allow_version_labels_for_unavailable_models
                 ),
             )
-            self._manager.start()
             try:
-                self._core.apply(models)
+                core.apply(models, "servable(s)")
             except RequestError as error:
-                raise PortraitError(error.message) from error
-            self._grpc.start(self._core)
-            self._rest.start(self._core)
+                raise PortraitError(f"{error.code.name}: {error.message}") from error
+            self._open_ports(core, credentials, settings)
         except BaseException:
             self.stop(0)
             raise
-        self.grpc_port, self.rest_port = self._grpc.port, self._rest.port
         if options.model_config_file and options.model_config_file_poll_wait_seconds:
             self._config_thread = threading.Thread(
-                target=self._poll_config, name="config", daemon=True
+                target=self._poll_config, args=(core,), name="config", daemon=True
             )
             self._config_thread.start()
         _LOGGER.warning(
             "Embedded server for development and tests; not a replacement of"
-            " TensorFlow Serving. Models %s: gRPC %s:%d, REST %s:%d.",
+            " TensorFlow Serving. Models %s.",
             ", ".join(self._manager.names()),
-            self.host,
-            self.grpc_port,
-            self.host,
-            self.rest_port,
         )
         return self
 
     def stop(self, grace: float = 30.0) -> None:
         """Takes no new request, finishes those in flight, frees ports and memory.
 
-        Args:
-            grace: Seconds to wait for requests in flight; later they are cut off.
+        After `grace` seconds by REST, and as many by gRPC, they are cut off.
         """
         self._stop_asked = True
         self._stopped.set()
         with self._stopping:
-            if self._grpc is not None:
-                self._grpc.announce_stop()
             if self._batching is not None:
                 self._batching.drain()
-            # Together, because each waits for its own requests.
-            threads = [
-                threading.Thread(target=front_end.stop, args=(grace,))
-                for front_end in (self._grpc, self._rest)
-                if front_end is not None
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            for front_end in (self._rest, self._grpc):
+                if front_end is not None:
+                    front_end.stop(grace)
             if self._manager is not None:
                 self._manager.stop()
             if self._config_thread is not None:
                 self._config_thread.join()
             if self._batching is not None:
                 self._batching.stop()
-            self._grpc = self._rest = self._manager = self._core = None
+            self._grpc = self._rest = self._manager = None
             self._batching = self._config_thread = None
 
     def wait(self) -> None:
@@ -265,12 +240,8 @@ class LocalServer:
         try:
             # Polled: a signal handler may not touch an Event that this thread holds.
             pause = threading.Event()
-            trim_due = time.monotonic() + _TRIM_SECONDS
             while not self._stop_asked:
                 pause.wait(_POLL_SECONDS)
-                if time.monotonic() >= trim_due:
-                    give_back_memory()
-                    trim_due = time.monotonic() + _TRIM_SECONDS
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -317,18 +288,16 @@ class LocalServer:
     def _read_batching(self) -> BatchingParameters | None:
         if not self.options.enable_batching:
             return None
-        if not self.options.batching_parameters_file:
-            return BatchingParameters()
-        return BatchingParameters.read(self.options.batching_parameters_file)
+        path = self.options.batching_parameters_file
+        return BatchingParameters.read(path) if path else BatchingParameters()
 
     def _read_metrics_path(self) -> str | None:
         path = self.options.monitoring_config_file
         if not path:
             return None
         config = text_protos.read_text_proto(path, text_protos.MonitoringConfig)
-        if not config.prometheus_config.enable:
-            return None
-        return config.prometheus_config.path or METRICS_PATH
+        prometheus = config.prometheus_config
+        return (prometheus.path or METRICS_PATH) if prometheus.enable else None
 
     def _read_credentials(self) -> grpc.ServerCredentials | None:
         path = self.options.ssl_config_file
@@ -356,12 +325,6 @@ class LocalServer:
 
     def _load(self, path: pathlib.Path) -> LoadedModel:
         """Loads and warms up a version; raises PortraitError."""
-        with self._gate.loading():
-            model = self._load_and_warm_up(path)
-        model.gate = self._gate
-        return model
-
-    def _load_and_warm_up(self, path: pathlib.Path) -> LoadedModel:
         options = self.options
         begun, status = time.monotonic(), "fail"
         try:
@@ -379,11 +342,10 @@ class LocalServer:
             self._metrics.count(f"{name}latency", str(path), by=took)
         try:
             model.batcher = self._make_batcher(model)
-            warmed_up = self._warm_up(model)
+            self._warm_up(model)
         except BaseException:
             model.close()
             raise
-        _LOGGER.info("%s is loaded, %d warm-up requests", path, warmed_up)
         return model
 
     def _make_batcher(self, model: LoadedModel) -> Batcher | None:
@@ -397,36 +359,35 @@ class LocalServer:
             parameters = BatchingParameters.read(own)
         return Batcher(model.run_session, parameters, self._batching)
 
-    def _warm_up(self, model: LoadedModel) -> int:
-        if not self.options.enable_model_warmup:
-            return 0
+    def _warm_up(self, model: LoadedModel) -> None:
+        path = model.path / warmup.WARMUP_FILE
+        if not (self.options.enable_model_warmup and path.exists()):
+            _LOGGER.info("No warmup data file found at %s", path)
+            return
         begun, status = time.monotonic(), "INTERNAL"
         try:
             iterations = max(1, self.options.num_request_iterations_for_warmup)
-            count = warmup.replay(model, iterations)
+            count = warmup.replay(model, self._metrics, iterations)
             status = "OK"
-            return count
+        except PortraitError as error:
+            cause = error.__cause__
+            code = cause.code if isinstance(cause, RequestError) else None
+            status = f"{code.name if code else 'DATA_LOSS'}: {error}"
+            raise
         finally:
-            self._metrics.observe(
-                ":tensorflow:serving:model_warmup_latency",
-                time.monotonic() - begun,
-                str(model.path),
-                status,
-            )
+            took = time.monotonic() - begun
+            latency = ":tensorflow:serving:model_warmup_latency"
+            self._metrics.observe(latency, took, str(model.path), status)
+        _LOGGER.info(
+            "Finished reading warmup data for model at %s. Number of warmup records"
+            " read: %d. Elapsed time (microseconds): %d.", path, count, took * 1e6,
+        )  # fmt: skip
 
-    def _announce(self) -> None:
-        grpc_front_end, core = self._grpc, self._core
-        if grpc_front_end is not None and core is not None:
-            grpc_front_end.set_ready(core.is_ready())
-
-    def _poll_config(self) -> None:
+    def _poll_config(self, core: ServerCore) -> None:
         """Applies the file of models again and again, as TensorFlow Serving does."""
         trouble = None
         seconds = self.options.model_config_file_poll_wait_seconds
         while not self._stopped.wait(seconds):
-            core = self._core
-            if core is None:
-                return
             try:
                 core.apply(self._read_config_file())
                 trouble = None
@@ -434,17 +395,33 @@ class LocalServer:
                 # Once, not with every look.
                 if str(error) != trouble:
                     trouble = str(error)
-                    _LOGGER.error("the models are left as they are: %s", trouble)
+                    _LOGGER.error("Failed to read ModelServerConfig file: %s", trouble)
 
     # === Addresses ===
 
-    def _bind_grpc(self, credentials: grpc.ServerCredentials | None) -> GrpcFrontEnd:
-        port, options = self.options.port, self.options
-        _check_port("gRPC", port)
-        host = f"[{self.host}]" if ":" in self.host else self.host
+    def _check_port(self, protocol: str, port: int) -> None:
+        """Raises PortraitError when it is no port, or in use."""
+        if not 0 <= port <= 65535:
+            raise PortraitError(
+                f"{protocol} port {port} is no port; expected 0 (any free one) to 65535"
+            )
         try:
             _refuse_port_in_use(self.host, port)
-            return GrpcFrontEnd(
+        except OSError as error:
+            raise self._address_error(protocol, port, error) from error
+
+    def _open_ports(
+        self,
+        core: ServerCore,
+        credentials: grpc.ServerCredentials | None,
+        settings: RestSettings,
+    ) -> None:
+        options = self.options
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        protocol, port = "gRPC", options.port
+        try:
+            self._grpc = GrpcFrontEnd(
+                core,
                 f"{host}:{port}",
                 options.grpc_max_threads,
                 credentials=credentials,
@@ -452,16 +429,15 @@ class LocalServer:
                 arguments=options.channel_arguments,
                 with_health=options.enable_grpc_healthcheck_service,
             )
+            protocol, port = "REST", options.rest_api_port
+            self._rest = RestFrontEnd(core, self.host, port, settings)
         except OSError as error:
-            raise self._address_error("gRPC", port, error) from error
-
-    def _bind_rest(self, settings: RestSettings) -> RestFrontEnd:
-        port = self.options.rest_api_port
-        _check_port("REST", port)
-        try:
-            return RestFrontEnd(self.host, port, settings)
-        except OSError as error:
-            raise self._address_error("REST", port, error) from error
+            raise self._address_error(protocol, port, error) from error
+        self.grpc_port, self.rest_port = self._grpc.port, self._rest.port
+        _LOGGER.info("Running gRPC ModelServer at %s:%d ...", host, self.grpc_port)
+        if path := options.grpc_socket_path:
+            _LOGGER.info("Running gRPC ModelServer at UNIX socket %s ...", path)
+        _LOGGER.info("Exporting HTTP/REST API at:%s:%d ...", host, self.rest_port)
 
     def _address_error(self, protocol: str, port: int, error: OSError) -> PortraitError:
         in_use = error.errno == errno.EADDRINUSE
@@ -471,23 +447,14 @@ class LocalServer:
         )
 
 
-def _check_port(protocol: str, port: int) -> None:
-    if not 0 <= port <= 65535:
-        raise PortraitError(
-            f"{protocol} port {port} is no port; expected 0 (any free one) to 65535"
-        )
-
-
 def _check_pem(path: str, config) -> None:  # noqa: ANN001
     """Raises PortraitError; gRPC itself would only say that a port cannot be taken."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.TemporaryDirectory() as folder:
-        key, certificate = pathlib.Path(folder, "key"), pathlib.Path(folder, "cert")
-        key.write_text(config.server_key)
-        certificate.write_text(config.server_cert)
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        print(config.server_key, config.server_cert, sep="\n", file=file, flush=True)
         try:
             # The password keeps OpenSSL from asking for one at the terminal.
-            context.load_cert_chain(certificate, key, password="")
+            context.load_cert_chain(file.name, password="")
             if config.custom_ca:
                 context.load_verify_locations(cadata=config.custom_ca)
         except (ssl.SSLError, ValueError) as error:

@@ -90,11 +90,7 @@ BatchingParameters = _CLASSES["BatchingParameters"]
 
 
 def read_text_proto(path: str | pathlib.Path, kind: type[_Message]) -> _Message:
-    """Reads a file.
-
-    Args:
-        path: The file.
-        kind: The message that it holds.
+    """Reads a file that holds such a message.
 
     Raises:
         PortraitError: When it cannot be read, or is not such a message.
@@ -107,5 +103,7 @@ def read_text_proto(path: str | pathlib.Path, kind: type[_Message]) -> _Message:
         return text_format.Parse(text, kind())
     except text_format.ParseError as error:
         raise PortraitError(
-            f"{path} is not a text proto of {kind.DESCRIPTOR.full_name}: {error}"
+            # The first half is protobuf's, in C++; scripts look for both.
+            f"Error parsing text-format {kind.DESCRIPTOR.full_name}: {error};"
+            f" Invalid protobuf file: '{path}'"
         ) from error

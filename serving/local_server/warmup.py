@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
 from portrait_tf.errors import PortraitError
+from serving.local_server.metrics import Metrics
 from serving.local_server.model import LoadedModel
 from serving.local_server.predict import predict
 from serving.local_server.request_error import RequestError
@@ -18,15 +19,8 @@ WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_RECORDS = 1000
 
 
-def replay(model: LoadedModel, iterations: int = 1) -> int:
-    """Runs the warm-up requests of a model, if it has any.
-
-    Args:
-        model: A version; its batching is not used.
-        iterations: How often each request is run.
-
-    Returns:
-        How many were run.
+def replay(model: LoadedModel, metrics: Metrics, iterations: int = 1) -> int:
+    """Runs each warm-up request of a model, if it has any, so often; says how many.
 
     Raises:
         PortraitError: When the file cannot be read, holds too many records, or one of
@@ -40,7 +34,8 @@ def replay(model: LoadedModel, iterations: int = 1) -> int:
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             if count == MAX_RECORDS:
                 raise PortraitError(
-                    f"{path} holds more than {MAX_RECORDS} warm-up requests"
+                    f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at"
+                    f" {path}"
                 )
             log = prediction_log_pb2.PredictionLog.FromString(record)
             if log.WhichOneof("log_type") != "predict_log":
@@ -49,11 +44,11 @@ def replay(model: LoadedModel, iterations: int = 1) -> int:
                     " expected a predict_log"
                 )
             for _ in range(iterations):
-                predict(model, log.predict_log.request)
+                predict(model, log.predict_log.request, metrics=metrics)
             count += 1
     except (tf.errors.OpError, DecodeError) as error:
         raise PortraitError(
-            f"{path} is not a readable TFRecord of PredictionLog: {error}"
+            f"{error}. Please verify your warmup data is in TFRecord format: {path}"
         ) from error
     except RequestError as error:
         raise PortraitError(

@@ -88,6 +88,23 @@ def test_base64(rest, path, needs, form):
         )
 
 
+def test_base64_in_lines_and_without_padding(rest, path, needs):
+    needs("encoded")
+    row = {}
+    for name, content in FILES.items():
+        text = b64(content)["b64"].rstrip("=")
+        lines = [text[start : start + 76] for start in range(0, len(text), 76)]
+        row[name] = {"b64": "\r\n".join(lines)}
+    document = {"signature_name": "encoded", "instances": [row]}
+    status, body = rest.call("POST", f"{path}:predict", document)
+    assert status == 200, body
+    found = body["predictions"][0]
+    completed, parsing = (
+        unpng(unb64(found[name])) for name in ("completed_bytes", "parsing_bytes")
+    )
+    check_completed(IMAGE[0], MASK[0], completed, parsing)
+
+
 def test_one_output_comes_bare(rest, path, needs):
     needs("complete_with_parsing")
     row = {**ROW, "parsing": np.full_like(MASK[0], 255).tolist()}

@@ -10,6 +10,7 @@ import json
 import pathlib
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import zipfile
 
 import cv2
 import grpc
@@ -104,9 +106,9 @@ def test_every_version_is_pinned_in_one_place(compose):
         (kustomization,) = read_yaml(
             f"kubernetes/overlays/{overlay}/kustomization.yaml"
         )
-        assert kustomization["images"] == [
-            {"name": "tensorflow/serving", "newTag": pinned["TFS_TAG"] + suffix}
-        ]
+        tags = {one["name"]: one["newTag"] for one in kustomization["images"]}
+        assert tags["tensorflow/serving"] == pinned["TFS_TAG"] + suffix
+        assert tags["envoyproxy/envoy"] == pinned["ENVOY_TAG"]
 
 
 def parse(path, message):
@@ -263,22 +265,23 @@ def state_server(state):
 
 def test_kustomizations_name_what_is_there():
     found = sorted(KUBERNETES.rglob("kustomization.yaml"))
-    found.append(DEPLOY / "config" / "kustomization.yaml")
+    found += [DEPLOY / name / "kustomization.yaml" for name in ("config", "envoy")]
     used = set()
     for path in found:
         (document,) = yaml.safe_load_all(path.read_text())
         folder = path.parent
-        for name in [*document.get("resources", []), *document.get("components", [])]:
+        lists = ("resources", "components", "transformers")
+        for name in [one for key in lists for one in document.get(key, [])]:
             target = (folder / name).resolve()
             assert (target / "kustomization.yaml").exists() or target.is_file(), name
             used.add(target)
         for generator in document.get("configMapGenerator", []):
             for name in generator["files"]:
-                assert (folder / name).is_file(), name
+                target = folder / name.rpartition("=")[2]
+                assert target.is_file(), name
+                used.add(target)
     written = {
-        path
-        for path in KUBERNETES.rglob("*.yaml")
-        if path.name not in ("kustomization.yaml", "prometheus-adapter.yaml")
+        path for path in KUBERNETES.rglob("*.yaml") if path.name != "kustomization.yaml"
     }
     assert written <= used
 
@@ -295,12 +298,13 @@ def render(overlay):
 
 
 def by_kind(objects, kind, name="portrait"):
-    (found,) = [
+    """That of this name; of generated ones, whose name goes on, the first."""
+    named = [
         one
         for one in objects
         if one["kind"] == kind and one["metadata"]["name"].startswith(name)
-    ][:1]
-    return found
+    ]
+    return min(named, key=lambda one: len(one["metadata"]["name"]))
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -318,8 +322,7 @@ def test_overlay(overlay):
         "capabilities": {"drop": ["ALL"]},
     }
     assert ("nvidia.com/gpu" in container["resources"]["limits"]) == (overlay == "gpu")
-    # The autoscaler's, and asked for anew at every apply if it were there.
-    assert "replicas" not in deployment["spec"]
+    assert deployment["spec"]["replicas"] == 2
 
     # What is mounted exists, and what flags name is mounted.
     maps = {
@@ -344,6 +347,8 @@ def test_overlay(overlay):
 
     # Whoever selects pods selects these.
     labels = deployment["spec"]["template"]["metadata"]["labels"].items()
+    gateway = by_kind(objects, "Deployment", "portrait-gateway")
+    gateway_labels = gateway["spec"]["template"]["metadata"]["labels"].items()
     for kind, *path in (
         ("Deployment", "selector", "matchLabels"),
         ("Service", "selector"),
@@ -354,7 +359,8 @@ def test_overlay(overlay):
             selector = one["spec"]
             for key in path:
                 selector = selector[key]
-            assert selector and selector.items() <= labels, kind
+            pods = gateway_labels if "gateway" in one["metadata"]["name"] else labels
+            assert selector and selector.items() <= pods, kind
     rules = by_kind(objects, "NetworkPolicy")["spec"]["ingress"]
     callers = [
         one["podSelector"]["matchLabels"] for rule in rules for one in rule["from"]
@@ -368,12 +374,87 @@ def test_overlay(overlay):
     assert headless["spec"]["clusterIP"] == "None"
     ports = {port["name"] for port in container["ports"]}
     for one in (one for one in objects if one["kind"] == "Service"):
-        assert {port["targetPort"] for port in one["spec"]["ports"]} <= ports
+        if "gateway" not in one["metadata"]["name"]:
+            assert {port["targetPort"] for port in one["spec"]["ports"]} <= ports
+    assert not [one for one in objects if one["kind"] == "HorizontalPodAutoscaler"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_gateway_is_composes_envoy(compose, overlay):
+    objects = render(overlay)
+    pod = by_kind(objects, "Deployment", "portrait-gateway")["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    assert container["image"] == compose["services"]["envoy"]["image"]
+    assert container["args"] == compose["services"]["envoy"]["command"]
+    # The servers' NetworkPolicy lets it in.
+    assert pod["metadata"]["labels"]["portrait-client"] == "true"
+    config = by_kind(objects, "ConfigMap", "portrait-gateway")
+    text = (DEPLOY / "envoy" / "envoy.yaml").read_text()
+    assert config["data"] == {"envoy.yaml": text}
+    volumes = {one["name"]: one for one in pod["spec"]["volumes"]}
+    assert volumes["config"]["configMap"]["name"] == config["metadata"]["name"]
+    mounts = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+    assert f"path: {mounts['secrets']}/api_keys.yaml" in text
+    assert f"{{filename: {mounts['secrets']}/tls.crt}}" in text
+    # By this name it asks for the servers, and finds each pod.
+    servers = by_kind(objects, "Service", "serving")["spec"]
+    assert servers["clusterIP"] == "None"
+    assert servers["selector"] == {"app.kubernetes.io/name": "portrait"}
+    assert {port["port"] for port in servers["ports"]} == {8500, 8501}
+    assert text.count("{address: serving, port_value: 850") == 2
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"https": 8443, "inside": 9902}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_job_publishes_into_the_volume_that_is_served(overlay):
+    objects = render(overlay)
+    server = by_kind(objects, "Deployment")["spec"]["template"]["spec"]
+    job = by_kind(objects, "Job", "portrait-publish")["spec"]["template"]["spec"]
+    claims = [
+        next(one for one in pod["volumes"] if one["name"] == "models")
+        for pod in (server, job)
+    ]
+    names = {claim["persistentVolumeClaim"]["claimName"] for claim in claims}
+    assert len(names) == 1 and "readOnly" not in claims[1]["persistentVolumeClaim"]
+    (container,) = job["containers"]
+    mounts = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+    *_, source, folder = container["command"]
+    assert (source, folder) == ("bundled", mounts["models"])
+    # What it writes is read by the servers' user.
+    for key in ("runAsUser", "fsGroup"):
+        assert job["securityContext"][key] == server["securityContext"][key]
+
+
+def test_the_autoscaler_comes_with_its_metric():
+    objects = render("gpu-autoscaled")
+    deployment = by_kind(objects, "Deployment")
+    # The autoscaler's, and asked for anew at every apply if it were there.
+    assert "replicas" not in deployment["spec"]
     scaled = by_kind(objects, "HorizontalPodAutoscaler")["spec"]
     assert scaled["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
     (metric,) = scaled["metrics"]
-    (rule,) = read_yaml("kubernetes/prometheus-adapter.yaml")[0]["rules"]["custom"]
+    name = "portrait-metrics-adapter"
+    config = by_kind(objects, "ConfigMap", name)
+    (rule,) = yaml.safe_load(config["data"]["config.yaml"])["rules"]
     assert metric["pods"]["metric"]["name"] == rule["name"]["as"]
+    pod = by_kind(objects, "Deployment", name)["spec"]["template"]["spec"]
+    (volume,) = [one for one in pod["volumes"] if "configMap" in one]
+    assert volume["configMap"]["name"] == config["metadata"]["name"]
+    assert pod["serviceAccountName"] == name
+    api = by_kind(objects, "APIService", "v1beta1.custom")["spec"]
+    service = by_kind(objects, "Service", name)
+    assert api["service"] == {"name": name, "namespace": "portrait"}
+    assert service["metadata"]["namespace"] == "portrait"
+    account = by_kind(objects, "ServiceAccount", name)
+    assert account["metadata"]["namespace"] == "portrait"
+    for one in objects:
+        if one["kind"] in ("RoleBinding", "ClusterRoleBinding"):
+            (subject,) = one["subjects"]
+            expected = ("portrait", name) if "reader" not in str(one["metadata"]) else (
+                "kube-system", "horizontal-pod-autoscaler",
+            )  # fmt: skip
+            assert (subject["namespace"], subject["name"]) == expected
 
 
 def test_the_rules_of_kubernetes_are_those_of_compose():
@@ -404,7 +485,8 @@ def expressions():
         for target in panel["targets"]:
             expression = target["expr"].replace("$__rate_interval", "1m")
             found[f"{panel['title']} {target['refId']}"] = expression
-    (rule,) = read_yaml("kubernetes/prometheus-adapter.yaml")[0]["rules"]["custom"]
+    (config,) = read_yaml("kubernetes/components/autoscaling/adapter-config.yaml")
+    (rule,) = config["rules"]
     found["adapter series"] = rule["seriesQuery"]
     found["adapter"] = (
         rule["metricsQuery"]
@@ -562,6 +644,61 @@ def test_make_secrets(secrets):
     assert "secrets/" in ignored
 
 
+@pytest.mark.parametrize(
+    ("host", "entry"),
+    [
+        ("your.host", ("DNS", "your.host")),
+        ("10.0.0.7.example.com", ("DNS", "10.0.0.7.example.com")),
+        ("192.0.2.7", ("IP Address", "192.0.2.7")),
+        ("2001:db8::7", ("IP Address", "2001:DB8:0:0:0:0:0:7")),
+    ],
+)
+def test_certificate_names_hosts_and_addresses(tmp_path, host, entry):
+    if not shutil.which("openssl"):
+        pytest.skip("make_secrets.sh needs openssl")
+    make_secrets(tmp_path, host)
+    context = ssl.create_default_context(cafile=tmp_path / "envoy" / "tls.crt")
+    (certificate,) = context.get_ca_certs()
+    assert certificate["subjectAltName"] == (entry,)
+
+
+# === The wheel ===
+
+
+def test_the_wheel_has_the_files_of_git_and_nothing_else(tmp_path):
+    """Built from a checkout that was used: with secrets, models and leftovers."""
+    used = tmp_path / "used"
+    shutil.copytree(REPOSITORY / "serving", used / "serving")
+    for name in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(REPOSITORY / name, used)
+    deploy = used / "serving" / "deploy"
+    for name in (
+        "secrets/envoy/tls.key", "secrets/envoy/api_keys.yaml", ".env.mine",
+        "secrets/grafana_password", "models/1/saved_model.pb", "models/models.config",
+        "config/ssl.config", "kubernetes/base/secret.yaml",
+    ):  # fmt: skip
+        path = deploy / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("secret")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation",
+         "--quiet", "--wheel-dir", tmp_path, used],
+        check=True,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = {
+        name.removeprefix("serving/deploy/")
+        for name in zipfile.ZipFile(wheel).namelist()
+        if name.startswith("serving/deploy/")
+    }
+    listed = subprocess.run(
+        ["git", "ls-files", "."], cwd=DEPLOY, capture_output=True, text=True
+    )
+    if listed.returncode:
+        pytest.skip("git's list of files is needed")
+    assert packed == set(listed.stdout.split()) - {".gitignore"}
+
+
 # === With the tools themselves ===
 
 
@@ -606,7 +743,7 @@ def succeeds(*command):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("overlay", [*OVERLAYS, "gpu-autoscaled"])
 def test_kubernetes_schemas(tools, tmp_path, overlay):
     objects = render(overlay)
     path = tmp_path / "objects.yaml"
@@ -675,6 +812,8 @@ def test_prometheus_files(promtool, tmp_path):
 
 
 REQUESTS = ":tensorflow:serving:request_count"
+SUCCEEDED = ":tensorflow:serving:request_latency_count"
+WARMUPS = ":tensorflow:serving:model_warmup_latency_count"
 LOADS = ":tensorflow:cc:saved_model:load_attempt_count"
 ENVOY = 'envoy_http_conn_manager_prefix="clients",envoy_response_code_class'
 HPA = 'namespace="a",horizontalpodautoscaler="portrait"'
@@ -692,6 +831,7 @@ def histogram(name, labels, fast, slow):
 
 
 LATENCY = 'model_name="portrait",API="Predict",entrypoint="GRPC",'
+STATUS_PAGE = 'model_name="portrait",API="",entrypoint="REST",'
 # Series that make an alert fire, and series like them that do not.
 ALERTS = {
     "PortraitServerDown": (
@@ -709,9 +849,18 @@ ALERTS = {
             LOADS + '{model_path="/m/3",status="success"}': "_x55 1x5",
         },
     ),
+    "PortraitWarmUpFails": (
+        {WARMUPS + '{model_path="/m/2",status="INVALID_ARGUMENT: x"}': "_x55 1x5"},
+        {
+            WARMUPS + '{model_path="/m/1",status="INVALID_ARGUMENT: x"}': "1x60",
+            WARMUPS + '{model_path="/m/3",status="OK"}': "_x55 1x5",
+        },
+    ),
     "PortraitErrors": (
         {
-            REQUESTS + '{model_name="portrait",status="OK"}': "0+100x60",
+            # Most of what succeeds are a probe's status checks.
+            REQUESTS + '{model_name="portrait",status="OK"}': "0+1000x60",
+            SUCCEEDED + '{model_name="portrait",API="",entrypoint="REST"}': "0+900x60",
             REQUESTS + '{model_name="portrait",status="UNAVAILABLE"}': "0+3x60",
         },
         {
@@ -721,14 +870,17 @@ ALERTS = {
     ),
     "PortraitBadRequests": (
         {
-            REQUESTS + '{model_name="portrait",status="OK"}': "0+100x60",
+            REQUESTS + '{model_name="portrait",status="OK"}': "0+1000x60",
+            SUCCEEDED + '{model_name="portrait",API="",entrypoint="REST"}': "0+900x60",
             REQUESTS + '{model_name="portrait",status="INVALID_ARGUMENT"}': "0+50x60",
         },
         {REQUESTS + '{model_name="portrait",status="OK"}': "0+100x60"},
     ),
     "PortraitSlow": (
         histogram("request_latency", LATENCY, 95, 5),
-        histogram("request_latency", LATENCY, 1000, 1),
+        # A page of status that takes long is not a slow photo.
+        histogram("request_latency", LATENCY, 1000, 1)
+        | histogram("request_latency", STATUS_PAGE, 50, 50),
     ),
     "PortraitQueueLong": (
         histogram("batching_session:queuing_latency", "", 90, 10),
@@ -746,12 +898,15 @@ ALERTS = {
     ),
     "PortraitManyRefusedAtTheDoor": (
         {
-            f'envoy_http_downstream_rq_xx{{{ENVOY}="2"}}': "0+10x60",
-            f'envoy_http_downstream_rq_xx{{{ENVOY}="4"}}': "0+30x60",
+            # By gRPC, whose refusals are HTTP 200.
+            f'envoy_http_downstream_rq_xx{{{ENVOY}="2"}}': "0+30x60",
+            f'envoy_http_downstream_rq_xx{{{ENVOY}="4"}}': "0+10x60",
+            'envoy_cluster_grpc_16{envoy_cluster_name="serving_grpc"}': "0+20x60",
         },
         {
             f'envoy_http_downstream_rq_xx{{{ENVOY}="2"}}': "0+30x60",
             f'envoy_http_downstream_rq_xx{{{ENVOY}="4"}}': "0+10x60",
+            'envoy_cluster_grpc_16{envoy_cluster_name="serving_grpc"}': "0+5x60",
         },
     ),
 }
@@ -788,7 +943,7 @@ def test_alerts_fire(promtool, tmp_path, alert):
 class Envoy:
     """Envoy itself, with the project's configuration on free ports."""
 
-    def __init__(self, tools, secrets, folder, grpc_port, rest_port):
+    def __init__(self, tools, secrets, folder, grpc_port, rest_port, changes=()):
         self.port, self.inside, admin = free_ports(3)
         text = (DEPLOY / "envoy" / "envoy.yaml").read_text()
         local = "address: 127.0.0.1, port_value:"
@@ -800,6 +955,7 @@ class Envoy:
             ("port_value: 8443", f"port_value: {self.port}"),
             ("port_value: 9902", f"port_value: {self.inside}"),
             ("port_value: 9901", f"port_value: {admin}"),
+            *changes,
         ):
             assert old in text
             text = text.replace(old, new)
@@ -833,7 +989,7 @@ class Envoy:
         url = f"http://127.0.0.1:{self.inside}/stats/prometheus"
         with contextlib.suppress(OSError), urllib.request.urlopen(url) as answer:
             page = answer.read().decode()
-            labels = rf'\{{\w+="{of}"\}}' if of else r"\{\}"
+            labels = rf'\{{[^}}]*\w+="{of}"[^}}]*\}}' if of else r"\{\}"
             found = re.search(rf"^envoy_{name}{labels} (\d+)$", page, re.MULTILINE)
             return int(found[1]) if found else None
 
@@ -913,6 +1069,10 @@ def test_envoy_in_front_of_a_server(tools, secrets, server, tmp_path):
             code, body = envoy.http(status_page, key)
             assert code == 200 and b'"AVAILABLE"' in body
 
+        # HTTP calls a gRPC refusal 200.
+        assert envoy.stat("cluster_grpc_16", "Predict") == 4
+        assert envoy.stat("cluster_grpc_success", "Predict") == 2
+
         key = keys["shop"]
         status = get_model_status_pb2.GetModelStatusRequest()
         status.model_spec.name = "portrait"
@@ -939,6 +1099,41 @@ def test_envoy_in_front_of_a_server(tools, secrets, server, tmp_path):
         wait_for(lambda: envoy.http(status_page, key)[0] == 401)
         assert envoy.http(status_page, "0" * 64)[0] == 200
         assert envoy.http(status_page, keys["studio"])[0] == 200
+
+
+@pytest.mark.long
+def test_envoy_limits_connections_and_logs_requests(tools, secrets, tmp_path):
+    (key, *_) = keys_of(secrets).values()
+    changes = [("max_connections: 1000", "max_connections: 2")]
+    with (
+        state_server("AVAILABLE") as port,
+        Envoy(tools, secrets, tmp_path, port, port, changes) as envoy,
+        contextlib.ExitStack() as stack,
+    ):
+        envoy.wait_until_checked(1)
+
+        def connect():
+            one = socket.create_connection(("localhost", envoy.port), 20)
+            return stack.enter_context(
+                envoy.tls.wrap_socket(one, server_hostname="localhost")
+            )
+
+        path = "/v1/models/portrait"
+        for sent in (None, key):
+            assert envoy.http(path, sent)[0] == (200 if sent else 401)
+        connect(), connect()
+        with pytest.raises(OSError):
+            connect().recv(1)
+        of = "clients"
+        assert envoy.stat("connection_limit_limited_connections", of) == 1
+        log = tmp_path / "envoy.log"
+        wait_for(lambda: log.read_text().count(path) == 2)
+    refused, answered = (
+        json.loads(line) for line in log.read_text().splitlines() if path in line
+    )
+    assert (refused["status"], refused["reason"]) == (401, "missing_api_key")
+    assert (answered["status"], answered["client"]) == (200, "shop")
+    assert key not in log.read_text()
 
 
 @pytest.mark.long

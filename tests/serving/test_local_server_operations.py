@@ -6,6 +6,7 @@ import http.client
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -88,12 +89,9 @@ def test_rest_gzip_bodies(stamp):
     status, headers, answer = call(
         server, "POST", PREDICT, body, Content_Encoding="gzip", Accept_Encoding="gzip"
     )
-    assert status == 200 and headers["Content-Encoding"] == "gzip"
-    assert json.loads(gzip.decompress(answer))["outputs"]["total"] == [3.0] * 100
-    status, headers, answer = call(
-        server, "POST", PREDICT, body, Content_Encoding="gzip"
-    )
+    # TensorFlow Serving packs no answers.
     assert status == 200 and "Content-Encoding" not in headers
+    assert json.loads(answer)["outputs"]["total"] == [3.0] * 100
     for broken in (b"garbage", body[:-20]):
         status, _, answer = call(
             server, "POST", PREDICT, broken, Content_Encoding="gzip"
@@ -101,17 +99,57 @@ def test_rest_gzip_bodies(stamp):
         assert status == 400 and b"Failed to uncompress" in answer
 
 
-def test_rest_gzip_bomb(stamp, monkeypatch):
-    from serving.local_server import rest
-
-    monkeypatch.setattr(rest, "MAX_BODY", 1 << 20)
-    server = stamp()
+def test_rest_bodies_have_one_limit(stamp):
+    server = stamp(rest_api_max_body_bytes=1 << 20)
     bomb = gzip.compress(b"[" + b" " * (8 << 20))
+    assert len(bomb) < 1 << 20
     status, _, answer = call(server, "POST", PREDICT, bomb, Content_Encoding="gzip")
-    assert status == 400 and b"uncompress" in answer
-    status, _, answer = call(server, "POST", PREDICT, b" " * (2 << 20))
-    assert status == 413
+    assert status == 413 and b"at most 1048576 bytes" in answer
+    whole = b'{"inputs": [[1.0]]}'.ljust(1 << 20)
+    assert call(server, "POST", PREDICT, whole)[0] == 200
+    packed = gzip.compress(whole)
+    assert call(server, "POST", PREDICT, packed, Content_Encoding="gzip")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (f"Content-Length: {(1 << 20) + 1}", b"413"),
+        (f"Content-Length: {10**15}", b"413"),
+        (f"Content-Length: {'9' * 5000}", b"413"),
+        ("Content-Length: 5\r\nContent-Length: 6", b"400"),
+        ("Transfer-Encoding: chunked\r\n\r\n200000", b"413"),
+    ],
+)
+def test_rest_refuses_before_the_body(stamp, headers, expected):
+    server = stamp(rest_api_max_body_bytes=1 << 20)
+    with socket.create_connection(("localhost", server.rest_port), 30) as connection:
+        # Not a byte of the body is sent.
+        connection.sendall(f"POST {PREDICT} HTTP/1.1\r\n{headers}\r\n\r\n".encode())
+        with connection.makefile("rb") as answer:
+            assert expected in answer.readline()
+            assert b'"error"' in answer.read()
     assert call(server, "GET", "/v1/models/stamp")[0] == 200
+
+
+def test_rest_two_equal_lengths_are_one(stamp):
+    server = stamp()
+    body = '{"inputs": [[1.0, 2.5]]}'
+    length = f"Content-Length: {len(body)}\r\n"
+    with socket.create_connection(("localhost", server.rest_port), 30) as connection:
+        head = f"POST {PREDICT} HTTP/1.1\r\n{length}{length}Connection: close\r\n"
+        connection.sendall(f"{head}\r\n{body}".encode())
+        with connection.makefile("rb") as answer:
+            assert b"200" in answer.readline() and b"3.5" in answer.read()
+
+
+@pytest.mark.parametrize("version", ["9" * 5000, str(2**63), "0" * 5000 + "1"])
+def test_rest_versions_of_many_digits(stamp, version):
+    status, _, answer = call(stamp(), "GET", f"/v1/models/stamp/versions/{version}")
+    if version.endswith("1"):
+        assert status == 200
+    else:
+        assert status == 400 and b"Failed to convert version: " in answer
 
 
 def test_rest_chunked_bodies(stamp):
@@ -137,8 +175,11 @@ def test_rest_cors_by_its_flag(stamp):
 
 def test_rest_without_cors(stamp):
     server = stamp()
+    # A preflight is answered all the same, but a browser finds no leave in it.
     status, headers, _ = call(server, "OPTIONS", PREDICT, Origin="http://page")
-    assert status == 400 and "Access-Control-Allow-Origin" not in headers
+    assert status == 200 and "Access-Control-Allow-Origin" not in headers
+    status, _, answer = call(server, "OPTIONS", PREDICT)
+    assert status == 400 and b"Origin header is missing in CORS preflight" in answer
 
 
 def test_rest_timeout(stamp):
@@ -176,6 +217,8 @@ def test_metrics(stamp, stamp_client, monitoring, tmp_path):
     with pytest.raises(grpc.RpcError):
         client.stamp([1.0])
     assert call(server, "POST", PREDICT, json.dumps({"inputs": [[1.0]]}))[0] == 200
+    assert call(server, "GET", "/v1/models/stamp")[0] == 200
+    assert call(server, "GET", PREDICT)[0] == 400
     with pytest.raises(grpc.RpcError):
         stamp_client(server, 'o"\\\n').version()
     status, headers, page = call(server, "GET", path)
@@ -198,14 +241,20 @@ def test_metrics(stamp, stamp_client, monitoring, tmp_path):
     def value(name, **labels):
         return samples[(f":tensorflow:{name}", *sorted(labels.items()))]
 
-    assert value("serving:request_count", model_name="stamp", status="OK") == 3
+    assert value("serving:request_count", model_name="stamp", status="OK") == 4
+    malformed = {"model_name": "", "status": "INVALID_ARGUMENT"}
+    assert value("serving:request_count", **malformed) == 1
+    runtime = {"model_name": "stamp", "API": "Predict", "runtime": "TF1"}
+    assert value("serving:runtime_latency_count", **runtime) == 3
     refused = {"model_name": "stamp", "status": "INVALID_ARGUMENT"}
     assert value("serving:request_count", **refused) == 1
     unknown = {"model_name": 'o"\\\n', "status": "NOT_FOUND"}
     assert value("serving:request_count", **unknown) == 1
-    latency = {"model_name": "stamp", "API": "Predict", "status": "OK"}
-    for entrypoint, count in (("GRPC", 2), ("REST", 1)):
-        labels = latency | {"entrypoint": entrypoint}
+    # Only what succeeded; REST's verb as the URL spells it, none for a status page.
+    for api, entrypoint, count in (
+        ("Predict", "GRPC", 2), ("predict", "REST", 1), ("", "REST", 1),
+    ):  # fmt: skip
+        labels = {"model_name": "stamp", "API": api, "entrypoint": entrypoint}
         assert value("serving:request_latency_count", **labels) == count
         assert value("serving:request_latency_bucket", le="+Inf", **labels) == count
         assert value("serving:request_latency_sum", **labels) > 0
@@ -218,7 +267,7 @@ def test_metrics(stamp, stamp_client, monitoring, tmp_path):
         assert len(buckets) == 34 and buckets == sorted(buckets)
     assert value("core:graph_runs") == 3
     assert value("core:graph_run_time_usecs") > 0
-    assert value("serving:batching_session:wrapped_run_count") == 3
+    assert value("serving:batching_session:wrapped_run_count") == 4
     folder = str(tmp_path / "stamp" / "1")
     loads = {"model_path": folder, "status": "success"}
     assert value("cc:saved_model:load_attempt_count", **loads) == 1
@@ -242,7 +291,7 @@ def test_series_are_bounded():
 
     metrics = Metrics()
     for index in range(MAX_SERIES + 50):
-        metrics.record_request(f"model {index}", "GRPC", "NOT_FOUND", 0.001)
+        metrics.record_request(f"model {index}", "Predict", "GRPC", "OK", 0.001)
     lines = metrics.page().splitlines()
     assert sum("request_count{" in line for line in lines) == MAX_SERIES
     assert sum("request_latency_count{" in line for line in lines) == MAX_SERIES
@@ -344,7 +393,7 @@ def test_tls_of_both_sides(stamp, certificates, tmp_path):
         ("server_key: 'k' server_cert: 'c' client_verify: true", "without custom_ca"),
         ("server_key: 'k' server_cert: 'c'", "PEM"),
         ("serverkey: 'k'", 'no field named "serverkey"'),
-        ("server_key: ", "is not a text proto of tensorflow.serving.SSLConfig"),
+        ("server_key: ", "Error parsing text-format tensorflow.serving.SSLConfig: "),
     ],
 )
 def test_tls_that_cannot_be(publish, tmp_path, text, phrase):
@@ -441,7 +490,7 @@ def test_flags_win_over_the_session_config(tmp_path):
     ("text", "phrase"),
     [
         (None, "cannot be read"),
-        ("threads: 3", "is not a text proto of tensorflow.Conf"),
+        ("threads: 3", "Error parsing text-format tensorflow.ConfigProto: "),
     ],
 )
 def test_session_config_that_cannot_be(publish, tmp_path, text, phrase):

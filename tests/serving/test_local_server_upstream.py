@@ -1,0 +1,442 @@
+"""The embedded server held to TensorFlow Serving's own end-to-end tests and phrases.
+
+The model, the requests and the expected answers are those of `half_plus_two` in
+tensorflow_serving/model_servers/tensorflow_model_server_test.py. docs/serving.md lists
+where in TensorFlow Serving's sources each behaviour is written.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import cv2
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from serving_photos import make_photo
+from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from benchmarks.server_process import free_ports
+from portrait_tf.errors import PortraitError
+from serving.local_server import LocalServer
+from serving.local_server.tensors import decode, encode
+
+VERSION = 123
+
+
+def write_half_plus(path, constant):
+    """The graph of half_plus_two (or three), whose `x` is declared [-1, 1]."""
+    graph = tf.Graph()
+    with graph.as_default(), tf.compat.v1.Session() as session:
+        x = tf.compat.v1.placeholder(tf.float32, [None, 1], "x")
+        y = tf.add(tf.multiply(x, 0.5), constant, "y")
+        tf.compat.v1.saved_model.simple_save(session, str(path), {"x": x}, {"y": y})
+
+
+@pytest.fixture(scope="module")
+def half_plus_two(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("half_plus_two")
+    write_half_plus(folder / f"00000{VERSION}", 2.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def half_plus_three(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("half_plus_three")
+    write_half_plus(folder / f"00000{VERSION}", 3.0)
+    return folder
+
+
+def verify_predict(address, name="default", expected=3.0, outputs=("y",), shape=(1,)):
+    request = predict_pb2.PredictRequest(output_filter=outputs)
+    request.model_spec.name = name
+    tensor = request.inputs["x"]
+    tensor.dtype = tf.float32.as_datatype_enum
+    tensor.float_val.append(2.0)
+    for size in shape:
+        tensor.tensor_shape.dim.add(size=size)
+    with grpc.insecure_channel(address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        result = stub.Predict(request, timeout=20)
+    y = result.outputs["y"]
+    assert y.dtype == tf.float32.as_datatype_enum
+    assert list(y.float_val) == [expected]
+    assert [dim.size for dim in y.tensor_shape.dim] == list(shape)
+    assert result.model_spec.version.value == VERSION
+    assert result.model_spec.signature_name == "serving_default"
+
+
+def call_rest(server, path, body=None):
+    url = f"http://localhost:{server.rest_port}{path}"
+    data = None if body is None else json.dumps(body).encode()
+    try:
+        with urllib.request.urlopen(url, data, timeout=20) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+
+
+# === Shapes and dtypes are the graph's business ===
+
+
+def test_a_shape_that_the_signature_does_not_name(serve, half_plus_two, tmp_path):
+    path = tmp_path / "s"
+    server = serve(half_plus_two, model_name="default", grpc_socket_path=str(path))
+    for address in (f"localhost:{server.grpc_port}", f"unix:{path}"):
+        for shape in ((1,), (), (1, 1), (1, 1, 1)):
+            verify_predict(address, shape=shape)
+        verify_predict(address, outputs=())
+    for key, answer in (("instances", "predictions"), ("inputs", "outputs")):
+        status, body = call_rest(
+            server, "/v1/models/default:predict", {key: [2.0, 3.0, 4.0]}
+        )
+        assert (status, body) == (200, {answer: [3.0, 3.5, 4.0]})
+
+
+def test_after_a_reload_of_the_config(serve, half_plus_two, half_plus_three, tmp_path):
+    path = tmp_path / "model_config.txt"
+    text = "model_config_list: {{ config: {{ name: '{}', base_path: '{}',"
+    text += " model_platform: 'tensorflow' }} }}"
+    path.write_text(text.format("half_plus_two", half_plus_two))
+    server = serve(
+        None, model_config_file=str(path), model_config_file_poll_wait_seconds=1
+    )
+    address = f"localhost:{server.grpc_port}"
+    verify_predict(address, "half_plus_two")
+    path.write_text(text.format("half_plus_three", half_plus_three))
+    time.sleep(2)
+    verify_predict(address, "half_plus_three", 4.0)
+
+
+def test_a_dtype_is_refused_by_the_graph(serve, half_plus_two):
+    server = serve(half_plus_two, model_name="default")
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "default"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.float64([2.0])))
+    with grpc.insecure_channel(f"localhost:{server.grpc_port}") as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Predict(request, timeout=20)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "to be float but double is provided" in caught.value.details()
+
+
+def test_rest_status(serve, half_plus_two):
+    server = serve(half_plus_two, model_name="default")
+    status = {"error_code": "OK", "error_message": ""}
+    assert call_rest(server, "/v1/models/default") == (
+        200,
+        {
+            "model_version_status": [
+                {"version": "123", "state": "AVAILABLE", "status": status}
+            ]
+        },
+    )
+
+
+def test_rest_metadata_has_the_forms_of_upstreams_file(serve, half_plus_two):
+    server = serve(half_plus_two, model_name="default")
+    status, body = call_rest(server, "/v1/models/default/metadata")
+
+    def tensor(name):
+        sizes = [{"size": "-1", "name": ""}, {"size": "1", "name": ""}]
+        shape = {"dim": sizes, "unknown_rank": False}
+        return {"dtype": "DT_FLOAT", "tensor_shape": shape, "name": f"{name}:0"}
+
+    definition = {
+        "inputs": {"x": tensor("x")},
+        "outputs": {"y": tensor("y")},
+        "method_name": "tensorflow/serving/predict",
+    }
+    # TensorFlow 2.15's protos do not have the last field yet.
+    if "defaults" in meta_graph_pb2.SignatureDef.DESCRIPTOR.fields_by_name:
+        definition["defaults"] = {}
+    assert status == 200
+    assert body == {
+        "model_spec": {"name": "default", "signature_name": "", "version": "123"},
+        "metadata": {
+            "signature_def": {"signature_def": {"serving_default": definition}}
+        },
+    }
+
+
+# === Strings as tensor_content ===
+
+STRINGS = [b"one", b"", b"\x00\xff", b"x" * 300]
+
+
+def tensorflows_content(strings):
+    """A string tensor as `Tensor::AsProtoTensorContent` writes it, in a dataset's
+    graph.
+    """
+    dataset = tf.data.Dataset.from_tensors(tf.constant(strings))
+    graph = tf.raw_ops.DatasetToGraphV2(input_dataset=dataset._variant_tensor)
+    for node in tf.compat.v1.GraphDef.FromString(graph.numpy()).node:
+        if node.attr["value"].tensor.tensor_content:
+            return node.attr["value"].tensor
+    raise AssertionError("TensorFlow has written typed values")
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 2), (1, 4, 1)])
+def test_strings_as_content_are_tensorflows(shape):
+    theirs = tensorflows_content(np.array(STRINGS, object).reshape(shape))
+    ours = encode(np.array(STRINGS, object).reshape(shape), tf.string, as_content=True)
+    assert not ours.string_val
+    assert ours.SerializeToString() == theirs.SerializeToString()
+    back = decode(theirs, "x")
+    assert back.shape == shape and back.ravel().tolist() == STRINGS
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x03one", b"\x09\x00\x00\x00one", b"\xff" * 20, b"\x04\x00"]
+)
+def test_strings_as_content_that_cannot_be(content):
+    from serving.local_server.request_error import RequestError
+
+    proto = tensor_pb2.TensorProto(
+        dtype=tf.string.as_datatype_enum, tensor_content=content
+    )
+    proto.tensor_shape.dim.add(size=4)
+    with pytest.raises(RequestError, match="tensor parsing error: x"):
+        decode(proto, "x")
+
+
+def test_the_flag_writes_every_output_as_content(models_dir, serve):
+    server = serve(models_dir, response_tensors_as_content=True)
+    image, mask = make_photo(20, 30)
+    files = {
+        "image_bytes": [cv2.imencode(".png", image)[1].tobytes()],
+        "mask_bytes": [cv2.imencode(".png", mask)[1].tobytes()],
+    }
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "portrait", "encoded"
+    for name, content in files.items():
+        request.inputs[name].CopyFrom(tensorflows_content(content * 2))
+    with grpc.insecure_channel(f"localhost:{server.grpc_port}") as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        outputs = stub.Predict(request, timeout=60).outputs
+    for proto in outputs.values():
+        assert proto.tensor_content and not proto.string_val
+        # TensorFlow's own reader agrees.
+        found = tf.io.parse_tensor(proto.SerializeToString(), tf.string).numpy()
+        assert len(found) == 2 and all(one.startswith(b"\x89PNG") for one in found)
+    # The real one's REST writer reads typed fields only, and answers garbage.
+    encoded = {
+        name: [{"b64": base64.b64encode(content[0]).decode()}]
+        for name, content in files.items()
+    }
+    body = {"signature_name": "encoded", "inputs": encoded}
+    status, answer = call_rest(server, "/v1/models/portrait:predict", body)
+    assert status == 500
+    assert "--enable_serialization_as_tensor_content" in answer["error"]
+
+
+# === JSON ===
+
+
+@pytest.fixture(scope="module")
+def strings_dir(tmp_path_factory):
+    """Answers how long its strings are, and the strings."""
+    folder = tmp_path_factory.mktemp("strings")
+    module = tf.Module()
+    module.call = tf.function(
+        lambda text: {"length": tf.strings.length(text), "text_bytes": text},
+        input_signature=[tf.TensorSpec([None], tf.string, "text")],
+    )
+    tf.saved_model.save(module, str(folder / "1"), module.call)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cG9ydHJhaXQtMQ==",
+        "cG9ydHJhaXQtMQ",
+        "cG9y\ndHJh\r\naXQt\nMQ==\n",
+        " cG9y dHJhaXQtMQ= =",
+    ],
+)
+def test_base64_as_absl_reads_it(serve, strings_dir, text):
+    server = serve(strings_dir, model_name="default")
+    body = {"instances": [{"b64": text}]}
+    status, answer = call_rest(server, "/v1/models/default:predict", body)
+    b64 = {"b64": "cG9ydHJhaXQtMQ=="}
+    assert status == 200
+    assert answer == {"predictions": [{"length": 10, "text_bytes": b64}]}
+
+
+@pytest.mark.parametrize("text", ["c", "cG9y?", "cG9yd", "=cG9", "cG9-"])
+def test_base64_that_is_none(serve, strings_dir, text):
+    server = serve(strings_dir, model_name="default")
+    body = {"instances": [{"b64": text}]}
+    status, answer = call_rest(server, "/v1/models/default:predict", body)
+    assert status == 400 and "Unable to base64 decode" in answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "phrase"),
+    [
+        ({"instances": [[2.0], [2.0, 3.0]]}, "Expecting tensor size: 1 but got: 2"),
+        ({"instances": [[2.0], 3.0]}, "Expecting shape [1] but got: []"),
+        (
+            {"instances": [{"x": 1.0}, {"x": "1"}]},
+            "Failed to process element: 1 key: x of 'instances' list. Error:"
+            " INVALID_ARGUMENT: JSON Value: '1' is not of expected type: float",
+        ),
+        ({"instances": [{"x": 1.0}, 2.0]}, "Expecting object but got list at item 1"),
+        (
+            {"instances": [1.0, {"x": 2.0}]},
+            "Expecting value/list but got object at item 1 of input list",
+        ),
+        ({"inputs": [[1.0], [1.0, 2.0]]}, "Encountered list at unexpected size: "),
+    ],
+)
+def test_json_refusals_have_upstreams_words(serve, half_plus_two, body, phrase):
+    server = serve(half_plus_two, model_name="default")
+    status, answer = call_rest(server, "/v1/models/default:predict", body)
+    assert status == 400 and phrase in answer["error"]
+
+
+def test_floats_are_written_as_short_as_they_are_read(serve, half_plus_two):
+    server = serve(half_plus_two, model_name="default")
+    url = f"http://localhost:{server.rest_port}/v1/models/default:predict"
+    body = b'{"instances": [0.4, NaN, Infinity, -2]}'
+    with urllib.request.urlopen(url, body, timeout=20) as answer:
+        assert answer.read() == b'{"predictions": [2.2, NaN, Infinity, 1.0]}'
+
+
+# === Start-up ===
+
+
+def test_no_port_is_open_before_the_first_load(publish):
+    folder = publish(1)
+    pipe = folder / "1" / "batching_params.pbtxt"
+    os.mkfifo(pipe)  # Whoever reads it waits, until somebody writes.
+    ports = free_ports(2)
+    server = LocalServer(
+        folder, "stamp", grpc_port=ports[0], rest_port=ports[1],
+        enable_batching=True, enable_per_model_batching_parameters=True,
+    )  # fmt: skip
+    starting = threading.Thread(target=server.start)
+    starting.start()
+    try:
+        deadline = time.monotonic() + 60
+        while server._manager is None or not server._manager.statuses("stamp"):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.3)
+        for port in ports:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port))
+    finally:
+        pipe.write_text("max_batch_size { value: 2 }")
+        starting.join(60)
+    for port in ports:
+        socket.create_connection(("127.0.0.1", port)).close()
+    server.stop()
+
+
+def test_a_first_load_that_fails_ends_the_start(tmp_path):
+    (tmp_path / "1").mkdir()
+    server = LocalServer(tmp_path, "bad", grpc_port=0, rest_port=0)
+    with pytest.raises(PortraitError) as caught:
+        server.start()
+    assert str(caught.value).startswith(
+        "UNKNOWN: 1 servable(s) did not become available:"
+        " {{{name: bad version: 1} due to error: "
+    )
+
+
+# === The command's own words ===
+
+
+@contextlib.contextmanager
+def serve_command(*arguments):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "portrait_tf.cli", "serve", "--port=0",
+         "--rest_api_port=0", *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_command_logs_what_scripts_wait_for(half_plus_two):
+    with serve_command(half_plus_two, "--model_name=default") as process:
+        seen = ""
+        while "Exporting HTTP/REST API at:" not in seen:
+            line = process.stderr.readline()
+            assert line, seen
+            seen += line
+    order = [
+        seen.index(phrase)
+        for phrase in (
+            "No warmup data file found at ",
+            "Successfully loaded servable version {name: default version: 123}",
+            "Running gRPC ModelServer at ",
+            "Exporting HTTP/REST API at:",
+        )
+    ]
+    assert order == sorted(order)
+
+
+def test_an_unreadable_model_config(tmp_path):
+    # tensorflow_serving/servables/tensorflow/testdata/bad_model_config.txt, in short.
+    path = tmp_path / "bad_model_config.txt"
+    path.write_text("improperly formatted file\n")
+    with serve_command(f"--model_config_file={path}") as process:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 2
+    assert "Error parsing text-format tensorflow.serving.ModelServerConfig" in errors
+    assert "Failed to start server. Error: " in errors
+    assert f"Invalid protobuf file: '{path}'" in errors
+
+
+# === The table in docs/serving.md ===
+
+
+def test_the_table_names_tests_that_exist():
+    tests = pathlib.Path(__file__).parent
+    text = (tests.parents[1] / "docs" / "serving.md").read_text()
+    table = text.split("## What the embedded server shares")[1]
+    rows = [line for line in table.splitlines() if line.count(" | ") == 2][1:]
+    conformance = "".join(
+        path.read_text() for path in (tests.parent / "conformance").glob("test_*.py")
+    )
+    found = 0
+    for row in rows:
+        source = ""
+        for name in re.findall(r"`([^`]*test_\w+(?:\.py)?)`", row.rpartition(" | ")[2]):
+            if name.endswith(".py"):
+                assert (tests.parents[1] / name).exists() or (
+                    tests.parent / name
+                ).exists(), name
+                found += 1
+                continue
+            if "::" in name:
+                alias, _, name = name.partition("::")
+                if alias == "conformance":
+                    source = conformance
+                else:
+                    suffix = "" if alias == "server" else f"_{alias}"
+                    source = (tests / f"test_local_server{suffix}.py").read_text()
+            assert f"def {name}(" in source, row
+            found += 1
+    assert found > 40
