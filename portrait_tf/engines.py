@@ -20,6 +20,8 @@ from portrait_tf.labels import NUM_LABELS
 DEFAULT_WORKING_SIZE = (192, 128)
 """Height and width of the bundled networks; of an engine that does not know its own."""
 
+_SERVER_SECONDS = 10.0
+
 
 class Engine(Protocol):
     """What `complete` runs on.
@@ -236,7 +238,7 @@ class ServerEngine:
     """A server that speaks TensorFlow Serving's gRPC protocol.
 
     Args:
-        target: `HOST:PORT`.
+        target: `HOST:PORT`, or another address that gRPC knows (`unix:PATH`).
         model_name: As the server knows it.
         options: More of `serving.client.PortraitClient`: TLS, deadline, retries.
     """
@@ -278,7 +280,10 @@ def open_engine(server: str | None, model: str | pathlib.Path | None) -> Engine:
     if server and model:
         raise PortraitError("expected --server or --model, received both")
     if server:
-        return ServerEngine(server)
+        engine = ServerEngine(server)
+        # A wrong address is said soon; a call would wait for its server for a minute.
+        engine.wait_until_available(_SERVER_SECONDS)
+        return engine
     if model:
         return SavedModelEngine(model)
     from portrait_tf.pipeline import Pipeline

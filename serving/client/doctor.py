@@ -3,7 +3,7 @@
 Each step is one `Finding`; a step that needs an earlier one which failed is skipped.
 The first steps (`examine_connection`) use plain sockets, because gRPC's own errors do
 not tell a wrong port from a wrong protocol; the others (`examine_service`) are calls
-of the client, which import TensorFlow's messages.
+of the client.
 """
 
 import contextlib
@@ -11,12 +11,15 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import socket
 import ssl
 import statistics
 import tempfile
 import time
+import urllib.parse
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from typing import Any
@@ -103,7 +106,8 @@ def examine(
     """All steps, each when it is done.
 
     Args:
-        target: `HOST:PORT` of the gRPC port.
+        target: `HOST:PORT` of the gRPC port, or another address of one server as
+            gRPC writes it (`unix:PATH`, `ipv6:[::1]:8500`).
         model_name: The name to ask for.
         rest: The REST API, such as `http://localhost:8501`; None to look at the port
             above the gRPC port, without a failure where there is none.
@@ -112,7 +116,7 @@ def examine(
         **settings: Of `PortraitClient`, such as `api_key`.
 
     Raises:
-        PortraitError: Arguments that cannot be: no `HOST:PORT`, a certificate that
+        PortraitError: Arguments that cannot be: no such address, a certificate that
             cannot be read.
     """
     is_reached = True
@@ -125,17 +129,54 @@ def examine(
         )
 
 
-def split_target(target: str) -> tuple[str, int]:
-    """Host and port.
+@dataclasses.dataclass(frozen=True)
+class Endpoint:
+    """Where a server listens: a port of a host, or a Unix socket."""
 
-    Raises:
-        PortraitError: No `HOST:PORT`; an address with a scheme has no one socket.
-    """
-    check_target(target)
-    host, _, port = target.rpartition(":")
-    if not port.isdecimal() or ":" in host.strip("[]") and not host.startswith("["):
-        raise PortraitError(f"the server {target!r} is no address; expected HOST:PORT")
-    return host.strip("[]"), int(port)
+    host: str = "localhost"
+    port: int = 0
+    path: str = ""
+
+    @classmethod
+    def of(cls, target: str) -> "Endpoint":
+        """Of an address as gRPC writes it.
+
+        Raises:
+            PortraitError: It is none, or the address of several servers.
+        """
+        check_target(target)
+        scheme, _, rest = target.partition(":")
+        if scheme == "unix":
+            return cls(path=re.sub("^//(?=/)", "", rest))
+        if scheme == "unix-abstract":
+            return cls(path="\0" + rest)
+        if scheme in ("dns", "ipv4", "ipv6", "passthrough") and not rest.isdecimal():
+            target = urllib.parse.unquote(re.sub("^//[^/]*/", "", rest))
+        host, _, port = target.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not (host and port.isdecimal() and int(port) < 65536) or "," in host:
+            raise PortraitError(
+                f"the server {target!r} is no address of one server; expected"
+                " HOST:PORT, or unix:PATH"
+            )
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        """For messages."""
+        return self.path.replace("\0", "@") if self.path else f"port {self.port}"
+
+    def connect(self) -> socket.socket:
+        """A connection."""
+        if not self.path:
+            return socket.create_connection((self.host, self.port), _PROBE_SECONDS)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(_PROBE_SECONDS)
+        try:
+            connection.connect(self.path)
+        except OSError:
+            connection.close()
+            raise
+        return connection
 
 
 # === The connection ===
@@ -151,7 +192,7 @@ def examine_connection(target: str, tls: Tls | None = None) -> Iterator[Finding]
     Raises:
         PortraitError: As `examine`.
     """
-    host, port = split_target(target)
+    endpoint = Endpoint.of(target)
     if tls is not None:
         try:
             _tls_context(tls)
@@ -160,76 +201,92 @@ def examine_connection(target: str, tls: Tls | None = None) -> Iterator[Finding]
                 "the certificates or the key cannot be used; expected PEM that belongs"
                 f" together: {getattr(error, 'reason', None) or error}"
             ) from None
+    if not endpoint.path:
+        finding = _resolve(endpoint)
+        yield finding
+        if finding.state == FAILURE:
+            return
+    finding = _reach(endpoint)
+    yield finding
+    if finding.state != FAILURE:
+        yield _examine_protocol(endpoint, tls)
+
+
+def _resolve(endpoint: Endpoint) -> Finding:
+    host = endpoint.host
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, endpoint.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        yield Finding(
+        return Finding(
             "name",
             FAILURE,
             f"{host} does not resolve: {getattr(error, 'strerror', None) or error}",
             "Check the spelling, and that this machine's DNS or /etc/hosts knows it.",
         )
-        return
     addresses = list(dict.fromkeys(entry[4][0] for entry in found))
-    yield Finding("name", OK, f"{host} is {', '.join(addresses)}")
+    return Finding("name", OK, f"{host} is {', '.join(addresses)}")
+
+
+def _reach(endpoint: Endpoint) -> Finding:
+    step = "socket" if endpoint.path else "port"
+    where = str(endpoint) if endpoint.path else f"{endpoint.port} on {endpoint.host}"
     try:
-        with socket.create_connection((host, port), _PROBE_SECONDS):
-            pass
-    except ConnectionRefusedError:
-        yield Finding(
-            "port",
+        endpoint.connect().close()
+    except (ConnectionRefusedError, FileNotFoundError) as error:
+        return Finding(
+            step,
             FAILURE,
-            f"{port} on {host} is closed",
-            "Start the server, or give the port that its --port names (TensorFlow"
+            f"{where} is closed: {error.strerror}",
+            "Start the server, or give the socket that its --grpc_socket_path names."
+            if endpoint.path
+            else "Start the server, or give the port that its --port names (TensorFlow"
             " Serving's own is 8500) and publish it where it runs in a container.",
         )
-        return
     except OSError as error:
-        yield Finding(
-            "port",
+        return Finding(
+            step,
             FAILURE,
-            f"{port} on {host} cannot be reached: {error.strerror or error}",
-            "Look for a firewall or a network policy between here and there.",
+            f"{where} cannot be reached: {error.strerror or error}",
+            "Look for a firewall or a network policy between here and there, or for"
+            " the rights to a socket.",
         )
-        return
-    yield Finding("port", OK, f"{port} is open")
-    yield _examine_protocol(host, port, tls)
+    return Finding(step, OK, f"{where} is open")
 
 
-def _examine_protocol(host: str, port: int, tls: Tls | None) -> Finding:
+def _examine_protocol(endpoint: Endpoint, tls: Tls | None) -> Finding:
     step = "protocol"
     if tls is None:
-        said = _probe(host, port, None)
+        said = _probe(endpoint, None)
         if said == "HTTP/2":
             return Finding(step, OK, "HTTP/2 in plaintext")
         # Not every web server answers HTTP/2's first bytes in its own protocol.
-        if "HTTP/1" in (said, _probe(host, port, None, _OLD_REQUEST)):
+        if "HTTP/1" in (said, _probe(endpoint, None, _OLD_REQUEST)):
             return Finding(
                 step,
                 FAILURE,
-                f"port {port} speaks HTTP/1, not gRPC",
+                f"{endpoint} speaks HTTP/1, not gRPC",
                 "This looks like the REST port; give the gRPC port, usually one below"
                 " (8500).",
             )
-        if _speaks_tls(host, port):
+        if _speaks_tls(endpoint):
             return Finding(
                 step,
                 FAILURE,
-                f"port {port} speaks TLS, and plaintext was tried",
+                f"{endpoint} speaks TLS, and plaintext was tried",
                 "Add --tls, and --root-certificates where its authority is your own.",
             )
-        return _not_http2(step, port, said)
-    if not _speaks_tls(host, port):
-        if _probe(host, port, None) == "HTTP/2":
+        return _not_http2(step, endpoint, said)
+    if not _speaks_tls(endpoint):
+        if _probe(endpoint, None) == "HTTP/2":
             return Finding(
                 step,
                 FAILURE,
-                f"port {port} speaks plaintext, and TLS was tried",
+                f"{endpoint} speaks plaintext, and TLS was tried",
                 "Leave out --tls, or give the server its --ssl_config_file.",
             )
-        return _not_http2(step, port, "no TLS")
+        return _not_http2(step, endpoint, "no TLS")
     try:
-        said = _probe(host, port, tls)
+        said = _probe(endpoint, tls)
     except ssl.SSLCertVerificationError as error:
         return Finding(
             step,
@@ -249,31 +306,29 @@ def _examine_protocol(host: str, port: int, tls: Tls | None) -> Finding:
             " trusts.",
         )
     if said != "HTTP/2":
-        return _not_http2(step, port, said)
+        return _not_http2(step, endpoint, said)
     return Finding(step, OK, "HTTP/2 over TLS, its certificate is trusted")
 
 
-def _not_http2(step: str, port: int, said: str) -> Finding:
+def _not_http2(step: str, endpoint: Endpoint, said: str) -> Finding:
     return Finding(
         step,
         FAILURE,
-        f"port {port} does not speak gRPC ({said})",
+        f"{endpoint} does not speak gRPC ({said})",
         "Check that this is the gRPC port of the model server and nothing else's, and"
         " that a proxy before it passes HTTP/2 on.",
     )
 
 
-def _probe(host: str, port: int, tls: Tls | None, sent: bytes = _PREFACE) -> str:
+def _probe(endpoint: Endpoint, tls: Tls | None, sent: bytes = _PREFACE) -> str:
     """What answers, by default HTTP/2's first bytes; SSLError where TLS fails."""
     try:
         with contextlib.ExitStack() as stack:
-            connection = stack.enter_context(
-                socket.create_connection((host, port), _PROBE_SECONDS)
-            )
+            connection = stack.enter_context(endpoint.connect())
             if tls is not None:
                 connection = stack.enter_context(
                     _tls_context(tls).wrap_socket(
-                        connection, server_hostname=tls.server_name or host
+                        connection, server_hostname=tls.server_name or endpoint.host
                     )
                 )
             answer = b""
@@ -300,7 +355,7 @@ def _probe(host: str, port: int, tls: Tls | None, sent: bytes = _PREFACE) -> str
     return "another protocol" if answer else "the connection was closed"
 
 
-def _speaks_tls(host: str, port: int) -> bool:
+def _speaks_tls(endpoint: Endpoint) -> bool:
     """Whether a handshake goes so far that the server shows who it is."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -308,8 +363,8 @@ def _speaks_tls(host: str, port: int) -> bool:
     context.set_alpn_protocols(["h2"])
     try:
         with (
-            socket.create_connection((host, port), _PROBE_SECONDS) as connection,
-            context.wrap_socket(connection, server_hostname=host),
+            endpoint.connect() as connection,
+            context.wrap_socket(connection, server_hostname=endpoint.host),
         ):
             return True
     except ssl.SSLError as error:
@@ -351,14 +406,18 @@ def examine_service(
 
     Args and errors are `examine`'s.
     """
-    client = PortraitClient(
-        target,
-        model_name,
-        timeout=timeout,
-        tls=tls,
-        retry=RetryPolicy(attempts=1),
-        **settings,
-    )
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        client = PortraitClient(
+            target,
+            model_name,
+            timeout=timeout,
+            tls=tls,
+            retry=RetryPolicy(attempts=1),
+            **settings,
+        )
+    for entry in warned:
+        yield Finding("key", WARNING, str(entry.message), "Add --tls.")
     with client:
         yield from _examine_model(client)
     yield _examine_rest(target, model_name, rest, tls, timeout)
@@ -579,11 +638,11 @@ def _examine_rest(
     target: str, model_name: str, rest: str | None, tls: Tls | None, timeout: float
 ) -> Finding:
     step = "REST"
-    host, port = split_target(target)
-    if rest is None and (tls is not None or port == 65535):
+    endpoint = Endpoint.of(target)
+    if rest is None and (tls or endpoint.path or endpoint.port == 65535):
         return Finding(step, SKIPPED, "no --rest was given")
-    shown_host = f"[{host}]" if ":" in host else host
-    url = (rest or f"http://{shown_host}:{port + 1}").rstrip("/")
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    url = (rest or f"http://{host}:{endpoint.port + 1}").rstrip("/")
     url = f"{url}/v1/models/{model_name}"
     try:
         states = _read_rest_states(url, tls, min(timeout, _PROBE_SECONDS))

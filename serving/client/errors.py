@@ -49,7 +49,7 @@ class PermissionDeniedError(ServerError):
 
 
 class ResourceExhaustedError(ServerError):
-    """RESOURCE_EXHAUSTED: the server has more to do than it takes on; retried."""
+    """RESOURCE_EXHAUSTED: the server has more to do than it takes on."""
 
     may_retry = True
 
