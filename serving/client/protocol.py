@@ -1,9 +1,10 @@
 """TensorFlow Serving's messages, as far as a client needs them; TensorFlow is not.
 
 Fields have the names, numbers and types of `tensorflow_serving/apis` and
-`tensorflow/core` (an enumeration is an `int32`, which is the same on the wire); what is
-left out here is skipped when it is read. The messages are in a descriptor pool of their
-own: TensorFlow's own can be in the same process, of whatever version.
+`tensorflow/core`, or types that are the same on the wire: `int32` for an enumeration,
+`bytes` for packed numbers, which NumPy reads a hundred times faster than protobuf. What
+is left out here is skipped when it is read. The messages are in a descriptor pool of
+their own: TensorFlow's own can be in the same process, of whatever version.
 """
 
 import math
@@ -46,8 +47,8 @@ TensorProto
     1 int32 dtype
     2 TensorShapeProto tensor_shape
     4 bytes tensor_content
-    5 repeated float float_val
-    7 repeated int32 int_val
+    5 bytes float_val
+    7 bytes int_val
     8 repeated bytes string_val
 TensorInfo
     2 int32 dtype
@@ -181,22 +182,24 @@ def decode_tensor(
     ):
         raise ValueError(f"{found} of shape {sizes and list(sizes)}")
     count = math.prod(sizes)
-    values: Any = getattr(proto, _VALUES[dtype])
-    if content := proto.tensor_content:
-        if dtype == "string":
-            return _split_strings(content, count)
+    content, values = proto.tensor_content, getattr(proto, _VALUES[dtype])
+    if dtype == "string":
+        values = _split_strings(content, count) if content else list(values)
+    elif content:
         if len(content) != count * np.dtype(dtype).itemsize:
             raise ValueError(f"{len(content)} bytes for {dtype} of shape {list(sizes)}")
         return np.frombuffer(content, dtype).reshape(sizes)
+    else:
+        values = _unpack(values, dtype)
     if len(values) > count:
         raise ValueError(f"{len(values)} values for {dtype} of shape {list(sizes)}")
-    # The last of them stands for all that are not written, or else nothing does.
-    last = values[-1] if values else (b"" if dtype == "string" else 0)
+    # The last of them stands for all that are not written; without any, nothing does.
+    missing = count - len(values)
     if dtype == "string":
-        return [*values, *[last] * (count - len(values))]
-    array = np.full(count, last, dtype)
-    array[: len(values)] = values
-    return array.reshape(sizes)
+        return values + [values[-1] if values else b""] * missing
+    if missing and not len(values):
+        return np.zeros(sizes, dtype)
+    return np.pad(values, (0, missing), "edge").reshape(sizes)
 
 
 def describe_tensor(info: Any) -> tuple[str, tuple[int | None, ...] | None]:
@@ -208,29 +211,50 @@ def describe_tensor(info: Any) -> tuple[str, tuple[int | None, ...] | None]:
     return dtype, tuple(None if size < 0 else size for size in sizes)
 
 
+def _unpack(packed: bytes, dtype: str) -> np.ndarray:
+    """The numbers of a packed field.
+
+    Raises:
+        ValueError: They are others.
+    """
+    if dtype == "int32":
+        values, at = [], 0
+        while at < len(packed):
+            value, at = _read_varint(packed, at)
+            values.append(value & 0xFFFFFFFF)
+        return np.array(values, np.uint32).view(np.int32)
+    if dtype == "float32":
+        return np.frombuffer(packed, "<f4")
+    parts = np.frombuffer(packed, np.uint8)
+    is_second = np.concatenate([[False], parts >= 0x80])
+    # A number from 128 on has a second byte, 1; the first one is the number itself.
+    if is_second[-1] or (parts[is_second[:-1]] != 1).any():
+        raise ValueError("numbers that are not of 8 bits")
+    return parts[~is_second[:-1]]
+
+
 def _split_strings(content: bytes, count: int) -> list[bytes]:
     """Strings as TensorFlow writes them into one: all lengths as varints, then all.
 
     Source: tensorflow/core/platform/tensor_coding.cc, `EncodeStringList`.
     """
-    wrong = ValueError(f"{len(content)} bytes that are not {count} strings")
-    lengths, at = [], 0
+    found, lengths, at = [], [], 0
     for _ in range(count):
-        length = 0
-        for shift in range(0, 35, 7):
-            if at == len(content):
-                raise wrong
-            length |= (content[at] & 0x7F) << shift
-            at += 1
-            if content[at - 1] < 0x80:
-                break
-        else:
-            raise wrong
+        length, at = _read_varint(content, at)
         lengths.append(length)
     if at + sum(lengths) != len(content):
-        raise wrong
-    found = []
+        raise ValueError(f"{len(content)} bytes that are not {count} strings")
     for length in lengths:
         found.append(content[at : at + length])
         at += length
     return found
+
+
+def _read_varint(content: bytes, at: int) -> tuple[int, int]:
+    """A number, and where the next one starts."""
+    value = 0
+    for shift, byte in enumerate(content[at : at + 10]):
+        value |= (byte & 0x7F) << 7 * shift
+        if byte < 0x80:
+            return value, at + shift + 1
+    raise ValueError(f"a number without an end in {len(content)} bytes")

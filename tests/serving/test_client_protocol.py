@@ -81,9 +81,11 @@ def check_fields(mine, its):
         other = its.fields_by_name[field.name]
         same_type = field.type == other.type
         is_enumeration = (field.type, other.type) == (field.TYPE_INT32, field.TYPE_ENUM)
-        assert field.number == other.number and (same_type or is_enumeration)
-        # A list has a default of its own, whatever protobuf's version calls it.
-        assert (field.default_value == []) == (other.default_value == [])
+        is_packed = field.type == field.TYPE_BYTES and other.GetOptions().packed
+        assert field.number == other.number
+        assert same_type or is_enumeration or is_packed
+        # A list has a default of its own.
+        assert is_packed or (field.default_value == []) == (other.default_value == [])
         if same_type and field.type == field.TYPE_MESSAGE:
             assert field.message_type.name == other.message_type.name
             is_map = field.message_type.GetOptions().map_entry
@@ -127,6 +129,9 @@ def test_strings_in_both_forms(write, strings):
         np.float32([[0.5, -1], [2, np.inf]]),
         np.int32([[-5, 7]]),
         np.full((3, 2), 9, np.uint8),
+        np.arange(256, dtype=np.uint8),
+        np.random.default_rng(0).integers(0, 256, (2, 40, 30, 3), np.uint8),
+        np.int32([0, 1, 127, 128, 2**31 - 1, -(2**31), -1]),
         np.zeros((2, 2), np.float32),
     ],
 )
@@ -160,12 +165,20 @@ def test_content_that_is_not_as_long_as_it_says():
     ):
         broken = ours(proto)
         broken.tensor_content = content
-        with pytest.raises(ValueError, match="bytes that are not 5 strings"):
+        with pytest.raises(
+            ValueError, match="bytes that are not 5 strings|without an end"
+        ):
             decode_tensor(broken, "string", (5,))
     image = encode_tensor(np.zeros((2, 3), np.uint8))
     image.tensor_content = b"12345"
     with pytest.raises(ValueError, match=r"5 bytes for uint8 of shape \[2, 3\]"):
         decode_tensor(image, "uint8", (2, 3))
+    numbers = encode_tensor(np.zeros(3, np.uint8))
+    numbers.tensor_content = b""
+    for packed in (b"\x01\x02\x80", b"\x80\x02\x01"):
+        numbers.int_val = packed
+        with pytest.raises(ValueError, match="numbers that are not of 8 bits"):
+            decode_tensor(numbers, "uint8", (3,))
     many = ours(tf.make_tensor_proto([b"a", b"b"]))
     many.tensor_shape.dim[0].size = 1
     with pytest.raises(ValueError, match=r"2 values for string of shape \[1\]"):
@@ -175,7 +188,7 @@ def test_content_that_is_not_as_long_as_it_says():
 def test_a_size_of_gigabytes_is_not_believed():
     proto = encode_tensor(np.zeros((1, 1), np.uint8))
     proto.ClearField("tensor_content")
-    proto.int_val.append(7)
+    proto.int_val = b"\x07"
     proto.tensor_shape.dim[0].size = proto.tensor_shape.dim[1].size = 2**40
     with pytest.raises(ValueError, match="uint8 of shape"):
         decode_tensor(proto, "uint8", (range(1, 100), range(1, 100)))
