@@ -20,7 +20,7 @@ from portrait_tf.labels import NUM_LABELS
 DEFAULT_WORKING_SIZE = (192, 128)
 """Height and width of the bundled networks; of an engine that does not know its own."""
 
-_SERVER_SECONDS = 10.0
+_SERVER_SECONDS = 5.0
 
 
 class Engine(Protocol):

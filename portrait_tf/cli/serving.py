@@ -156,17 +156,14 @@ def doctor(
         if finding.advice:
             console.print("   →", finding.advice, markup=False, soft_wrap=True)
 
-    for finding in steps.examine_connection(server, encryption):
+    for finding in steps.examine(
+        server,
+        model_name,
+        rest=rest,
+        tls=encryption,
+        timeout=timeout,
+        api_key=api_key,
+    ):
         show(finding)
-    if not failures:
-        for finding in steps.examine_service(
-            server,
-            model_name,
-            rest=rest,
-            tls=encryption,
-            timeout=timeout,
-            api_key=api_key,
-        ):
-            show(finding)
     if failures:
         raise typer.Exit(1)

@@ -5,8 +5,7 @@ import collections
 import functools
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from types import TracebackType
-from typing import Any, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec
 
 import grpc
 
@@ -115,18 +114,12 @@ class AsyncPortraitClient(BaseClient):
     async def __aenter__(self) -> "AsyncPortraitClient":
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
 
     def _connect(self) -> None:
         # gRPC binds a channel to the running loop, and there may be none yet.
         self._channel: grpc.aio.Channel | None = None
-        self._methods: dict[str, Any] = {}
 
     async def _states(self, end: float) -> list | ServerError:
         try:
@@ -138,11 +131,9 @@ class AsyncPortraitClient(BaseClient):
         self._check_open()
         if self._channel is None:
             self._channel = self._open(grpc.aio)
-            self._methods = self._stubs(self._channel)
         try:
-            response = await self._methods[call.method](
-                call.request, **self._settings(call)
-            )
+            method = self._channel.unary_unary(call.method, *call.codecs)
+            response = await method(call.request, **self._settings(call))
         except grpc.RpcError as error:
             late = error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
             probed = await self._probe() if late else None
@@ -158,7 +149,7 @@ class AsyncPortraitClient(BaseClient):
 
     async def _probe(self) -> grpc.RpcError | None:
         try:
-            await self._methods[PROBE](b"", timeout=PROBE_SECONDS)
+            await self._channel.unary_unary(PROBE)(b"", timeout=PROBE_SECONDS)
         except grpc.RpcError as error:
             return error
         except (asyncio.CancelledError, grpc.aio.UsageError):

@@ -26,19 +26,13 @@ from serving.client.errors import (
     server_error,
 )
 from serving.client.pictures import MAX_PIXELS
-from serving.client.protocol import MESSAGES, METADATA, PREDICT, STATUS
 from serving.client.results import VersionStatus
 
 POLL_SECONDS = 0.1
 PROBE_SECONDS = 0.1
 DEFAULT_RETRY = RetryPolicy()
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-_ANSWERS = {
-    PREDICT: "PredictResponse",
-    METADATA: "GetModelMetadataResponse",
-    STATUS: "GetModelStatusResponse",
-}
-PROBE = "grpc.health.v1.Health/Check"
+PROBE = "/grpc.health.v1.Health/Check"
 _LASTING = (
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.PERMISSION_DENIED,
@@ -97,19 +91,6 @@ class BaseClient:
         if self._credentials is None:
             return api.insecure_channel(self.target, options=self._options)
         return api.secure_channel(self.target, self._credentials, options=self._options)
-
-    @staticmethod
-    def _stubs(channel: grpc.Channel) -> dict[str, Any]:
-        """The methods, and one that only says why a server cannot be reached."""
-        methods = {
-            name: channel.unary_unary(
-                f"/{name}",
-                lambda message: message.SerializeToString(),
-                MESSAGES[answer].FromString,
-            )
-            for name, answer in _ANSWERS.items()
-        }
-        return {**methods, PROBE: channel.unary_unary(f"/{PROBE}")}
 
     def _settings(self, call: Call) -> dict[str, Any]:
         """Of a call of gRPC."""

@@ -41,7 +41,7 @@ STAGE_1_DECIDES = 255
 
 _MAX_MESSAGE = 2**31 - 2**16
 _SIDES = ("top", "bottom", "left", "right")
-_COMPLETING = ("serving_default", "encoded")
+COMPLETING = ("serving_default", "encoded")
 
 Result = TypeVar("Result")
 
@@ -51,7 +51,7 @@ class Call(Generic[Result]):
     """One request, ready to be sent.
 
     Attributes:
-        method: `SERVICE/METHOD`.
+        method: `/SERVICE/METHOD`.
         request: Its message.
         read: Makes the result of the answer; raises ServerError for an answer that is
             no portrait-tf model's.
@@ -62,6 +62,12 @@ class Call(Generic[Result]):
     request: Any
     read: Callable[[Any], Result]
     timeout: float
+
+    @property
+    def codecs(self) -> tuple[Callable, Callable]:
+        """What makes bytes of the request, and a message of an answer's."""
+        name = self.request.DESCRIPTOR.name.replace("Request", "Response")
+        return type(self.request).SerializeToString, MESSAGES[name].FromString
 
 
 class Calls:
@@ -153,10 +159,10 @@ class Calls:
         chosen = signature or (
             "serving_default" if isinstance(image, np.ndarray) else "encoded"
         )
-        if chosen not in _COMPLETING:
+        if chosen not in COMPLETING:
             raise PortraitError(
                 f"signature {signature!r} does not complete; expected one of"
-                f" {', '.join(_COMPLETING)}"
+                f" {', '.join(COMPLETING)}"
             )
         if chosen == "encoded" and not isinstance(image, np.ndarray):
             return self._complete_file(image, mask, parsing, timeout)
@@ -338,7 +344,7 @@ class Calls:
             )
         size = height + sum(rows), width + sum(columns)
         pictures.check_pixels(size, self.max_pixels, "the extended photo")
-        if signature in _COMPLETING:
+        if signature in COMPLETING:
             padding = ((0, 0), rows, columns, (0, 0))
             canvas = np.pad(image, padding, constant_values=128)
             known = np.zeros((*image.shape[:3], 1), np.uint8)
@@ -351,7 +357,7 @@ class Calls:
         if signature not in (None, "extrapolate"):
             raise PortraitError(
                 f"signature {signature!r} does not extrapolate; expected one of"
-                f" extrapolate, {', '.join(_COMPLETING)}"
+                f" extrapolate, {', '.join(COMPLETING)}"
             )
         wanted = {"completed": 3, "parsing": 1} if parsing else {"completed": 3}
         # The server rounds for itself, and sends the size with a canvas.

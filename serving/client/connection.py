@@ -141,12 +141,8 @@ class RetryPolicy:
         """Its part of gRPC's service config."""
         if not self.waits:
             return {}
-        methods = [
-            {"service": service, "method": method}
-            for service, method in (
-                name.split("/") for name in (PREDICT, METADATA, STATUS)
-            )
-        ]
+        names = [name.split("/") for name in (PREDICT, METADATA, STATUS)]
+        methods = [{"service": name[1], "method": name[2]} for name in names]
         policy = {
             "maxAttempts": self.attempts,
             "initialBackoff": f"{self.first_delay:.3f}s",

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-PREDICT = "tensorflow.serving.PredictionService/Predict"
-METADATA = "tensorflow.serving.PredictionService/GetModelMetadata"
-STATUS = "tensorflow.serving.ModelService/GetModelStatus"
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
+STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 
 DTYPES = {
     **{1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8"},
@@ -33,58 +33,26 @@ STATES = {
 """Names of `ModelVersionStatus.State`."""
 
 _MESSAGES = """
-Int64Value
-    1 int64 value
-Any
-    1 string type_url
-    2 bytes value
-Dim
-    1 int64 size
-TensorShapeProto
-    2 repeated Dim dim
-    3 bool unknown_rank
-TensorProto
-    1 int32 dtype
-    2 TensorShapeProto tensor_shape
-    4 bytes tensor_content
-    5 bytes float_val
-    7 bytes int_val
-    8 repeated bytes string_val
-TensorInfo
-    2 int32 dtype
-    3 TensorShapeProto tensor_shape
-SignatureDef
-    1 map TensorInfo inputs
-    2 map TensorInfo outputs
-SignatureDefMap
-    1 map SignatureDef signature_def
-ModelSpec
-    1 string name
-    2 Int64Value version
-    3 string signature_name
+Int64Value: 1 int64 value
+Any: 1 string type_url, 2 bytes value
+Dim: 1 int64 size
+TensorShapeProto: 2 repeated Dim dim, 3 bool unknown_rank
+TensorProto: 1 int32 dtype, 2 TensorShapeProto tensor_shape, 4 bytes tensor_content,
+    5 bytes float_val, 7 bytes int_val, 8 repeated bytes string_val
+TensorInfo: 2 int32 dtype, 3 TensorShapeProto tensor_shape
+SignatureDef: 1 map TensorInfo inputs, 2 map TensorInfo outputs
+SignatureDefMap: 1 map SignatureDef signature_def
+ModelSpec: 1 string name, 2 Int64Value version, 3 string signature_name,
     4 string version_label
-PredictRequest
-    1 ModelSpec model_spec
-    2 map TensorProto inputs
+PredictRequest: 1 ModelSpec model_spec, 2 map TensorProto inputs,
     3 repeated string output_filter
-PredictResponse
-    1 map TensorProto outputs
-GetModelMetadataRequest
-    1 ModelSpec model_spec
-    2 repeated string metadata_field
-GetModelMetadataResponse
-    1 ModelSpec model_spec
-    2 map Any metadata
-StatusProto
-    2 string error_message
-ModelVersionStatus
-    1 int64 version
-    2 int32 state
-    3 StatusProto status
-GetModelStatusRequest
-    1 ModelSpec model_spec
-GetModelStatusResponse
-    1 repeated ModelVersionStatus model_version_status
+PredictResponse: 1 map TensorProto outputs
+GetModelMetadataRequest: 1 ModelSpec model_spec, 2 repeated string metadata_field
+GetModelMetadataResponse: 1 ModelSpec model_spec, 2 map Any metadata
+StatusProto: 2 string error_message
+ModelVersionStatus: 1 int64 version, 2 int32 state, 3 StatusProto status
+GetModelStatusRequest: 1 ModelSpec model_spec
+GetModelStatusResponse: 1 repeated ModelVersionStatus model_version_status
 """
 
 _Field = descriptor_pb2.FieldDescriptorProto
@@ -99,23 +67,23 @@ _VALUES = {
 def _build(text: str) -> dict[str, type]:
     """A class for each message of `text`."""
     file = descriptor_pb2.FileDescriptorProto(name="serving/client", syntax="proto3")
-    for line in filter(None, text.splitlines()):
-        if not line.startswith(" "):
-            message = file.message_type.add(name=line)
-            continue
-        number, *label, kind, name = line.split()
-        field = message.field.add(name=name, number=int(number), json_name=name)
-        field.label = _Field.LABEL_REPEATED if label else _Field.LABEL_OPTIONAL
-        if label == ["map"]:
-            entry = message.nested_type.add(
-                name=name.title().replace("_", "") + "Entry"
-            )
-            entry.options.map_entry = True
-            for at, (part, of) in enumerate((("key", "string"), ("value", kind)), 1):
-                part = entry.field.add(name=part, number=at, json_name=part, label=1)
-                _set_type(part, of)
-            kind = f"{message.name}.{entry.name}"
-        _set_type(field, kind)
+    for line in text.strip().replace(",\n", ",").splitlines():
+        message_name, _, fields = line.partition(": ")
+        message = file.message_type.add(name=message_name)
+        for number, *label, kind, name in map(str.split, fields.split(",")):
+            field = message.field.add(name=name, number=int(number))
+            field.label = _Field.LABEL_REPEATED if label else _Field.LABEL_OPTIONAL
+            if label == ["map"]:
+                entry = message.nested_type.add(
+                    name=name.title().replace("_", "") + "Entry"
+                )
+                entry.options.map_entry = True
+                for at, (part, of) in enumerate(
+                    (("key", "string"), ("value", kind)), 1
+                ):
+                    _set_type(entry.field.add(name=part, number=at, label=1), of)
+                kind = f"{message_name}.{entry.name}"
+            _set_type(field, kind)
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     return {

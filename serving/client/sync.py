@@ -6,7 +6,6 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
 from typing import Any, Concatenate, ParamSpec
 
 import grpc
@@ -152,17 +151,11 @@ class PortraitClient(BaseClient):
     def __enter__(self) -> "PortraitClient":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _connect(self) -> None:
         self._channel = self._open(grpc)
-        self._methods = self._stubs(self._channel)
 
     def _states(self, end: float) -> list | ServerError:
         try:
@@ -172,7 +165,8 @@ class PortraitClient(BaseClient):
 
     def _send(self, call: Call[Result]) -> Result:
         try:
-            response = self._methods[call.method](call.request, **self._settings(call))
+            method = self._channel.unary_unary(call.method, *call.codecs)
+            response = method(call.request, **self._settings(call))
         except grpc.RpcError as error:
             late = error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
             raise self._error(error, call, self._probe() if late else None) from error
@@ -182,7 +176,7 @@ class PortraitClient(BaseClient):
 
     def _probe(self) -> grpc.RpcError | None:
         try:
-            self._methods[PROBE](b"", timeout=PROBE_SECONDS)
+            self._channel.unary_unary(PROBE)(b"", timeout=PROBE_SECONDS)
         except grpc.RpcError as error:
             return error
         except ValueError:  # As above.
