@@ -58,6 +58,21 @@ DEPLOY = [
     "training/slurm.sbatch",
 ]
 
+# In an empty environment pip takes the highest of these: the default stack. The extras
+# "default" and "addons" ask for one of them by name.
+EVERYTHING = [
+    either("tensorflow", "2.15.1", BETWEEN, "2.22"),
+    either("keras", "2.15", [f"3.{minor}" for minor in range(15)], "3.16"),
+    either("tensorflow-serving-api", "2.15.1", BETWEEN, "2.22"),
+    "opencv-python-headless>=4.11,!=4.12.*,!=4.13.*,<6",
+    "simplejpeg>=1.8,<2",
+    "pydantic>=2.7,<3",
+    "pyyaml>=6,<7",
+    "typer>=0.18,<1",
+    "rich>=13,<16",
+    "grpcio-health-checking>=1.62,<2",
+]
+
 setup(
     name="portrait-tf",
     version="0.1.0",
@@ -77,25 +92,17 @@ setup(
         "portrait_tf": ["weights/*.npz", "weights/*.json", "web/static/*"],
         "serving": [f"deploy/{name}" for name in DEPLOY],
     },
+    # What `serving.client` needs and nothing more: web back ends need no TensorFlow.
     install_requires=[
-        # In an empty environment pip takes the highest of these: the default stack. The
-        # extras "default" and "addons" ask for one of them by name.
-        either("tensorflow", "2.15.1", BETWEEN, "2.22"),
-        either("keras", "2.15", [f"3.{minor}" for minor in range(15)], "3.16"),
-        either("tensorflow-serving-api", "2.15.1", BETWEEN, "2.22"),
-        "numpy>=1.26,<3",
-        "opencv-python-headless>=4.11,!=4.12.*,!=4.13.*,<6",
-        "pillow>=11.3,<14",
-        "simplejpeg>=1.8,<2",
-        "pydantic>=2.7,<3",
-        "pyyaml>=6,<7",
-        "typer>=0.18,<1",
-        "rich>=13,<16",
         "grpcio>=1.62,<2",
-        "grpcio-health-checking>=1.62,<2",
+        "numpy>=1.26,<3",
+        "pillow>=11.3,<14",
+        "protobuf>=4.25,<8",
     ],
     extras_require={
+        "client": [],
         "default": [
+            *EVERYTHING,
             "tensorflow>=2.21,<2.22",
             "keras>=3.15,<3.16",
             "tensorflow-serving-api>=2.21,<2.22",
@@ -104,6 +111,7 @@ setup(
             "opencv-python-headless>=5.0.0.93,<6",
         ],
         "addons": [
+            *EVERYTHING,
             "tensorflow==2.15.1",
             "keras==2.15.0",
             "tensorflow-addons==0.23.0",
@@ -111,13 +119,14 @@ setup(
             "numpy>=1.26,<2",
             "opencv-python-headless>=4.11,<4.12",
         ],
-        "demo": ["matplotlib>=3.8.4,<4", "scikit-image>=0.24,<1"],
-        "heic": ["pillow-heif>=1,<2"],
-        "web": ["gradio>=6.31,<7"],
-        "jax": ["jax>=0.7.2,<0.11"],
-        "beam": ["apache-beam>=2.77,<3"],
-        "tensorboard": ["tensorboard>=2.20,<3"],
+        "demo": [*EVERYTHING, "matplotlib>=3.8.4,<4", "scikit-image>=0.24,<1"],
+        "heic": [*EVERYTHING, "pillow-heif>=1,<2"],
+        "web": [*EVERYTHING, "gradio>=6.31,<7"],
+        "jax": [*EVERYTHING, "jax>=0.7.2,<0.11"],
+        "beam": [*EVERYTHING, "apache-beam>=2.77,<3"],
+        "tensorboard": [*EVERYTHING, "tensorboard>=2.20,<3"],
         "dev": [
+            *EVERYTHING,
             "pytest>=8,<10",
             "pytest-timeout>=2.3.1,<3",
             "pytest-xdist>=3.6.1,<4",
@@ -130,5 +139,5 @@ setup(
             "prometheus-client>=0.20,<1",
         ],
     },
-    entry_points={"console_scripts": ["portrait-tf=portrait_tf.cli:main"]},
+    entry_points={"console_scripts": ["portrait-tf=portrait_tf.__main__:main"]},
 )

@@ -7,6 +7,9 @@
   package's own, and complete one photo.
 * `serving`: each stack exports the same weights; `portrait-tf serve` of each stack
   serves both exports, and a client of each stack calls every signature over gRPC.
+* `session`: further versions of TensorFlow, such as the published images of TensorFlow
+  Serving hold, run every signature of both exports in a Session, as those do:
+  `--session 2.20=PYTHON` names an interpreter with that TensorFlow and nothing of ours.
 
 What `serving_default` answers is compared with the default stack's own pipeline, the
 other signatures with the default stack alone (its export, server and client). The table
@@ -26,7 +29,6 @@ import tempfile
 
 import numpy as np
 
-from benchmarks.server_process import ServerProcess
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import write_result
 
@@ -53,10 +55,10 @@ class Row:
     """One pairing, and how far it is from the default stack's pipeline.
 
     Attributes:
-        kind: `weights` or `serving`.
+        kind: `weights`, `serving` or `session`.
         model: Whose weights.
         made: Saved the weights, or exported them.
-        ran: Loaded the weights, or served them.
+        ran: Loaded the weights, or ran the export: a stack, or a version of TensorFlow.
         called: The client; empty where there is none.
         grey_levels: Largest difference of a colour, of 255.
         labels: Part of the labels that differ.
@@ -166,10 +168,50 @@ def call(photo: pathlib.Path, target: str, out: pathlib.Path) -> None:
     np.savez(out, **found)
 
 
+def run_session(photo: pathlib.Path, model: pathlib.Path, out: pathlib.Path) -> None:
+    """What a Session answers, to every signature of `call`."""
+    import tensorflow as tf
+
+    given = np.load(photo)
+    image, mask = given["photo"][None], given["mask"][None]
+    files = [tf.io.encode_png(one).numpy() for one in (image[0], mask[0])]
+    feeds = {
+        "serving_default": {"image": image, "mask": mask},
+        "encoded": {"image_bytes": files[:1], "mask_bytes": files[1:]},
+        "parse": {"image": image, "mask": mask},
+        "complete_with_parsing": {
+            "image": image,
+            "mask": mask,
+            "parsing": np.full_like(mask, 255),
+        },
+        "extrapolate": {"image": image, "margins": np.float32([[0, 0.3, 0, 0.2]])},
+    }
+    found = {}
+    (version,) = (path for path in model.iterdir() if path.name.isdecimal())
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(version))
+        for name, feed in feeds.items():
+            signature = loaded.signature_def[name]
+            answer = session.run(
+                {key: info.name for key, info in signature.outputs.items()},
+                {signature.inputs[key].name: value for key, value in feed.items()},
+            )
+            for key, value in answer.items():
+                found[f"{name}/{key.removesuffix('_bytes')}"] = value[0]
+    for key in ("completed", "parsing"):
+        content = found[f"encoded/{key}"]
+        found[f"encoded/{key}"] = tf.io.decode_png(content).numpy()
+    height, width = found.pop("extrapolate/size")
+    for key in ("completed", "parsing"):
+        found[f"extrapolate/{key}"] = found[f"extrapolate/{key}"][:height, :width]
+    found["parse/joints"] = found["parse/joints"][:, :2]
+    np.savez(out, **found)
+
+
 def _work(tasks: list[list[str]]) -> None:
     from portrait_tf.startup import load_keras
 
-    if any(name != "call" for name, *_ in tasks):
+    if any(name not in ("call", "session") for name, *_ in tasks):
         load_keras()
     for name, *values in tasks:
         if name == "save":
@@ -178,6 +220,8 @@ def _work(tasks: list[list[str]]) -> None:
             complete(pathlib.Path(values[0]), values[1], pathlib.Path(values[2]))
         elif name == "export":
             export(values[0], pathlib.Path(values[1]))
+        elif name == "session":
+            run_session(*map(pathlib.Path, values))
         else:
             call(pathlib.Path(values[0]), values[1], pathlib.Path(values[2]))
 
@@ -214,6 +258,7 @@ def measure(
     photo: np.ndarray,
     mask: np.ndarray,
     bundled: bool = True,
+    sessions: dict[str, str] | None = None,
 ) -> list[Row]:
     """Every pairing.
 
@@ -223,10 +268,14 @@ def measure(
         photo: `uint8` `[H, W, 3]`.
         mask: `uint8` `[H, W, 1]`, non-zero = hole.
         bundled: Whether the package's own weights are compared, too.
+        sessions: Interpreters with other versions of TensorFlow, by version.
 
     Raises:
         PortraitError: An interpreter or a server failed.
     """
+    # Not imported in the interpreters of `sessions`: they have only TensorFlow.
+    from benchmarks.server_process import ServerProcess
+
     given = scratch / "photo.npz"
     np.savez(given, photo=photo, mask=mask)
     weights = {}
@@ -275,6 +324,11 @@ def measure(
                         rows.append(
                             _row("serving", name, made, ran, called, truth, found)
                         )
+            for version, python in (sessions or {}).items():
+                out = scratch / f"{name}_{made}_{version}.npz"
+                _run(python, ["session", given, scratch / f"{name}_{made}", out])
+                ran = f"TensorFlow {version}"
+                rows.append(_row("session", name, made, ran, "", truth, np.load(out)))
     return rows
 
 
@@ -301,6 +355,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--default", default=".venv/bin/python")
     parser.add_argument("--addons", default=".venv-addons/bin/python")
+    parser.add_argument(
+        "--session", action="append", default=[], metavar="VERSION=PYTHON",
+        help="an interpreter with another TensorFlow, for a Session; again for more",
+    )  # fmt: skip
     parser.add_argument("--tiny", action="store_true", help="not the package's weights")
     parser.add_argument("--grey-levels", type=int, default=2)
     parser.add_argument("--labels", type=float, default=0.001)
@@ -318,8 +376,16 @@ def main(arguments: list[str] | None = None) -> int:
     mask[150:] = 255
     # Not resolved: an environment's interpreter is a link to another one.
     pythons = {stack: os.path.abspath(getattr(options, stack)) for stack in STACKS}
+    sessions = {}
+    for text in options.session:
+        version, _, python = text.partition("=")
+        if not python:
+            raise PortraitError(f"--session is {text!r}; expected VERSION=PYTHON")
+        sessions[version] = os.path.abspath(python)
     with tempfile.TemporaryDirectory() as scratch:
-        rows = measure(pythons, pathlib.Path(scratch), photo, mask, not options.tiny)
+        rows = measure(
+            pythons, pathlib.Path(scratch), photo, mask, not options.tiny, sessions
+        )
     print(HEADER, *rows, sep="\n")
     if options.json:
         text = json.dumps([dataclasses.asdict(row) for row in rows], indent=1)

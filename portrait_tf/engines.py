@@ -20,6 +20,8 @@ from portrait_tf.labels import NUM_LABELS
 DEFAULT_WORKING_SIZE = (192, 128)
 """Height and width of the bundled networks; of an engine that does not know its own."""
 
+_SERVER_SECONDS = 5.0
+
 
 class Engine(Protocol):
     """What `complete` runs on.
@@ -248,7 +250,7 @@ class ServerEngine:
     """A server that speaks TensorFlow Serving's gRPC protocol.
 
     Args:
-        target: `HOST:PORT`.
+        target: `HOST:PORT`, or another address that gRPC knows (`unix:PATH`).
         model_name: As the server knows it.
         options: More of `serving.client.PortraitClient`: TLS, deadline, retries.
     """
@@ -302,6 +304,8 @@ def open_engine(
         raise PortraitError("expected --server or --model, received both")
     if server:
         engine = ServerEngine(server)
+        # A wrong address is said soon; a call would wait for its server for a minute.
+        engine.wait_until_available(_SERVER_SECONDS)
     elif model:
         engine = SavedModelEngine(model)
     else:

@@ -39,9 +39,8 @@ def rows(tmp_path_factory):
     mask = np.zeros((80, 56, 1), np.uint8)
     mask[20:50, 15:40] = 255
     pythons = {stack: str(path) for stack, path in PYTHONS.items()}
-    return measure(
-        pythons, tmp_path_factory.mktemp("cross"), photo, mask, bundled=False
-    )
+    scratch = tmp_path_factory.mktemp("cross")
+    return measure(pythons, scratch, photo, mask, bundled=False, sessions=pythons)
 
 
 def is_alike(row):
@@ -61,6 +60,14 @@ def test_every_server_answers_every_client_alike_with_either_export(rows):
     found = [row for row in rows if row.kind == "serving"]
     assert {(row.made, row.ran, row.called) for row in found} == {
         (made, ran, called) for made in STACKS for ran in STACKS for called in STACKS
+    }
+    assert all(is_alike(row) for row in found), found
+
+
+def test_every_session_answers_alike_with_either_export(rows):
+    found = [row for row in rows if row.kind == "session"]
+    assert {(row.made, row.ran) for row in found} == {
+        (made, f"TensorFlow {ran}") for made in STACKS for ran in STACKS
     }
     assert all(is_alike(row) for row in found), found
 

@@ -92,7 +92,9 @@ def batch(
     ] = None,
     attempts: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Of a call, while the server is busy or away; 4."),
+        typer.Option(
+            min=1, max=5, help="Of a call, while the server is busy or away; 5."
+        ),
     ] = None,
     load_balancing: Annotated[
         Optional[str],  # noqa: UP045
@@ -165,15 +167,14 @@ def _client_options(
     attempts: int | None,
     load_balancing: str | None,
 ) -> dict[str, Any]:
-    from serving.client.base import check_timeout
-    from serving.client.connection import RetryPolicy, channel_options
+    from serving.client.connection import RetryPolicy, channel_options, check_timeout
 
     if version and version_label:
         raise PortraitError(
             "expected --model-version or --version-label, received both"
         )
     if load_balancing:
-        channel_options(None, None, load_balancing)
+        channel_options(None, None, load_balancing, RetryPolicy())
     if timeout is not None:
         check_timeout(timeout)
     options = {

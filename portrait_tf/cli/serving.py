@@ -114,7 +114,8 @@ def web(
 @app.command()
 def doctor(
     server: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="The server's gRPC port.")
+        str,
+        typer.Option(metavar="HOST:PORT", help="The server's gRPC port, or unix:PATH."),
     ],
     model_name: Annotated[
         str, typer.Option("--model_name", "--model-name", help="In requests.")
@@ -133,8 +134,7 @@ def doctor(
 ) -> None:
     """Say what is wrong between here and a server, step by step; 1 if anything is."""
     from serving.client import doctor as steps
-    from serving.client.base import check_timeout
-    from serving.client.connection import Tls
+    from serving.client.connection import Tls, check_timeout
 
     check_timeout(timeout)
     encryption = None
@@ -160,18 +160,14 @@ def doctor(
         if finding.advice:
             console.print("   →", finding.advice, markup=False, soft_wrap=True)
 
-    for finding in steps.examine_connection(server, encryption):
+    for finding in steps.examine(
+        server,
+        model_name,
+        rest=rest,
+        tls=encryption,
+        timeout=timeout,
+        api_key=api_key,
+    ):
         show(finding)
-    if not failures:
-        start_tensorflow()
-        for finding in steps.examine_service(
-            server,
-            model_name,
-            rest=rest,
-            tls=encryption,
-            timeout=timeout,
-            api_key=api_key,
-        ):
-            show(finding)
     if failures:
         raise typer.Exit(1)

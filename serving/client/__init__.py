@@ -2,18 +2,18 @@
 
 Conventions: photos are RGB `uint8` `[H, W, 3]`, masks `uint8` with non-zero = hole,
 parsing maps `uint8` LIP labels 0 to 19. What can be checked here is checked before
-anything is sent. The modules of the protocol come with TensorFlow, whose import takes
-seconds; they are imported with the first client, not with this package. No network of
-the library is needed.
+anything is sent. Only `PortraitError` leaves a client, of which `ServerError` is one.
+gRPC, protobuf, NumPy and Pillow are all that it needs (`pip install portrait-tf`).
 
 Modules, each using only those before it:
 
 * `errors`: one exception for each status;
 * `results`: what the calls return;
+* `protocol`: the messages of TensorFlow Serving, and tensors in them;
 * `connection`: TLS, keepalive, retries, headers;
 * `pictures`: arrays, paths and bytes of image files, checked;
-* `protocol`: the messages of TensorFlow Serving;
 * `calls`: each call as a request and a function that reads its answer;
+* `base`: settings, and what errors mean;
 * `sync`, `asynchronous`: the two clients, which only send and wait;
 * `doctor`: looks for what is wrong with a set-up.
 """

@@ -2,33 +2,47 @@
 
 import asyncio
 import collections
-import itertools
+import functools
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from types import TracebackType
-from typing import Any
+from typing import Concatenate, ParamSpec
 
 import grpc
-import numpy as np
 
 from portrait_tf.errors import PortraitError
 from serving.client.base import (
     POLL_SECONDS,
+    PROBE,
+    PROBE_SECONDS,
     BaseClient,
     check_pair,
     check_stream,
-    check_timeout,
-    is_available,
 )
-from serving.client.calls import Call
+from serving.client.calls import Call, Calls, Result
+from serving.client.connection import check_timeout
 from serving.client.errors import ServerError
 from serving.client.pictures import Picture
-from serving.client.results import (
-    CompletionResult,
-    ModelMetadata,
-    ParsingResult,
-    VersionStatus,
-)
+from serving.client.results import CompletionResult
+
+Arguments = ParamSpec("Arguments")
+
+
+def _sends(
+    make: Callable[Concatenate[Calls, Arguments], Call[Result]],
+) -> Callable[Concatenate["AsyncPortraitClient", Arguments], Awaitable[Result]]:
+    """A coroutine that makes a call, sends it, and waits for its result."""
+
+    @functools.wraps(make)
+    async def send(
+        self: "AsyncPortraitClient",
+        *arguments: Arguments.args,
+        **named: Arguments.kwargs,
+    ) -> Result:
+        self._check_open()
+        call = await asyncio.to_thread(make, self._calls, *arguments, **named)
+        return await self._send(call)
+
+    return send
 
 
 class AsyncPortraitClient(BaseClient):
@@ -36,8 +50,7 @@ class AsyncPortraitClient(BaseClient):
 
     Requests are built and answers read in threads, so that the event loop goes on
     meanwhile. The connection is made in the loop of the first call, and the client
-    belongs to that loop. (Making the first client of a process imports TensorFlow,
-    which takes seconds; do that before the loop has much to do.)
+    belongs to that loop.
 
     Example:
 
@@ -49,68 +62,13 @@ class AsyncPortraitClient(BaseClient):
     ```
     """
 
-    def _connect(self) -> None:
-        # gRPC binds a channel to the running loop, and there may be none yet.
-        self._channel: grpc.aio.Channel | None = None
-        self._methods: dict[str, Any] = {}
-
-    async def complete(
-        self,
-        image: Picture,
-        mask: Picture,
-        *,
-        signature: str | None = None,
-        timeout: float | None = None,
-    ) -> CompletionResult:
-        """As `PortraitClient.complete`: photo and parsing map, `uint8`."""
-        return await self._run(
-            lambda: self._calls.complete(image, mask, signature), timeout
-        )
-
-    async def complete_encoded(
-        self, image_bytes: bytes, mask_bytes: bytes, *, timeout: float | None = None
-    ) -> tuple[bytes, bytes]:
-        """As `PortraitClient.complete_encoded`: PNG files for image files."""
-        return await self._run(
-            lambda: self._calls.complete_encoded(image_bytes, mask_bytes), timeout
-        )
-
-    async def complete_with_parsing(
-        self,
-        image: Picture,
-        mask: Picture,
-        parsing: Picture,
-        *,
-        timeout: float | None = None,
-    ) -> np.ndarray:
-        """As `PortraitClient.complete_with_parsing`: the photo, `uint8` RGB."""
-        return await self._run(
-            lambda: self._calls.complete_with_parsing(image, mask, parsing), timeout
-        )
-
-    async def parse(
-        self, image: Picture, mask: Picture, *, timeout: float | None = None
-    ) -> ParsingResult:
-        """As `PortraitClient.parse`: labels and joints."""
-        return await self._run(lambda: self._calls.parse(image, mask), timeout)
-
-    async def extrapolate(
-        self,
-        image: Picture,
-        top: float = 0.0,
-        bottom: float = 0.0,
-        left: float = 0.0,
-        right: float = 0.0,
-        *,
-        unit: str = "fraction",
-        signature: str | None = None,
-        timeout: float | None = None,
-    ) -> CompletionResult:
-        """As `PortraitClient.extrapolate`: photo and map of the extended size."""
-        margins = {"top": top, "bottom": bottom, "left": left, "right": right}
-        return await self._run(
-            lambda: self._calls.extrapolate(image, margins, unit, signature), timeout
-        )
+    complete = _sends(Calls.complete)
+    complete_encoded = _sends(Calls.complete_encoded)
+    complete_with_parsing = _sends(Calls.complete_with_parsing)
+    parse = _sends(Calls.parse)
+    extrapolate = _sends(Calls.extrapolate)
+    status = _sends(Calls.status)
+    metadata = _sends(Calls.metadata)
 
     def complete_many(
         self,
@@ -120,6 +78,7 @@ class AsyncPortraitClient(BaseClient):
         *,
         on_error: str = "raise",
         signature: str | None = None,
+        parsing: bool = True,
         timeout: float | None = None,
     ) -> AsyncIterator[CompletionResult | PortraitError]:
         """As `PortraitClient.complete_many`, over an iterable or an async iterable.
@@ -130,42 +89,24 @@ class AsyncPortraitClient(BaseClient):
             One result, or error, for each photo, in the photos' order.
         """
         check_stream(concurrency, on_error)
-        self._seconds(timeout)
+        self._check_open()
+        complete = functools.partial(
+            self.complete, signature=signature, parsing=parsing, timeout=timeout
+        )
 
         async def complete_one(item: object) -> CompletionResult:
-            image, mask = check_pair(item)
-            return await self.complete(
-                image, mask, signature=signature, timeout=timeout
-            )
+            return await complete(*check_pair(item))
 
         return _stream(complete_one, photos, concurrency, on_error)
 
-    async def status(self, *, timeout: float | None = None) -> list[VersionStatus]:
-        """As `PortraitClient.status`: the state of each version."""
-        return await self._run(self._calls.status, timeout)
-
-    async def metadata(self, *, timeout: float | None = None) -> ModelMetadata:
-        """As `PortraitClient.metadata`: the signatures of the model."""
-        return await self._run(self._calls.metadata, timeout)
-
     async def wait_until_available(self, timeout: float = 60.0) -> None:
         """As `PortraitClient.wait_until_available`: ends when a version answers."""
-        deadline = time.monotonic() + check_timeout(timeout)
-        call = self._calls.status()
-        while True:
-            remaining = max(deadline - time.monotonic(), 0.001)
-            try:
-                found = await self._send_once(call, self._seconds(remaining), remaining)
-            except ServerError as error:
-                found = error
-            if is_available(found):
-                return
-            if time.monotonic() + POLL_SECONDS >= deadline:
-                raise self._not_available(timeout, found)
+        end = time.monotonic() + check_timeout(timeout)
+        while not self._is_available(await self._states(end), timeout, end):
             await asyncio.sleep(POLL_SECONDS)
 
     async def close(self) -> None:
-        """Ends the connection; the client cannot be used afterwards."""
+        """Ends the connection, and calls under way with a CancelledError."""
         self._is_closed = True
         if self._channel is not None:
             await self._channel.close()
@@ -173,40 +114,48 @@ class AsyncPortraitClient(BaseClient):
     async def __aenter__(self) -> "AsyncPortraitClient":
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
 
-    async def _run(self, make: Callable[[], Call], timeout: float | None) -> Any:
-        timeout = self._seconds(timeout)
-        call = await asyncio.to_thread(make)
-        deadline = time.monotonic() + timeout
-        for attempt in itertools.count(1):
-            try:
-                return await self._send_once(call, deadline - time.monotonic(), timeout)
-            except ServerError as error:
-                pause = self.retry.pause(
-                    error, attempt, deadline - time.monotonic(), self._random
-                )
-                if pause is None:
-                    raise
-            await asyncio.sleep(pause)
+    def _connect(self) -> None:
+        # gRPC binds a channel to the running loop, and there may be none yet.
+        self._channel: grpc.aio.Channel | None = None
 
-    async def _send_once(self, call: Call, remaining: float, timeout: float) -> Any:
+    async def _states(self, end: float) -> list | ServerError:
+        try:
+            return await self.status(timeout=max(end - time.monotonic(), 0.001))
+        except ServerError as error:
+            return error
+
+    async def _send(self, call: Call[Result]) -> Result:
+        self._check_open()
         if self._channel is None:
             self._channel = self._open(grpc.aio)
-            self._methods = self._stubs(self._channel)
         try:
-            response = await self._methods[call.method](
-                call.request, timeout=remaining, metadata=self._headers
-            )
+            method = self._channel.unary_unary(call.method, *call.codecs)
+            response = await method(call.request, **self._settings(call))
         except grpc.RpcError as error:
-            raise self._error(error, timeout) from error
+            late = error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            probed = await self._probe() if late else None
+            raise self._error(error, call, probed) from error
+        except asyncio.CancelledError:
+            # By `close`, or by somebody who gives this task up.
+            if not self._is_closed or asyncio.current_task().cancelling():
+                raise
+            raise self._cancelled() from None
+        except grpc.aio.UsageError:
+            raise self._cancelled() from None
         return await asyncio.to_thread(call.read, response)
+
+    async def _probe(self) -> grpc.RpcError | None:
+        try:
+            await self._channel.unary_unary(PROBE)(b"", timeout=PROBE_SECONDS)
+        except grpc.RpcError as error:
+            return error
+        except (asyncio.CancelledError, grpc.aio.UsageError):
+            if asyncio.current_task().cancelling():
+                raise
+        return None
 
 
 async def _iterate(photos: Iterable | AsyncIterable) -> AsyncIterator:

@@ -5,17 +5,27 @@ which signature is chosen, how a request is built and an answer is read.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 import grpc
 import numpy as np
 
 from portrait_tf.errors import PortraitError
 from serving.client import pictures
+from serving.client.connection import check_number, check_timeout
 from serving.client.errors import ServerError, server_error
-from serving.client.pictures import Picture, PictureFile, describe
-from serving.client.protocol import import_protocol
+from serving.client.pictures import Picture, PictureFile, describe, encode_png
+from serving.client.protocol import (
+    MESSAGES,
+    METADATA,
+    PREDICT,
+    STATES,
+    STATUS,
+    decode_tensor,
+    describe_tensor,
+    encode_tensor,
+)
 from serving.client.results import (
     CompletionResult,
     ModelMetadata,
@@ -26,42 +36,53 @@ from serving.client.results import (
 )
 
 NUM_LABELS = 20
-PREDICT = 255
+STAGE_1_DECIDES = 255
 """In a parsing map that is sent: take what stage 1 predicts for this pixel."""
 
 _MAX_MESSAGE = 2**31 - 2**16
 _SIDES = ("top", "bottom", "left", "right")
-_COMPLETING = ("serving_default", "encoded")
+COMPLETING = ("serving_default", "encoded")
+
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True)
-class Call:
+class Call(Generic[Result]):
     """One request, ready to be sent.
 
     Attributes:
-        method: `Predict`, `GetModelMetadata` or `GetModelStatus`.
+        method: `/SERVICE/METHOD`.
         request: Its message.
         read: Makes the result of the answer; raises ServerError for an answer that is
             no portrait-tf model's.
+        timeout: Seconds that it may take.
     """
 
     method: str
     request: Any
-    read: Callable[[Any], Any]
+    read: Callable[[Any], Result]
+    timeout: float
+
+    @property
+    def codecs(self) -> tuple[Callable, Callable]:
+        """What makes bytes of the request, and a message of an answer's."""
+        name = self.request.DESCRIPTOR.name.replace("Request", "Response")
+        return type(self.request).SerializeToString, MESSAGES[name].FromString
 
 
 class Calls:
-    """Builds the calls of one client.
+    """Builds the calls of one client; its public methods are the clients' own.
 
     Args:
         target: The server's address, for messages.
         model_name: The name that the model is served under.
         version: The version to ask for; None for the newest, or the label's.
         version_label: Such as `stable`; None for none.
+        timeout: Seconds for a call that has none of its own.
         max_pixels: A photo, or what an extrapolation makes of it, may not have more.
 
     Raises:
-        PortraitError: No name, a version and a label at once, or a negative number.
+        PortraitError: No name, a version and a label at once, or a number out of range.
     """
 
     def __init__(
@@ -70,25 +91,27 @@ class Calls:
         model_name: str,
         version: int | None,
         version_label: str | None,
+        timeout: float,
         max_pixels: int,
     ):
-        if not model_name:
-            raise PortraitError("the model's name is empty; expected one")
+        for kind, text in (("name", model_name), ("label", version_label or "none")):
+            if not (isinstance(text, str) and text):
+                raise PortraitError(f"the model's {kind} is {text!r}; expected a text")
         if version is not None and version_label is not None:
             raise PortraitError(
                 f"version {version} and label {version_label!r} were both given;"
                 " expected at most one"
             )
-        if version is not None and not 0 <= version < 2**63:
-            raise PortraitError(f"version is {version}; expected 0 or above")
-        if max_pixels < 1:
-            raise PortraitError(f"max_pixels is {max_pixels}; expected at least 1")
+        if version is not None:
+            check_number("version", version, "0 or above", 0, 2**63 - 1, whole=True)
         self.target = target
         self.model_name = model_name
         self.version = version
         self.version_label = version_label
-        self.max_pixels = max_pixels
-        self.protocol = import_protocol()
+        self.timeout = check_timeout(timeout)
+        self.max_pixels = check_number(
+            "max_pixels", max_pixels, "at least 1", 1, whole=True
+        )
 
     @property
     def wanted(self) -> str:
@@ -100,39 +123,95 @@ class Calls:
 
     # === Calls ===
 
-    def complete(self, image: Picture, mask: Picture, signature: str | None) -> Call:
-        """Arrays go to `serving_default`, files to `encoded`, unless one is forced."""
+    def complete(
+        self,
+        image: Picture,
+        mask: Picture,
+        *,
+        signature: str | None = None,
+        parsing: bool = True,
+        timeout: float | None = None,
+    ) -> Call[CompletionResult]:
+        """Fills the hole of a photo, or of each photo of a batch.
+
+        Args:
+            image: `uint8` RGB `[H, W, 3]` or `[B, H, W, 3]`; or a path, or the bytes
+                of an image file.
+            mask: `uint8`, non-zero = hole: `[H, W]` or `[H, W, 1]`, for a batch
+                `[B, H, W]` or `[B, H, W, 1]`; or a path, or the bytes of an image
+                file of the photo's size.
+            signature: `serving_default` or `encoded`; None for the first with an
+                image array and the second with an image file, which is smaller on the
+                wire.
+            parsing: Whether the parsing map is sent, too; without it a quarter less
+                is on the wire.
+            timeout: Seconds, in place of the client's.
+
+        Returns:
+            Photo and parsing map of the size that was sent.
+
+        Raises:
+            PortraitError: When image and mask do not fit together or have no hole, or
+                when a file is missing, cut off, no picture or too large; nothing is
+                sent then.
+            ServerError: When the server cannot be reached, refuses or fails.
+        """
         chosen = signature or (
             "serving_default" if isinstance(image, np.ndarray) else "encoded"
         )
-        if chosen not in _COMPLETING:
+        if chosen not in COMPLETING:
             raise PortraitError(
                 f"signature {signature!r} does not complete; expected one of"
-                f" {', '.join(_COMPLETING)}"
+                f" {', '.join(COMPLETING)}"
             )
         if chosen == "encoded" and not isinstance(image, np.ndarray):
-            return self._complete_file(image, mask)
+            return self._complete_file(image, mask, parsing, timeout)
         image, mask, is_batch = self._arrays(image, mask)
         if chosen == "encoded":
-            from portrait_tf.photos import encode_png
-
             return self._complete_contents(
                 [encode_png(one) for one in image],
                 [encode_png(one[..., 0]) for one in mask],
                 image.shape[1:3],
                 is_batch,
+                parsing,
+                timeout,
             )
+        shapes = {"completed": image.shape, "parsing": mask.shape}
+        if not parsing:
+            del shapes["parsing"]
         return self._predict(
             chosen,
             {"image": image, "mask": mask},
             lambda outputs: CompletionResult(
-                self._picture(outputs, "completed", image.shape, is_batch),
-                self._picture(outputs, "parsing", mask.shape, is_batch),
+                **{
+                    name: self._picture(outputs, name, shape, is_batch)
+                    for name, shape in shapes.items()
+                }
             ),
+            timeout,
+            [] if parsing else list(shapes),
         )
 
-    def complete_encoded(self, image_bytes: bytes, mask_bytes: bytes) -> Call:
-        """Files as they are; what is no picture, the server says."""
+    def complete_encoded(
+        self, image_bytes: bytes, mask_bytes: bytes, *, timeout: float | None = None
+    ) -> Call[tuple[bytes, bytes]]:
+        """Fills the hole of a photo given and returned as image files.
+
+        The files are sent as they are: a photo's EXIF orientation is not looked at.
+
+        Args:
+            image_bytes: The content of a JPEG or PNG file.
+            mask_bytes: The same of a mask of the same size, non-zero = hole.
+            timeout: Seconds, in place of the client's.
+
+        Returns:
+            The completed photo and the parsing map (labels as grey values), as PNG.
+
+        Raises:
+            PortraitError: When either is not bytes, empty, cut off or too large.
+            ServerError: As for `complete`; INVALID_ARGUMENT when the server cannot
+                decode the files or their sizes differ.
+        """
         for name, content in (("image", image_bytes), ("mask", mask_bytes)):
             if not isinstance(content, bytes):
                 raise PortraitError(
@@ -140,83 +219,156 @@ class Calls:
                     " file, as the other one is"
                 )
             pictures.open_file(content, name, self.max_pixels, known=False)
+        names = ("completed_bytes", "parsing_bytes")
         return self._predict(
             "encoded",
             {"image_bytes": [image_bytes], "mask_bytes": [mask_bytes]},
-            lambda outputs: (
-                self._strings(outputs, "completed_bytes", 1)[0],
-                self._strings(outputs, "parsing_bytes", 1)[0],
+            lambda outputs: tuple(
+                self._tensor(outputs, name, "string", (1,))[0] for name in names
             ),
+            timeout,
         )
 
     def complete_with_parsing(
-        self, image: Picture, mask: Picture, parsing: Picture
-    ) -> Call:
-        """Stage 2 alone, on the map that is given."""
+        self,
+        image: Picture,
+        mask: Picture,
+        parsing: Picture,
+        *,
+        timeout: float | None = None,
+    ) -> Call[np.ndarray]:
+        """Fills the hole as a parsing map of your own says: stage 2 alone.
+
+        Args:
+            image: As for `complete`.
+            mask: As for `complete`.
+            parsing: LIP labels 0 to 19 of the photo's size, as `parse` gives them:
+                `uint8` `[H, W]` or `[H, W, 1]`, for a batch `[B, H, W]` or
+                `[B, H, W, 1]`; any other value takes stage 1's prediction there. Or a
+                path or the bytes of a PNG with such grey values.
+            timeout: Seconds, in place of the client's.
+
+        Returns:
+            The photo, `uint8` RGB of the size that was sent.
+
+        Raises:
+            PortraitError: As for `complete`, and for the map.
+            ServerError: As for `complete`; FAILED_PRECONDITION when the model was
+                exported without this signature.
+        """
         image, mask, is_batch = self._arrays(image, mask)
         parsing = self._parsing_map(parsing, mask.shape, is_batch)
         return self._predict(
             "complete_with_parsing",
             {"image": image, "mask": mask, "parsing": parsing},
             lambda outputs: self._picture(outputs, "completed", image.shape, is_batch),
+            timeout,
         )
 
-    def parse(self, image: Picture, mask: Picture) -> Call:
-        """Stage 1 alone, of a photo that may be whole."""
+    def parse(
+        self, image: Picture, mask: Picture, *, timeout: float | None = None
+    ) -> Call[ParsingResult]:
+        """Predicts the body structure of a photo, hole included: stage 1 alone.
+
+        Args:
+            image: As for `complete`.
+            mask: As for `complete`; it may be without a hole.
+            timeout: Seconds, in place of the client's.
+
+        Returns:
+            Labels and joints.
+
+        Raises:
+            PortraitError: As for `complete`.
+            ServerError: As for `complete_with_parsing`.
+        """
         image, mask, is_batch = self._arrays(image, mask, needs_hole=False)
 
         def read(outputs: Mapping) -> ParsingResult:
             joints = None
             if "joints" in outputs:
                 shape = (len(image), 16, 3)
-                joints = self._tensor(outputs, "joints", np.float32, shape)
+                joints = self._tensor(outputs, "joints", "float32", shape)
                 joints = joints if is_batch else joints[0]
             labels = self._picture(outputs, "parsing", mask.shape, is_batch)
             return ParsingResult(labels, joints)
 
-        return self._predict("parse", {"image": image, "mask": mask}, read)
+        return self._predict("parse", {"image": image, "mask": mask}, read, timeout)
 
     def extrapolate(
         self,
         image: Picture,
-        margins: Mapping[str, float],
-        unit: str,
-        signature: str | None,
-    ) -> Call:
-        """Margins go to the server, unless a signature that takes a mask is forced."""
+        top: float = 0.0,
+        bottom: float = 0.0,
+        left: float = 0.0,
+        right: float = 0.0,
+        *,
+        unit: str = "fraction",
+        signature: str | None = None,
+        parsing: bool = True,
+        timeout: float | None = None,
+    ) -> Call[CompletionResult]:
+        """Extends a photo, or each photo of a batch, past its border.
+
+        Args:
+            image: As for `complete`.
+            top: What to add above; from 0 to 1 of the photo's height.
+            bottom: The same below.
+            left: To the left; from 0 to 1 of the photo's width.
+            right: The same to the right.
+            unit: `fraction`, or `pixels` for margins in whole pixels.
+            signature: None or `extrapolate`, or `serving_default` or `encoded` to
+                draw the larger canvas here, for a model that was exported without
+                `extrapolate`.
+            parsing: As for `complete`.
+            timeout: Seconds, in place of the client's.
+
+        Returns:
+            Photo and parsing map of the extended size.
+
+        Raises:
+            PortraitError: As for `complete`, and for margins out of range or all 0.
+            ServerError: As for `complete_with_parsing`.
+        """
         image, is_batch = self._photo(image)
         height, width = image.shape[1:3]
-        fractions = _margins_as_fractions(margins, unit, (height, width))
-        rows = [round(fractions[side] * height) for side in ("top", "bottom")]
-        columns = [round(fractions[side] * width) for side in ("left", "right")]
+        fractions = _margins_as_fractions(
+            (top, bottom, left, right), unit, (height, width)
+        )
+        rows = [round(part * height) for part in fractions[:2]]
+        columns = [round(part * width) for part in fractions[2:]]
         if not any(rows + columns):
             raise PortraitError(
-                f"the margins are less than a pixel of a photo of {height}x{width}"
-                " (height x width); expected more"
+                "the margins are 0, or less than a pixel of a photo of"
+                f" {height}x{width} (height x width); expected more"
             )
         size = height + sum(rows), width + sum(columns)
         pictures.check_pixels(size, self.max_pixels, "the extended photo")
-        if signature in _COMPLETING:
+        if signature in COMPLETING:
             padding = ((0, 0), rows, columns, (0, 0))
             canvas = np.pad(image, padding, constant_values=128)
             known = np.zeros((*image.shape[:3], 1), np.uint8)
             mask = np.pad(known, padding, constant_values=255)
             if not is_batch:
                 canvas, mask = canvas[0], mask[0]
-            return self.complete(canvas, mask, signature)
+            return self.complete(
+                canvas, mask, signature=signature, parsing=parsing, timeout=timeout
+            )
         if signature not in (None, "extrapolate"):
             raise PortraitError(
                 f"signature {signature!r} does not extrapolate; expected one of"
-                f" extrapolate, {', '.join(_COMPLETING)}"
+                f" extrapolate, {', '.join(COMPLETING)}"
             )
+        wanted = {"completed": 3, "parsing": 1} if parsing else {"completed": 3}
+        # The server rounds for itself, and sends the size with a canvas.
+        canvas = (len(image), range(1, 3 * height + 2), range(1, 3 * width + 2))
 
         def read(outputs: Mapping) -> CompletionResult:
-            sizes = self._tensor(outputs, "size", np.int32, (len(image), 2))
+            sizes = self._tensor(outputs, "size", "int32", (len(image), 2))
             sample = tuple(sizes[0])
-            canvas = (len(image), None, None)
-            found = []
-            for name, channels in (("completed", 3), ("parsing", 1)):
-                value = self._tensor(outputs, name, np.uint8, (*canvas, channels))
+            found = {}
+            for name, channels in wanted.items():
+                value = self._tensor(outputs, name, "uint8", (*canvas, channels))
                 fits = (
                     1 <= sample[0] <= value.shape[1],
                     1 <= sample[1] <= value.shape[2],
@@ -227,44 +379,60 @@ class Calls:
                         f" {list(value.shape)}"
                     )
                 value = value[:, : sample[0], : sample[1]]
-                found.append(value if is_batch else value[0])
-            return CompletionResult(*found)
+                found[name] = value if is_batch else value[0]
+            return CompletionResult(**found)
 
-        parts = np.array([[fractions[side] for side in _SIDES]], np.float32)
-        parts = np.repeat(parts, len(image), axis=0)
-        return self._predict("extrapolate", {"image": image, "margins": parts}, read)
+        margins = np.tile(np.array(fractions, np.float32), (len(image), 1))
+        return self._predict(
+            "extrapolate",
+            {"image": image, "margins": margins},
+            read,
+            timeout,
+            [] if parsing else [*wanted, "size"],
+        )
 
-    def status(self) -> Call:
-        """The versions' states."""
-        request = self.protocol.GetModelStatusRequest(model_spec=self._spec())
+    def status(self, *, timeout: float | None = None) -> Call[list[VersionStatus]]:
+        """The state of the versions the server knows, or of the one asked for.
+
+        Raises:
+            ServerError: As for `complete`; NOT_FOUND when there is no such model.
+        """
+        request = MESSAGES["GetModelStatusRequest"](model_spec=self._spec())
 
         def read(response: Any) -> list[VersionStatus]:
-            name = self.protocol.ModelVersionStatus.State.Name
             return [
                 VersionStatus(
-                    entry.version, name(entry.state), entry.status.error_message
+                    entry.version,
+                    STATES.get(entry.state, "UNKNOWN"),
+                    entry.status.error_message,
                 )
                 for entry in response.model_version_status
             ]
 
-        return Call("GetModelStatus", request, read)
+        return Call(STATUS, request, read, self._seconds(timeout))
 
-    def metadata(self) -> Call:
-        """The signatures."""
-        request = self.protocol.GetModelMetadataRequest(
+    def metadata(self, *, timeout: float | None = None) -> Call[ModelMetadata]:
+        """The signatures of the model, and the version that has them.
+
+        Raises:
+            ServerError: As for `status`.
+        """
+        request = MESSAGES["GetModelMetadataRequest"](
             model_spec=self._spec(), metadata_field=["signature_def"]
         )
 
         def read(response: Any) -> ModelMetadata:
-            found = self.protocol.SignatureDefMap()
-            response.metadata["signature_def"].Unpack(found)
+            packed = response.metadata["signature_def"].value
+            try:
+                found = MESSAGES["SignatureDefMap"].FromString(packed)
+            except ValueError:  # Which protobuf's errors are.
+                raise self._foreign("metadata that are no signatures") from None
             return ModelMetadata(
                 response.model_spec.name,
                 response.model_spec.version.value,
                 {
                     name: SignatureDescription(
-                        self._describe(definition.inputs),
-                        self._describe(definition.outputs),
+                        _describe(definition.inputs), _describe(definition.outputs)
                     )
                     for name, definition in found.signature_def.items()
                     # A SavedModel's initialiser is listed too; nobody can call it.
@@ -272,7 +440,7 @@ class Calls:
                 },
             )
 
-        return Call("GetModelMetadata", request, read)
+        return Call(METADATA, request, read, self._seconds(timeout))
 
     # === Checks ===
 
@@ -317,21 +485,22 @@ class Calls:
 
     # === Requests ===
 
-    def _complete_file(self, image: Picture, mask: Picture) -> Call:
-        from portrait_tf.photos import encode_png
-
+    def _complete_file(
+        self, image: Picture, mask: Picture, parsing: bool, timeout: float | None
+    ) -> Call[CompletionResult]:
         file = pictures.open_file(image, "image", self.max_pixels)
-        size = pictures.shown_size(file.header)
         content = file.content
-        if file.header.orientation != 1:
+        if file.orientation != 1:
             # TensorFlow does not turn photos; a mask was drawn on the turned one.
             content = encode_png(pictures.decode_photo(file))
         mask_file = None
         if not isinstance(mask, np.ndarray):
             mask, mask_file = self._mask_of_file(mask)
-        mask = _check_mask(mask, (1, *size), False)
+        mask = _check_mask(mask, (1, *file.size), False)
         mask_content = mask_file.content if mask_file else encode_png(mask[0, ..., 0])
-        return self._complete_contents([content], [mask_content], size, False)
+        return self._complete_contents(
+            [content], [mask_content], file.size, False, parsing, timeout
+        )
 
     def _complete_contents(
         self,
@@ -339,39 +508,48 @@ class Calls:
         masks: list[bytes],
         size: tuple[int, int],
         is_batch: bool,
-    ) -> Call:
+        parsing: bool,
+        timeout: float | None,
+    ) -> Call[CompletionResult]:
+        channels = {"completed": 3, "parsing": 1} if parsing else {"completed": 3}
+
         def read(outputs: Mapping) -> CompletionResult:
-            found = []
-            for name, channels in (("completed_bytes", 3), ("parsing_bytes", 1)):
-                decoded = []
-                for content in self._strings(outputs, name, len(images)):
-                    picture = pictures.decode_answer(content, channels)
-                    if picture is None or picture.shape[:2] != tuple(size):
-                        raise self._foreign(
-                            f"output {name!r} is no PNG of {size[0]}x{size[1]} pixels"
-                        )
-                    decoded.append(picture)
-                found.append(np.stack(decoded) if is_batch else decoded[0])
-            return CompletionResult(*found)
+            found = {}
+            for name, count in channels.items():
+                contents = self._tensor(
+                    outputs, f"{name}_bytes", "string", (len(images),)
+                )
+                decoded = [
+                    pictures.decode_answer(content, size, count) for content in contents
+                ]
+                if any(picture is None for picture in decoded):
+                    raise self._foreign(
+                        f"output '{name}_bytes' that is no PNG of {size[0]}x{size[1]}"
+                        " pixels"
+                    )
+                found[name] = np.stack(decoded) if is_batch else decoded[0]
+            return CompletionResult(**found)
 
         return self._predict(
-            "encoded", {"image_bytes": images, "mask_bytes": masks}, read
+            "encoded",
+            {"image_bytes": images, "mask_bytes": masks},
+            read,
+            timeout,
+            [] if parsing else [f"{name}_bytes" for name in channels],
         )
 
     def _predict(
         self,
         signature: str,
         inputs: Mapping[str, np.ndarray | list[bytes]],
-        read: Callable[[Mapping], Any],
-    ) -> Call:
-        request = self.protocol.PredictRequest(
+        read: Callable[[Mapping], Result],
+        timeout: float | None,
+        output_filter: Sequence[str] = (),
+    ) -> Call[Result]:
+        request = MESSAGES["PredictRequest"](
             model_spec=self._spec(signature),
-            inputs={
-                name: self._strings_proto(value)
-                if isinstance(value, list)
-                else self._array_proto(value)
-                for name, value in inputs.items()
-            },
+            inputs={name: encode_tensor(value) for name, value in inputs.items()},
+            output_filter=output_filter,
         )
         size = request.ByteSize()
         if size > _MAX_MESSAGE:
@@ -379,61 +557,42 @@ class Calls:
                 f"the request has {size} bytes; expected less than 2 GiB, gRPC's limit:"
                 " send fewer photos at once"
             )
-        return Call("Predict", request, lambda response: read(response.outputs))
+        return Call(
+            PREDICT,
+            request,
+            lambda response: read(response.outputs),
+            self._seconds(timeout),
+        )
 
     def _spec(self, signature: str = "") -> Any:
-        spec = self.protocol.ModelSpec(name=self.model_name, signature_name=signature)
+        spec = MESSAGES["ModelSpec"](name=self.model_name, signature_name=signature)
         if self.version is not None:
             spec.version.value = self.version
         elif self.version_label is not None:
             spec.version_label = self.version_label
         return spec
 
-    def _array_proto(self, array: np.ndarray) -> Any:
-        dtypes = {"uint8": self.protocol.DT_UINT8, "float32": self.protocol.DT_FLOAT}
-        proto = self.protocol.TensorProto(
-            dtype=dtypes[array.dtype.name], tensor_content=array.tobytes()
-        )
-        for size in array.shape:
-            proto.tensor_shape.dim.add(size=size)
-        return proto
-
-    def _strings_proto(self, contents: list[bytes]) -> Any:
-        proto = self.protocol.TensorProto(
-            dtype=self.protocol.DT_STRING, string_val=contents
-        )
-        proto.tensor_shape.dim.add(size=len(contents))
-        return proto
+    def _seconds(self, timeout: float | None) -> float:
+        return self.timeout if timeout is None else check_timeout(timeout)
 
     # === Answers ===
 
     def _picture(
         self, outputs: Mapping, name: str, shape: tuple[int, ...], is_batch: bool
     ) -> np.ndarray:
-        value = self._tensor(outputs, name, np.uint8, shape)
+        value = self._tensor(outputs, name, "uint8", shape)
         return value if is_batch else value[0]
 
-    def _strings(self, outputs: Mapping, name: str, count: int) -> np.ndarray:
-        return self._tensor(outputs, name, np.object_, (count,))
-
     def _tensor(
-        self,
-        outputs: Mapping,
-        name: str,
-        dtype: type,
-        shape: tuple[int | None, ...],
-    ) -> np.ndarray:
-        """An output of the dtype and shape (None: any) that it must have."""
+        self, outputs: Mapping, name: str, dtype: str, shape: Sequence[int | range]
+    ) -> Any:
+        """An output of the dtype and shape that it must have."""
         if name not in outputs:
             raise self._foreign(f"no output {name!r}, only {sorted(outputs)}")
-        value = self.protocol.make_ndarray(outputs[name])
-        fits = value.dtype == dtype and value.ndim == len(shape)
-        if not fits or any(
-            wanted not in (None, size)
-            for wanted, size in zip(shape, value.shape, strict=True)
-        ):
-            raise self._foreign(f"{describe(value)} as output {name!r}")
-        return value
+        try:
+            return decode_tensor(outputs[name], dtype, shape)
+        except ValueError as error:
+            raise self._foreign(f"{error} as output {name!r}") from None
 
     def _foreign(self, what: str) -> ServerError:
         return server_error(
@@ -442,17 +601,11 @@ class Calls:
             f" {self.model_name!r} a portrait-tf model?",
         )
 
-    def _describe(self, infos: Mapping[str, Any]) -> dict[str, TensorDescription]:
-        described = {}
-        for name, info in infos.items():
-            shape = None
-            if not info.tensor_shape.unknown_rank:
-                shape = tuple(
-                    None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim
-                )
-            dtype = self.protocol.as_dtype(info.dtype).name
-            described[name] = TensorDescription(dtype, shape)
-        return described
+
+def _describe(infos: Mapping[str, Any]) -> dict[str, TensorDescription]:
+    return {
+        name: TensorDescription(*describe_tensor(info)) for name, info in infos.items()
+    }
 
 
 def _check_dtype(array: np.ndarray, kind: str) -> None:
@@ -498,20 +651,19 @@ def _check_mask(
 
 
 def _margins_as_fractions(
-    margins: Mapping[str, float], unit: str, size: tuple[int, int]
-) -> dict[str, float]:
-    from portrait_tf.photos import check_margins
-
-    if unit == "pixels":
-        sides = {"top": size[0], "bottom": size[0], "left": size[1], "right": size[1]}
-        for name, value in margins.items():
-            if not 0 <= value <= sides[name] or value != int(value):
-                raise PortraitError(
-                    f"the margin {name!r} is {value} pixels; expected a whole number"
-                    f" from 0 to the photo's own {sides[name]}"
-                )
-        margins = {name: value / sides[name] for name, value in margins.items()}
-    elif unit != "fraction":
+    margins: Sequence[float], unit: str, size: tuple[int, int]
+) -> list[float]:
+    """Of the photo's own size, in the order of `_SIDES`."""
+    if unit not in ("fraction", "pixels"):
         raise PortraitError(f"unit is {unit!r}; expected 'fraction' or 'pixels'")
-    check_margins(dict(margins))
-    return dict(margins)
+    found = []
+    for side, margin, own in zip(_SIDES, margins, np.repeat(size, 2), strict=True):
+        name, most, expected = f"the margin {side!r}", 1, "0 to 1 of the photo"
+        if unit == "pixels":
+            most = int(own)
+            expected = f"whole pixels from 0 to the photo's own {most}"
+            if isinstance(margin, float) and margin.is_integer():
+                margin = int(margin)
+        whole = unit == "pixels"
+        found.append(check_number(name, margin, expected, 0, most, whole=whole) / most)
+    return found

@@ -1,15 +1,18 @@
 """How a client connects: TLS, keepalive, retries, headers, gRPC's options."""
 
 import dataclasses
+import json
+import math
+import numbers
 import pathlib
-import random
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import grpc
 
 from portrait_tf.errors import PortraitError
-from serving.client.errors import ServerError
+from serving.client.protocol import METADATA, PREDICT, STATUS
 
 Secret = str | pathlib.Path | bytes
 """A path of a PEM file, or its content."""
@@ -81,10 +84,9 @@ class Keepalive:
 
     def __post_init__(self):
         for name in ("seconds", "timeout_seconds"):
-            if getattr(self, name) <= 0:
-                raise PortraitError(
-                    f"keepalive {name} is {getattr(self, name)}; expected above 0"
-                )
+            check_number(
+                f"keepalive {name}", getattr(self, name), "above 0", 0.001, 1e6
+            )
 
     def options(self) -> list[tuple[str, int]]:
         """gRPC's channel options."""
@@ -99,59 +101,82 @@ class Keepalive:
 
 @dataclasses.dataclass(frozen=True)
 class RetryPolicy:
-    """When a call is tried again: on UNAVAILABLE and RESOURCE_EXHAUSTED, in its time.
+    """When a call is tried again: on UNAVAILABLE, within its deadline. gRPC does it.
 
-    The pause before attempt `n + 1` is drawn from half to all of
-    `first_delay * multiplier ** (n - 1)`, at most `max_delay`: clients that failed
-    together do not come back together. A pause that would end after the call's
-    deadline is not begun.
+    A call also waits for its server until its deadline: a server that starts again,
+    or that is not there yet, costs time and no call. The pause before attempt `n + 1`
+    is `first_delay * multiplier ** (n - 1)`, at most `max_delay`, and up to a fifth
+    more or less. When many calls to one server have failed (100 more than one in ten
+    of those that succeeded), nothing is tried again until others succeed: no storm.
+    RESOURCE_EXHAUSTED is not tried again: most often a message is too large.
+
+    Source: gRPC's proposal A6, "gRPC Retry Design".
 
     Attributes:
-        attempts: The first one included; 1 for no retry.
+        attempts: The first one included, at most 5; 1 for no retry, and for no
+            waiting: an address where nothing answers is an error at once.
         first_delay: Seconds.
         multiplier: Of the pause, from one attempt to the next.
         max_delay: Seconds.
-        seed: The pauses follow from it; None for others each time.
     """
 
-    attempts: int = 4
-    first_delay: float = 0.1
-    multiplier: float = 2.0
-    max_delay: float = 5.0
-    seed: int | None = None
+    attempts: int = 5
+    first_delay: float = 0.5
+    multiplier: float = 2.5
+    max_delay: float = 10.0
 
     def __post_init__(self):
-        if self.attempts < 1:
-            raise PortraitError(f"attempts is {self.attempts}; expected at least 1")
-        if min(self.first_delay, self.max_delay) < 0 or self.multiplier < 1:
-            raise PortraitError(
-                f"retry delays are {self.first_delay} to {self.max_delay} s, multiplied"
-                f" by {self.multiplier}; expected none below 0 and a multiplier of 1 or"
-                " more"
-            )
+        check_number("attempts", self.attempts, "1 to 5", 1, 5, whole=True)
+        for name in ("first_delay", "max_delay"):
+            # gRPC 1.85 forgets an attempt after a pause of less than a millisecond.
+            check_number(name, getattr(self, name), "0.01 s or more", 0.01, 1e6)
+        check_number("multiplier", self.multiplier, "1 or more", 1, 1e6)
 
-    def pause(
-        self,
-        error: ServerError,
-        attempt: int,
-        remaining: float,
-        generator: random.Random,
-    ) -> float | None:
-        """Seconds to wait before the next attempt; None to give up.
+    @property
+    def waits(self) -> bool:
+        """Whether calls wait until their server is there."""
+        return self.attempts > 1
 
-        Args:
-            error: How this attempt ended.
-            attempt: Its number, from 1.
-            remaining: Seconds until the call's deadline.
-            generator: Draws the jitter.
-        """
-        if not error.may_retry or attempt >= self.attempts:
-            return None
-        longest = min(
-            self.first_delay * self.multiplier ** (attempt - 1), self.max_delay
-        )
-        pause = longest * generator.uniform(0.5, 1.0)
-        return pause if pause < remaining else None
+    def service_config(self) -> dict[str, Any]:
+        """Its part of gRPC's service config."""
+        if not self.waits:
+            return {}
+        names = [name.split("/") for name in (PREDICT, METADATA, STATUS)]
+        methods = [{"service": name[1], "method": name[2]} for name in names]
+        policy = {
+            "maxAttempts": self.attempts,
+            "initialBackoff": f"{self.first_delay:.3f}s",
+            "maxBackoff": f"{self.max_delay:.3f}s",
+            "backoffMultiplier": self.multiplier,
+            "retryableStatusCodes": ["UNAVAILABLE"],
+        }
+        return {
+            "methodConfig": [{"name": methods, "retryPolicy": policy}],
+            # A failure takes one, a success gives a tenth; retries need over half.
+            "retryThrottling": {"maxTokens": 200, "tokenRatio": 0.1},
+        }
+
+
+def check_number(
+    name: str,
+    value: object,
+    expected: str,
+    lowest: float,
+    highest: float = math.inf,
+    *,
+    whole: bool = False,
+) -> Any:
+    """The value. Raises PortraitError: no number, or out of range."""
+    kind = numbers.Integral if whole else numbers.Real
+    is_number = isinstance(value, kind) and not isinstance(value, bool)
+    if not (is_number and lowest <= value <= highest):
+        raise PortraitError(f"{name} is {value!r}; expected {expected}")
+    return value
+
+
+def check_timeout(timeout: float) -> float:
+    """Raises PortraitError: no number of seconds."""
+    return check_number("timeout", timeout, "seconds above 0, at most 1e9", 1e-6, 1e9)
 
 
 def check_target(target: str) -> None:
@@ -159,6 +184,8 @@ def check_target(target: str) -> None:
 
     Without a port gRPC would ask port 443.
     """
+    if not isinstance(target, str):
+        raise PortraitError(f"the server is {target!r}; expected HOST:PORT as text")
     if target.startswith(_SCHEMES):
         return
     host, colon, port = target.rpartition(":")
@@ -166,7 +193,7 @@ def check_target(target: str) -> None:
     if not (colon and host and port.isdecimal() and int(port) < 65536) or bare:
         raise PortraitError(
             f"the server {target!r} is no address; expected HOST:PORT, such as"
-            " localhost:8500 or [::1]:8500"
+            " localhost:8500 or [::1]:8500, or unix:PATH"
         )
 
 
@@ -178,9 +205,9 @@ def make_headers(
     Raises:
         PortraitError: A name or value that HTTP/2 does not carry.
     """
-    found = {name.lower(): value for name, value in (headers or {}).items()}
+    found = {str(name).lower(): value for name, value in (headers or {}).items()}
     if api_key is not None:
-        found[api_key_header.lower()] = api_key
+        found[str(api_key_header).lower()] = api_key
     for name, value in found.items():
         if not _HEADER.fullmatch(name) or name.startswith("grpc-"):
             raise PortraitError(
@@ -197,7 +224,10 @@ def make_headers(
 
 
 def channel_options(
-    keepalive: Keepalive | None, tls: Tls | None, load_balancing: str
+    keepalive: Keepalive | None,
+    tls: Tls | None,
+    load_balancing: str,
+    retry: RetryPolicy,
 ) -> list[tuple[str, int | str]]:
     """gRPC's options for a channel.
 
@@ -209,14 +239,18 @@ def channel_options(
             f"load_balancing is {load_balancing!r}; expected 'pick_first' or"
             " 'round_robin'"
         )
+    config = {"loadBalancingConfig": [{load_balancing: {}}], **retry.service_config()}
     options = [
         # gRPC refuses to receive more than 4 MB by default, a photo of 1200 x 1200.
         ("grpc.max_receive_message_length", -1),
         ("grpc.max_send_message_length", -1),
-        # A server that is being started is found soon after it is there.
+        ("grpc.service_config", json.dumps(config)),
+        # gRPC sends nothing a second time that is larger, by default than 256 kB.
+        ("grpc.per_rpc_retry_buffer_size", 2**31 - 1),
+        # A server that starts again is found soon after it is there.
         ("grpc.initial_reconnect_backoff_ms", 200),
-        ("grpc.max_reconnect_backoff_ms", 5000),
-        ("grpc.lb_policy_name", load_balancing),
+        ("grpc.min_reconnect_backoff_ms", 5000),
+        ("grpc.max_reconnect_backoff_ms", 2000),
     ]
     if keepalive is not None:
         options += keepalive.options()

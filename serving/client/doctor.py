@@ -1,9 +1,7 @@
 """Looks for what is wrong between a client and a server, step by step.
 
-Each step is one `Finding`; a step that needs an earlier one which failed is skipped.
-The first steps (`examine_connection`) use plain sockets, because gRPC's own errors do
-not tell a wrong port from a wrong protocol; the others (`examine_service`) are calls
-of the client, which import TensorFlow's messages.
+Each step is one `Finding`. The first steps use plain sockets, because gRPC's own errors
+do not tell a wrong port from a wrong protocol; the others are calls of the client.
 """
 
 import contextlib
@@ -11,12 +9,15 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import socket
 import ssl
 import statistics
 import tempfile
 import time
+import urllib.parse
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from typing import Any
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from portrait_tf.errors import PortraitError
-from serving.client.calls import NUM_LABELS
+from serving.client.calls import COMPLETING, NUM_LABELS
 from serving.client.connection import RetryPolicy, Tls, check_target
 from serving.client.errors import (
     DeadlineExceededError,
@@ -91,6 +92,24 @@ class Finding:
     advice: str = ""
 
 
+class _Problem(Exception):
+    """Raised inside a step: its detail, advice, and state."""
+
+    def __init__(self, detail: str, advice: str = "", state: str = FAILURE) -> None:
+        super().__init__(detail, advice, state)
+
+
+def _step(name: str, look: Callable[..., str], *arguments: Any) -> Finding:
+    """What a function found, which gives a sentence where all is well."""
+    try:
+        return Finding(name, OK, look(*arguments))
+    except _Problem as problem:
+        detail, advice, state = problem.args
+        return Finding(name, state, detail, advice)
+    except ServerError as error:
+        return Finding(name, FAILURE, str(error), _advice(error))
+
+
 def examine(
     target: str,
     model_name: str = "portrait",
@@ -100,10 +119,11 @@ def examine(
     timeout: float = 60.0,
     **settings,
 ) -> Iterator[Finding]:
-    """All steps, each when it is done.
+    """All steps, each when it is done; the first that fails is the last.
 
     Args:
-        target: `HOST:PORT` of the gRPC port.
+        target: `HOST:PORT` of the gRPC port, or another address of one server as
+            gRPC writes it (`unix:PATH`, `ipv6:[::1]:8500`).
         model_name: The name to ask for.
         rest: The REST API, such as `http://localhost:8501`; None to look at the port
             above the gRPC port, without a failure where there is none.
@@ -112,46 +132,10 @@ def examine(
         **settings: Of `PortraitClient`, such as `api_key`.
 
     Raises:
-        PortraitError: Arguments that cannot be: no `HOST:PORT`, a certificate that
+        PortraitError: Arguments that cannot be: no such address, a certificate that
             cannot be read.
     """
-    is_reached = True
-    for finding in examine_connection(target, tls):
-        is_reached &= finding.state != FAILURE
-        yield finding
-    if is_reached:
-        yield from examine_service(
-            target, model_name, rest=rest, tls=tls, timeout=timeout, **settings
-        )
-
-
-def split_target(target: str) -> tuple[str, int]:
-    """Host and port.
-
-    Raises:
-        PortraitError: No `HOST:PORT`; an address with a scheme has no one socket.
-    """
-    check_target(target)
-    host, _, port = target.rpartition(":")
-    if not port.isdecimal() or ":" in host.strip("[]") and not host.startswith("["):
-        raise PortraitError(f"the server {target!r} is no address; expected HOST:PORT")
-    return host.strip("[]"), int(port)
-
-
-# === The connection ===
-
-
-def examine_connection(target: str, tls: Tls | None = None) -> Iterator[Finding]:
-    """Name, port, and what is spoken there; stops with the first failure.
-
-    Args:
-        target: `HOST:PORT`.
-        tls: As the client is to use it; None for plaintext.
-
-    Raises:
-        PortraitError: As `examine`.
-    """
-    host, port = split_target(target)
+    endpoint = Endpoint.of(target)
     if tls is not None:
         try:
             _tls_context(tls)
@@ -160,120 +144,180 @@ def examine_connection(target: str, tls: Tls | None = None) -> Iterator[Finding]
                 "the certificates or the key cannot be used; expected PEM that belongs"
                 f" together: {getattr(error, 'reason', None) or error}"
             ) from None
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        retry = RetryPolicy(attempts=1)
+        client = PortraitClient(
+            target, model_name, timeout=timeout, tls=tls, retry=retry, **settings
+        )
+    steps = [
+        ("socket" if endpoint.path else "port", _reach, endpoint),
+        ("protocol", _examine_protocol, endpoint, tls),
+    ]
+    if not endpoint.path:
+        steps.insert(0, ("name", _resolve, endpoint.host, endpoint.port))
+    with client:
+        for step in steps:
+            finding = _step(*step)
+            yield finding
+            if finding.state == FAILURE:
+                return
+        for entry in warned:
+            yield Finding("key", WARNING, str(entry.message), "Add --tls.")
+        yield from _examine_model(client)
+        yield _step("REST", _examine_rest, endpoint, model_name, rest, tls, timeout)
+
+
+@dataclasses.dataclass(frozen=True)
+class Endpoint:
+    """Where a server listens: a port of a host, or a Unix socket."""
+
+    host: str = "localhost"
+    port: int = 0
+    path: str = ""
+
+    @classmethod
+    def of(cls, target: str) -> "Endpoint":
+        """Of an address as gRPC writes it.
+
+        Raises:
+            PortraitError: It is none, or the address of several servers.
+        """
+        check_target(target)
+        scheme, _, rest = target.partition(":")
+        if scheme == "unix":
+            return cls(path=re.sub("^//(?=/)", "", rest))
+        if scheme == "unix-abstract":
+            return cls(path="\0" + rest)
+        if scheme in ("dns", "ipv4", "ipv6", "passthrough") and not rest.isdecimal():
+            target = urllib.parse.unquote(re.sub("^//[^/]*/", "", rest))
+        host, _, port = target.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not (host and port.isdecimal() and int(port) < 65536) or "," in host:
+            raise PortraitError(
+                f"the server {target!r} is no address of one server; expected"
+                " HOST:PORT, or unix:PATH"
+            )
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        """For messages."""
+        return self.path.replace("\0", "@") if self.path else f"port {self.port}"
+
+    def connect(self) -> socket.socket:
+        """A connection."""
+        if not self.path:
+            return socket.create_connection((self.host, self.port), _PROBE_SECONDS)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(_PROBE_SECONDS)
+        try:
+            connection.connect(self.path)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+
+# === The connection ===
+
+
+def _resolve(host: str, port: int) -> str:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        yield Finding(
-            "name",
-            FAILURE,
+        raise _Problem(
             f"{host} does not resolve: {getattr(error, 'strerror', None) or error}",
             "Check the spelling, and that this machine's DNS or /etc/hosts knows it.",
-        )
-        return
-    addresses = list(dict.fromkeys(entry[4][0] for entry in found))
-    yield Finding("name", OK, f"{host} is {', '.join(addresses)}")
+        ) from None
+    return f"{host} is {', '.join(dict.fromkeys(entry[4][0] for entry in found))}"
+
+
+def _reach(endpoint: Endpoint) -> str:
+    where = str(endpoint) if endpoint.path else f"{endpoint.port} on {endpoint.host}"
     try:
-        with socket.create_connection((host, port), _PROBE_SECONDS):
-            pass
-    except ConnectionRefusedError:
-        yield Finding(
-            "port",
-            FAILURE,
-            f"{port} on {host} is closed",
-            "Start the server, or give the port that its --port names (TensorFlow"
+        endpoint.connect().close()
+    except (ConnectionRefusedError, FileNotFoundError) as error:
+        raise _Problem(
+            f"{where} is closed: {error.strerror}",
+            "Start the server, or give the socket that its --grpc_socket_path names."
+            if endpoint.path
+            else "Start the server, or give the port that its --port names (TensorFlow"
             " Serving's own is 8500) and publish it where it runs in a container.",
-        )
-        return
+        ) from None
     except OSError as error:
-        yield Finding(
-            "port",
-            FAILURE,
-            f"{port} on {host} cannot be reached: {error.strerror or error}",
-            "Look for a firewall or a network policy between here and there.",
+        raise _Problem(
+            f"{where} cannot be reached: {error.strerror or error}",
+            "Look for a firewall or a network policy between here and there, or for"
+            " the rights to a socket.",
+        ) from None
+    return f"{where} is open"
+
+
+def _examine_protocol(endpoint: Endpoint, tls: Tls | None) -> str:
+    if tls is not None and _speaks_tls(endpoint):
+        return _examine_tls(endpoint, tls)
+    said = _probe(endpoint, None)
+    if said == "HTTP/2":
+        if tls is None:
+            return "HTTP/2 in plaintext"
+        raise _Problem(
+            f"{endpoint} speaks plaintext, and TLS was tried",
+            "Leave out --tls, or give the server its --ssl_config_file.",
         )
-        return
-    yield Finding("port", OK, f"{port} is open")
-    yield _examine_protocol(host, port, tls)
+    # Not every web server answers HTTP/2's first bytes in its own protocol.
+    if "HTTP/1" in (said, _probe(endpoint, None, _OLD_REQUEST)):
+        raise _Problem(
+            f"{endpoint} speaks HTTP/1, not gRPC",
+            "This looks like the REST port; give the gRPC port, usually one below"
+            " (8500).",
+        )
+    if tls is None and _speaks_tls(endpoint):
+        raise _Problem(
+            f"{endpoint} speaks TLS, and plaintext was tried",
+            "Add --tls, and --root-certificates where its authority is your own.",
+        )
+    raise _not_http2(endpoint, said)
 
 
-def _examine_protocol(host: str, port: int, tls: Tls | None) -> Finding:
-    step = "protocol"
-    if tls is None:
-        said = _probe(host, port, None)
-        if said == "HTTP/2":
-            return Finding(step, OK, "HTTP/2 in plaintext")
-        # Not every web server answers HTTP/2's first bytes in its own protocol.
-        if "HTTP/1" in (said, _probe(host, port, None, _OLD_REQUEST)):
-            return Finding(
-                step,
-                FAILURE,
-                f"port {port} speaks HTTP/1, not gRPC",
-                "This looks like the REST port; give the gRPC port, usually one below"
-                " (8500).",
-            )
-        if _speaks_tls(host, port):
-            return Finding(
-                step,
-                FAILURE,
-                f"port {port} speaks TLS, and plaintext was tried",
-                "Add --tls, and --root-certificates where its authority is your own.",
-            )
-        return _not_http2(step, port, said)
-    if not _speaks_tls(host, port):
-        if _probe(host, port, None) == "HTTP/2":
-            return Finding(
-                step,
-                FAILURE,
-                f"port {port} speaks plaintext, and TLS was tried",
-                "Leave out --tls, or give the server its --ssl_config_file.",
-            )
-        return _not_http2(step, port, "no TLS")
+def _examine_tls(endpoint: Endpoint, tls: Tls) -> str:
     try:
-        said = _probe(host, port, tls)
+        said = _probe(endpoint, tls)
     except ssl.SSLCertVerificationError as error:
-        return Finding(
-            step,
-            FAILURE,
+        raise _Problem(
             f"the server's certificate is not trusted: {error.verify_message}",
             "Give --server-name as the certificate has it."
             if "match" in error.verify_message
             else "Give its authority with --root-certificates, or renew it if it is"
             " out of date.",
-        )
+        ) from None
     except ssl.SSLError as error:
-        return Finding(
-            step,
-            FAILURE,
+        raise _Problem(
             f"the server ended the TLS handshake: {error.reason or error}",
             "Give --client-key and --client-certificate of an authority that the server"
             " trusts.",
-        )
+        ) from None
     if said != "HTTP/2":
-        return _not_http2(step, port, said)
-    return Finding(step, OK, "HTTP/2 over TLS, its certificate is trusted")
+        raise _not_http2(endpoint, said)
+    return "HTTP/2 over TLS, its certificate is trusted"
 
 
-def _not_http2(step: str, port: int, said: str) -> Finding:
-    return Finding(
-        step,
-        FAILURE,
-        f"port {port} does not speak gRPC ({said})",
+def _not_http2(endpoint: Endpoint, said: str) -> _Problem:
+    return _Problem(
+        f"{endpoint} does not speak gRPC ({said})",
         "Check that this is the gRPC port of the model server and nothing else's, and"
         " that a proxy before it passes HTTP/2 on.",
     )
 
 
-def _probe(host: str, port: int, tls: Tls | None, sent: bytes = _PREFACE) -> str:
+def _probe(endpoint: Endpoint, tls: Tls | None, sent: bytes = _PREFACE) -> str:
     """What answers, by default HTTP/2's first bytes; SSLError where TLS fails."""
     try:
         with contextlib.ExitStack() as stack:
-            connection = stack.enter_context(
-                socket.create_connection((host, port), _PROBE_SECONDS)
-            )
+            connection = stack.enter_context(endpoint.connect())
             if tls is not None:
                 connection = stack.enter_context(
                     _tls_context(tls).wrap_socket(
-                        connection, server_hostname=tls.server_name or host
+                        connection, server_hostname=tls.server_name or endpoint.host
                     )
                 )
             answer = b""
@@ -300,7 +344,7 @@ def _probe(host: str, port: int, tls: Tls | None, sent: bytes = _PREFACE) -> str
     return "another protocol" if answer else "the connection was closed"
 
 
-def _speaks_tls(host: str, port: int) -> bool:
+def _speaks_tls(endpoint: Endpoint) -> bool:
     """Whether a handshake goes so far that the server shows who it is."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -308,8 +352,8 @@ def _speaks_tls(host: str, port: int) -> bool:
     context.set_alpn_protocols(["h2"])
     try:
         with (
-            socket.create_connection((host, port), _PROBE_SECONDS) as connection,
-            context.wrap_socket(connection, server_hostname=host),
+            endpoint.connect() as connection,
+            context.wrap_socket(connection, server_hostname=endpoint.host),
         ):
             return True
     except ssl.SSLError as error:
@@ -337,102 +381,76 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
 
 # === The service ===
 
-
-def examine_service(
-    target: str,
-    model_name: str = "portrait",
-    *,
-    rest: str | None = None,
-    tls: Tls | None = None,
-    timeout: float = 60.0,
-    **settings,
-) -> Iterator[Finding]:
-    """Model, state, signatures, requests, message size and REST.
-
-    Args and errors are `examine`'s.
-    """
-    client = PortraitClient(
-        target,
-        model_name,
-        timeout=timeout,
-        tls=tls,
-        retry=RetryPolicy(attempts=1),
-        **settings,
-    )
-    with client:
-        yield from _examine_model(client)
-    yield _examine_rest(target, model_name, rest, tls, timeout)
+_ADVICE = {
+    NotFoundError: "Give --model-name as in the server's --model_name or its model"
+    " config, and check that its base path holds a numbered folder.",
+    UnimplementedError: "What answers there is no TensorFlow Serving; check host and"
+    " port.",
+    UnauthenticatedError: "Give an --api-key that the server or its proxy knows.",
+    PermissionDeniedError: "Give an --api-key that the server or its proxy knows.",
+    MessageTooLargeError: "Raise the message limits of the server and of every proxy"
+    " before it, for TensorFlow Serving"
+    " --grpc_channel_arguments=grpc.max_receive_message_length=-1.",
+    DeadlineExceededError: "Give a larger --timeout, or see what else the server is"
+    " busy with.",
+}
 
 
-def _examine_model(client: PortraitClient) -> Iterator[Finding]:
-    try:
-        states = client.status()
-    except ServerError as error:
-        yield _from_error("model", error)
-        return
-    yield Finding("model", OK, f"{client.model_name!r} is known")
-    finding = _judge_states(states)
-    yield finding
-    if finding.state == FAILURE:
-        return
-    try:
-        metadata = client.metadata()
-    except ServerError as error:
-        yield _from_error("signatures", error)
-        return
-    finding = _judge_signatures(metadata)
-    yield finding
-    if finding.state == FAILURE:
-        return
-    completing = [
-        name for name in ("serving_default", "encoded") if name in metadata.signatures
-    ]
-    if not completing:
-        yield Finding("photo", SKIPPED, "no signature takes a photo and a mask")
-        return
-    seconds = []
-    for name in completing:
-        finding, taken = _complete(client, f"photo by {name}", name, _SMALL)
-        seconds.append(taken)
-        yield finding
-        if finding.state == FAILURE:
-            return
-    yield _examine_warmup(client, completing[0], seconds[0])
-    if "serving_default" in completing:
-        yield _complete(client, "5 MB answer", "serving_default", _LARGE)[0]
-    else:
-        yield Finding("5 MB answer", SKIPPED, "there is no serving_default")
-
-
-def _from_error(step: str, error: ServerError) -> Finding:
+def _advice(error: ServerError) -> str:
     proxies = [name for name in _PROXIES if os.environ.get(name)]
-    advice = "Look into the server's log for this request."
-    if isinstance(error, NotFoundError):
-        advice = (
-            "Give --model-name as in the server's --model_name or its model config, and"
-            " check that its base path holds a numbered folder."
-        )
-    elif isinstance(error, UnimplementedError):
-        advice = "What answers there is no TensorFlow Serving; check host and port."
-    elif isinstance(error, UnauthenticatedError | PermissionDeniedError):
-        advice = "Give an --api-key that the server or its proxy knows."
-    elif isinstance(error, MessageTooLargeError):
-        advice = (
-            "Raise the message limits of the server and of every proxy before it, for"
-            " TensorFlow Serving"
-            " --grpc_channel_arguments=grpc.max_receive_message_length=-1."
-        )
-    elif isinstance(error, DeadlineExceededError):
-        advice = "Give a larger --timeout, or see what else the server is busy with."
-    elif isinstance(error, UnavailableError) and proxies:
-        advice = (
+    if isinstance(error, UnavailableError) and proxies:
+        return (
             f"gRPC goes through the proxy that {proxies[0]} names; put the host into"
             " no_proxy."
         )
-    return Finding(step, FAILURE, str(error), advice)
+    return _ADVICE.get(type(error), "Look into the server's log for this request.")
 
 
-def _judge_states(states: list[VersionStatus]) -> Finding:
+def _examine_model(client: PortraitClient) -> Iterator[Finding]:
+    states: list[VersionStatus] = []
+    signatures: dict[str, SignatureDescription] = {}
+    seconds: list[float] = []
+
+    def know() -> str:
+        states.extend(client.status())
+        return f"{client.model_name!r} is known"
+
+    def judge_signatures() -> str:
+        metadata = client.metadata()
+        signatures.update(metadata.signatures)
+        return _judge_signatures(metadata)
+
+    steps: list[tuple] = [
+        ("model", know),
+        ("state", _judge_states, states),
+        ("signatures", judge_signatures),
+    ]
+    for step in steps:
+        finding = _step(*step)
+        yield finding
+        if finding.state == FAILURE:
+            return
+        if finding.step != "signatures":
+            continue
+        # What is sent depends on them.
+        completing = [name for name in COMPLETING if name in signatures]
+        if not completing:
+            yield Finding("photo", SKIPPED, "no signature takes a photo and a mask")
+        for name in completing:
+            steps.append((f"photo by {name}", _complete, client, name, _SMALL, seconds))
+        if completing:
+            steps.append(("warm-up", _examine_warmup, client, completing[0], seconds))
+        if "serving_default" in completing:
+            steps.append(("5 MB answer", _complete, client, COMPLETING[0], _LARGE, []))
+        elif completing:
+            steps.append(("5 MB answer", _skip, "there is no serving_default"))
+
+
+def _skip(reason: str) -> str:
+    raise _Problem(reason, state=SKIPPED)
+
+
+def _judge_states(states: list[VersionStatus]) -> str:
     shown = ", ".join(
         f"{entry.version}: {entry.state}" + (f" ({entry.error})" if entry.error else "")
         for entry in states
@@ -441,9 +459,7 @@ def _judge_states(states: list[VersionStatus]) -> Finding:
     failed = [entry.version for entry in states if entry.error]
     if not available:
         loading = any(entry.state in ("START", "LOADING") for entry in states)
-        return Finding(
-            "state",
-            FAILURE,
+        raise _Problem(
             f"no version is AVAILABLE: {shown}",
             "Wait until it is loaded, and ask again."
             if loading and not failed
@@ -451,44 +467,31 @@ def _judge_states(states: list[VersionStatus]) -> Finding:
             " server's.",
         )
     if failed and max(failed) > max(available):
-        return Finding(
-            "state",
-            WARNING,
-            f"an older version answers: {shown}",
-            f"Version {max(failed)} did not load; export it again or remove it.",
-        )
-    return Finding("state", OK, f"versions are {shown}")
+        advice = f"Version {max(failed)} did not load; export it again or remove it."
+        raise _Problem(f"an older version answers: {shown}", advice, WARNING)
+    return f"versions are {shown}"
 
 
-def _judge_signatures(metadata: ModelMetadata) -> Finding:
-    step, found = "signatures", metadata.signatures
+def _judge_signatures(metadata: ModelMetadata) -> str:
+    found = metadata.signatures
     known = [name for name in SIGNATURES if name in found]
     if not known:
-        return Finding(
-            step,
-            FAILURE,
+        raise _Problem(
             f"none of portrait-tf's, only {', '.join(sorted(found)) or 'none'}",
             "This is another model; check --model-name, and what its folder holds.",
         )
     for name in known:
-        wrong = _wrong_fields(found[name], *SIGNATURES[name])
-        if wrong:
-            return Finding(
-                step,
-                FAILURE,
-                f"{name}: {wrong}",
-                "Export the model again with this version of portrait-tf.",
-            )
-    absent = [name for name in SIGNATURES if name not in found]
+        if wrong := _wrong_fields(found[name], *SIGNATURES[name]):
+            advice = "Export the model again with this version of portrait-tf."
+            raise _Problem(f"{name}: {wrong}", advice)
     detail = f"version {metadata.version} has {', '.join(known)}"
-    if absent:
-        return Finding(
-            step,
-            WARNING,
+    if absent := [name for name in SIGNATURES if name not in found]:
+        raise _Problem(
             f"{detail}; not {', '.join(absent)}",
             "Export the model again with all signatures if you need these.",
+            WARNING,
         )
-    return Finding(step, OK, detail)
+    return detail
 
 
 def _wrong_fields(signature: SignatureDescription, inputs: dict, outputs: dict) -> str:
@@ -513,38 +516,27 @@ def _wrong_fields(signature: SignatureDescription, inputs: dict, outputs: dict) 
 
 
 def _complete(
-    client: PortraitClient, step: str, signature: str, size: tuple[int, int]
-) -> tuple[Finding, float]:
+    client: PortraitClient, signature: str, size: tuple[int, int], seconds: list[float]
+) -> str:
     """Sends a photo of noise; known pixels must come back bit for bit."""
     photo, mask = _noise(size)
     start = time.monotonic()
-    try:
-        result = client.complete(photo, mask, signature=signature)
-    except ServerError as error:
-        return _from_error(step, error), 0.0
-    taken = time.monotonic() - start
+    result = client.complete(photo, mask, signature=signature)
+    seconds.append(time.monotonic() - start)
     changed = (result.completed != photo).any(axis=-1) & (mask == 0)
     if changed.any():
-        finding = Finding(
-            step,
-            FAILURE,
+        raise _Problem(
             f"{changed.sum()} of {(mask == 0).sum()} known pixels came back changed",
             "This model does not keep what is known; export it again with portrait-tf.",
         )
-    elif result.parsing.max() >= NUM_LABELS:
-        finding = Finding(
-            step,
-            FAILURE,
+    if result.parsing.max() >= NUM_LABELS:
+        raise _Problem(
             f"the parsing map has label {result.parsing.max()}",
             f"Expected 0 to {NUM_LABELS - 1}; export the model again with portrait-tf.",
         )
-    else:
-        finding = Finding(
-            step,
-            OK,
-            f"{size[0]}x{size[1]} and back in {taken:.3f} s, known pixels bit for bit",
-        )
-    return finding, taken
+    return (
+        f"{size[0]}x{size[1]} and back in {seconds[-1]:.3f} s, known pixels bit for bit"
+    )
 
 
 def _noise(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -554,58 +546,52 @@ def _noise(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return photo, mask
 
 
-def _examine_warmup(client: PortraitClient, signature: str, first: float) -> Finding:
-    step = "warm-up"
-    seconds = []
+def _examine_warmup(
+    client: PortraitClient, signature: str, seconds: list[float]
+) -> str:
+    again: list[float] = []
     for _ in range(3):
-        finding, taken = _complete(client, step, signature, _SMALL)
-        if finding.state == FAILURE:
-            return finding
-        seconds.append(taken)
-    later = statistics.median(seconds)
+        _complete(client, signature, _SMALL, again)
+    first, later = seconds[0], statistics.median(again)
     detail = f"first request {first:.3f} s, later {later:.3f} s"
     if first > 3 * later and first - later > 0.5:
-        return Finding(
-            step,
-            WARNING,
-            detail,
+        advice = (
             "Check that the version's folder has a warm-up file,"
-            " assets.extra/tf_serving_warmup_requests.",
+            " assets.extra/tf_serving_warmup_requests."
         )
-    return Finding(step, OK, detail)
+        raise _Problem(detail, advice, WARNING)
+    return detail
 
 
 def _examine_rest(
-    target: str, model_name: str, rest: str | None, tls: Tls | None, timeout: float
-) -> Finding:
-    step = "REST"
-    host, port = split_target(target)
-    if rest is None and (tls is not None or port == 65535):
-        return Finding(step, SKIPPED, "no --rest was given")
-    shown_host = f"[{host}]" if ":" in host else host
-    url = (rest or f"http://{shown_host}:{port + 1}").rstrip("/")
+    endpoint: Endpoint,
+    model_name: str,
+    rest: str | None,
+    tls: Tls | None,
+    timeout: float,
+) -> str:
+    if rest is None and (tls or endpoint.path or endpoint.port == 65535):
+        raise _Problem("no --rest was given", state=SKIPPED)
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    url = (rest or f"http://{host}:{endpoint.port + 1}").rstrip("/")
     url = f"{url}/v1/models/{model_name}"
     try:
         states = _read_rest_states(url, tls, min(timeout, _PROBE_SECONDS))
     except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
-        reason = getattr(error, "reason", None) or error
         if rest is None:
-            return Finding(step, SKIPPED, f"nothing at {url}; --rest says where it is")
-        return Finding(
-            step,
-            FAILURE,
-            f"{url}: {reason}",
+            detail = f"nothing at {url}; --rest says where it is"
+            raise _Problem(detail, state=SKIPPED) from None
+        raise _Problem(
+            f"{url}: {getattr(error, 'reason', None) or error}",
             "Give --rest as http://HOST:PORT of the server's --rest_api_port"
             " (TensorFlow Serving's own is 8501).",
-        )
+        ) from None
     if "AVAILABLE" not in states:
-        return Finding(
-            step,
-            FAILURE,
+        raise _Problem(
             f"{url} answers, and no version is AVAILABLE",
             "Check that --rest names the same server as --server.",
         )
-    return Finding(step, OK, f"{url} answers, {', '.join(states)}")
+    return f"{url} answers, {', '.join(states)}"
 
 
 def _read_rest_states(url: str, tls: Tls | None, timeout: float) -> list[str]:

@@ -49,7 +49,7 @@ class PermissionDeniedError(ServerError):
 
 
 class ResourceExhaustedError(ServerError):
-    """RESOURCE_EXHAUSTED: the server has more to do than it takes on; retried."""
+    """RESOURCE_EXHAUSTED: the server has more to do than it takes on."""
 
     may_retry = True
 
@@ -95,22 +95,9 @@ class UnauthenticatedError(ServerError):
 
 
 _CLASSES = {
-    grpc.StatusCode.CANCELLED: CancelledError,
-    grpc.StatusCode.UNKNOWN: UnknownError,
-    grpc.StatusCode.INVALID_ARGUMENT: InvalidArgumentError,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
-    grpc.StatusCode.NOT_FOUND: NotFoundError,
-    grpc.StatusCode.ALREADY_EXISTS: AlreadyExistsError,
-    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhaustedError,
-    grpc.StatusCode.FAILED_PRECONDITION: FailedPreconditionError,
-    grpc.StatusCode.ABORTED: AbortedError,
-    grpc.StatusCode.OUT_OF_RANGE: OutOfRangeError,
-    grpc.StatusCode.UNIMPLEMENTED: UnimplementedError,
-    grpc.StatusCode.INTERNAL: InternalError,
-    grpc.StatusCode.UNAVAILABLE: UnavailableError,
-    grpc.StatusCode.DATA_LOSS: DataLossError,
-    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
+    code: globals()[code.name.title().replace("_", "") + "Error"]
+    for code in grpc.StatusCode
+    if code != grpc.StatusCode.OK
 }
 
 

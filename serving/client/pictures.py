@@ -1,14 +1,22 @@
 """Photos, masks and parsing maps as a user has them: arrays, paths, bytes of files.
 
-What is read of a file before it is sent is its header, a few bytes: a file that was
-cut off, or that unfolds to gigapixels, is refused here.
+What Pillow reads of a file before it is sent is its header: a file that was cut off, or
+that unfolds to gigapixels, is refused here.
 """
 
 import dataclasses
+import io
 import os
 import pathlib
+import re
 
 import numpy as np
+from PIL import Image, ImageOps
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from portrait_tf.errors import PortraitError
 
@@ -18,26 +26,17 @@ Picture = np.ndarray | bytes | str | os.PathLike
 MAX_PIXELS = 4096 * 4096
 """Of one photo, as a client's default."""
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_FORMATS = "JPEG, PNG, WebP, BMP or GIF"
-_STARTS_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-
-
-@dataclasses.dataclass(frozen=True)
-class Header:
-    """What the first bytes of an image file say.
-
-    Attributes:
-        format: `JPEG`, `PNG`, `WebP`, `BMP` or `GIF`.
-        size: Stored height and width in pixels; None where the file ends before.
-        orientation: EXIF's 1 to 8; from 5 on a viewer shows it with sides exchanged.
-        is_whole: Whether the file goes to its end.
-    """
-
-    format: str
-    size: tuple[int, int] | None
-    orientation: int
-    is_whole: bool
+# Pillow's `open` has a limit of pixels of its own, the classes have none.
+_FORMATS = {
+    "JPEG": (rb"\xff\xd8", JpegImageFile),
+    "PNG": (rb"\x89PNG\r\n\x1a\n", PngImageFile),
+    "WebP": (rb"(?s)RIFF....WEBP", WebPImageFile),
+    "BMP": (rb"BM", BmpImageFile),
+    "GIF": (rb"GIF8[79]a", GifImageFile),
+}
+_END_OF_JPEG = b"\xff\xd9"
+_END_OF_PNG = b"\0\0\0\0IEND\xaeB`\x82"
+_ORIENTATION = 0x0112
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,40 +46,22 @@ class PictureFile:
     Attributes:
         content: Its bytes.
         name: Its path, or "the image" where only bytes were given.
-        header: What it says of itself; None for a format that is not known here.
+        format: `JPEG`, `PNG`, `WebP`, `BMP` or `GIF`.
+        picture: As Pillow opened it; not decoded yet.
+        orientation: EXIF's 1 to 8; from 5 on a viewer shows it with sides exchanged.
     """
 
     content: bytes
     name: str
-    header: Header | None
+    format: str
+    picture: Image.Image
+    orientation: int
 
-
-def read_header(content: bytes) -> Header | None:
-    """Reads format, size and orientation; None for a format that is not known."""
-    if content.startswith(b"\xff\xd8"):
-        return _read_jpeg(content)
-    if content.startswith(_PNG):
-        return _read_png(content)
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        end = 8 + int.from_bytes(content[4:8], "little")
-        return Header("WebP", _webp_size(content), 1, len(content) >= end)
-    if content.startswith(b"BM") and len(content) >= 26:
-        width, height = (
-            int.from_bytes(content[at : at + 4], "little", signed=True)
-            for at in (18, 22)
-        )
-        # A negative height means that rows go from the top.
-        end = int.from_bytes(content[2:6], "little")
-        return Header("BMP", (abs(height), abs(width)), 1, len(content) >= end)
-    if content.startswith((b"GIF87a", b"GIF89a")):
-        size = None
-        if len(content) >= 10:
-            width, height = (
-                int.from_bytes(content[at : at + 2], "little") for at in (6, 8)
-            )
-            size = height, width
-        return Header("GIF", size, 1, content.rstrip(b"\0").endswith(b";"))
-    return None
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width as a viewer shows the picture."""
+        width, height = self.picture.size
+        return (width, height) if self.orientation >= 5 else (height, width)
 
 
 def open_file(
@@ -89,14 +70,14 @@ def open_file(
     max_pixels: int,
     *,
     known: bool = True,
-) -> PictureFile:
+) -> PictureFile | None:
     """The content of an image file, checked without decoding it.
 
     Args:
         picture: A path, or the bytes.
         kind: What it is, for messages: `image`, `mask`, `parsing map`.
         max_pixels: More are refused.
-        known: Whether a format that is not known here is refused, too.
+        known: Whether a format that is not known here is refused, too; else it is None.
 
     Raises:
         PortraitError: It is neither path nor bytes, cannot be read, is empty, cut off,
@@ -119,19 +100,47 @@ def open_file(
         raise PortraitError(
             f"{name} has 0 bytes; expected the content of an image file"
         )
-    header = read_header(picture)
-    if header is None and known:
-        raise PortraitError(
-            f"{name} is no image file that is known here; expected {_FORMATS}"
-        )
-    if header is not None and not (header.is_whole and header.size):
-        raise PortraitError(
-            f"{name} is a {header.format} file that is cut off after {len(picture)}"
-            " bytes; expected a whole one"
-        )
-    if header is not None:
-        check_pixels(header.size, max_pixels, name)
-    return PictureFile(picture, name, header)
+    for format, (start, opener) in _FORMATS.items():
+        if re.match(start, picture):
+            return _open_known(picture, name, format, opener, max_pixels)
+    if not known:
+        return None
+    raise PortraitError(
+        f"{name} is no image file that is known here; expected {', '.join(_FORMATS)}"
+    )
+
+
+def _open_known(
+    content: bytes, name: str, format: str, opener: type, max_pixels: int
+) -> PictureFile:
+    try:
+        image = opener(io.BytesIO(content))
+        scan = image.fp.tell()
+        orientation = 1
+        # For a PNG Pillow decodes all of it to look behind the pixels.
+        if format != "PNG" or b"eXIf" in content:
+            orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # Pillow's decoders raise many kinds.
+        raise _cut_off(content, name, format) from None
+    check_pixels(image.size[::-1], max_pixels, name)
+    # In the scan itself 0xFF is never followed by 0xD9.
+    if (format == "JPEG" and content.find(_END_OF_JPEG, scan) < 0) or (
+        format == "PNG" and _END_OF_PNG not in content
+    ):
+        raise _cut_off(content, name, format)
+    file = PictureFile(
+        content, name, format, image, orientation if orientation in range(1, 9) else 1
+    )
+    if format in ("BMP", "GIF"):
+        _load(file)
+    return file
+
+
+def _cut_off(content: bytes, name: str, format: str) -> PortraitError:
+    return PortraitError(
+        f"{name} is a {format} file that is cut off or damaged, of {len(content)}"
+        " bytes; expected a whole one"
+    )
 
 
 def check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:
@@ -144,21 +153,13 @@ def check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:
         )
 
 
-def shown_size(header: Header) -> tuple[int, int]:
-    """Height and width as a viewer shows the picture."""
-    return header.size[::-1] if header.orientation >= 5 else header.size
-
-
 def decode_photo(file: PictureFile) -> np.ndarray:
     """RGB `uint8` `[H, W, 3]`, turned as its EXIF orientation says.
 
     Raises:
         PortraitError: It cannot be decoded.
     """
-    import cv2
-
-    photo = _decode(file, cv2.IMREAD_COLOR)
-    return cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
+    return _decode(file, "RGB")
 
 
 def decode_mask(file: PictureFile) -> tuple[np.ndarray, bool]:
@@ -170,12 +171,10 @@ def decode_mask(file: PictureFile) -> tuple[np.ndarray, bool]:
     Raises:
         PortraitError: It cannot be decoded.
     """
-    import cv2
-
-    mask = _decode(file, cv2.IMREAD_GRAYSCALE)
-    if file.header.format == "JPEG":
+    mask = _decode(file, "L")
+    if file.format == "JPEG":
         return np.where(mask > 127, np.uint8(255), np.uint8(0)), False
-    return mask, file.header.orientation == 1
+    return mask, file.orientation == 1
 
 
 def decode_map(file: PictureFile) -> np.ndarray:
@@ -185,27 +184,36 @@ def decode_map(file: PictureFile) -> np.ndarray:
         PortraitError: It is another kind of file; a palette's or a JPEG's values are
             not labels.
     """
-    import cv2
-
-    if not (file.header.format == "PNG" and file.content[24:26] == b"\x08\x00"):
+    if not (file.format == "PNG" and file.content[24:26] == b"\x08\x00"):
         raise PortraitError(
             f"{file.name} is another kind of file than expected: a PNG whose 8-bit grey"
             " values are the labels"
         )
-    return _decode(file, cv2.IMREAD_UNCHANGED)
+    return _decode(file, "L")
 
 
-def decode_answer(content: bytes, channels: int) -> np.ndarray | None:
-    """A PNG of the server: `uint8` `[H, W, channels]`; None where it is none."""
-    import cv2
+def decode_answer(
+    content: bytes, size: tuple[int, int], channels: int
+) -> np.ndarray | None:
+    """A PNG of the server: `uint8` `[H, W, channels]`; None where it is none.
 
-    from portrait_tf.photos import decode_image
+    Nothing is decoded that says to be of another size.
+    """
+    try:
+        image = PngImageFile(io.BytesIO(content))
+        if image.size != (size[1], size[0]):
+            return None
+        pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
+    except Exception:  # As above.
+        return None
+    return pixels.reshape(*size, channels)
 
-    if channels == 1:
-        values = decode_image(content, cv2.IMREAD_GRAYSCALE)
-        return None if values is None else values[..., np.newaxis]
-    picture = decode_image(content, cv2.IMREAD_COLOR)
-    return None if picture is None else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+def encode_png(picture: np.ndarray) -> bytes:
+    """PNG bytes of RGB `[H, W, 3]` or grey `[H, W]`, `uint8`."""
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def describe(value: object) -> str:
@@ -215,94 +223,20 @@ def describe(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def _decode(file: PictureFile, flags: int) -> np.ndarray:
-    import cv2
-
-    from portrait_tf.photos import check_image_bytes, decode_image
-
-    check_image_bytes(file.content, file.name, "picture")
-    if file.header.orientation == 1:
-        flags |= cv2.IMREAD_IGNORE_ORIENTATION
-    picture = decode_image(file.content, flags)
-    if picture is None:
-        raise PortraitError(
-            f"{file.name} cannot be decoded; expected a {file.header.format} picture as"
-            " its first bytes say"
-        )
-    return picture
+def _load(file: PictureFile) -> Image.Image:
+    try:
+        file.picture.load()
+    except Exception:  # As above.
+        raise _cut_off(file.content, file.name, file.format) from None
+    return file.picture
 
 
-def _read_jpeg(content: bytes) -> Header:
-    size, orientation, position = None, 1, 2
-    while position + 4 <= len(content) and content[position] == 0xFF:
-        marker = content[position + 1]
-        if marker == 0xFF:
-            position += 1
-            continue
-        if marker == 0xDA:
-            # In the scan itself 0xFF is never followed by 0xD9.
-            is_whole = content.find(b"\xff\xd9", position) >= 0
-            return Header("JPEG", size, orientation, is_whole)
-        length = int.from_bytes(content[position + 2 : position + 4], "big")
-        segment = content[position + 4 : position + 2 + length]
-        if marker in _STARTS_OF_FRAME and len(segment) >= 5:
-            size = (
-                int.from_bytes(segment[1:3], "big"),
-                int.from_bytes(segment[3:5], "big"),
-            )
-        elif marker == 0xE1 and segment.startswith(b"Exif\0\0"):
-            orientation = _exif_orientation(segment[6:])
-        position += 2 + length
-    return Header("JPEG", size, orientation, False)
-
-
-def _read_png(content: bytes) -> Header:
-    size, orientation, position = None, 1, len(_PNG)
-    if len(content) >= 24 and content[12:16] == b"IHDR":
-        width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
-        size = height, width
-    while position + 12 <= len(content):
-        kind = content[position + 4 : position + 8]
-        stop = position + 12 + int.from_bytes(content[position : position + 4], "big")
-        if kind == b"IEND":
-            return Header("PNG", size, orientation, True)
-        if kind == b"eXIf" and stop <= len(content):
-            orientation = _exif_orientation(content[position + 8 : stop - 4])
-        position = stop
-    return Header("PNG", size, orientation, False)
-
-
-def _webp_size(content: bytes) -> tuple[int, int] | None:
-    if len(content) < 30:
-        return None
-    if content[12:16] == b"VP8X":
-        width, height = (
-            1 + int.from_bytes(content[at : at + 3], "little") for at in (24, 27)
-        )
-    elif content[12:16] == b"VP8L":
-        bits = int.from_bytes(content[21:25], "little")
-        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    else:
-        width, height = (
-            int.from_bytes(content[at : at + 2], "little") & 0x3FFF for at in (26, 28)
-        )
-    return height, width
-
-
-def _exif_orientation(tiff: bytes) -> int:
-    """The orientation tag of an EXIF block's first folder; 1 where there is none."""
-    order = {b"II": "little", b"MM": "big"}.get(tiff[:2])
-    if order is None:
-        return 1
-
-    def number(at: int, size: int) -> int:
-        return int.from_bytes(tiff[at : at + size], order)
-
-    start = number(4, 4)
-    for entry in range(start + 2, start + 2 + 12 * number(start, 2), 12):
-        if entry + 12 > len(tiff):
-            break
-        if number(entry, 2) == 0x0112:
-            value = number(entry + 8, 2)
-            return value if 1 <= value <= 8 else 1
-    return 1
+def _decode(file: PictureFile, mode: str) -> np.ndarray:
+    """8 bits, upright; transparency is left out, as TensorFlow does."""
+    image = _load(file)
+    if file.orientation != 1:
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image.info.pop("transparency", None)
+    return np.array(image.convert(mode))

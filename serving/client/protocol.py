@@ -1,36 +1,228 @@
-"""TensorFlow Serving's messages, imported late: they come with TensorFlow."""
+"""TensorFlow Serving's messages, as far as a client needs them; TensorFlow is not.
 
-import functools
-from types import SimpleNamespace
+Fields have the names, numbers and types of `tensorflow_serving/apis` and
+`tensorflow/core`, or types that are the same on the wire: `int32` for an enumeration,
+`bytes` for packed numbers, which NumPy reads a hundred times faster than protobuf. What
+is left out here is skipped when it is read. The messages are in a descriptor pool of
+their own: TensorFlow's own can be in the same process, of whatever version.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
+STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+
+DTYPES = {
+    **{1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8"},
+    **{7: "string", 8: "complex64", 9: "int64", 10: "bool", 14: "bfloat16"},
+    **{17: "uint16", 18: "complex128", 19: "float16", 20: "resource", 21: "variant"},
+    **{22: "uint32", 23: "uint64"},
+}
+"""Names of TensorFlow's `DataType`."""
+
+STATES = {
+    **{0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING"},
+    50: "END",
+}
+"""Names of `ModelVersionStatus.State`."""
+
+_MESSAGES = """
+Int64Value: 1 int64 value
+Any: 1 string type_url, 2 bytes value
+Dim: 1 int64 size
+TensorShapeProto: 2 repeated Dim dim, 3 bool unknown_rank
+TensorProto: 1 int32 dtype, 2 TensorShapeProto tensor_shape, 4 bytes tensor_content,
+    5 bytes float_val, 7 bytes int_val, 8 repeated bytes string_val
+TensorInfo: 2 int32 dtype, 3 TensorShapeProto tensor_shape
+SignatureDef: 1 map TensorInfo inputs, 2 map TensorInfo outputs
+SignatureDefMap: 1 map SignatureDef signature_def
+ModelSpec: 1 string name, 2 Int64Value version, 3 string signature_name,
+    4 string version_label
+PredictRequest: 1 ModelSpec model_spec, 2 map TensorProto inputs,
+    3 repeated string output_filter
+PredictResponse: 1 map TensorProto outputs
+GetModelMetadataRequest: 1 ModelSpec model_spec, 2 repeated string metadata_field
+GetModelMetadataResponse: 1 ModelSpec model_spec, 2 map Any metadata
+StatusProto: 2 string error_message
+ModelVersionStatus: 1 int64 version, 2 int32 state, 3 StatusProto status
+GetModelStatusRequest: 1 ModelSpec model_spec
+GetModelStatusResponse: 1 repeated ModelVersionStatus model_version_status
+"""
+
+_Field = descriptor_pb2.FieldDescriptorProto
+_VALUES = {
+    "float32": "float_val",
+    "int32": "int_val",
+    "string": "string_val",
+    "uint8": "int_val",
+}
 
 
-@functools.cache
-def import_protocol() -> SimpleNamespace:
-    """The messages, stubs and conversions that a client needs; takes seconds once."""
-    import tensorflow as tf
-    from tensorflow.core.framework import tensor_pb2, types_pb2
-    from tensorflow_serving.apis import (
-        get_model_metadata_pb2,
-        get_model_status_pb2,
-        model_pb2,
-        model_service_pb2_grpc,
-        predict_pb2,
-        prediction_service_pb2_grpc,
-    )
+def _build(text: str) -> dict[str, type]:
+    """A class for each message of `text`."""
+    file = descriptor_pb2.FileDescriptorProto(name="serving/client", syntax="proto3")
+    for line in text.strip().replace(",\n", ",").splitlines():
+        message_name, _, fields = line.partition(": ")
+        message = file.message_type.add(name=message_name)
+        for number, *label, kind, name in map(str.split, fields.split(",")):
+            field = message.field.add(name=name, number=int(number))
+            field.label = _Field.LABEL_REPEATED if label else _Field.LABEL_OPTIONAL
+            if label == ["map"]:
+                entry = message.nested_type.add(
+                    name=name.title().replace("_", "") + "Entry"
+                )
+                entry.options.map_entry = True
+                for at, (part, of) in enumerate(
+                    (("key", "string"), ("value", kind)), 1
+                ):
+                    _set_type(entry.field.add(name=part, number=at, label=1), of)
+                kind = f"{message_name}.{entry.name}"
+            _set_type(field, kind)
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return {
+        message.name: message_factory.GetMessageClass(
+            pool.FindMessageTypeByName(message.name)
+        )
+        for message in file.message_type
+    }
 
-    return SimpleNamespace(
-        DT_FLOAT=types_pb2.DT_FLOAT,
-        DT_STRING=types_pb2.DT_STRING,
-        DT_UINT8=types_pb2.DT_UINT8,
-        GetModelMetadataRequest=get_model_metadata_pb2.GetModelMetadataRequest,
-        GetModelStatusRequest=get_model_status_pb2.GetModelStatusRequest,
-        ModelServiceStub=model_service_pb2_grpc.ModelServiceStub,
-        ModelSpec=model_pb2.ModelSpec,
-        ModelVersionStatus=get_model_status_pb2.ModelVersionStatus,
-        PredictRequest=predict_pb2.PredictRequest,
-        PredictionServiceStub=prediction_service_pb2_grpc.PredictionServiceStub,
-        SignatureDefMap=get_model_metadata_pb2.SignatureDefMap,
-        TensorProto=tensor_pb2.TensorProto,
-        as_dtype=tf.as_dtype,
-        make_ndarray=tf.make_ndarray,
-    )
+
+def _set_type(field: _Field, kind: str) -> None:
+    if kind[0].islower():
+        field.type = getattr(_Field, f"TYPE_{kind.upper()}")
+    else:
+        field.type, field.type_name = _Field.TYPE_MESSAGE, f".{kind}"
+
+
+MESSAGES = _build(_MESSAGES)
+"""The classes, by name."""
+
+
+def encode_tensor(value: np.ndarray | list[bytes]) -> Any:
+    """A `TensorProto` of a `uint8` or `float32` array, or of strings `[B]`."""
+    is_array = isinstance(value, np.ndarray)
+    dtype = value.dtype.name if is_array else "string"
+    number = next(key for key, name in DTYPES.items() if name == dtype)
+    proto = MESSAGES["TensorProto"](dtype=number)
+    for size in value.shape if is_array else (len(value),):
+        proto.tensor_shape.dim.add(size=size)
+    if is_array:
+        proto.tensor_content = value.tobytes()
+    else:
+        proto.string_val.extend(value)
+    return proto
+
+
+def decode_tensor(
+    proto: Any, dtype: str, shape: Sequence[int | range]
+) -> np.ndarray | list[bytes]:
+    """The value of a `TensorProto`: in `tensor_content`, or number by number.
+
+    Nothing is allocated before the size is known to be right.
+
+    Args:
+        proto: It.
+        dtype: That it must have: `float32`, `int32`, `string` or `uint8`.
+        shape: That it must have, each size one number or one of a range.
+
+    Returns:
+        An array; of strings, which have one dimension, a list.
+
+    Raises:
+        ValueError: It is another tensor, or says two things of its size.
+    """
+    found, sizes = describe_tensor(proto)
+    if (
+        found != dtype
+        or sizes is None
+        or len(sizes) != len(shape)
+        or not all(
+            size in wanted if isinstance(wanted, range) else size == wanted
+            for size, wanted in zip(sizes, shape, strict=True)
+        )
+    ):
+        raise ValueError(f"{found} of shape {sizes and list(sizes)}")
+    count = math.prod(sizes)
+    content, values = proto.tensor_content, getattr(proto, _VALUES[dtype])
+    if dtype == "string":
+        values = _split_strings(content, count) if content else list(values)
+    elif content:
+        if len(content) != count * np.dtype(dtype).itemsize:
+            raise ValueError(f"{len(content)} bytes for {dtype} of shape {list(sizes)}")
+        return np.frombuffer(content, dtype).reshape(sizes)
+    else:
+        values = _unpack(values, dtype)
+    if len(values) > count:
+        raise ValueError(f"{len(values)} values for {dtype} of shape {list(sizes)}")
+    # The last of them stands for all that are not written; without any, nothing does.
+    missing = count - len(values)
+    if dtype == "string":
+        return values + [values[-1] if values else b""] * missing
+    if missing and not len(values):
+        return np.zeros(sizes, dtype)
+    return np.pad(values, (0, missing), "edge").reshape(sizes)
+
+
+def describe_tensor(info: Any) -> tuple[str, tuple[int | None, ...] | None]:
+    """Dtype name, and sizes (None: any) or None for any rank."""
+    dtype = DTYPES.get(info.dtype, f"dtype {info.dtype}")
+    if info.tensor_shape.unknown_rank:
+        return dtype, None
+    sizes = (dim.size for dim in info.tensor_shape.dim)
+    return dtype, tuple(None if size < 0 else size for size in sizes)
+
+
+def _unpack(packed: bytes, dtype: str) -> np.ndarray:
+    """The numbers of a packed field.
+
+    Raises:
+        ValueError: They are others.
+    """
+    if dtype == "int32":
+        values, at = [], 0
+        while at < len(packed):
+            value, at = _read_varint(packed, at)
+            values.append(value & 0xFFFFFFFF)
+        return np.array(values, np.uint32).view(np.int32)
+    if dtype == "float32":
+        return np.frombuffer(packed, "<f4")
+    parts = np.frombuffer(packed, np.uint8)
+    is_second = np.concatenate([[False], parts >= 0x80])
+    # A number from 128 on has a second byte, 1; the first one is the number itself.
+    if is_second[-1] or (parts[is_second[:-1]] != 1).any():
+        raise ValueError("numbers that are not of 8 bits")
+    return parts[~is_second[:-1]]
+
+
+def _split_strings(content: bytes, count: int) -> list[bytes]:
+    """Strings as TensorFlow writes them into one: all lengths as varints, then all.
+
+    Source: tensorflow/core/platform/tensor_coding.cc, `EncodeStringList`.
+    """
+    found, lengths, at = [], [], 0
+    for _ in range(count):
+        length, at = _read_varint(content, at)
+        lengths.append(length)
+    if at + sum(lengths) != len(content):
+        raise ValueError(f"{len(content)} bytes that are not {count} strings")
+    for length in lengths:
+        found.append(content[at : at + length])
+        at += length
+    return found
+
+
+def _read_varint(content: bytes, at: int) -> tuple[int, int]:
+    """A number, and where the next one starts."""
+    value = 0
+    for shift, byte in enumerate(content[at : at + 10]):
+        value |= (byte & 0x7F) << 7 * shift
+        if byte < 0x80:
+            return value, at + shift + 1
+    raise ValueError(f"a number without an end in {len(content)} bytes")

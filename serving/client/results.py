@@ -11,11 +11,12 @@ class CompletionResult:
 
     Attributes:
         completed: `uint8` RGB `[H, W, 3]`, or `[B, H, W, 3]` for a batch.
-        parsing: `uint8` LIP labels `[H, W, 1]`, or `[B, H, W, 1]`.
+        parsing: `uint8` LIP labels `[H, W, 1]`, or `[B, H, W, 1]`; None where it was
+            not asked for.
     """
 
     completed: np.ndarray
-    parsing: np.ndarray
+    parsing: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import socket
 
 import grpc
 import pytest
@@ -157,6 +158,12 @@ def server(models_dir):
 @pytest.fixture(scope="session")
 def target(server):
     return f"localhost:{server.grpc_port}"
+
+
+@pytest.fixture
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The client against a real server."""
 
-import socket
 import subprocess
 import sys
 import threading
@@ -21,12 +20,6 @@ from serving.local_server import LocalServer
 def client(target):
     with PortraitClient(target) as client:
         yield client
-
-
-@pytest.fixture
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
 
 
 def png(array):
@@ -128,8 +121,15 @@ def test_checked_before_sending(image, mask, message):
         ({"target": "localhost"}, "'localhost' is no address; expected HOST:PORT"),
         ({"target": "::1:8500"}, "'::1:8500' is no address; expected HOST:PORT"),
         ({"target": "localhost:85000"}, "is no address"),
-        ({"model_name": ""}, "name is empty"),
+        ({"target": 8500}, "the server is 8500; expected HOST:PORT as text"),
+        ({"model_name": ""}, "name is ''; expected a text"),
+        ({"model_name": 5}, "name is 5; expected a text"),
+        ({"version_label": 5}, "label is 5; expected a text"),
         ({"version": -1}, "version is -1; expected 0 or above"),
+        ({"version": "1"}, "version is '1'; expected 0 or above"),
+        ({"timeout": "5"}, "timeout is '5'; expected seconds above 0"),
+        ({"timeout": float("nan")}, "timeout is nan; expected seconds"),
+        ({"timeout": float("inf")}, "timeout is inf; expected seconds"),
         ({"version": 1, "version_label": "stable"}, "version 1 and label 'stable'"),
         ({"max_pixels": 0}, "max_pixels is 0"),
         ({"load_balancing": "random"}, "load_balancing is 'random'; expected"),
@@ -148,6 +148,8 @@ def test_a_call_may_have_its_own_time():
     with PortraitClient("localhost:1") as client:
         with pytest.raises(PortraitError, match="timeout is -1; expected"):
             client.complete(IMAGE, MASK, timeout=-1)
+        with pytest.raises(PortraitError, match="timeout is '5'; expected seconds"):
+            client.complete(IMAGE, MASK, timeout="5")
         with pytest.raises(PortraitError, match="timeout is 0; expected"):
             client.wait_until_available(0)
 
@@ -234,12 +236,17 @@ def test_deadline(target):
 
 def test_unreachable(free_port):
     address = f"localhost:{free_port}"
-    with PortraitClient(address) as client:
-        with pytest.raises(ServerError) as caught:
-            client.complete(IMAGE, MASK)
-        check_server_error(
-            caught, grpc.StatusCode.UNAVAILABLE, address, "cannot be reached"
-        )
+    with PortraitClient(address, timeout=0.5) as client:
+        for settings in ({}, {"timeout": 0.3}):
+            with pytest.raises(ServerError) as caught:
+                client.complete(IMAGE, MASK, **settings)
+            check_server_error(
+                caught,
+                grpc.StatusCode.UNAVAILABLE,
+                address,
+                "cannot be reached",
+                "Connection refused",
+            )
         start = time.monotonic()
         with pytest.raises(ServerError) as caught:
             client.wait_until_available(0.5)
@@ -260,7 +267,43 @@ def test_wait_until_available(models_dir, free_port):
     server.stop()
 
 
-def test_import_is_light():
-    heavy = "{'tensorflow', 'keras', 'tensorflow_serving', 'cv2', 'portrait_tf.models'}"
-    code = f"import sys, serving.client; assert not {heavy} & set(sys.modules)"
+def test_a_call_waits_for_its_server(models_dir, free_port):
+    server = LocalServer(models_dir, grpc_port=free_port, rest_port=0)
+    timer = threading.Timer(0.7, server.start)
+    with PortraitClient(f"localhost:{free_port}", timeout=20) as client:
+        timer.start()
+        assert client.complete(IMAGE, MASK).completed.shape == IMAGE.shape
+    timer.join()
+    server.stop()
+
+
+ONLY = """
+import sys
+
+ALLOWED = {"grpc", "google", "numpy", "PIL", "portrait_tf", "serving"}
+ALLOWED.add("typing_extensions")  # Of gRPC.
+
+class Barrier:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in ALLOWED and top not in sys.stdlib_module_names:
+            raise ModuleNotFoundError(f"{name} is not what the client needs", name=name)
+
+sys.meta_path.insert(0, Barrier())
+"""
+
+
+def test_the_client_needs_four_packages(target):
+    """And completes a photo with them, by arrays and by files."""
+    code = ONLY + (
+        "import numpy as np\n"
+        "from serving.client import PortraitClient, doctor\n"
+        "image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)\n"
+        "mask = np.zeros((20, 30), np.uint8); mask[5:9, 5:9] = 255\n"
+        f"with PortraitClient({target!r}) as client:\n"
+        "    for signature in ('serving_default', 'encoded'):\n"
+        "        found = client.complete(image, mask, signature=signature)\n"
+        "        assert (found.completed == image)[mask == 0].all()\n"
+        "    assert client.metadata().signatures and client.status()\n"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

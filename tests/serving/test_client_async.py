@@ -13,6 +13,7 @@ from wire import Script, make_certificates, server_context, tls_before
 from portrait_tf.errors import PortraitError
 from serving.client import (
     AsyncPortraitClient,
+    CancelledError,
     DeadlineExceededError,
     NotFoundError,
     PortraitClient,
@@ -23,7 +24,7 @@ from serving.client import (
 from serving.local_server import LocalServer
 
 IMAGE, MASK = make_photo(20, 30)
-QUICK = RetryPolicy(attempts=4, first_delay=0.01, seed=0)
+QUICK = RetryPolicy(attempts=4, first_delay=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,9 @@ def test_both_clients_have_the_same_methods():
             for name, value in vars(kind).items()
             if inspect.isfunction(value) and not name.startswith("_")
         }
+
+    assert inspect.iscoroutinefunction(AsyncPortraitClient.complete)
+    assert "non-zero = hole" in AsyncPortraitClient.complete.__doc__
 
     one, other = public(PortraitClient), public(AsyncPortraitClient)
     assert one.keys() == other.keys()
@@ -91,8 +95,10 @@ def test_errors(address):
             await client.complete(IMAGE, MASK * 0)
         with pytest.raises(PortraitError, match="timeout is 0"):
             await client.complete(IMAGE, MASK, timeout=0)
-        with pytest.raises(NotFoundError, match="not available within 0.3 s"):
-            await client.wait_until_available(0.3)
+        with pytest.raises(NotFoundError, match="does not serve model 'other'"):
+            await client.wait_until_available(30)
+        with pytest.raises(PortraitError, match="timeout is '5'; expected seconds"):
+            await client.complete(IMAGE, MASK, timeout="5")
         await client.close()
         with pytest.raises(PortraitError, match="is closed"):
             await client.status()
@@ -111,7 +117,8 @@ def test_retries_headers_and_deadline():
         with pytest.raises(DeadlineExceededError, match="within 0.3 s"):
             await client.complete(IMAGE, MASK, timeout=0.3)
 
-    with script.running() as address:
+    warned = pytest.warns(UserWarning, match="in plain text")
+    with script.running() as address, warned:
         with_client(use, address, retry=QUICK, api_key="secret")
     assert all(headers["x-api-key"] == "secret" for headers in script.headers)
 
@@ -120,8 +127,10 @@ def test_unreachable():
     async def use(client):
         with pytest.raises(UnavailableError, match="cannot be reached"):
             await client.complete(IMAGE, MASK)
+        with pytest.raises(UnavailableError, match="not available within 0.3 s: .*ref"):
+            await client.wait_until_available(0.3)
 
-    with_client(use, "localhost:1", retry=QUICK)
+    with_client(use, "localhost:1", retry=QUICK, timeout=0.5)
 
 
 def test_tls(server, tmp_path):
@@ -198,6 +207,22 @@ def test_a_call_can_be_cancelled():
             await call
         script.pause.set()
         assert (await client.complete(IMAGE, MASK)).completed.shape == IMAGE.shape
+
+    with script.running() as address:
+        with_client(use, address)
+
+
+def test_closing_during_a_call():
+    script = Script()
+    script.pause.clear()
+
+    async def use(client):
+        call = asyncio.ensure_future(client.complete(IMAGE, MASK))
+        while not script.under_way:
+            await asyncio.sleep(0.01)
+        await client.close()
+        with pytest.raises(CancelledError, match="was closed during the call"):
+            await call
 
     with script.running() as address:
         with_client(use, address)

@@ -1,5 +1,8 @@
 """The client on a model with every signature."""
 
+import zlib
+
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -111,17 +114,55 @@ def test_extrapolate_a_file(client, tmp_path):
     assert result.completed.shape == (30, 30, 3)
 
 
+@pytest.mark.parametrize("batch", [None, 2])
+@pytest.mark.parametrize("signature", ["serving_default", "encoded"])
+def test_only_the_photo_is_sent(client, signature, batch):
+    image, mask = make_photo(20, 30, batch)
+    whole = client.complete(image, mask, signature=signature)
+    result = client.complete(image, mask, signature=signature, parsing=False)
+    assert result.parsing is None
+    np.testing.assert_array_equal(result.completed, whole.completed)
+    (many,) = client.complete_many([(image, mask)], parsing=False)
+    assert many.parsing is None
+    for chosen in (None, signature):
+        whole = client.extrapolate(image, bottom=0.5, signature=chosen)
+        result = client.extrapolate(image, bottom=0.5, signature=chosen, parsing=False)
+        assert result.parsing is None
+        np.testing.assert_array_equal(result.completed, whole.completed)
+
+
+def test_what_is_not_asked_for_is_filtered_by_the_server():
+    script = Script()
+    with script.running() as address, PortraitClient(address) as client:
+        client.complete(IMAGE, MASK)
+        client.complete(IMAGE, MASK, parsing=False)
+        script.outputs = {"completed_bytes": [b""], "completed": IMAGE[None]}
+        for call in (
+            lambda: client.complete(IMAGE, MASK, signature="encoded", parsing=False),
+            lambda: client.extrapolate(IMAGE, top=0.5, parsing=False),
+        ):
+            with pytest.raises(InternalError):
+                call()
+    assert script.filters == [
+        [], ["completed"], ["completed_bytes"], ["completed", "size"]
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "at least one margin"),
-        ({"top": 1.5}, "'top' is a fraction .* received 1.5"),
-        ({"left": -0.1}, "'left' is a fraction"),
-        ({"left": float("nan")}, "'left' is a fraction"),
+        ({}, "the margins are 0, or less than a pixel"),
+        ({"top": 1.5}, "'top' is 1.5; expected 0 to 1 of the photo"),
+        ({"left": -0.1}, "'left' is -0.1; expected 0 to 1"),
+        ({"left": float("nan")}, "'left' is nan; expected 0 to 1"),
+        ({"left": "0.5"}, "'left' is '0.5'; expected 0 to 1"),
         ({"top": 0.01}, "less than a pixel of a photo of 20x30"),
-        ({"top": 21, "unit": "pixels"}, "'top' is 21 pixels; expected a whole number"),
-        ({"top": 2.5, "unit": "pixels"}, "'top' is 2.5 pixels; expected a whole"),
-        ({"top": float("nan"), "unit": "pixels"}, "'top' is nan pixels"),
+        ({"top": 21, "unit": "pixels"}, "'top' is 21; expected whole pixels from 0"),
+        ({"top": 2.5, "unit": "pixels"}, "'top' is 2.5; expected whole pixels"),
+        (
+            {"top": float("nan"), "unit": "pixels"},
+            "'top' is nan; expected whole pixels",
+        ),
         ({"top": 1, "unit": "metres"}, "unit is 'metres'; expected"),
         ({"top": 1, "signature": "parse"}, "signature 'parse' does not extrapolate"),
     ],
@@ -151,11 +192,11 @@ def test_a_model_without_pose_and_without_signatures(serve, tmp_path):
         ({"completed": IMAGE[None]}, r"no output 'parsing', only \['completed'\]"),
         (
             {"completed": IMAGE[None, :9], "parsing": MASK[None]},
-            r"an array of uint8 and shape \[1, 9, 30, 3\] as output 'completed'",
+            r"has uint8 of shape \[1, 9, 30, 3\] as output 'completed'",
         ),
         (
             {"completed": IMAGE[None] / 255, "parsing": MASK[None]},
-            "an array of float64 .* as output 'completed'",
+            r"float64 of shape \[1, 20, 30, 3\] as output 'completed'",
         ),
     ],
 )
@@ -167,6 +208,20 @@ def test_answers_of_another_model(outputs, message):
     ):
         client.complete(IMAGE, MASK)
     assert "is 'portrait' a portrait-tf model?" in str(caught.value)
+
+
+def test_a_picture_that_is_larger_than_it_may_be_is_not_decoded():
+    """30000 x 30000 pixels of one colour are 110 kB, and 2.7 GB when decoded."""
+    rows = bytearray(cv2.imencode(".png", np.zeros((1, 30000), np.uint8))[1].tobytes())
+    rows[20:24] = (30000).to_bytes(4, "big")
+    rows[29:33] = zlib.crc32(rows[12:29]).to_bytes(4, "big")
+    outputs = {"completed_bytes": [bytes(rows)], "parsing_bytes": [bytes(rows)]}
+    with (
+        Script(outputs=outputs).running() as address,
+        PortraitClient(address) as client,
+        pytest.raises(InternalError, match="that is no PNG of 20x30 pixels"),
+    ):
+        client.complete(IMAGE, MASK, signature="encoded")
 
 
 def test_answers_of_another_model_to_files_and_margins():
@@ -181,7 +236,7 @@ def test_answers_of_another_model_to_files_and_margins():
         Script(outputs=outputs).running() as address,
         PortraitClient(address) as client,
     ):
-        with pytest.raises(InternalError, match="'completed_bytes' is no PNG of 20x30"):
+        with pytest.raises(InternalError, match="'completed_bytes' that is no PNG of"):
             client.complete(IMAGE, MASK, signature="encoded")
         with pytest.raises(
             InternalError, match=r"output 'size' \[\[40, 30\]\] for 'co"

@@ -16,7 +16,7 @@ from full_model import FullModel, save_full_model
 from serving_photos import make_photo
 from wire import Script, make_certificates, server_context, tls_before
 
-from serving.client.doctor import examine, split_target
+from serving.client.doctor import Endpoint, examine
 from serving.local_server import LocalServer
 
 IMAGE, MASK = make_photo()
@@ -87,7 +87,9 @@ def test_absent_signatures_are_a_warning(server):
 def test_wrong_usage(tmp_path):
     for arguments, message in (
         (["--server", "localhost"], "expected HOST:PORT"),
-        (["--server", "unix:/tmp/socket"], "expected HOST:PORT"),
+        (["--server", "xds:portrait"], "no address of one server; expected HOST:PORT"),
+        (["--server", "ipv4:10.0.0.1:1,10.0.0.2:1"], "no address of one server"),
+        (["--server", "dns:///portrait"], "no address of one server"),
         (["--server", "localhost:1", "--timeout", "0"], "timeout is 0"),
         (["--server", "localhost:1", "--rest", "8501"], "--rest is '8501'"),
         (["--server", "localhost:1", "--client-key", "k"], "no client certificate"),
@@ -100,7 +102,58 @@ def test_wrong_usage(tmp_path):
     code, text = doctor("--server", "localhost:1", "--root-certificates", garbage)
     assert code == 2 and "cannot be used" in text
     assert doctor()[0] == 2
-    assert split_target("[::1]:8500") == ("::1", 8500)
+
+
+@pytest.mark.parametrize(
+    ("target", "endpoint"),
+    [
+        ("portrait:8500", Endpoint("portrait", 8500)),
+        ("dns:8500", Endpoint("dns", 8500)),
+        ("dns:///portrait:8500", Endpoint("portrait", 8500)),
+        ("dns://8.8.8.8/portrait:8500", Endpoint("portrait", 8500)),
+        ("[::1]:8500", Endpoint("::1", 8500)),
+        ("ipv4:10.0.0.1:8500", Endpoint("10.0.0.1", 8500)),
+        ("ipv6:[::1]:8500", Endpoint("::1", 8500)),
+        ("ipv6:%5B::1%5D:8500", Endpoint("::1", 8500)),
+        ("unix:portrait.sock", Endpoint(path="portrait.sock")),
+        ("unix:/run/portrait.sock", Endpoint(path="/run/portrait.sock")),
+        ("unix:///run/portrait.sock", Endpoint(path="/run/portrait.sock")),
+        ("unix-abstract:portrait", Endpoint(path="\0portrait")),
+    ],
+)
+def test_addresses(target, endpoint):
+    assert Endpoint.of(target) == endpoint
+
+
+@pytest.mark.parametrize(
+    ("listens", "form", "steps"),
+    [
+        ("unix:{path}", "unix:{path}", ["socket", "protocol", "model"]),
+        ("unix:{path}", "unix://{path}", ["socket", "protocol", "model"]),
+        ("[::1]:0", "[::1]:{port}", ["name", "port", "protocol", "model"]),
+        ("[::1]:0", "ipv6:[::1]:{port}", ["name", "port", "protocol", "model"]),
+        ("127.0.0.1:0", "dns:///localhost:{port}", ["name", "port", "protocol"]),
+    ],
+)
+def test_other_addresses(tmp_path, listens, form, steps):
+    path = tmp_path / "socket"
+    with Script().running(address=listens.format(path=path)) as address:
+        port = address.rpartition(":")[2]
+        findings = list(examine(form.format(path=path, port=port)))
+    found = {one.step: one.state for one in findings}
+    assert list(found)[: len(steps)] == steps
+    assert all(found[step] == "ok" for step in [*steps, "state"])
+    if "unix" in listens:
+        assert found["REST"] == "skipped"
+
+
+def test_a_socket_that_is_not_there(tmp_path):
+    check_failure(
+        doctor("--server", f"unix:{tmp_path}/socket"),
+        "socket",
+        f"{tmp_path}/socket is closed: No such file",
+        "--grpc_socket_path",
+    )
 
 
 def test_name_that_does_not_resolve():
@@ -229,9 +282,9 @@ def test_another_grpc_server():
 def test_api_key(code):
     script = Script([(grpc.StatusCode[code], "who are you?")])
     with script.running() as server:
-        check_failure(
-            doctor("--server", server, "--api-key", "k"), "model", code, "--api-key"
-        )
+        output = doctor("--server", server, "--api-key", "k")
+        check_failure(output, "model", code, "--api-key")
+        assert f"! key: the API key goes to {server} in plain text" in output[1]
     assert script.headers[0]["x-api-key"] == "k"
 
 

@@ -1,13 +1,18 @@
 """Photos and masks as files, looked at before they are sent."""
 
+import io
+import zlib
+
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image, ImageOps
 from serving_photos import check_completed, make_photo
 
 from portrait_tf.errors import PortraitError
 from serving.client import PortraitClient, ServerError
-from serving.client.pictures import decode_photo, open_file, read_header, shown_size
+from serving.client.pictures import decode_mask, decode_photo, open_file
 
 MAX = 10**6
 IMAGE, MASK = make_photo(20, 33)
@@ -18,14 +23,15 @@ def encode(array, extension=".png", *options):
     return cv2.imencode(extension, array, options)[1].tobytes()
 
 
-def with_orientation(jpeg, orientation):
-    """A JPEG with an EXIF block of one entry after its first two bytes."""
-    tiff = b"MM\0\x2a\0\0\0\x08\0\x01" + bytes([1, 0x12, 0, 3, 0, 0, 0, 1])
-    tiff += bytes([0, orientation, 0, 0]) + b"\0\0\0\0"
-    block = b"Exif\0\0" + tiff
-    return (
-        jpeg[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block + jpeg[2:]
-    )
+def with_orientation(extension, orientation):
+    """The photo in a file that says how a viewer is to turn it."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    name = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP"}[extension]
+    options = {"lossless": True} if name == "WEBP" else {}
+    Image.fromarray(IMAGE).save(file, name, exif=exif, **options)
+    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -36,32 +42,45 @@ def client(target):
 
 @pytest.mark.parametrize(("name", "extension"), FORMATS)
 @pytest.mark.parametrize("size", [(1, 1), (20, 33), (300, 17)])
-def test_header_of_each_format(name, extension, size):
+def test_each_format(name, extension, size):
     content = encode(np.zeros((*size, 3), np.uint8), extension)
-    header = read_header(content)
-    assert (header.format, header.size, header.is_whole) == (name, size, True)
-    assert header.orientation == 1
+    file = open_file(content, "image", MAX)
+    assert (file.format, file.size, file.orientation) == (name, size, 1)
+    np.testing.assert_array_equal(decode_photo(file), np.zeros((*size, 3), np.uint8))
 
 
-@pytest.mark.parametrize("options", [(cv2.IMWRITE_WEBP_QUALITY, 101), ()])
-def test_header_of_a_webp_without_and_with_loss(options):
-    content = encode(make_photo(70, 301)[0], ".webp", *(options or (64, 50)))
-    assert read_header(content).size == (70, 301)
+def test_a_gif():
+    file = io.BytesIO()
+    Image.fromarray(MASK[..., 0]).save(file, "GIF")
+    picture = open_file(file.getvalue(), "mask", MAX)
+    assert (picture.format, picture.size) == ("GIF", (20, 33))
+    np.testing.assert_array_equal(decode_mask(picture)[0], MASK[..., 0])
+    with pytest.raises(PortraitError, match="the mask is a GIF file that is cut off"):
+        open_file(file.getvalue()[:-9], "mask", MAX)
 
 
-def test_header_of_a_gif():
-    pixel = b"\x2c\0\0\0\0\x05\0\x07\0\0\x02\x02\x44\x01\0\x3b"
-    content = b"GIF89a\x05\0\x07\0\x80\0\0\0\0\0\xff\xff\xff" + pixel
-    header = read_header(content)
-    assert (header.size, header.is_whole) == ((7, 5), True)
-    assert not read_header(content[:-1]).is_whole
+@pytest.mark.parametrize("mode", ["RGBA", "P", "LA", "L", "1", "I;16"])
+def test_other_colours_are_seen_as_tensorflow_sees_them(mode):
+    if mode == "I;16":
+        image = Image.fromarray(IMAGE[..., 0].astype(np.uint16) * 257)
+    else:
+        image = Image.fromarray(IMAGE).convert("L" if mode == "LA" else "RGB")
+        image = image.convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.fromarray(MASK[..., 0]))
+    file = io.BytesIO()
+    image.save(file, "PNG", **({"transparency": bytes(99)} if mode == "P" else {}))
+    content = file.getvalue()
+    theirs = tf.io.decode_image(content, 3, expand_animations=False).numpy()
+    ours = decode_photo(open_file(content, "image", MAX))
+    np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize(("name", "extension"), FORMATS)
 def test_every_cut_is_found(name, extension):
     content = encode(IMAGE, extension)
     for length in {*range(30, len(content) - 12, 97), len(content) - 13}:
-        with pytest.raises(PortraitError, match=f"{name} file that is cut off after"):
+        with pytest.raises(PortraitError, match=f"{name} file that is cut off or"):
             open_file(content[:length], "image", MAX)
 
 
@@ -72,8 +91,8 @@ def test_a_cut_file_is_one_clear_sentence(tmp_path):
         with pytest.raises(PortraitError) as caught:
             client.complete(path, MASK)
         assert str(caught.value) == (
-            f"{path} is a JPEG file that is cut off after 700 bytes; expected a whole"
-            " one"
+            f"{path} is a JPEG file that is cut off or damaged, of 700 bytes; expected"
+            " a whole one"
         )
         with pytest.raises(PortraitError, match="the mask is a PNG file that is cut"):
             client.complete_encoded(encode(IMAGE), encode(MASK)[:-20])
@@ -84,6 +103,7 @@ def test_a_bomb_is_not_sent():
     rows = np.zeros((1, 30000), np.uint8)
     content = bytearray(encode(rows))
     content[20:24] = (30000).to_bytes(4, "big")
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     with PortraitClient("localhost:1") as client:
         with pytest.raises(PortraitError, match="has 30000x30000 pixels .* max_pixels"):
             client.complete(bytes(content), MASK)
@@ -119,22 +139,36 @@ def test_arrays_can_be_forced_through_files(client, batch):
         client.complete(image, mask, signature="parse")
 
 
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_turned_photo_is_completed_as_it_is_seen(client, orientation):
-    jpeg = with_orientation(encode(IMAGE[..., ::-1], ".jpg"), orientation)
-    file = open_file(jpeg, "image", MAX)
-    assert file.header.orientation == orientation
+def test_a_turned_photo_is_completed_as_it_is_seen(client, orientation, extension):
+    content = with_orientation(extension, orientation)
+    file = open_file(content, "image", MAX)
+    assert file.orientation == orientation
     seen = decode_photo(file)
+    turned = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    np.testing.assert_array_equal(seen, np.asarray(turned))
     size = (33, 20) if orientation >= 5 else (20, 33)
-    assert seen.shape[:2] == shown_size(file.header) == size
+    assert seen.shape[:2] == file.size == size
     mask = np.zeros((*size, 1), np.uint8)
     mask[5:9, 3:8] = 255
-    result = client.complete(jpeg, mask)
-    if orientation == 1:
-        # TensorFlow's decoder and OpenCV's round JPEG's colours differently.
+    result = client.complete(content, mask)
+    if orientation == 1 and extension == ".jpg":
+        # TensorFlow's decoder and Pillow's round JPEG's colours differently.
         assert np.abs(result.completed.astype(int) - seen)[mask[..., 0] == 0].max() < 9
     else:
         check_completed(seen, mask, result.completed, result.parsing)
+
+
+def test_an_orientation_behind_the_pixels_of_a_png():
+    """Where exiftool writes it."""
+    content = with_orientation(".png", 6)
+    start = content.index(b"eXIf") - 4
+    length = 12 + int.from_bytes(content[start : start + 4], "big")
+    block = content[start : start + length]
+    moved = content.replace(block, b"")[:-12] + block + content[-12:]
+    file = open_file(moved, "image", MAX)
+    assert (file.orientation, file.size) == (6, (33, 20))
 
 
 def test_a_mask_with_the_losses_of_jpeg_is_cut(client):
@@ -155,7 +189,9 @@ def test_a_picture_that_lies(client):
     with pytest.raises(ServerError) as caught:
         client.complete(bytes(content), MASK)
     assert caught.value.code.name == "INVALID_ARGUMENT"
-    with pytest.raises(PortraitError, match="the image: expected a whole p"):
+    with pytest.raises(
+        PortraitError, match="the image is a PNG file that is cut off or"
+    ):
         client.complete(bytes(content), MASK, signature="serving_default")
 
 

@@ -33,6 +33,7 @@ class Script(
         self.outputs = outputs
         self.headers = []
         self.labels = []
+        self.filters = []
         self.calls = 0
         self.under_way = 0
         self.most_under_way = 0
@@ -45,6 +46,7 @@ class Script(
             self.calls += 1
             self.headers.append(dict(context.invocation_metadata()))
             self.labels.append(request.model_spec.version_label)
+            self.filters.append(list(getattr(request, "output_filter", ())))
             outcome = self.outcomes.pop(0) if self.outcomes else None
         if outcome is not None:
             context.abort(*outcome)
@@ -73,18 +75,18 @@ class Script(
         return response
 
     @contextlib.contextmanager
-    def running(self, options=()):
-        """Gives the address."""
+    def running(self, options=(), address="127.0.0.1:0"):
+        """Gives the address, with its port."""
         with concurrent.futures.ThreadPoolExecutor(16) as pool:
             server = grpc.server(pool, options=options)
             prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
                 self, server
             )
             model_service_pb2_grpc.add_ModelServiceServicer_to_server(self, server)
-            port = server.add_insecure_port("127.0.0.1:0")
+            port = server.add_insecure_port(address)
             server.start()
             try:
-                yield f"127.0.0.1:{port}"
+                yield address.removesuffix(":0") + f":{port}" * address.endswith(":0")
             finally:
                 self.pause.set()
                 server.stop(0).wait()
