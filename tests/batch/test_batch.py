@@ -71,8 +71,8 @@ def test_results_are_the_command_lines(photos, completed, tiny_models, tmp_path)
         assert line["photo"] == str(photos / "photos" / name)
         assert line["status"] == "completed" and line["engine"] == "saved model"
         assert line["model"] == str(tiny_models / "1")
-    # The photo that is larger than the networks was painted in a crop.
-    assert "painted 2.3 times smaller" in lines["sub/001.png"]["notes"][0]
+    # The photo that is larger than the networks was given detail: nothing is soft.
+    assert lines["sub/001.png"]["notes"] == []
     assert not (out / "_batch" / "temporary").exists()
 
 
