@@ -10,6 +10,7 @@ from portrait_tf.inference.detail import SOFT_FROM, add_details, detailed_hole
 from portrait_tf.labels import LABELS
 from portrait_tf.large_photos import complete_photo
 from portrait_tf.masks import HOLE
+from portrait_tf.pipeline import Pipeline
 
 SIZE = (120, 96)
 TIMES = 4.0
@@ -173,3 +174,20 @@ class TestLargePhotos:
         other = np.where(mask[..., None] > 0, np.uint8(255) - photo, photo)
         again = complete_photo(PipelineEngine(tiny_pipeline), other, mask)
         np.testing.assert_array_equal(again.completed, detailed.completed)
+
+
+@pytest.mark.parametrize("size", [(96, 80), (131, 97), (160, 240)], ids=str)
+def test_an_export_adds_the_same_detail(tiny_pipeline, tiny_models, size):
+    from export.saved_model import run_signature
+
+    photo = noise(size)
+    mask = hole_of((size[0] // 2, 0, size[0], size[1] // 2), size)
+    inputs = {"image": photo[None], "mask": mask[None, ..., None]}
+    answers = run_signature(tiny_models / "1", {"serving_default": inputs})
+    exported = answers["serving_default"]["completed"]
+    expected = tiny_pipeline(*map(tf.constant, inputs.values()))["completed"].numpy()
+    assert np.abs(exported.astype(int) - expected).max() <= 1
+    soft = Pipeline(
+        tiny_pipeline.parsing_network, tiny_pipeline.completion_network, detail=False
+    )(*map(tf.constant, inputs.values()))["completed"].numpy()
+    assert sharpness(exported[0], mask) > sharpness(soft[0], mask)
