@@ -43,7 +43,7 @@ _APART = 2
 """Pixels between those of a patch in that first comparison."""
 _ROWS = 1024
 """Targets that are compared with every source at a time."""
-_KEPT = 4.0
+_KEPT = 2.0
 """What is finer than so many of the networks' pixels is taken from patches."""
 _GUIDE = 3.0
 """Weight of the guide's low frequencies at a patch's centre, beside its 25 pixels."""
@@ -51,6 +51,8 @@ _OTHER_LABEL = 141.0
 """A patch of another label pays twice its square: 25 pixels that are 23 levels off."""
 _NO_PERSON = 212.0
 """The same, where one shows a person and the other none."""
+_FEWEST = 25
+"""Patches of a label that must be known; what has less stays as it was painted."""
 _MOST_GAIN = 2.0
 """Of the detail, which is a mean of several patches' and so too soft."""
 _LEAST_AROUND = 32.0
@@ -130,7 +132,7 @@ def add_detail(
         near = [x[box[0] : box[2], box[1] : box[3]] for x in (completed, mask, parsing)]
         labels = tf.minimum(tf.cast(near[2][..., 0], tf.int32), NUM_LABELS - 1)
         photo = _Photo(
-            tf.cast(near[0], tf.float32),
+            near[0],
             near[1][..., 0] != 0,
             tf.gather(_SHARED, labels),
             times,
@@ -180,7 +182,7 @@ class _Photo(NamedTuple):
     """A hole and what is around it, at the photo's size.
 
     Attributes:
-        guide: `float32` `[H, W, 3]`, 0 to 255, what the networks painted in its hole.
+        guide: `uint8` `[H, W, 3]`, what the networks painted in its hole.
         hole: `bool` `[H, W]`.
         labels: `int32` `[H, W]`.
         times: How often the painted picture was enlarged.
@@ -235,7 +237,11 @@ def _synthesised(photo: _Photo) -> tf.Tensor:
             : size[0], : size[1]
         ]
 
-    return tf.cond(tf.reduce_any(level.is_source), refined, lambda: photo.guide)
+    return tf.cond(
+        tf.reduce_any(level.is_source),
+        refined,
+        lambda: tf.cast(photo.guide, tf.float32),
+    )
 
 
 def _halvings(ratio: tf.Tensor, base: int) -> tf.Tensor:
@@ -270,22 +276,17 @@ class _Level:
         self.size = -(-full // factor)
         rest = self.size * factor - full
         edges = [[0, rest[0]], [0, rest[1]]]
+        padded = tf.pad(photo.guide, [*edges, [0, 0]], "SYMMETRIC")
+        # Of whole numbers: a large photo is nowhere held in floating point.
+        means = tf.image.resize(padded[None], self.size, method="area")[0]
+        self.guide = tf.round(means)
         blocks = [self.size[0], factor, self.size[1], factor]
-        self.guide = tf.round(
-            tf.reduce_mean(
-                tf.reshape(
-                    tf.pad(photo.guide, [*edges, [0, 0]], "SYMMETRIC"), [*blocks, 3]
-                ),
-                (1, 3),
-            )
-        )
         self.hole = tf.reduce_any(
             tf.reshape(tf.pad(photo.hole, edges, "SYMMETRIC"), blocks), (1, 3)
         )
         half = factor // 2
-        self.labels = tf.pad(photo.labels, edges, "SYMMETRIC")[
-            half::factor, half::factor
-        ]
+        labels = tf.pad(photo.labels, edges, "SYMMETRIC")
+        self.labels = tf.ensure_shape(labels[half::factor, half::factor], [None, None])
         self.low_size = tf.maximum(
             tf.cast(tf.cast(full, tf.float32) / (_KEPT * photo.times), tf.int32), 1
         )
@@ -294,6 +295,12 @@ class _Level:
         near = _spread(self.hole)
         rows, columns = (_inner(self.size[axis]) for axis in (0, 1))
         self.is_source = ~near & rows[:, None] & columns[None]
+        seen = tf.math.unsorted_segment_sum(
+            tf.reshape(tf.cast(self.is_source, tf.int32), [-1]),
+            tf.reshape(self.labels, [-1]),
+            NUM_LABELS,
+        )
+        self.has_source = tf.gather(seen >= _FEWEST, self.labels)
         self.targets = tf.cast(tf.where(near), tf.int32)
         self.pixels = tf.cast(tf.where(self.hole), tf.int32)
 
@@ -513,7 +520,8 @@ class _Level:
         gain = tf.clip_by_value(tf.where(share > 0.05, gain, 1.0), 1.0, _MOST_GAIN)
         guided = self.low + fine * gain[..., None]
         guided = tf.clip_by_value(tf.round(guided), 0.0, 255.0)
-        return tf.where(self.hole[..., None], guided, self.guide)
+        changed = self.hole & self.has_source
+        return tf.where(changed[..., None], guided, self.guide)
 
 
 def _penalty(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
