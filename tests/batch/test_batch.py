@@ -436,7 +436,7 @@ def test_a_server_that_is_away_for_a_while(photos, tiny_models, tmp_path):
     def start():
         return LocalServer(tiny_models, "portrait", grpc_port=port, rest_port=0)
 
-    settings = EngineSettings(None, f"localhost:{port}", {"timeout": 30.0})
+    settings = EngineSettings(None, f"localhost:{port}", {"timeout": 60.0})
     handler = PhotoHandler(settings, None, 1)
     with start():
         model = handler.load_model()
