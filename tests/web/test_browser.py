@@ -286,7 +286,7 @@ def test_no_file_is_kept_after_the_session(browser, site, tmp_path):
     address, root = site
     context = browser.new_context()
     page = context.new_page()
-    page.set_default_timeout(120_000)
+    page.set_default_timeout(300_000)
     page.goto(address)
     page.wait_for_selector("#examples button")
     path = tmp_path / "photo.png"
