@@ -78,8 +78,7 @@ def gradients(photo: np.ndarray, mask: np.ndarray) -> float:
 
 def around(mask: np.ndarray) -> Box:
     """The hole's box and a third of its sides around it."""
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    box = Box(*(int(n) for n in (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)))
+    box = Box.about(mask)
     return box.grown(box.height // 3, box.width // 3, mask.shape)
 
 
@@ -94,24 +93,25 @@ def main(arguments: list[str] | None = None) -> None:
 
     from portrait_tf.engines import open_engine
     from portrait_tf.errors import PortraitError
+    from portrait_tf.evaluation.classical import telea
     from portrait_tf.evaluation.evaluate import hole_psnr
     from portrait_tf.large_photos import complete_photo
 
     engine = open_engine(None, None)
     distance = None
-    if options.features:
-        from portrait_tf.cli.evaluation import _open_features
-
-        distance, _ = _open_features(*options.features.rsplit(":", 1))
     found = collections.defaultdict(list)
 
     def complete(method: str, photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
         if method == "telea":
-            return cv2.inpaint(photo, mask, 3, cv2.INPAINT_TELEA)
+            return telea(photo, mask)
         engine.detail = method == "with detail"
         return complete_photo(engine, photo, mask).completed
 
     try:
+        if options.features:
+            from portrait_tf.cli.evaluation import _feature_weights, _open_features
+
+            distance, _ = _open_features(*_feature_weights(options.features))
         for index, sample in enumerate(samples(options.data, options.count)):
             if options.enlarge != 1:
                 sample = _enlarged(sample, options.enlarge)

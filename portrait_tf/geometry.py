@@ -126,6 +126,13 @@ class Box(NamedTuple):
     bottom: int
     right: int
 
+    @classmethod
+    def about(cls, chosen: np.ndarray) -> "Box":
+        """The smallest box about what is not zero in `[H, W]`; something is."""
+        rows, columns = (np.flatnonzero(chosen.any(axis)) for axis in (1, 0))
+        edges = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+        return cls(*(int(edge) for edge in edges))
+
     @property
     def height(self) -> int:
         return self.bottom - self.top

@@ -390,9 +390,7 @@ def _add_detail(
         mine = look.box.of(open_mask) != 0
         if not mine.any():
             continue
-        rows, columns = (np.flatnonzero(mine.any(axis)) for axis in (1, 0))
-        box = Box(rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
-        box = box.moved(look.box.top, look.box.left)
+        box = Box.about(mine).moved(look.box.top, look.box.left)
         margin = surroundings(max(box.height, box.width), look.magnification)
         box = box.grown(margin, margin, mask.shape).common(look.box)
         detailed = detailed_hole(
@@ -412,10 +410,10 @@ def _softness(look: _Look, box: Box, filled: np.ndarray) -> list[str]:
     distance = cv2.distanceTransform(filled.astype(np.uint8), cv2.DIST_L2, 3)
     if distance.max() <= times:
         return []
-    rows, columns = (np.flatnonzero(filled.any(axis)) for axis in (1, 0))
+    hole = Box.about(filled).moved(box.top, box.left)
     return [
-        f"the hole in rows {box.top + rows[0]} to {box.top + rows[-1]}, columns "
-        f"{box.left + columns[0]} to {box.left + columns[-1]} was painted "
+        f"the hole in rows {hole.top} to {hole.bottom - 1}, columns "
+        f"{hole.left} to {hole.right - 1} was painted "
         f"{times:.1f} times smaller, as the networks see {look.painted.shape[0]}x"
         f"{look.painted.shape[1]} pixels (height x width), and enlarged: its detail "
         "is soft"
@@ -445,11 +443,7 @@ class _Grid:
 
     def box(self, cells: np.ndarray) -> Box:
         """The box about cells that are true, in pixels."""
-        rows, columns = (np.flatnonzero(cells.any(axis)) for axis in (1, 0))
-        box = Box(
-            *(int(n) for n in (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1))
-        )
-        return box.scaled(self.cells, self.size)
+        return Box.about(cells).scaled(self.cells, self.size)
 
     def inside(self, box: Box) -> np.ndarray:
         """Whether the middles of cells lie in a box, `bool` of the grid's shape."""

@@ -25,9 +25,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from portrait_tf.labels import LABELS, NUM_LABELS
+from portrait_tf.labels import FLIPPED_LABELS, NUM_LABELS
 
-SOFT_FROM = 1.25
+DETAILED_FROM = 1.25
 """A photo enlarged less than so many times from the working size stays as it is."""
 
 _SIDE = 5
@@ -69,10 +69,8 @@ _FAR = 1e9
 _FIELD_SHAPES = tuple(map(tf.TensorShape, ([], [None, 3], [None])))
 """Of a loop's count, a field and its distances."""
 
-_PAIRS = (("LeftArm", "RightArm"), ("LeftLeg", "RightLeg"), ("LeftShoe", "RightShoe"))
-_SHARED = np.arange(NUM_LABELS, dtype=np.int32)
-for _left, _right in _PAIRS:
-    _SHARED[LABELS.index(_right)] = LABELS.index(_left)
+# Left and right lend to each other.
+_SHARED = np.minimum(np.arange(NUM_LABELS), FLIPPED_LABELS).astype(np.int32)
 
 
 def add_details(
@@ -85,13 +83,13 @@ def add_details(
         mask: `uint8` `[B, H, W, 1]`, non-zero = hole.
         parsing: `uint8` `[B, H, W, 1]`: label maps, LIP's 0 to 19.
         times: `float32` scalar: how often the painted picture was enlarged. Below
-            `SOFT_FROM`, nothing is changed.
+            `DETAILED_FROM`, nothing is changed.
 
     Returns:
         `uint8` `[B, H, W, 3]`; the known pixels as they were.
     """
     return tf.cond(
-        times >= SOFT_FROM,
+        times >= DETAILED_FROM,
         lambda: tf.map_fn(
             lambda one: add_detail(*one, times),
             (completed, mask, parsing),
@@ -150,7 +148,7 @@ def detailed_hole(
     completed: np.ndarray, mask: np.ndarray, parsing: np.ndarray, times: float
 ) -> np.ndarray:
     """As `add_detail`, of arrays: `uint8` `[H, W, 3]`, `[H, W]` and `[H, W]`."""
-    if times < SOFT_FROM:
+    if times < DETAILED_FROM:
         return completed
     maps = [tf.constant(x[..., None]) for x in (mask, parsing)]
     times = tf.constant(times, tf.float32)
@@ -290,8 +288,11 @@ class _Level:
         self.low_size = tf.maximum(
             tf.cast(tf.cast(full, tf.float32) / (_KEPT * photo.times), tf.int32), 1
         )
-        low = tf.round(self.low_frequencies(self.guide))
-        self.low = tf.clip_by_value(low, 0.0, 255.0)
+        low = self.low_frequencies(self.guide)
+        strength = tf.reduce_mean((self.guide - low) ** 2, -1, keepdims=True)
+        # What a patch gives to the hole: its colours, and how strong its detail is.
+        self.offered = tf.concat([self.guide, strength], -1)
+        self.low = tf.clip_by_value(tf.round(low), 0.0, 255.0)
         near = _spread(self.hole)
         rows, columns = (_inner(self.size[axis]) for axis in (0, 1))
         self.is_source = ~near & rows[:, None] & columns[None]
@@ -479,10 +480,6 @@ class _Level:
         and those about it first. Then its low frequencies become the guide's, and the
         others as strong as in the sources: a mean is softer than what it is of.
         """
-        fine = self.guide - self.low_frequencies(self.guide)
-        offered = tf.concat(
-            [self.guide, tf.reduce_mean(fine**2, -1, keepdims=True)], -1
-        )
         whole = self.whole(field)
         trust = tf.exp(-distances / (tf.reduce_mean(distances) + 1.0))
         trust = tf.scatter_nd(self.targets, tf.maximum(trust, 1e-4), self.size)
@@ -497,7 +494,7 @@ class _Level:
             away = tf.cast(tf.reduce_sum(offset**2), tf.float32)
             say = tf.gather_nd(trust, centres) * tf.exp(-away / 4.0)
             say = tf.where(there, say, 0.0)[:, None]
-            total += say * tf.gather_nd(offered, source[:, :2])
+            total += say * tf.gather_nd(self.offered, source[:, :2])
             return index + 1, total, weight + say
 
         _, total, weight = tf.while_loop(

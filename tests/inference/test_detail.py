@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from portrait_tf.engines import PipelineEngine
-from portrait_tf.inference.detail import SOFT_FROM, add_details, detailed_hole
+from portrait_tf.inference.detail import DETAILED_FROM, add_details, detailed_hole
 from portrait_tf.labels import LABELS
 from portrait_tf.large_photos import complete_photo
 from portrait_tf.masks import HOLE
@@ -14,6 +14,7 @@ from portrait_tf.pipeline import Pipeline
 
 SIZE = (120, 96)
 TIMES = 4.0
+BELOW = 0.9 * DETAILED_FROM
 COAT, LEFT_SHOE, RIGHT_SHOE = (
     LABELS.index(name) for name in ("Coat", "LeftShoe", "RightShoe")
 )
@@ -118,7 +119,7 @@ def test_any_shape_of_photo(size):
 
 @pytest.mark.parametrize(
     ("box", "times"),
-    [((0, 0, 0, 0), 4.0), ((0, 0, *SIZE), 4.0), ((40, 30, 80, 70), 0.9 * SOFT_FROM)],
+    [((0, 0, 0, 0), 4.0), ((0, 0, *SIZE), 4.0), ((40, 30, 80, 70), BELOW)],
     ids=["no hole", "nothing known", "hardly enlarged"],
 )  # fmt: skip
 def test_without_need_or_source_nothing_changes(box, times):

@@ -194,14 +194,20 @@ def test_many_are_bounded_and_end_with_an_error():
     assert script.most_under_way <= 3
 
 
+async def begun_call(client, script):
+    """A call that the paused server has received."""
+    call = asyncio.ensure_future(client.complete(IMAGE, MASK))
+    while not script.under_way:
+        await asyncio.sleep(0.01)
+    return call
+
+
 def test_a_call_can_be_cancelled():
     script = Script()
     script.pause.clear()
 
     async def use(client):
-        call = asyncio.ensure_future(client.complete(IMAGE, MASK))
-        while not script.under_way:
-            await asyncio.sleep(0.01)
+        call = await begun_call(client, script)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -217,9 +223,7 @@ def test_closing_during_a_call():
     script.pause.clear()
 
     async def use(client):
-        call = asyncio.ensure_future(client.complete(IMAGE, MASK))
-        while not script.under_way:
-            await asyncio.sleep(0.01)
+        call = await begun_call(client, script)
         await client.close()
         with pytest.raises(CancelledError, match="was closed during the call"):
             await call
