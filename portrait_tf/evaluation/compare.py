@@ -10,6 +10,7 @@ OUT/report.json, photos.csv, report.html
 
 import contextlib
 import gc
+import itertools
 import json
 import logging
 import pathlib
@@ -33,9 +34,7 @@ from portrait_tf.evaluation.holes import (
     Method,
     by_engine,
     classical,
-    count_photos,
     draw_examples,
-    photo_holes,
     pick_examples,
 )
 from portrait_tf.evaluation.summary import ALL_TASKS
@@ -72,6 +71,7 @@ class Comparison:
         progress: Callable[[str], object] | None = None,
     ) -> None:
         self.plan, self.training, self.reader = plan, training, reader
+        self.holes = cases(plan, reader)
         self.out, self.verbose = out, verbose
         self.progress = progress or (lambda _: contextlib.nullcontext())
         self.left_out: dict[str, str] = {}
@@ -232,10 +232,10 @@ class Comparison:
     ) -> tuple[list[dict], dict[str, float]]:
         """Rows of one method by photo and task, and Fréchet distances by task."""
         tasks = self.plan.compare.tasks
-        total = count_photos(self.reader, self.plan.compare.photos) * len(tasks)
+        total = len(self.holes) * len(tasks)
         rows, true_pooled = [], []
         pooled: dict[str, list] = {task: [] for task in tasks}
-        for holes in cases(self.plan, self.reader):
+        for holes in self.holes:
             if features:
                 truth = features.features(holes[0].photo)
                 true_pooled.append(features.pool(truth))
@@ -263,7 +263,7 @@ class Comparison:
         maps = {name: one.parsing for name, one in self.plan.methods.items()}
         timed = [n for n in methods if n in CLASSICAL or maps[n] not in ("truth", None)]
         seconds: dict[str, list[float]] = {name: [] for name in timed}
-        for holes in cases(self.plan, self.reader, self.plan.compare.timed_photos):
+        for holes in itertools.islice(self.holes, self.plan.compare.timed_photos):
             for name in timed:
                 if holes[0].index == 0:
                     # Networks are traced here.
@@ -281,17 +281,13 @@ class Comparison:
         key = "psnr_hole"
         chosen = {t: pick_examples(one, key) for t, one in report["ranked"].items()}
 
-        def open_hole(index: int, task: str) -> Hole:
-            seed, size = self.plan.compare.mask_seed, self.plan.base.size
-            return photo_holes(self.reader, index, size, seed, [task])[0]
-
         def draw(hole: Hole) -> dict[str, np.ndarray]:
             pictures = {"input": show_hole(hole.photo, hole.mask)}
             for name, method in methods.items():
                 pictures[name] = hole.over(method([hole])[0])
             return {**pictures, "truth": hole.photo}
 
-        return draw_examples(chosen, key, open_hole, draw)
+        return draw_examples(self.holes, chosen, key, draw)
 
 
 def check_networks(plan: Plan) -> None:

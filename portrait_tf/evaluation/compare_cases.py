@@ -2,31 +2,22 @@
 
 import hashlib
 import pathlib
-from collections.abc import Iterator
 
 import numpy as np
 
 from portrait_tf.data.dataset import Reader
 from portrait_tf.errors import PortraitError
 from portrait_tf.evaluation.compare_config import Plan
-from portrait_tf.evaluation.holes import Hole, Method, count_photos, photo_holes
+from portrait_tf.evaluation.holes import Hole, HoleSet, Method
 from portrait_tf.photos import read_photo, write_png
 
 
-def cases(plan: Plan, reader: Reader, count: int | None = None) -> Iterator[list[Hole]]:
-    """The holes of each photo.
-
-    Args:
-        plan: The comparison.
-        reader: The split that is scored.
-        count: Number of the first photos; None: all that the plan scores.
-    """
+def cases(plan: Plan, reader: Reader) -> HoleSet:
+    """The photos of a reader that a plan scores, with their holes."""
     compare = plan.compare
-    total = count_photos(reader, compare.photos)
-    for index in range(total if count is None else min(count, total)):
-        yield photo_holes(
-            reader, index, plan.base.size, compare.mask_seed, compare.tasks
-        )
+    return HoleSet(
+        reader, plan.base.size, compare.mask_seed, compare.photos, compare.tasks
+    )
 
 
 def write_inputs(plan: Plan, reader: Reader, folder: pathlib.Path) -> int:
@@ -58,13 +49,12 @@ def check_cases(plan: Plan, reader: Reader) -> str:
             label map is missing for a method that is given the true map; there are
             fewer than two photos.
     """
-    count = count_photos(reader, plan.compare.photos)
-    if count < 2:
-        raise PortraitError(f"expected at least 2 photos to score, found {count}")
+    if len(asked := cases(plan, reader)) < 2:
+        raise PortraitError(f"expected at least 2 photos to score, found {len(asked)}")
     true_map = [name for name, one in plan.methods.items() if one.parsing == "truth"]
     pictures = [read_pictures(folder) for folder in plan.pictures.values()]
     digest = ""
-    for holes in cases(plan, reader):
+    for holes in asked:
         photo, truth = holes[0].photo, holes[0].truth
         digest = digest or hashlib.sha256(photo.tobytes() + truth.tobytes()).hexdigest()
         if true_map and not holes[0].has_map:

@@ -280,7 +280,7 @@ def draw_photos(
         return {**pictures, "truth": hole.photo}
 
     chosen = {task: one["examples"] for task, one in tasks.items()}
-    return draw_examples(chosen, "psnr_hole", evaluation.hole, draw)
+    return draw_examples(evaluation.holes, chosen, "psnr_hole", draw)
 
 
 def render_page(report: dict, examples: dict[str, list[Example]]) -> str:

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from portrait_tf.data.dataset import Reader
 from portrait_tf.data.masks import EVALUATION_TASKS
 from portrait_tf.evaluation.confusion import Confusion, GroupScores, silhouette_iou
 from portrait_tf.evaluation.holes import (
     Hole,
+    HoleSet,
     Method,
     classical,
     complete_holes,
-    count_photos,
-    photo_holes,
 )
 from portrait_tf.evaluation.parsing import TaskScores
 from portrait_tf.evaluation.summary import SCORES
@@ -97,43 +95,24 @@ Observer = Callable[[Hole, np.ndarray, dict[str, np.ndarray | None], dict], None
 
 @dataclasses.dataclass
 class Evaluation:
-    """An engine and other methods, scored on the photos of a reader.
+    """An engine and other methods that are scored.
 
     Attributes:
         engine: The engine. Joints are scored if its `has_pose` is true.
-        reader: Photos, with label maps and joints where there are any.
-        size: Height and width that photos are brought to.
-        seed: Seed of the holes.
-        count: Number of the first photos that are scored; None: all.
+        holes: The photos, with label maps and joints where there are any.
         methods: Other methods by name; None: `PEERS`.
         features: Adds the perceptual `distance` to the truth and, if it has layers for
             patches, their kernel distance.
     """
 
     engine: Engine
-    reader: Reader
-    size: tuple[int, int]
-    seed: int = 0
-    count: int | None = None
+    holes: HoleSet
     methods: dict[str, Method] | None = None
     features: "FeatureDistance | None" = None
 
     def __post_init__(self) -> None:
         if self.methods is None:
             self.methods = {name: classical(name) for name in PEERS}
-
-    @property
-    def photos(self) -> int:
-        """The number of photos that are scored."""
-        return count_photos(self.reader, self.count)
-
-    def holes(self, index: int) -> list[Hole]:
-        """The holes of a photo, by the order of `EVALUATION_TASKS`."""
-        return photo_holes(self.reader, index, self.size, self.seed)
-
-    def hole(self, index: int, task: str) -> Hole:
-        """One of these holes."""
-        return self.holes(index)[EVALUATION_TASKS.index(task)]
 
     def score(
         self,
@@ -150,11 +129,11 @@ class Evaluation:
 
         patches = None
         if self.features and self.features.patches:
-            patches = PatchDistances(self.features, self.photos, self.seed)
+            count, seed = len(self.holes), self.holes.seed
+            patches = PatchDistances(self.features, count, seed)
         rows: list[dict] = []
         structure, groups = TaskScores(), GroupScores()
-        for index in range(self.photos):
-            holes = self.holes(index)
+        for done, holes in enumerate(self.holes, 1):
             found = complete_holes(self.engine, holes)
             others = {name: method(holes) for name, method in self.methods.items()}
             truth = self.features.features(holes[0].photo) if self.features else None
@@ -172,7 +151,7 @@ class Evaluation:
                 for observe in observers:
                     observe(hole, parsing, pictures, scored[0] | facts)
             if progress:
-                progress(index + 1, self.photos)
+                progress(done, len(self.holes))
         return PhotoScores(
             rows,
             _structure_result(structure),

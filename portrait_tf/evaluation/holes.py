@@ -4,6 +4,7 @@ A hole follows from a seed and the photo's position in the split. Photos are bro
 the working size first, so that all methods are asked the same question.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -63,31 +64,47 @@ class Hole(NamedTuple):
         return np.where(self.mask[..., None] > 0, picture, self.photo)
 
 
-def photo_holes(
-    reader: Reader,
-    index: int,
-    size: tuple[int, int],
-    seed: int = 0,
-    tasks: Sequence[str] = EVALUATION_TASKS,
-) -> list[Hole]:
-    """One photo of a data set with the hole of every task."""
-    sample = reader[index]
-    prepared = prepare(sample, size)
-    photo, truth, joints = (prepared[key] for key in ("image", "parsing", "joints"))
+@dataclasses.dataclass(frozen=True)
+class HoleSet:
+    """The photos of a reader, each with the hole of every task.
 
-    def mask(task: str) -> np.ndarray:
-        if task == NO_HOLE:
-            return np.zeros(size, np.uint8)
-        return evaluation_mask(task, [seed, index], size, joints, truth)
+    Attributes:
+        reader: The photos.
+        size: Height and width that photos are brought to.
+        seed: Seed of the holes.
+        count: Number of the first photos that are used; None: all.
+        tasks: The tasks.
+    """
 
-    return [
-        Hole(index, task, sample, photo, truth, joints, mask(task)) for task in tasks
-    ]
+    reader: Reader
+    size: tuple[int, int]
+    seed: int = 0
+    count: int | None = None
+    tasks: Sequence[str] = EVALUATION_TASKS
 
+    def __len__(self) -> int:
+        """The number of photos."""
+        total = len(self.reader)
+        return total if self.count is None else min(self.count, total)
 
-def count_photos(reader: Reader, limit: int | None) -> int:
-    """The number of photos that are scored: the first `limit`, or all."""
-    return len(reader) if limit is None else min(limit, len(reader))
+    def __getitem__(self, index: int) -> list[Hole]:
+        """The holes of a photo, by the order of the tasks."""
+        if index >= len(self):
+            raise IndexError(index)
+        sample = self.reader[index]
+        prepared = prepare(sample, self.size)
+        photo, truth, joints = (prepared[k] for k in ("image", "parsing", "joints"))
+
+        def mask(task: str) -> np.ndarray:
+            if task == NO_HOLE:
+                return np.zeros(self.size, np.uint8)
+            seed = [self.seed, index]
+            return evaluation_mask(task, seed, self.size, joints, truth)
+
+        return [
+            Hole(index, task, sample, photo, truth, joints, mask(task))
+            for task in self.tasks
+        ]
 
 
 Method = Callable[[list[Hole]], list[np.ndarray | None]]
@@ -171,23 +188,27 @@ def pick_examples(ranked: list[dict], key: str) -> dict[str, dict]:
 
 
 def draw_examples(
+    holes: HoleSet,
     chosen: dict[str, dict[str, dict]],
     key: str,
-    open_hole: Callable[[int, str], Hole],
     draw: Callable[[Hole], dict[str, np.ndarray]],
 ) -> dict[str, list[Example]]:
     """Draws chosen photos; only numbers are kept while a data set is scored.
 
     Args:
+        holes: The photos.
         chosen: `pick_examples` by task.
         key: The score that ranked them.
-        open_hole: Returns the hole of an index and a task.
         draw: Returns the pictures of a hole by title.
     """
+    place_of_task = {task: place for place, task in enumerate(holes.tasks)}
     return {
         task: [
-            Example(place, one["photo"], one[key], draw(open_hole(one["index"], task)))
+            Example(
+                place, one["photo"], one[key],
+                draw(holes[one["index"]][place_of_task[task]]),
+            )
             for place, one in places.items()
         ]
         for task, places in chosen.items()
-    }
+    }  # fmt: skip

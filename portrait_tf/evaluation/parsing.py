@@ -10,16 +10,14 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from portrait_tf.data.dataset import Reader
 from portrait_tf.data.masks import EVALUATION_TASKS
 from portrait_tf.evaluation.confusion import Confusion
 from portrait_tf.evaluation.holes import (
     NO_HOLE,
     Example,
     Hole,
-    count_photos,
+    HoleSet,
     draw_examples,
-    photo_holes,
     pick_examples,
 )
 from portrait_tf.evaluation.summary import ALL_TASKS
@@ -52,7 +50,7 @@ Takes `float32` photos `[B, h, w, 3]` in [-1, 1], 0 in the hole, and masks
 
 
 def predictor(structure: AveragedParsing) -> Predict:
-    """Wraps stage 1 for `ParsingEvaluation`; batches of all lengths share a trace."""
+    """Wraps stage 1 for `score_parsing`; batches of all lengths share a trace."""
     import tensorflow as tf
 
     height, width = structure.size
@@ -206,157 +204,134 @@ def _rates(pckh: object) -> dict:
     }
 
 
-class ParsingEvaluation:
-    """Stage 1, scored on every evaluation task and on whole photos.
+TASKS = (*EVALUATION_TASKS, NO_HOLE)
+"""What the holes of `score_parsing` must have."""
+
+
+def score_parsing(
+    predict: Predict,
+    holes: HoleSet,
+    min_photos: int = 10,
+    batch_size: int = 16,
+    progress: Callable[[int, int], None] | None = None,
+    observe: Callable[[Hole], None] | None = None,
+) -> dict[str, object]:
+    """Scores stage 1 on every evaluation task and on whole photos.
 
     Args:
         predict: Stage 1, as `predictor` returns it.
-        reader: Photos with label maps, joints, or both.
-        size: Height and width that photos are brought to.
-        seed: Seed of the holes.
-        count: Number of the first photos that are scored; None: all.
+        holes: Photos with label maps, joints, or both; their tasks are `TASKS`.
         min_photos: A label is frequent if at least as many of these photos show it, in
             their label maps as published.
         batch_size: Photos per call.
+        progress: Called with the numbers of photos done and of all photos.
+        observe: Called with each hole.
+
+    Returns:
+        Plain values for JSON:
+
+        * `labels`: for each label `photos`, and whether it is `frequent`;
+        * `tasks`: `TaskScores.result` of each task, of `all` of them together, and of
+          `none`: whole photos, which are not part of `all`;
+        * `band_pixels`: the width of the band;
+        * `masks`: for each photo and task `photo` (its name), `index`, `task`, `seed`
+          (as `evaluation_mask` takes it), `sha256` of the mask's bytes (`uint8`, row by
+          row, 255 = hole), `hole_pixels`, and `mean_iou_hole` of that photo alone.
     """
+    scores = {task: TaskScores() for task in (*EVALUATION_TASKS, ALL_TASKS, NO_HOLE)}
+    shown, written = np.zeros(NUM_LABELS, int), []
+    for start in range(0, len(holes), batch_size):
+        stop = min(start + batch_size, len(holes))
+        photos = [holes[index] for index in range(start, stop)]
+        shown += sum(_shown_labels(photo[0]) for photo in photos)
+        for task, *batch in zip(TASKS, *photos, strict=True):
+            names = (task,) if task == NO_HOLE else (task, ALL_TASKS)
+            parsings = _count(predict, batch, [scores[name] for name in names])
+            if task == NO_HOLE:
+                continue
+            for hole, parsing in zip(batch, parsings, strict=True):
+                written.append(_written(hole, parsing, holes.seed))
+                if observe:
+                    observe(hole)
+        if progress:
+            progress(stop, len(holes))
+    frequent = [int(label) for label in np.flatnonzero(shown >= min_photos)]
+    return {
+        "labels": {
+            name: {"photos": int(shown[label]), "frequent": label in frequent}
+            for label, name in enumerate(LABELS)
+        },
+        "tasks": {task: one.result(frequent) for task, one in scores.items()},
+        "band_pixels": band_width(holes.size[0]),
+        "masks": written,
+    }
 
-    def __init__(
-        self,
-        predict: Predict,
-        reader: Reader,
-        size: tuple[int, int],
-        seed: int = 0,
-        count: int | None = None,
-        min_photos: int = 10,
-        batch_size: int = 16,
-    ) -> None:
-        self.predict, self.reader, self.size, self.seed = predict, reader, size, seed
-        self.photos = count_photos(reader, count)
-        self.min_photos, self.batch_size = min_photos, batch_size
 
-    def score(
-        self,
-        progress: Callable[[int, int], None] | None = None,
-        keep_mask: Callable[[str, str, np.ndarray], None] | None = None,
-    ) -> dict[str, object]:
-        """Scores all photos.
+def _ask(predict: Predict, holes: list[Hole]) -> tuple[np.ndarray, np.ndarray | None]:
+    images = np.stack([hole.photo for hole in holes]).astype(np.float32)
+    masks = np.stack([hole.mask for hole in holes])[..., None] > 0
+    masks = masks.astype(np.float32)
+    return predict((images / 127.5 - 1.0) * (1.0 - masks), masks)
 
-        Args:
-            progress: Called with the numbers of photos done and of all photos.
-            keep_mask: Called with task, photo's name and mask, `uint8` `[H, W]`, 255 =
-                hole.
 
-        Returns:
-            Plain values for JSON:
+def _count(predict: Predict, holes: list[Hole], scores: list[TaskScores]) -> np.ndarray:
+    """Adds a batch of holes of one task to the scores; returns the label maps."""
+    parsings, predicted = _ask(predict, holes)
+    joints = np.stack([hole.joints for hole in holes])
+    masks = np.stack([hole.mask for hole in holes])
+    hidden = np.stack([_marked_hidden(hole) for hole in holes])
+    for one in scores:
+        if predicted is not None:
+            one.add_pose(joints, predicted, masks, hidden)
+        for hole, parsing in zip(holes, parsings, strict=True):
+            one.add_parsing(hole.truth, parsing, hole.mask)
+    return parsings
 
-            * `labels`: for each label `photos`, and whether it is `frequent`;
-            * `tasks`: `TaskScores.result` of each task, of `all` of them together, and
-              of `none`: whole photos, which are not part of `all`;
-            * `band_pixels`: the width of the band;
-            * `masks`: for each photo and task `photo` (its name), `index`, `task`,
-              `seed` (as `evaluation_mask` takes it), `sha256` of the mask's bytes
-              (`uint8`, row by row, 255 = hole), `hole_pixels`, and `mean_iou_hole` of
-              that photo alone.
-        """
-        tasks = (*EVALUATION_TASKS, NO_HOLE)
-        scores = {task: TaskScores() for task in (*tasks[:-1], ALL_TASKS, NO_HOLE)}
-        shown, written = np.zeros(NUM_LABELS, int), []
-        for start in range(0, self.photos, self.batch_size):
-            indices = range(start, min(start + self.batch_size, self.photos))
-            by_photo = [
-                photo_holes(self.reader, index, self.size, self.seed, tasks)
-                for index in indices
-            ]
-            shown += sum(_shown_labels(holes[0]) for holes in by_photo)
-            for task, *holes in zip(tasks, *by_photo, strict=True):
-                counted = (task,) if task == NO_HOLE else (task, ALL_TASKS)
-                found = self._count(holes, [scores[name] for name in counted])
-                if task == NO_HOLE:
-                    continue
-                for hole, parsing in zip(holes, found, strict=True):
-                    written.append(self._written(hole, parsing))
-                    if keep_mask:
-                        keep_mask(task, hole.name, hole.mask)
-            if progress:
-                progress(indices.stop, self.photos)
-        frequent = [int(label) for label in np.flatnonzero(shown >= self.min_photos)]
+
+def _written(hole: Hole, parsing: np.ndarray, seed: int) -> dict:
+    alone = Confusion()
+    alone.add(hole.truth, parsing, hole.mask)
+    return {
+        "photo": hole.name,
+        "index": hole.index,
+        "task": hole.task,
+        "seed": [seed, hole.index],
+        "sha256": hashlib.sha256(hole.mask.tobytes()).hexdigest(),
+        "hole_pixels": int(np.count_nonzero(hole.mask)),
+        "mean_iou_hole": alone.mean_iou(),
+    }
+
+
+def draw_parsing(
+    predict: Predict, holes: HoleSet, scores: dict
+) -> dict[str, list[Example]]:
+    """Draws the best, the median and the worst photo of each task.
+
+    The mean IoU in the hole of that photo ranks them.
+
+    Args:
+        predict: As in `score_parsing`.
+        holes: As in `score_parsing`.
+        scores: The result of `score_parsing`.
+    """
+    key, ranked = "mean_iou_hole", {}
+    for one in scores["masks"]:
+        if one[key] is not None:
+            ranked.setdefault(one["task"], []).append(one)
+    chosen = {
+        task: pick_examples(sorted(some, key=lambda one: -one[key]), key)
+        for task, some in ranked.items()
+    }
+
+    def draw(hole: Hole) -> dict[str, np.ndarray]:
+        (parsing,) = _ask(predict, [hole])[0]
         return {
-            "labels": {
-                name: {"photos": int(shown[label]), "frequent": label in frequent}
-                for label, name in enumerate(LABELS)
-            },
-            "tasks": {task: one.result(frequent) for task, one in scores.items()},
-            "band_pixels": band_width(self.size[0]),
-            "masks": written,
+            "input": show_hole(hole.photo, hole.mask),
+            "truth": _outlined(colour_parsing(hole.truth), hole.mask),
+            "predicted": _outlined(colour_parsing(parsing), hole.mask),
         }
 
-    def _ask(self, holes: list[Hole]) -> tuple[np.ndarray, np.ndarray | None]:
-        images = np.stack([hole.photo for hole in holes]).astype(np.float32)
-        masks = np.stack([hole.mask for hole in holes])[..., None] > 0
-        masks = masks.astype(np.float32)
-        return self.predict((images / 127.5 - 1.0) * (1.0 - masks), masks)
-
-    def _count(self, holes: list[Hole], scores: list[TaskScores]) -> np.ndarray:
-        """Adds a batch of holes of one task to the scores; returns the label maps."""
-        parsings, predicted = self._ask(holes)
-        joints, masks = (
-            np.stack([getattr(hole, key) for hole in holes])
-            for key in ("joints", "mask")
-        )
-        hidden = np.stack([_marked_hidden(hole) for hole in holes])
-        for one in scores:
-            if predicted is not None:
-                one.add_pose(joints, predicted, masks, hidden)
-            for hole, parsing in zip(holes, parsings, strict=True):
-                one.add_parsing(hole.truth, parsing, hole.mask)
-        return parsings
-
-    def _written(self, hole: Hole, parsing: np.ndarray) -> dict:
-        alone = Confusion()
-        alone.add(hole.truth, parsing, hole.mask)
-        return {
-            "photo": hole.name,
-            "index": hole.index,
-            "task": hole.task,
-            "seed": [self.seed, hole.index],
-            "sha256": hashlib.sha256(hole.mask.tobytes()).hexdigest(),
-            "hole_pixels": int(np.count_nonzero(hole.mask)),
-            "mean_iou_hole": alone.mean_iou(),
-        }
-
-    def draw(self, scores: dict) -> dict[str, list[Example]]:
-        """Draws the best, the median and the worst photo of each task.
-
-        The mean IoU in the hole of that photo ranks them. Photos are predicted again:
-        only numbers are kept of a large data set.
-
-        Args:
-            scores: The result of `score`.
-        """
-        key = "mean_iou_hole"
-        chosen = {}
-        for task in EVALUATION_TASKS:
-            ranked = [
-                one
-                for one in scores["masks"]
-                if one["task"] == task and one[key] is not None
-            ]
-            if ranked:
-                ranked.sort(key=lambda one: one[key], reverse=True)
-                chosen[task] = pick_examples(ranked, key)
-
-        def open_hole(index: int, task: str) -> Hole:
-            return photo_holes(self.reader, index, self.size, self.seed, [task])[0]
-
-        def draw(hole: Hole) -> dict[str, np.ndarray]:
-            (parsing,) = self._ask([hole])[0]
-            return {
-                "input": show_hole(hole.photo, hole.mask),
-                "truth": _outlined(colour_parsing(hole.truth), hole.mask),
-                "predicted": _outlined(colour_parsing(parsing), hole.mask),
-            }
-
-        return draw_examples(chosen, key, open_hole, draw)
+    return draw_examples(holes, chosen, key, draw)
 
 
 def _shown_labels(hole: Hole) -> np.ndarray:

@@ -18,7 +18,7 @@ _COLORS = {name: "#" + bytes(PALETTE[label]).hex() for label, name in enumerate(
 
 
 def task_table(scores: dict) -> Table:
-    """All measures by task, for the scores of `ParsingEvaluation`."""
+    """All measures by task, for the result of `score_parsing`."""
     table = Table("By task", ["task"])
     table.groups = [(title, len(REGIONS)) for title in _MEASURES.values()]
     table.groups.append(("PCKh@0.5", len(JOINT_SETS)))
@@ -71,9 +71,9 @@ def render_page(scores: dict, examples: dict[str, list[Example]]) -> str:
     """The page with scores and photos.
 
     Args:
-        scores: Scores of `ParsingEvaluation`, with `setup`: names and values that the
+        scores: The result of `score_parsing`, with `setup`: names and values that the
             page shows at the top.
-        examples: Examples of `ParsingEvaluation`.
+        examples: The result of `draw_parsing`.
     """
     together, whole = scores["tasks"][ALL_TASKS], scores["tasks"][NO_HOLE]
     mean = "mean_iou_frequent"

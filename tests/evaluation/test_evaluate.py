@@ -7,6 +7,7 @@ from portrait_tf.data.masks import EVALUATION_TASKS
 from portrait_tf.evaluation.classical import CLASSICAL, available
 from portrait_tf.evaluation.confusion import GROUP_PHOTOS, Confusion, GroupScores
 from portrait_tf.evaluation.evaluate import Evaluation, mean_scores, score_photo
+from portrait_tf.evaluation.holes import HoleSet
 from portrait_tf.inference.engines import PipelineEngine
 from portrait_tf.labels import LABELS
 
@@ -58,8 +59,8 @@ def test_label_groups_by_hand():
     assert found["strokes"]["mean"] is found["strokes"]["silhouette"] is None
 
 
-def evaluate(*arguments, progress=None, **options):
-    return mean_scores(Evaluation(*arguments, **options).score(progress))
+def evaluate(engine, *holes, progress=None):
+    return mean_scores(Evaluation(engine, HoleSet(*holes)).score(progress))
 
 
 def test_a_pipeline_has_every_score(tiny_pipeline, portraits):

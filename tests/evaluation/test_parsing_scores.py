@@ -17,12 +17,15 @@ from portrait_tf.data.lip import LipDataset
 from portrait_tf.data.masks import EVALUATION_TASKS, evaluation_mask
 from portrait_tf.data.sample import Sample
 from portrait_tf.data.synthetic import synthetic_portrait
+from portrait_tf.evaluation.holes import HoleSet
 from portrait_tf.evaluation.parsing import (
-    ParsingEvaluation,
+    TASKS,
     TaskScores,
     band_width,
     border_band,
+    draw_parsing,
     predictor,
+    score_parsing,
 )
 from portrait_tf.evaluation.parsing_report import render_page
 from portrait_tf.inference.averaging import AveragedParsing
@@ -143,6 +146,10 @@ def people() -> list:
     return [synthetic_portrait(seed, (96, 64)) for seed in (0, 1, 2, 3)]
 
 
+def holes_of(people, count=None):
+    return HoleSet(people, SIZE, count=count, tasks=TASKS)
+
+
 @pytest.fixture
 def prepared(people):
     return [prepare(sample, SIZE) for sample in people]
@@ -173,8 +180,9 @@ def oracle(prepared):
 class TestWhole:
     def test_the_truth_scores_one(self, oracle, people):
         seen = []
-        evaluation = ParsingEvaluation(oracle, people, SIZE, batch_size=3, min_photos=4)
-        scores = evaluation.score(lambda *place: seen.append(place))
+        scores = score_parsing(
+            oracle, holes_of(people), 4, 3, lambda *place: seen.append(place)
+        )
         assert seen == [(3, 4), (4, 4)]
         assert set(scores["tasks"]) == {*EVALUATION_TASKS, "all", "none"}
         for task, one in scores["tasks"].items():
@@ -189,8 +197,7 @@ class TestWhole:
         json.dumps(scores, allow_nan=False)
 
     def test_frequent_labels_are_counted_in_the_maps_as_published(self, oracle, people):
-        evaluation = ParsingEvaluation(oracle, people, SIZE, count=3, min_photos=3)
-        scores = evaluation.score()
+        scores = score_parsing(oracle, holes_of(people, 3), min_photos=3)
         for label, name in enumerate(LABELS):
             photos = sum((one.parsing == label).any() for one in people[:3])
             assert scores["labels"][name] == {
@@ -204,7 +211,7 @@ class TestWhole:
             parsings, joints = oracle(images, masks)
             return np.where(masks[..., 0] > 0, 7, parsings), joints
 
-        scores = ParsingEvaluation(blind, people, SIZE).score()
+        scores = score_parsing(blind, holes_of(people))
         scores = scores["tasks"]["lower_third"]
         assert scores["hole"]["pixel_accuracy"] < scores["band"]["pixel_accuracy"] < 1
         pixels = {name: scores[name]["pixels"] for name in ("hole", "whole")}
@@ -220,14 +227,13 @@ class TestWhole:
         def predict(images, masks):
             return tuple(np.stack([one] * len(images)) for one in nothing)
 
-        evaluation = ParsingEvaluation(predict, bare, SIZE)
-        scores = evaluation.score()
+        scores = score_parsing(predict, holes_of(bare))
         for one in scores["tasks"].values():
             assert one["whole"]["mean_iou"] is None and one["whole"]["pixels"] == 0
             assert one["pckh"]["all"] | {"joints": 0} == {
                 "mean": None, "count": 0, "joints": 0,
             }  # fmt: skip
-        assert evaluation.draw(scores) == {}
+        assert draw_parsing(predict, holes_of(bare), scores) == {}
 
     def test_examples_are_the_best_the_median_and_the_worst(self, oracle, people):
         def poor(images, masks):
@@ -236,9 +242,9 @@ class TestWhole:
             parsings[:, 40:] = 7
             return parsings, joints
 
-        evaluation = ParsingEvaluation(poor, people, SIZE)
-        scores = evaluation.score()
-        for task, examples in evaluation.draw(scores).items():
+        scores = score_parsing(poor, holes_of(people))
+        drawn = draw_parsing(poor, holes_of(people), scores)
+        for task, examples in drawn.items():
             of_photos = sorted(
                 one["mean_iou_hole"] for one in scores["masks"] if one["task"] == task
             )
@@ -246,8 +252,8 @@ class TestWhole:
                 ("best", of_photos[-1]), ("median", of_photos[1]),
                 ("worst", of_photos[0]),
             ]  # fmt: skip
-        alone = ParsingEvaluation(poor, people, SIZE, count=1)
-        drawn = alone.draw(alone.score())
+        alone = holes_of(people, 1)
+        drawn = draw_parsing(poor, alone, score_parsing(poor, alone))
         assert {t: [one.place for one in some] for t, some in drawn.items()} == {
             task: ["best"] for task in EVALUATION_TASKS
         }
@@ -278,10 +284,9 @@ def test_the_page_holds_the_pictures_and_no_foreign_tags(
     oracle, people, prepared, read_page, monkeypatch
 ):
     monkeypatch.setattr(people[0], "name", "<script>alert(1)</script>")
-    evaluation = ParsingEvaluation(oracle, people, SIZE, min_photos=2)
-    scores = evaluation.score()
+    scores = score_parsing(oracle, holes_of(people), min_photos=2)
     scores["setup"] = {"data": "<img src=x>", "flip": False, "min_photos": 2}
-    drawn = evaluation.draw(scores)
+    drawn = draw_parsing(oracle, holes_of(people), scores)
     text = render_page(scores, drawn)
     assert "<script" not in text and "<img src=x" not in text and "http" not in text
     page = read_page(text)

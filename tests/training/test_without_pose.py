@@ -6,6 +6,7 @@ import pytest
 from portrait_tf.config import with_changes
 from portrait_tf.errors import PortraitError
 from portrait_tf.evaluation.evaluate import Evaluation
+from portrait_tf.evaluation.holes import HoleSet
 from portrait_tf.inference.engines import PipelineEngine
 from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.runs.folder import build_network, load_run_network
@@ -33,5 +34,7 @@ def test_without_pose_all_of_the_chain_works(tiny_config, portraits, tmp_path):
     with pytest.raises(PortraitError, match="no joints: .* without its pose branch"):
         pipeline.joints(portraits[0].photo[None], mask)
     engine = PipelineEngine(pipeline)
-    parsing = Evaluation(engine, portraits, config.size, count=1).score().parsing
+    parsing = (
+        Evaluation(engine, HoleSet(portraits, config.size, count=1)).score().parsing
+    )
     assert parsing["pckh"] is None and parsing["miou_hole"] >= 0

@@ -28,7 +28,7 @@ from portrait_tf.files import check_target, write_result
 
 if TYPE_CHECKING:
     from portrait_tf.evaluation.features import FeatureDistance
-    from portrait_tf.evaluation.holes import Method
+    from portrait_tf.evaluation.holes import Hole, Method
     from portrait_tf.inference.engines import Engine
 
 
@@ -132,6 +132,7 @@ def evaluate(
     from portrait_tf.evaluation import completion_report, report_folder
     from portrait_tf.evaluation.completion_sheets import ContactSheets
     from portrait_tf.evaluation.evaluate import Evaluation, mean_scores
+    from portrait_tf.evaluation.holes import HoleSet
     from portrait_tf.inference import engines
 
     if run:
@@ -149,10 +150,9 @@ def evaluate(
         distance, features_name = _open_features(*weights)
     else:
         left_out["perceptual and kernel distance"] = "no --features FILE:NAME was given"
-    evaluation = Evaluation(
-        engine, usable_reader(reader), size, seed, count, methods, distance
-    )
-    sheets = ContactSheets(evaluation.photos)
+    holes = HoleSet(usable_reader(reader), size, seed, count)
+    evaluation = Evaluation(engine, holes, methods, distance)
+    sheets = ContactSheets(len(holes))
     observers = [sheets.observe] if report else []
     if pictures:
         observers.append(
@@ -168,7 +168,7 @@ def evaluate(
     setup = {
         "data": str(data),
         "split": split.value,
-        "photos": evaluation.photos,
+        "photos": len(holes),
         "network": str(run or model or server or "bundled"),
         "checkpoint": checkpoint.value,
         "size": list(size),
@@ -179,7 +179,7 @@ def evaluate(
         setup["without_parsing"] = str(without_parsing)
     summary = completion_report.summarize_photos(found, setup, features_name, left_out)
     console = open_console()
-    console.print(f"photos at {size[0]}x{size[1]}: {evaluation.photos}")
+    console.print(f"photos at {size[0]}x{size[1]}: {len(holes)}")
     print_tables(completion_report.report_tables(summary), console)
     if json_out:
         scores = {"size": size, **mean_scores(found)}
@@ -405,28 +405,29 @@ def evaluate_parsing(
     start_tensorflow()
     from portrait_tf.data.dataset import usable_reader
     from portrait_tf.evaluation import parsing, parsing_report
+    from portrait_tf.evaluation.holes import HoleSet
     from portrait_tf.evaluation.tables import print_tables
     from portrait_tf.photos import write_png
 
     structure = _structure(run, checkpoint, flip, scales)
-    evaluation = parsing.ParsingEvaluation(
-        parsing.predictor(structure),
-        usable_reader(reader),
-        structure.size,
-        seed,
-        count,
-        min_photos,
-    )
+    predict = parsing.predictor(structure)
+    holes = HoleSet(usable_reader(reader), structure.size, seed, count, parsing.TASKS)
 
-    def keep_mask(task: str, name: str, mask) -> None:  # noqa: ANN001
-        write_png(masks / task / f"{name}.png", mask)
+    def write_mask(hole: "Hole") -> None:
+        write_png(masks / hole.task / f"{hole.name}.png", hole.mask)
 
     with progress("evaluating") as advance:
-        scores = evaluation.score(advance, keep_mask if masks else None)
+        scores = parsing.score_parsing(
+            predict,
+            holes,
+            min_photos,
+            progress=advance,
+            observe=write_mask if masks else None,
+        )
     setup = {
         "data": str(data),
         "split": split.value,
-        "photos": evaluation.photos,
+        "photos": len(holes),
         "network": run,
         "checkpoint": checkpoint.value,
         "size": list(structure.size),
@@ -441,7 +442,9 @@ def evaluate_parsing(
     if json_out:
         write_result(json_out, json.dumps(scores, indent=2, allow_nan=False))
     if html_out:
-        page = parsing_report.render_page(scores, evaluation.draw(scores))
+        page = parsing_report.render_page(
+            scores, parsing.draw_parsing(predict, holes, scores)
+        )
         write_result(html_out, page)
 
 
