@@ -3,6 +3,8 @@
 docs/compare.md defines the numbers.
 """
 
+from collections.abc import Iterable
+
 from portrait_tf.evaluation.compare_config import Plan
 from portrait_tf.evaluation.holes import Example
 from portrait_tf.evaluation.page import render
@@ -158,8 +160,9 @@ def _facts(plan: Plan, name: str) -> dict:
 
 
 def report_tables(report: dict) -> list[Table]:
-    """The tables of the terminal: scores by task, orders, pairs."""
-    tables = [*_task_tables(report), _order_table(report), _pair_table(report)]
+    """The tables of the terminal: scores by task, order and pairs over all tasks."""
+    order = _order_table(report, [ALL_TASKS])
+    tables = [*_task_tables(report), order, _pair_table(report)]
     if report["left_out"]:
         tables.append(Table("Left out", ["what", "why"]))
         for name, reason in report["left_out"].items():
@@ -185,10 +188,10 @@ def _task_tables(report: dict) -> list[Table]:
     ]
 
 
-def _order_table(report: dict) -> Table:
+def _order_table(report: dict, tasks: Iterable[str]) -> Table:
     table = Table("Order", ["score", "best first"])
-    for task, scores in report["order"].items():
-        for key, names in scores.items():
+    for task in tasks:
+        for key, names in report["order"][task].items():
             title = f"{TASK_NAMES[task]}: {report['scores'][key]['name']}"
             table.add(title, " > ".join(names))
     return table
@@ -209,7 +212,7 @@ def render_page(report: dict, examples: dict[str, list[Example]]) -> str:
         setup=setup,
         report=report,
         tasks=_task_tables(report)[::-1],
-        order=_order_table(report),
+        order=_order_table(report, report["order"]),
         pairs=_pair_table(report),
         drawn=examples,
         same_features=same_features,

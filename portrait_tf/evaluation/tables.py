@@ -186,7 +186,7 @@ def _print(table: Table, title: str, shown: list[int], console: Console) -> None
     # No markup: a method or a file may be called anything.
     printed = rich.table.Table(title=Text(title), title_justify="left")
     for index in shown:
-        printed.add_column(Text(table.columns[index]))
+        printed.add_column(Text(table.columns[index]), overflow="fold")
     for row in table.rows:
         cells = [row.cells[index] for index in shown]
         texts = [f"{one.text} ({one.note})" if one.note else one.text for one in cells]
