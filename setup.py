@@ -135,6 +135,8 @@ setup(
             *EVERYTHING,
             "coverage>=7.6,<8",
             "import-linter>=2.1,<3",
+            "mkdocs-material>=9.6,<10",
+            "mkdocstrings[python]>=0.29,<2",
             "pytest>=8,<10",
             "pytest-timeout>=2.3.1,<3",
             "pytest-xdist>=3.6.1,<4",
