@@ -73,19 +73,10 @@ def summarize(
           reference's best first;
         * `left_out`.
     """
-    columns = score_columns(plan)
-    keys = [key for key in columns if key != "frechet"]
+    columns, summaries = score_columns(plan), _summaries(plan, rows)
     names = list(dict.fromkeys(row["method"] for row in rows))
     # A classical reference may be missing.
     reference = plan.reference if plan.reference in names else names[0]
-    rows = rows + over_all_tasks(rows, keys)
-    summaries = {
-        task: TaskSummary(
-            [row for row in rows if row["task"] == task],
-            {key: columns[key] for key in keys},
-        )
-        for task in (*plan.compare.tasks, ALL_TASKS)
-    }
     tasks = {task: one.statistics() for task, one in summaries.items()}
     for name, runs in frechet.items():
         for task, methods in tasks.items():
@@ -94,7 +85,7 @@ def summarize(
                 "mean": sum(values) / len(values),
                 "seed_deviation": deviation(values),
             }
-    pairs = {task: one.pairs(reference, keys) for task, one in summaries.items()}
+    pairs = {task: one.pairs(reference) for task, one in summaries.items()}
     setup = _setup(plan) | {"reference": reference}
     setup["photos"] = len(summaries[ALL_TASKS].photos(reference))
     return {
@@ -119,6 +110,16 @@ def summarize(
         },
         "ranked": {t: summaries[t].ranked(reference) for t in plan.compare.tasks},
         "left_out": left_out,
+    }
+
+
+def _summaries(plan: Plan, rows: list[dict]) -> dict[str, TaskSummary]:
+    """The scores of photos by task, and of `all`."""
+    columns = {k: one for k, one in score_columns(plan).items() if k != "frechet"}
+    rows = rows + over_all_tasks(rows, list(columns))
+    return {
+        task: TaskSummary([row for row in rows if row["task"] == task], columns)
+        for task in (*plan.compare.tasks, ALL_TASKS)
     }
 
 

@@ -130,7 +130,7 @@ def summarize_photos(
         rows = [row for row in found.rows if row["task"] == task]
         baseline = BASELINE if any(r["method"] == BASELINE for r in rows) else None
         one, key = TaskSummary(rows, columns), "psnr_hole"
-        pairs = one.pairs(OURS, [key])
+        pairs = one.pairs(OURS)
         tasks[task] = {
             "methods": one.statistics(baseline),
             "against": {name: pair[key] for name, pair in pairs.items()},

@@ -137,7 +137,7 @@ class TaskSummary:
                     found[f"{name}_to_{baseline}"] = ratio
         return found
 
-    def pairs(self, reference: str, keys: Sequence[str]) -> dict[str, dict[str, dict]]:
+    def pairs(self, reference: str) -> dict[str, dict[str, dict]]:
         """`compare_pair` of the reference and each other method, by method and score.
 
         A pair is compared on the other method's photos.
@@ -147,9 +147,9 @@ class TaskSummary:
                 key: compare_pair(
                     self.values(reference, key, method),
                     self.values(method, key),
-                    self.columns[key]["better"],
+                    column["better"],
                 )
-                for key in keys
+                for key, column in self.columns.items()
             }
             for method in self._rows
             if method != reference
