@@ -32,6 +32,21 @@ if TYPE_CHECKING:
     from portrait_tf.inference.engines import Engine
 
 
+JsonOut = Annotated[
+    Optional[pathlib.Path],  # noqa: UP045
+    typer.Option("--json", help="Write the numbers to a file, too."),
+]
+Count = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, help="The first photos only."),
+]
+Scored = Annotated[Split, typer.Option(help="Which photos.")]
+Side = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=16, help="Photos are brought to it; else the networks' own."),
+]
+
+
 @evaluate_app.callback(invoke_without_command=True)
 def evaluate(
     context: typer.Context,
@@ -39,7 +54,7 @@ def evaluate(
         Optional[pathlib.Path],  # noqa: UP045
         typer.Option("--data", help="A data set in LIP's layout."),
     ] = None,
-    split: Annotated[Split, typer.Option(help="Which photos.")] = Split.val,
+    split: Scored = Split.val,
     model: Model = None,
     server: Server = None,
     run: Annotated[
@@ -47,10 +62,7 @@ def evaluate(
         typer.Option(help="A trained run, in place of the bundled weights."),
     ] = None,
     checkpoint: Which = Checkpoint.last,
-    json_out: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
-        typer.Option("--json", help="Write the numbers to a file, too."),
-    ] = None,
+    json_out: JsonOut = None,
     report: Annotated[
         Optional[pathlib.Path],  # noqa: UP045
         typer.Option(help="Write a folder: a page, pictures, a row a photo as CSV."),
@@ -90,18 +102,9 @@ def evaluate(
             help="VGG-16 weights for perceptual and kernel distances, and their name.",
         ),
     ] = None,
-    height: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=16, help="Photos are brought to it; else the networks' own."),
-    ] = None,
-    width: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=16, help="Photos are brought to it; else the networks' own."),
-    ] = None,
-    count: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="The first photos only."),
-    ] = None,
+    height: Side = None,
+    width: Side = None,
+    count: Count = None,
     seed: Seed = 0,
     skip_broken: SkipBroken = False,
 ) -> None:
@@ -345,15 +348,12 @@ def _is_number(text: str) -> bool:
 @evaluate_app.command("parsing", cls=_ScalesInARow)
 def evaluate_parsing(
     data: Data,
-    split: Annotated[Split, typer.Option(help="Which photos.")] = Split.val,
+    split: Scored = Split.val,
     run: Annotated[
         str, typer.Option(metavar="RUN", help="A trained run, or `bundled`.")
     ] = "bundled",
     checkpoint: Which = Checkpoint.last,
-    json_out: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
-        typer.Option("--json", help="Write the numbers to a file, too."),
-    ] = None,
+    json_out: JsonOut = None,
     html_out: Annotated[
         Optional[pathlib.Path],  # noqa: UP045
         typer.Option("--html", help="Write a page with numbers and pictures."),
@@ -362,10 +362,7 @@ def evaluate_parsing(
         Optional[pathlib.Path],  # noqa: UP045
         typer.Option(help="Write the holes into a folder: TASK/NAME.png."),
     ] = None,
-    count: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="The first photos only."),
-    ] = None,
+    count: Count = None,
     min_photos: Annotated[
         int, typer.Option(min=0, help="A label in as many photos is frequent.")
     ] = 10,
