@@ -390,9 +390,8 @@ def _add_detail(
         mine = look.box.of(open_mask) != 0
         if not mine.any():
             continue
-        box = Box.about(mine).moved(look.box.top, look.box.left)
-        margin = surroundings(max(box.height, box.width), look.magnification)
-        box = box.grown(margin, margin, mask.shape).common(look.box)
+        box = Box(*surroundings(mine, look.magnification).numpy().tolist())
+        box = box.moved(look.box.top, look.box.left)
         detailed = detailed_hole(
             box.of(completed), box.of(mask), box.of(parsing), look.magnification
         )

@@ -126,7 +126,7 @@ def add_detail(
     hole = mask[..., 0] != 0
 
     def detailed() -> tf.Tensor:
-        box = _box(hole, times)
+        box = surroundings(hole, times)
         near = [x[box[0] : box[2], box[1] : box[3]] for x in (completed, mask, parsing)]
         labels = tf.minimum(tf.cast(near[2][..., 0], tf.int32), NUM_LABELS - 1)
         photo = _Photo(
@@ -155,13 +155,16 @@ def detailed_hole(
     return add_detail(tf.constant(completed), *maps, times).numpy()
 
 
-def surroundings(length: int, times: float) -> int:
-    """How far around a hole of that length patches are looked for, in pixels."""
-    return max(length, int(_LEAST_AROUND * times))
+def surroundings(hole: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
+    """The box in which patches for a hole are looked for.
 
+    Args:
+        hole: `bool` `[H, W]`.
+        times: `float32` scalar: how often the painted picture was enlarged.
 
-def _box(hole: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
-    """Of the hole and its `surroundings`: top, left, bottom, right."""
+    Returns:
+        `int32` `[4]`: top, left, bottom, right; as far around the hole as it is long.
+    """
     edges = []
     for axis in (1, 0):
         places = tf.where(tf.reduce_any(hole, axis))[:, 0]
