@@ -16,7 +16,7 @@ import time
 import numpy as np
 from PIL import Image
 
-from portrait_tf import folders
+from portrait_tf.apps import folders
 from portrait_tf.startup import load_tensorflow
 
 
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=1000)
     count = parser.parse_args().photos
     load_tensorflow()
-    from portrait_tf.engines import open_engine
+    from portrait_tf.inference.engines import open_engine
 
     engine = open_engine(None, None)
     memory = []

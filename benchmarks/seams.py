@@ -33,12 +33,13 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from portrait_tf.blending import METHODS
 from portrait_tf.data.dataset import Reader
+from portrait_tf.data.masks import EVALUATION_TASKS, evaluation_mask
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import write_result
-from portrait_tf.large_photos import CONTEXTS, complete_photo
-from portrait_tf.masks import EVALUATION_TASKS, HOLE, evaluation_mask
+from portrait_tf.inference.blending import METHODS
+from portrait_tf.inference.large_photos import CONTEXTS, complete_photo
+from portrait_tf.photos.masks import HOLE
 
 SPOTS = {"speck": 32, "spot": 8}
 PLAIN = "plain pasting"
@@ -227,10 +228,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     from portrait_tf.data.open import open_dataset
-    from portrait_tf.drawing import contact_sheet, show_hole
-    from portrait_tf.engines import PipelineEngine
+    from portrait_tf.inference.engines import PipelineEngine
+    from portrait_tf.inference.pipeline import Pipeline
     from portrait_tf.photos import write_png
-    from portrait_tf.pipeline import Pipeline
+    from portrait_tf.photos.drawing import contact_sheet, show_hole
 
     try:
         reader = open_dataset(options.data, options.split)

@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from portrait_tf.engines import Engine, open_engine
 from portrait_tf.errors import PortraitError
-from portrait_tf.extrapolation import (
+from portrait_tf.inference.engines import Engine, open_engine
+from portrait_tf.inference.extrapolation import (
     SIDES,
     Length,
     Margins,
@@ -24,15 +24,8 @@ from portrait_tf.extrapolation import (
     margins_for_lengths,
     parse_length,
 )
+from portrait_tf.inference.large_photos import PhotoResult, complete_photo, parse_photo
 from portrait_tf.labels import PALETTE
-from portrait_tf.large_photos import PhotoResult, complete_photo, parse_photo
-from portrait_tf.masks import HOLE, as_hole_mask
-from portrait_tf.parsing_maps import (
-    check_lossless,
-    check_parsing_map,
-    labels_of_colours,
-    read_parsing_map,
-)
 from portrait_tf.photos import (
     PhotoFile,
     compose,
@@ -45,6 +38,13 @@ from portrait_tf.photos import (
     open_photo,
     read_hole,
     write_photo,
+)
+from portrait_tf.photos.masks import HOLE, as_hole_mask
+from portrait_tf.photos.parsing_maps import (
+    check_lossless,
+    check_parsing_map,
+    labels_of_colours,
+    read_parsing_map,
 )
 from portrait_tf.photos.reading import as_bytes
 
@@ -151,7 +151,7 @@ class Portrait:
     """Completes and extends photos of people.
 
     Args:
-        engine: Where the networks run (`portrait_tf.engines`); `load` opens one.
+        engine: Where the networks run (`inference.engines`); `load` opens one.
 
     Example:
 
@@ -240,7 +240,7 @@ class Portrait:
             bottom: As `top`.
             left: As `top`, of the width.
             right: As `left`.
-            margins: In place of these, pixels; `portrait_tf.extrapolation` has more
+            margins: In place of these, pixels; `inference.extrapolation` has more
                 ways to come by them.
 
         Raises:

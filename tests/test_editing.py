@@ -8,14 +8,14 @@ import pytest
 from command_line import run
 from PIL import Image
 
+from portrait_tf.apps.folders import MaskOptions, ParseJob, parse_file, plan_parsing
 from portrait_tf.data.synthetic import synthetic_portrait
-from portrait_tf.engines import PipelineEngine, SavedModelEngine, ServerEngine
 from portrait_tf.errors import PortraitError
-from portrait_tf.folders import MaskOptions, ParseJob, parse_file, plan_parsing
+from portrait_tf.inference.engines import PipelineEngine, SavedModelEngine, ServerEngine
+from portrait_tf.inference.large_photos import complete_photo, parse_photo
 from portrait_tf.labels import JOINTS, LABELS, PALETTE, VOID_LABEL, colour_parsing
-from portrait_tf.large_photos import complete_photo, parse_photo
-from portrait_tf.parsing_maps import read_parsing_map, write_parsing_map
 from portrait_tf.photos import read_photo, write_png
+from portrait_tf.photos.parsing_maps import read_parsing_map, write_parsing_map
 
 COAT, SKIRT = LABELS.index("Coat"), LABELS.index("Skirt")
 
@@ -297,7 +297,9 @@ class TestCommandLine:
     @pytest.fixture(autouse=True)
     def tiny(self, monkeypatch, engine):
         """The command line with tiny networks in place of the bundled ones."""
-        monkeypatch.setattr("portrait_tf.engines.open_engine", lambda *_: engine)
+        monkeypatch.setattr(
+            "portrait_tf.inference.engines.open_engine", lambda *_: engine
+        )
 
     def test_parse_edit_complete(self, photo, tmp_path):
         mask, out = tmp_path / "mask.png", tmp_path / "out.png"

@@ -11,9 +11,9 @@ import pytest
 
 from benchmarks import whole_body as benchmark
 from portrait_tf.data.synthetic import synthetic_portrait
-from portrait_tf.engines import PipelineEngine
 from portrait_tf.errors import PortraitError
-from portrait_tf.extrapolation import (
+from portrait_tf.inference.engines import PipelineEngine
+from portrait_tf.inference.extrapolation import (
     ANCHORS,
     LEADS,
     MOST_PIXELS,
@@ -31,8 +31,8 @@ from portrait_tf.extrapolation import (
     parse_size,
     whole_body_margins,
 )
+from portrait_tf.inference.whole_body import MEANS, cut_sides, estimate_body, fit_body
 from portrait_tf.labels import LABELS, SHOE_LABELS
-from portrait_tf.whole_body import MEANS, cut_sides, estimate_body, fit_body
 
 CCP = pathlib.Path(__file__).parents[2] / "shared" / "data" / "ccp-lip"
 SIZE = (48, 32)
@@ -438,7 +438,7 @@ class TestWholeBody:
     def test_the_bundled_stage_1_on_real_photos(self):
         """The promise: a median error under 10 % of the body's height."""
         from portrait_tf.data.open import open_dataset
-        from portrait_tf.engines import open_engine
+        from portrait_tf.inference.engines import open_engine
 
         reader = open_dataset(CCP, "val")
         kinds = ["whole", "knees", "thighs", "hips", "chin"]

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from benchmarks.folder_memory import draw, resident_mib
-from portrait_tf import folders
+from portrait_tf.apps import folders
+from portrait_tf.apps.folders import Job, MaskOptions, plan_folder, run_folder
 from portrait_tf.errors import PortraitError
-from portrait_tf.extrapolation import Length, Wish
-from portrait_tf.folders import Job, MaskOptions, plan_folder, run_folder
+from portrait_tf.inference.extrapolation import Length, Wish
 from portrait_tf.photos import open_photo
 
 SIZE = (24, 20)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from portrait_tf.folders import parse_file, plan_parsing
+from portrait_tf.apps.folders import parse_file, plan_parsing
 from portrait_tf.geometry import (
     Box,
     Placement,
@@ -32,12 +32,12 @@ from portrait_tf.geometry import (
     shrink,
     shrunk_size,
 )
-from portrait_tf.large_photos import parse_photo
+from portrait_tf.inference.averaging import AveragedParsing
+from portrait_tf.inference.large_photos import parse_photo
+from portrait_tf.inference.whole_body import look_at
 from portrait_tf.layers import crop_and_resize, heatmap_peaks, joint_heatmaps, uncrop
-from portrait_tf.models.averaging import AveragedParsing
 from portrait_tf.models.parsing import parsing_labels
 from portrait_tf.photos import write_png
-from portrait_tf.whole_body import look_at
 
 FRAME = (192, 128)
 SIZES = [

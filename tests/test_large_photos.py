@@ -6,17 +6,17 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import large_photo, seams
-from portrait_tf.blending import METHODS, blend, cubic_weights, membrane
 from portrait_tf.data.synthetic import synthetic_portrait
-from portrait_tf.engines import (
+from portrait_tf.errors import PortraitError
+from portrait_tf.inference.blending import METHODS, blend, cubic_weights, membrane
+from portrait_tf.inference.engines import (
     DEFAULT_WORKING_SIZE,
     PipelineEngine,
     _described_size,
     _description,
 )
-from portrait_tf.errors import PortraitError
-from portrait_tf.large_photos import Box, complete_photo
-from portrait_tf.pipeline import Pipeline
+from portrait_tf.inference.large_photos import Box, complete_photo
+from portrait_tf.inference.pipeline import Pipeline
 
 
 class Watched:

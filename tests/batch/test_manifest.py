@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from portrait_tf.batch.manifest import (
+from portrait_tf.apps.batch.manifest import (
     RowOptions,
     is_json,
     key_of,
@@ -14,9 +14,9 @@ from portrait_tf.batch.manifest import (
     read_rows,
     resolve,
 )
+from portrait_tf.apps.folders import MaskOptions
 from portrait_tf.errors import PortraitError
-from portrait_tf.extrapolation import Length
-from portrait_tf.folders import MaskOptions
+from portrait_tf.inference.extrapolation import Length
 
 ROOT = "/data/photos"
 

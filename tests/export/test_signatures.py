@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 from export.saved_model import open_session
+from portrait_tf.apps.folders import parse_file, plan_parsing
 from portrait_tf.compat import KERAS_3
-from portrait_tf.engines import PipelineEngine
-from portrait_tf.folders import parse_file, plan_parsing
+from portrait_tf.inference.engines import PipelineEngine
 from portrait_tf.layers import heatmap_peaks
 from portrait_tf.photos import encode_png, extend_photo
 from portrait_tf.portrait import Portrait

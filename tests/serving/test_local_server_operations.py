@@ -435,7 +435,7 @@ def test_warm_up_iterations_and_none(publish, serve, stamp_client, caplog):
 @contextlib.contextmanager
 def serve_command(*arguments):
     process = subprocess.Popen(
-        [sys.executable, "-m", "portrait_tf.cli", "serve", "--port=0",
+        [sys.executable, "-m", "portrait_tf", "serve", "--port=0",
          "--rest_api_port", "0", *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

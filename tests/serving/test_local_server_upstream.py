@@ -367,7 +367,7 @@ def test_a_first_load_that_fails_ends_the_start(tmp_path):
 @contextlib.contextmanager
 def serve_command(*arguments):
     process = subprocess.Popen(
-        [sys.executable, "-m", "portrait_tf.cli", "serve", "--port=0",
+        [sys.executable, "-m", "portrait_tf", "serve", "--port=0",
          "--rest_api_port=0", *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

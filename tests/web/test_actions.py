@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from portrait_tf.apps.web import actions, examples, sessions
+from portrait_tf.apps.web.actions import Limits
+from portrait_tf.apps.web.pictures import SIDES, png_url, preview_size, read_painting
 from portrait_tf.errors import PortraitError
 from portrait_tf.photos import encode_png, open_photo, write_png
 from portrait_tf.portrait import Portrait
-from portrait_tf.web import actions, examples, sessions
-from portrait_tf.web.actions import Limits
-from portrait_tf.web.pictures import SIDES, png_url, preview_size, read_painting
 
 SIZE = (60, 40)
 
