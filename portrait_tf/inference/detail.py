@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from portrait_tf.inference.choice import prefers
 from portrait_tf.labels import FLIPPED_LABELS, NUM_LABELS
 
 DETAILED_FROM = 1.25
@@ -136,6 +137,8 @@ def add_detail(
             times,
         )
         fine = tf.cast(_synthesised(photo), tf.uint8)
+        chosen = prefers(fine, near[0], photo.hole, labels)
+        fine = tf.where(chosen[..., None], fine, near[0])
         full = tf.shape(completed)
         around = [[box[0], full[0] - box[2]], [box[1], full[1] - box[3]], [0, 0]]
         return tf.where(hole[..., None], tf.pad(fine, around), completed)
