@@ -2,8 +2,9 @@
 
     python examples/detail.py --out docs/detail.png
 
-A synthetic person and NASA's portrait of Eileen Collins (public domain, in scikit-image),
-each with a hole, completed by the bundled weights with detail and without.
+A synthetic person and NASA's portrait of Eileen Collins (public domain, in
+scikit-image), each with a hole, completed by the bundled weights
+with detail and without.
 """
 
 import argparse
@@ -26,9 +27,9 @@ SIDE = 320
 
 def cases() -> list[tuple[np.ndarray, np.ndarray]]:
     """Photos and masks."""
-    person = synthetic_portrait(3, (960, 640)).photo
+    person = synthetic_portrait(11, (960, 640)).photo
     hole = np.zeros(person.shape[:2], np.uint8)
-    cv2.ellipse(hole, (320, 430), (90, 60), 20, 0, 360, HOLE, -1)
+    cv2.ellipse(hole, (340, 600), (75, 60), 0, 0, 360, HOLE, -1)
     astronaut = skimage.data.astronaut()
     stroke = np.zeros(astronaut.shape[:2], np.uint8)
     cv2.line(stroke, (90, 300), (230, 430), HOLE, 60)
