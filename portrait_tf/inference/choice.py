@@ -1,10 +1,11 @@
 """Chooses, for each hole, between two answers by what the photo shows around it.
 
 No truth is needed. An answer is better the more its differences of neighbouring pixels
-are like those of the known photo: across the hole's border, and inside, label by label.
-TensorFlow operations of a fixed cost, so that the choice is the same in Python and in
-an exported graph. Everything that is summed is a whole number, so the same photo gives
-the same choice on every machine.
+are like those of the known photo, label by label. Differences across the hole's border
+are left out: `docs/large_photos.md` has the measurement. TensorFlow operations of a
+fixed cost, so that the choice is the same in Python and in an exported graph.
+Everything that is summed is a whole number, so the same photo gives the same choice on
+every machine.
 """
 
 import numpy as np
@@ -16,8 +17,8 @@ _PIXELS = 1_000_000
 """What the answers are compared at, at most."""
 _GRID = 96
 """Cells of a side in which connected holes are told apart."""
-_ROUNDS = 16
-"""Of spreading a hole's number over its cells; each doubles the reach, or nearly."""
+_ROUNDS = 12
+"""Of spreading a hole's name over its cells; a serpentine through all of them takes 8."""
 _FEWEST = 25
 """Known pixels of a label that tell how it looks."""
 _LOGARITHMS = np.rint(64 * np.log2(1 + np.arange(766) / 3)).astype(np.int32)
@@ -49,7 +50,7 @@ def prefers(
 
 
 class _Pairs:
-    """Pairs of neighbouring pixels: of the photo, of a hole, or across its border.
+    """Pairs of neighbouring pixels, of the photo or of a hole.
 
     Args:
         numbers: `int32` `[H, W]`, 0 outside the holes.
@@ -62,12 +63,11 @@ class _Pairs:
     ) -> None:
         self._factor = factor
         own, *others = self._neighbours(numbers)
-        groups = [
-            2 * tf.maximum(own, other) + tf.cast((own == 0) != (other == 0), tf.int32)
-            for other in others
-        ]
-        label = self._neighbours(labels)[0]
-        self._segments = tf.stack([NUM_LABELS * group + label for group in groups])
+        segments = NUM_LABELS * own + self._neighbours(labels)[0]
+        # A negative segment is left out: a pair across the hole's border.
+        self._segments = tf.stack(
+            [tf.where(own == other, segments, -1) for other in others]
+        )
 
     def _neighbours(self, values: tf.Tensor) -> list[tf.Tensor]:
         """Values, those to the right, and those below."""
@@ -87,23 +87,22 @@ class _Pairs:
         )
         differences = tf.stack([tf.abs(own - other) for other in others])
         logarithms = tf.gather(tf.constant(_LOGARITHMS), differences)
-        number = 2 * count * NUM_LABELS
+        number = count * NUM_LABELS
         sums, counts = (
             tf.reshape(
                 tf.cast(
                     tf.math.unsorted_segment_sum(x, self._segments, number), tf.float64
                 ),
-                [count, 2, NUM_LABELS],
+                [count, NUM_LABELS],
             )
             for x in (logarithms, tf.ones_like(logarithms))
         )
         means = sums / tf.maximum(counts, 1.0)
-        known = counts[0, 0]
-        whole = tf.reduce_sum(sums[0, 0]) / tf.maximum(tf.reduce_sum(known), 1.0)
-        expected = tf.where(known >= _FEWEST, means[0, 0], whole)
+        known = counts[0]
+        whole = tf.reduce_sum(sums[0]) / tf.maximum(tf.reduce_sum(known), 1.0)
+        expected = tf.where(known >= _FEWEST, means[0], whole)
         off = tf.reduce_sum(tf.abs(means - expected) * counts, -1)
-        # Inside and across the border weigh the same.
-        return tf.reduce_sum(off / tf.maximum(tf.reduce_sum(counts, -1), 1.0), -1)
+        return off / tf.maximum(tf.reduce_sum(counts, -1), 1.0)
 
 
 def _connected(hole: tf.Tensor) -> tf.Tensor:
@@ -121,9 +120,13 @@ def _connected(hole: tf.Tensor) -> tf.Tensor:
     def spread(round: tf.Tensor, names: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         picture = tf.cast(names, tf.float32)[None, ..., None]
         near = tf.cast(tf.nn.max_pool2d(picture, 3, 1, "SAME")[0, ..., 0], tf.int32)
-        near = tf.where(taken, near, 0)
-        # The named cell may know a higher one by now.
-        names = tf.gather(tf.concat([[0], tf.reshape(near, [-1])], 0), near)
+        near = tf.reshape(tf.where(taken, near, 0), [-1])
+        # All that have one name learn the highest that any of them touches; then the
+        # cell of that name may know a higher one.
+        known = tf.math.unsorted_segment_max(near, tf.reshape(names, [-1]), count + 1)
+        names = tf.gather(known, names)
+        named = tf.concat([[0], tf.reshape(names, [-1])], 0)
+        names = tf.gather(named, names)
         return round + 1, tf.ensure_shape(names, [None, None])
 
     _, names = tf.while_loop(

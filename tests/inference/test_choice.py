@@ -46,15 +46,6 @@ def test_each_hole_takes_what_its_own_label_shows(times):
         np.testing.assert_array_equal(chosen(one, other, hole, labels), expected)
 
 
-def test_a_border_that_jumps_is_worse():
-    photo, _, grey = pictures()
-    hole = np.zeros(SIZE, bool)
-    hole[30:50, 80:100] = True
-    fits, jumps = (painted(photo, hole, x) for x in (grey, grey + np.uint8(40)))
-    assert chosen(fits, jumps, hole)[hole].all()
-    assert not chosen(jumps, fits, hole).any()
-
-
 def test_a_winding_hole_is_one_and_a_cut_one_is_two():
     photo, noise, grey = pictures()
     hole = np.zeros(SIZE, bool)
