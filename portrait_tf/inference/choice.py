@@ -2,13 +2,12 @@
 
 No truth is needed. An answer is better the more its differences of neighbouring pixels
 are like those of the known photo, label by label. Differences across the hole's border
-are left out: `docs/large_photos.md` has the measurement. TensorFlow operations of a
-fixed cost, so that the choice is the same in Python and in an exported graph.
+are left out: the soft answer was fitted to its border, and would win. TensorFlow
+operations of a fixed cost, so that the choice is the same in Python and in an exported graph.
 Everything that is summed is a whole number, so the same photo gives the same choice on
 every machine.
 """
 
-import numpy as np
 import tensorflow as tf
 
 from portrait_tf.labels import NUM_LABELS
@@ -18,11 +17,9 @@ _PIXELS = 1_000_000
 _GRID = 96
 """Cells of a side in which connected holes are told apart."""
 _ROUNDS = 12
-"""Of spreading a hole's name over its cells; a serpentine through all of them takes 8."""
+"""Of spreading a hole's name over its cells; the longest serpentine takes 8."""
 _FEWEST = 25
 """Known pixels of a label that tell how it looks."""
-_LOGARITHMS = np.rint(64 * np.log2(1 + np.arange(766) / 3)).astype(np.int32)
-"""Of differences of neighbours, summed over the channels."""
 
 
 def prefers(
@@ -86,7 +83,6 @@ class _Pairs:
             tf.reduce_sum(tf.cast(x, tf.int32), -1) for x in self._neighbours(picture)
         )
         differences = tf.stack([tf.abs(own - other) for other in others])
-        logarithms = tf.gather(tf.constant(_LOGARITHMS), differences)
         number = count * NUM_LABELS
         sums, counts = (
             tf.reshape(
@@ -95,7 +91,7 @@ class _Pairs:
                 ),
                 [count, NUM_LABELS],
             )
-            for x in (logarithms, tf.ones_like(logarithms))
+            for x in (differences, tf.ones_like(differences))
         )
         means = sums / tf.maximum(counts, 1.0)
         known = counts[0]

@@ -44,7 +44,7 @@ _APART = 2
 """Pixels between those of a patch in that first comparison."""
 _ROWS = 1024
 """Targets that are compared with every source at a time."""
-_KEPT = 1.0
+_KEPT = 2.0
 """What is finer than so many of the networks' pixels is taken from patches."""
 _GUIDE = 3.0
 """Weight of the guide's low frequencies at a patch's centre, beside its 25 pixels."""
