@@ -17,6 +17,7 @@ from portrait_tf.apps.cli.shared import (
     ApiKey,
     ClientCertificate,
     ClientKey,
+    Detail,
     Encrypted,
     RootCertificates,
     ServerName,
@@ -55,6 +56,7 @@ def batch(
         Optional[str],  # noqa: UP045
         typer.Option(metavar="HOST:PORT", help="Complete on servers, over gRPC."),
     ] = None,
+    detail: Detail = None,
     concurrency: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
@@ -142,7 +144,7 @@ def batch(
         manifest,
         out,
         RowOptions(root, masks, written, quality),
-        EngineSettings(model, server, client),
+        EngineSettings(model, server, client, detail),
         beam or [],
         concurrency=concurrency or (8 if server else 1),
         overwrite=overwrite,
