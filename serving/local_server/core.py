@@ -1,8 +1,8 @@
 """Which model and which version a request means; the front ends ask only this.
 
-Conventions: a model has one or more loaded versions; a request without a version
-means the highest, one with a label the version that the label names. Unknown names and
-versions are NOT_FOUND, in TensorFlow Serving's words.
+A model has one or more loaded versions; a request without a version means the highest,
+one with a label the version that the label names. Unknown names and versions are
+NOT_FOUND, in TensorFlow Serving's words.
 """
 
 import contextlib
@@ -18,8 +18,7 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from serving.local_server import predict
-from serving.local_server.manager import ModelManager, State
+from serving.local_server.manager import ModelManager
 from serving.local_server.metrics import Metrics
 from serving.local_server.model import LoadedModel
 from serving.local_server.model_config import (
@@ -28,7 +27,13 @@ from serving.local_server.model_config import (
     check_labels,
     read_config,
 )
-from serving.local_server.request_error import RequestError, invalid_argument
+from serving.local_server.options import ServerOptions
+from serving.local_server.predict import predict
+from serving.local_server.request_error import (
+    RequestError,
+    invalid_argument,
+    not_found,
+)
 
 
 class ServerCore:
@@ -37,22 +42,13 @@ class ServerCore:
     Args:
         manager: Loads the versions.
         metrics: Where requests are noted.
-        as_content: How answers are written, see `tensors.encode`.
-        allow_labels_for_unavailable: For labels that are new.
+        options: How answers are written, and what labels may name.
     """
 
-    def __init__(
-        self,
-        manager: ModelManager,
-        metrics: Metrics,
-        *,
-        as_content: bool = False,
-        allow_labels_for_unavailable: bool = False,
-    ):
+    def __init__(self, manager: ModelManager, metrics: Metrics, options: ServerOptions):
         self.metrics = metrics
-        self.as_content = as_content
+        self.options = options
         self._manager = manager
-        self._allow_unavailable = allow_labels_for_unavailable
         self._labels: Labels = {}
         self._configuring = threading.Lock()
 
@@ -71,22 +67,17 @@ class ServerCore:
         with self._configuring:
             known = set(self._manager.names())
             available = {name: self._manager.available(name) for name in known}
-            check_labels(
-                models.labels,
-                self._labels,
-                available,
-                allow_unavailable=self._allow_unavailable,
-            )
+            allowed = self.options.allow_version_labels_for_unavailable_models
+            check_labels(models.labels, self._labels, available, allowed)
             self._manager.configure(models.sources)
             self._labels = models.labels
             new = [name for name in models.sources if name not in known]
             failed = self._manager.wait(new)
         if failed:
+            reasons = "".join(f"{{{why}}}, " for why in failed.values())
             raise RequestError(
                 grpc.StatusCode.UNKNOWN,
-                f"{len(failed)} {kind} did not become available: {{"
-                + "".join(f"{{{why}}}, " for why in failed.values())
-                + "}",
+                f"{len(failed)} {kind} did not become available: {{{reasons}}}",
             )
 
     # === Requests ===
@@ -109,14 +100,9 @@ class ServerCore:
     ) -> predict_pb2.PredictResponse:
         """Answers Predict; errors as `use` and `predict.predict`."""
         _check_spec(request)
+        as_content = self.options.enable_serialization_as_tensor_content
         with self.use(request.model_spec) as model:
-            return predict.predict(
-                model,
-                request,
-                metrics=self.metrics,
-                timeout=timeout,
-                as_content=self.as_content,
-            )
+            return predict(model, request, timeout, as_content=as_content)
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
@@ -145,24 +131,19 @@ class ServerCore:
     ) -> get_model_status_pb2.GetModelStatusResponse:
         """Answers GetModelStatus for one version, or for all of a model."""
         _check_spec(request)
-        spec = request.model_spec
-        wanted = self._version_of(spec)
-        found = self._manager.statuses(spec.name)
-        if wanted is not None:
-            found = [status for status in found if status[0] == wanted]
-        if not found:
-            which = "any versions" if wanted is None else f"version {wanted}"
-            raise RequestError(
-                grpc.StatusCode.NOT_FOUND,
-                f"Could not find {which} of model {spec.name}",
-            )
+        name, wanted = request.model_spec.name, self._version_of(request.model_spec)
         response = get_model_status_pb2.GetModelStatusResponse()
-        for version, state, error in found:
+        for version, state, error in self._manager.statuses(name):
+            if wanted not in (None, version):
+                continue
             entry = response.model_version_status.add(version=version, state=state)
             entry.status.SetInParent()
-            if error is not None and state is State.END:
+            if error is not None and state == entry.END:
                 entry.status.error_code = error.code.value[0]
                 entry.status.error_message = error.message
+        if not response.model_version_status:
+            which = "any versions" if wanted is None else f"version {wanted}"
+            raise not_found(f"Could not find {which} of model {name}")
         return response
 
     def reload(

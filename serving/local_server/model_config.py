@@ -8,11 +8,10 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping
 
-import grpc
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.local_server.manager import ModelSource
-from serving.local_server.request_error import RequestError, invalid_argument
+from serving.local_server.request_error import failed_precondition, invalid_argument
 
 Labels = dict[str, dict[str, int]]
 """For each model, its labels and the version each names."""
@@ -64,14 +63,10 @@ def read_config(config: model_server_config_pb2.ModelServerConfig) -> ModelSet:
 
 def _read_source(model: model_server_config_pb2.ModelConfig) -> ModelSource:
     platform = model.model_platform
-    if model.model_type and platform:
+    if bool(model.model_type) == bool(platform):
+        both, nor = ("both", "and") if platform else ("neither", "nor")
         raise invalid_argument(
-            "Illegal setting both ModelServerConfig::model_type (deprecated) and"
-            " ModelServerConfig::model_platform."
-        )
-    if not model.model_type and not platform:
-        raise invalid_argument(
-            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor"
+            f"Illegal setting {both} ModelServerConfig::model_type (deprecated) {nor}"
             " ModelServerConfig::model_platform."
         )
     if platform not in ("", "tensorflow"):
@@ -102,7 +97,6 @@ def check_labels(
     labels: Labels,
     current: Labels,
     available: Mapping[str, list[int]],
-    *,
     allow_unavailable: bool,
 ) -> None:
     """Checks that labels name versions that answer.
@@ -119,8 +113,7 @@ def check_labels(
             if allow_unavailable and not moves:
                 continue
             if version not in available.get(name, []):
-                raise RequestError(
-                    grpc.StatusCode.FAILED_PRECONDITION,
+                raise failed_precondition(
                     f"Request to assign label to version {version} of model {name},"
-                    " which is not currently available for inference",
+                    " which is not currently available for inference"
                 )

@@ -1,6 +1,6 @@
 """The settings of the server, and `tensorflow_model_server`'s flags for them.
 
-Conventions: a flag has the name of its field, with underscores or dashes; it is written
+A flag has the name of its field, with underscores or dashes; it is written
 `--flag=value` or `--flag value`, a switch also bare. Names, meanings and defaults are
 TensorFlow Serving's, but for the addresses and the model's name, which suit a
 developer's machine, and for flags marked "ours". TensorFlow is not needed here, so that
@@ -101,18 +101,21 @@ class ServerOptions:
     per_process_gpu_memory_fraction: float = _flag(0.0, "0 to 1; 0: as needed.")
 
     def __post_init__(self):
-        for name, least in (
-            ("rest_api_timeout_in_ms", 1),
-            ("rest_api_max_body_bytes", 1),
-            ("grpc_max_threads", 1),
-            ("max_num_load_retries", 0),
-            ("model_config_file_poll_wait_seconds", 0),
-            ("file_system_poll_wait_seconds", 0),
-            ("num_request_iterations_for_warmup", 0),
-        ):
-            if getattr(self, name) < least:
+        check_least(
+            self,
+            "--",
+            rest_api_timeout_in_ms=1,
+            rest_api_max_body_bytes=1,
+            grpc_max_threads=1,
+            max_num_load_retries=0,
+            model_config_file_poll_wait_seconds=0,
+            file_system_poll_wait_seconds=0,
+            num_request_iterations_for_warmup=0,
+        )
+        for name in ("port", "rest_api_port"):
+            if not 0 <= getattr(self, name) <= 65535:
                 raise PortraitError(
-                    f"--{name} is {getattr(self, name)}; expected at least {least}"
+                    f"--{name} is {getattr(self, name)}; expected 0 (any) to 65535"
                 )
         if self.port == self.rest_api_port != 0:
             raise PortraitError(
@@ -147,6 +150,16 @@ class ServerOptions:
             is_number = re.fullmatch(r"-?\d+", value)
             arguments.append((key, int(value) if is_number else value))
         return arguments
+
+
+def check_least(settings: object, prefix: str = "", **least: int) -> None:
+    """Raises PortraitError where an attribute is below its least value."""
+    for name, lowest in least.items():
+        value = getattr(settings, name)
+        if value < lowest:
+            raise PortraitError(
+                f"{prefix}{name} is {value}; expected at least {lowest}"
+            )
 
 
 _FIELDS = {field.name: field for field in dataclasses.fields(ServerOptions)}

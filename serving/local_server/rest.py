@@ -10,7 +10,6 @@ is `{"error": "..."}` with the HTTP status of its gRPC code.
 """
 
 import contextlib
-import dataclasses
 import http.server
 import json
 import logging
@@ -20,7 +19,7 @@ import threading
 import time
 import urllib.parse
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grpc
 from google.protobuf import json_format, message
@@ -32,8 +31,13 @@ from tensorflow_serving.apis import (
 
 from serving.local_server import json_tensors
 from serving.local_server.core import ServerCore
-from serving.local_server.predict import run
-from serving.local_server.request_error import RequestError, invalid_argument
+from serving.local_server.request_error import (
+    RequestError,
+    attempt,
+    failed_precondition,
+    invalid_argument,
+    unimplemented,
+)
 
 _IDLE_TIMEOUT = 120.0
 _READ_BLOCK = 1 << 20
@@ -41,7 +45,7 @@ _MAX_LINE = 1 << 16
 _PATH = re.compile(
     r"(?i)/v1/models/(?P<name>[^/:]+)"
     r"(?:/(?:versions/(?P<version>\d+)|labels/(?P<label>[^/:]+)))?"
-    r"(?::(?P<method>classify|regress|predict)|(?P<metadata>/metadata))?"
+    r"(?P<verb>:classify|:regress|:predict|/metadata|)"
 )
 _HTTP_STATUS = {
     grpc.StatusCode.OK: 200,
@@ -62,54 +66,40 @@ _HTTP_STATUS = {
 _LOGGER = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class RestSettings:
-    """How to answer.
+class _TooLarge(ValueError):
+    """A body beyond the limit."""
 
-    Seconds for one run; whether web pages from elsewhere may call; where the metrics
-    are, None for nowhere; bytes of a body, packed and unpacked.
+
+class RestFrontEnd(http.server.ThreadingHTTPServer):
+    """An HTTP server, which answers at once; `server_port` is the one that is bound.
+
+    Metrics are at `metrics_path`, None for nowhere. Raises OSError when the address
+    cannot be bound.
     """
 
-    timeout: float = 30.0
-    cors: bool = False
-    metrics_path: str | None = None
-    max_body: int = 1 << 30
+    daemon_threads = True
+    request_queue_size = 128
 
-
-class RestFrontEnd:
-    """An HTTP server on one address, which answers at once.
-
-    `port` is the one that is bound; OSError when the address cannot be.
-    """
-
-    def __init__(self, core: ServerCore, host: str, port: int, settings: RestSettings):
-        self._server = _Server(core, host, port, settings)
-        self.port = self._server.server_port
+    def __init__(self, core: ServerCore, metrics_path: str | None):
+        self.core, self.metrics_path = core, metrics_path
+        self.changed = threading.Condition()
+        self.busy, self.stopping = 0, False
+        host, port = core.options.host, core.options.rest_api_port
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), _Handler)
         self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), name="rest", daemon=True
+            target=self.serve_forever, args=(0.05,), name="rest", daemon=True
         )
         self._thread.start()
 
     def stop(self, grace: float) -> None:
         """Takes no new request and waits up to `grace` seconds for those running."""
-        self._server.shutdown()
+        self.shutdown()
         self._thread.join()
-        self._server.server_close()
-        with self._server.changed:
-            self._server.stopping = True
-            self._server.changed.wait_for(lambda: not self._server.busy, grace)
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, core: ServerCore, host: str, port: int, settings: RestSettings):
-        self.core, self.settings = core, settings
-        self.changed = threading.Condition()
-        self.busy, self.stopping = 0, False
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        super().__init__((host, port), _Handler)
+        self.server_close()
+        with self.changed:
+            self.stopping = True
+            self.changed.wait_for(lambda: not self.busy, grace)
 
     def server_bind(self) -> None:
         # Not http.server's own, which asks the DNS for the host's full name.
@@ -141,7 +131,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     timeout = _IDLE_TIMEOUT
     # Headers and body leave as two writes; without this the second may wait 40 ms.
     disable_nagle_algorithm = True
-    server: _Server
+    server: RestFrontEnd
 
     def do_POST(self) -> None:
         with self.server.counted():
@@ -164,51 +154,43 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.server.stopping:
             self.send_error(503, "the server is stopping")
             return
-        body = self._read_body()
-        if body is None:
+        try:
+            body = self._read_body()
+        except (ValueError, NotImplementedError) as error:
+            status = {_TooLarge: 413, NotImplementedError: 501}.get(type(error), 400)
+            self.send_error(status, str(error))
             return
-        path, metrics = self.path, self.server.core.metrics
-        if path.partition("?")[0] == self.server.settings.metrics_path:
-            if path == self.server.settings.metrics_path:
-                self._send_bytes(200, metrics.page().encode(), "text/plain")
-            else:
-                text = f"Unexpected path: {path}. Should be {path.partition('?')[0]}"
-                self._send_bytes(400, text.encode(), "text/plain")
+        path, metrics = self.path.partition("?")[0], self.server.core.metrics
+        if path == self.server.metrics_path:
+            text = f"Unexpected path: {self.path}. Should be {path}"
+            is_exact = path == self.path
+            page = metrics.page() if is_exact else text
+            self._send_bytes(200 if is_exact else 400, page.encode(), "text/plain")
             return
         if not path.lower().startswith("/v1/"):
-            self._send(404, {"error": f"Not found: {path}"})
+            self._send(404, {"error": f"Not found: {self.path}"})
             return
-        match = _PATH.fullmatch(path)
-        code, answer = grpc.StatusCode.OK, {}
-        try:
-            answer = self._produce(match, body)
-        except RequestError as error:
-            code, answer = error.code, {"error": error.message}
-        except Exception as error:
-            _LOGGER.exception("a request failed in the server")
-            answer = {"error": f"{type(error).__name__} in the server"}
-            code = grpc.StatusCode.INTERNAL
-        name = urllib.parse.unquote(match["name"]) if self._is_known(match) else ""
-        method = match["method"] or "" if name else ""
+        match = _PATH.fullmatch(self.path)
+        route = _ROUTES.get((self.command, match["verb"].lower())) if match else None
+        code, answer = attempt(lambda: self._produce(match, route, body))
+        name = urllib.parse.unquote(match["name"]) if route else ""
+        method = match["verb"][1:] if route and ":" in match["verb"] else ""
         took = time.monotonic() - begun
         metrics.record_request(name, method, "REST", code.name, took)
-        self._send(_HTTP_STATUS.get(code, 500), answer)
+        refused = code is not grpc.StatusCode.OK
+        self._send(
+            _HTTP_STATUS.get(code, 500), {"error": answer} if refused else answer
+        )
 
-    def _is_known(self, match: re.Match | None) -> bool:
-        expected = "POST" if match and match["method"] else "GET"
-        return match is not None and self.command == expected
-
-    def _produce(self, match: re.Match | None, body: bytes) -> dict:
+    def _produce(
+        self, match: re.Match | None, route: Callable | None, body: bytes
+    ) -> dict:
         if self.command == "OPTIONS":
             if not re.search("https?://", self.headers.get("Origin", "")):
-                raise RequestError(
-                    grpc.StatusCode.FAILED_PRECONDITION,
-                    "Origin header is missing in CORS preflight",
-                )
+                raise failed_precondition("Origin header is missing in CORS preflight")
             return {}
-        if not self._is_known(match):
+        if route is None:
             raise invalid_argument(f"Malformed request: {self.command} {self.path}")
-        core = self.server.core
         spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"]))
         if match["version"]:
             digits = match["version"].lstrip("0") or "0"
@@ -219,52 +201,36 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             spec.version.value = int(digits)
         elif match["label"]:
             spec.version_label = urllib.parse.unquote(match["label"])
-        method = (match["method"] or "").lower()
-        if method == "predict":
-            return _predict(core, spec, body, self.server.settings.timeout)
-        if method:
-            raise RequestError(
-                grpc.StatusCode.UNIMPLEMENTED, f"{method} is not served by this server"
-            )
-        return _metadata(core, spec) if match["metadata"] else _status(core, spec)
+        return route(self.server.core, spec, body)
 
     # === Bodies ===
 
-    def _read_body(self) -> bytes | None:
-        """The body, or None after a refusal that ends the connection."""
-        limit = self.server.settings.max_body
-        too_large = f"a body has at most {limit} bytes"
+    def _read_body(self) -> bytes:
+        """Raises ValueError or NotImplementedError: it is refused."""
+        limit = self.server.core.options.rest_api_max_body_bytes
+        too_large = _TooLarge(f"a body has at most {limit} bytes")
         encoding = self.headers.get("Transfer-Encoding", "identity").lower()
         if encoding not in ("identity", "chunked"):
-            self.send_error(501, f"Transfer-Encoding {encoding!r} is not known")
-            return None
+            raise NotImplementedError(f"Transfer-Encoding {encoding!r} is not known")
         body = bytearray()
-        try:
-            lengths = self._chunks() if encoding == "chunked" else [self._length()]
-            for length in lengths:
-                if len(body) + length > limit:
-                    self.send_error(413, too_large)
-                    return None
-                for block in self._read(length):
-                    body += block
-        except ValueError as error:
-            self.send_error(400, str(error))
-            return None
+        for length in self._chunks() if encoding == "chunked" else [self._length()]:
+            if len(body) + length > limit:
+                raise too_large
+            for block in self._read(length):
+                body += block
         if "gzip" not in self.headers.get("Content-Encoding", "").lower():
             return bytes(body)
         unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        broken = "Failed to uncompress the gzipped body"
         try:
             content = unpacker.decompress(body, limit)
         except zlib.error as error:
-            self.send_error(400, f"Failed to uncompress the gzipped body: {error}")
-            return None
-        if unpacker.eof:
-            return content
-        if unpacker.unconsumed_tail:
-            self.send_error(413, too_large)
-        else:
-            self.send_error(400, "Failed to uncompress the gzipped body: it is cut off")
-        return None
+            raise ValueError(f"{broken}: {error}") from error
+        if unpacker.unconsumed_tail and not unpacker.eof:
+            raise too_large
+        if not unpacker.eof:
+            raise ValueError(f"{broken}: it is cut off")
+        return content
 
     def _length(self) -> int:
         lengths = set(self.headers.get_all("Content-Length", ["0"]))
@@ -305,7 +271,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        if self.server.settings.cors:
+        if self.server.core.options.rest_api_enable_cors_support:
             self.send_header("Access-Control-Allow-Origin", "*")
             self.send_header("Access-Control-Allow-Methods", "POST, GET")
             self.send_header("Access-Control-Allow-Headers", "Content-Type")
@@ -316,30 +282,33 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
-def _predict(
-    core: ServerCore, spec: model_pb2.ModelSpec, body: bytes, timeout: float
-) -> dict:
-    if core.as_content:
+# === Routes ===
+
+
+def _predict(core: ServerCore, spec: model_pb2.ModelSpec, body: bytes) -> dict:
+    if core.options.enable_serialization_as_tensor_content:
         raise RequestError(
             grpc.StatusCode.INTERNAL,
             "REST cannot answer with --enable_serialization_as_tensor_content:"
             " TensorFlow Serving's writer reads typed fields only, and sends garbage",
         )
+    timeout = core.options.rest_api_timeout_in_ms / 1000
     with core.use(spec) as model:
         signature, inputs, row_form = json_tensors.parse_predict(body, model)
-        outputs = signature.select_outputs(())
-        results = run(
-            model, spec.name, signature, inputs, outputs, core.metrics, timeout
-        )
+        results = model.run(signature, inputs, list(signature.outputs), timeout)
     return json_tensors.format_predict(results, signature, row_form)
 
 
-def _status(core: ServerCore, spec: model_pb2.ModelSpec) -> dict:
+def _refuse(core: ServerCore, spec: model_pb2.ModelSpec, body: bytes) -> dict:
+    raise unimplemented("classify and regress are not served by this server")
+
+
+def _status(core: ServerCore, spec: model_pb2.ModelSpec, body: bytes) -> dict:
     request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
     return _as_dict(core.status(request))
 
 
-def _metadata(core: ServerCore, spec: model_pb2.ModelSpec) -> dict:
+def _metadata(core: ServerCore, spec: model_pb2.ModelSpec, body: bytes) -> dict:
     request = get_model_metadata_pb2.GetModelMetadataRequest(
         model_spec=spec, metadata_field=["signature_def"]
     )
@@ -350,6 +319,15 @@ def _metadata(core: ServerCore, spec: model_pb2.ModelSpec) -> dict:
         "model_spec": _as_dict(response.model_spec),
         "metadata": {"signature_def": _as_dict(signatures)},
     }
+
+
+_ROUTES: dict[tuple[str, str], Callable] = {
+    ("POST", ":predict"): _predict,
+    ("POST", ":classify"): _refuse,
+    ("POST", ":regress"): _refuse,
+    ("GET", ""): _status,
+    ("GET", "/metadata"): _metadata,
+}
 
 
 def _as_dict(proto: message.Message) -> dict:

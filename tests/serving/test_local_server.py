@@ -161,7 +161,7 @@ def test_typed_values_in_a_request(prediction):
 def test_answers_are_typed_values_or_by_a_flag_content(prediction, serve):
     answer = prediction.Predict(photo_request()).outputs["completed"]
     assert not answer.tensor_content and len(answer.int_val) == 9 * 11 * 3
-    content = serve(response_tensors_as_content=True)
+    content = serve(enable_serialization_as_tensor_content=True)
     with open_channel(content) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         other = stub.Predict(photo_request()).outputs["completed"]
@@ -803,7 +803,7 @@ def test_two_servers_never_share_a_port(server, models_dir):
 
 
 def test_impossible_addresses(models_dir):
-    with pytest.raises(PortraitError, match="port 70000 is no port"):
+    with pytest.raises(PortraitError, match="--port is 70000; expected 0"):
         LocalServer(models_dir, grpc_port=70000, rest_port=0).start()
     with pytest.raises(PortraitError, match="cannot be taken"):
         LocalServer(models_dir, host="192.0.2.1", grpc_port=0, rest_port=0).start()
@@ -893,7 +893,7 @@ def test_stop_finishes_what_is_in_flight(models_dir):
             by_grpc = stub.Predict.future(request)
             by_rest = pool.submit(call_rest, server, "POST", PREDICT, body)
             deadline = time.monotonic() + 60
-            while not server._rest._server.busy and time.monotonic() < deadline:
+            while not server._rest.busy and time.monotonic() < deadline:
                 time.sleep(0.01)
             time.sleep(0.3)
             assert not by_grpc.done() and not by_rest.done()

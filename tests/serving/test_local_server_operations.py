@@ -389,9 +389,12 @@ def test_tls_of_both_sides(stamp, certificates, tmp_path):
 @pytest.mark.parametrize(
     ("text", "phrase"),
     [
-        ("server_key: 'k'", "lacks a key or a certificate"),
-        ("server_key: 'k' server_cert: 'c' client_verify: true", "without custom_ca"),
-        ("server_key: 'k' server_cert: 'c'", "PEM"),
+        ("server_key: 'k'", "expected server_key, the text of a PEM file"),
+        (
+            "server_key: '-----BEGIN ' server_cert: '-----BEGIN ' client_verify: true",
+            "expected custom_ca",
+        ),
+        ("server_key: '-----BEGIN '", "expected server_cert"),
         ("serverkey: 'k'", 'no field named "serverkey"'),
         ("server_key: ", "Error parsing text-format tensorflow.serving.SSLConfig: "),
     ],

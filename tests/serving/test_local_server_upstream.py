@@ -216,7 +216,7 @@ def test_strings_as_content_that_cannot_be(content):
 
 
 def test_the_flag_writes_every_output_as_content(models_dir, serve):
-    server = serve(models_dir, response_tensors_as_content=True)
+    server = serve(models_dir, enable_serialization_as_tensor_content=True)
     image, mask = make_photo(20, 30)
     files = {
         "image_bytes": [cv2.imencode(".png", image)[1].tobytes()],
