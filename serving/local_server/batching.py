@@ -1,6 +1,6 @@
 """Merging of requests, after TensorFlow Serving's batching session.
 
-Conventions: tasks of one signature and one set of outputs share a queue; a batch goes
+Tasks of one signature and one set of outputs share a queue; a batch goes
 to a thread when it is full or when its first task has waited long enough. Inputs are
 joined along axis 0, outputs are cut along it. What goes wrong with a batch goes wrong
 for each task in it, other tasks' mistakes included: TF Serving does so, too.
@@ -8,7 +8,6 @@ for each task in it, other tasks' mistakes included: TF Serving does so, too.
 
 import collections
 import dataclasses
-import functools
 import os
 import pathlib
 import threading
@@ -88,11 +87,13 @@ class BatchingParameters:
 
     @classmethod
     def read(cls, path: str | pathlib.Path) -> "BatchingParameters":
-        """Reads a text proto.
+        """Of a text proto; defaults where there is no path.
 
         Raises:
             PortraitError: When it cannot be read, or says what cannot be.
         """
+        if not path:
+            return cls()
         message = text_protos.read_text_proto(path, text_protos.BatchingParameters)
         values = {
             field.name: value if field.message_type is None else value.value
@@ -120,7 +121,8 @@ class _Task:
 class _Batch:
     """Tasks that go together; while they wait for a thread, more may join."""
 
-    process: Callable[[list[_Task]], None]
+    parameters: BatchingParameters
+    run: Callable[[Arrays, float | None], dict[str, np.ndarray]]
     tasks: list[_Task] = dataclasses.field(default_factory=list)
     timer: threading.Timer | None = None
     is_released: bool = False
@@ -128,6 +130,32 @@ class _Batch:
     @property
     def size(self) -> int:
         return sum(task.size for task in self.tasks)
+
+    def process(self) -> None:
+        """Gives each task its rows of the result, or raises."""
+        timeout = _time_left(self.tasks)
+        allowed = self.parameters.allowed_batch_sizes
+        padding = next((one for one in allowed if one >= self.size), self.size)
+        padding -= self.size
+        pads = self.parameters.pad_variable_length_inputs
+        merged = {
+            name: _merge(name, [one.inputs[name] for one in self.tasks], padding, pads)
+            for name in self.tasks[0].inputs
+        }
+        results = self.run(merged, timeout)
+        for array in results.values():
+            if np.ndim(array) == 0:
+                raise failed_precondition("Batched output tensor has 0 dimensions")
+            if len(array) != self.size + padding:
+                raise failed_precondition(
+                    "Batched output tensor's 0th dimension does not equal the sum of"
+                    " the 0th dimension sizes of the input tensors"
+                )
+        start = 0
+        for task in self.tasks:
+            end = start + task.size
+            task.result.set_result({key: a[start:end] for key, a in results.items()})
+            start = end
 
 
 class Batching:
@@ -165,35 +193,33 @@ class Batching:
                 FAILED_PRECONDITION when photos of a batch differ in size, or outputs
                 do not follow axis 0; the Session's status when the run fails.
         """
-        size = _batch_size(inputs)
+        size, limit = _batch_size(inputs), parameters.largest_run
         if size == 0:
             return run(signature, inputs, outputs, timeout)
-        limit = parameters.largest_run
         if size > limit and not parameters.enable_large_batch_splitting:
             raise invalid_argument(
                 f"Task size {size} is larger than maximum input batch size {limit}"
             )
+
+        def run_merged(merged: Arrays, timeout: float | None) -> dict[str, np.ndarray]:
+            self._metrics.add("serving:batching_session:wrapped_run_count")
+            return run(signature, merged, outputs, timeout)
+
         deadline = None if timeout is None else time.monotonic() + timeout
-        tasks = [
-            _Task(
-                {name: array[start : start + limit] for name, array in inputs.items()},
-                min(limit, size - start),
-                deadline,
-            )
-            for start in range(0, size, limit)
-        ]
-        run_signature = functools.partial(run, signature)
-        process = functools.partial(self._process, run_signature, parameters, outputs)
         key = (run, signature.name, tuple(sorted(outputs)))
+        tasks = []
         with self._lock:
-            for task in tasks:
-                self._enqueue(key, task, parameters, process)
+            for start in range(0, size, limit):
+                part = {
+                    name: one[start : start + limit] for name, one in inputs.items()
+                }
+                tasks.append(_Task(part, min(limit, size - start), deadline))
+                self._enqueue(key, tasks[-1], parameters, run_merged)
         results = [task.result.result() for task in tasks]
         if len(results) == 1:
             return results[0]
         return {
-            name: np.concatenate([result[name] for result in results])
-            for name in outputs
+            name: np.concatenate([one[name] for one in results]) for name in outputs
         }
 
     def drain(self) -> None:
@@ -210,11 +236,7 @@ class Batching:
         self._pool.shutdown()
 
     def _enqueue(
-        self,
-        key: tuple,
-        task: _Task,
-        parameters: BatchingParameters,
-        process: Callable[[list[_Task]], None],
+        self, key: tuple, task: _Task, parameters: BatchingParameters, run: Callable
     ) -> None:
         queue = self._queues.setdefault(key, collections.deque())
         if not queue or queue[-1].size + task.size > parameters.largest_run:
@@ -226,7 +248,7 @@ class Batching:
                 )
             if queue:
                 self._release(key, queue[-1])
-            queue.append(_Batch(process))
+            queue.append(_Batch(parameters, run))
         batch = queue[-1]
         batch.tasks.append(task)
         wait = parameters.batch_timeout_micros / 1e6
@@ -240,61 +262,28 @@ class Batching:
     def _release(self, key: tuple, batch: _Batch) -> None:
         """Lets a thread take the first batch of a queue, once for each batch in it."""
         with self._lock:
-            if not batch.is_released:
-                batch.is_released = True
-                if batch.timer is not None:
-                    batch.timer.cancel()
-                self._pool.submit(self._work, key)
+            if batch.is_released:
+                return
+            batch.is_released = True
+            if batch.timer is not None:
+                batch.timer.cancel()
+            self._pool.submit(self._work, key)
 
     def _work(self, key: tuple) -> None:
         with self._lock:
             batch = self._queues[key].popleft()
             if not self._queues[key]:
                 del self._queues[key]
-        now = time.monotonic()
+        name, now = self.parameters.thread_pool_name, time.monotonic()
         for task in batch.tasks:
-            self._metrics.add(
-                "serving:batching_session:queuing_latency",
-                self.parameters.thread_pool_name,
-                value=(now - task.begun) * 1e6,
-            )
-        code, answer = attempt(lambda: batch.process(batch.tasks))
+            waited = (now - task.begun) * 1e6
+            queuing = "serving:batching_session:queuing_latency"
+            self._metrics.add(queuing, name, value=waited)
+        code, answer = attempt(batch.process)
         if code is not grpc.StatusCode.OK:
             for task in batch.tasks:
                 # One each: several threads may raise what is the same failure.
                 task.result.set_exception(RequestError(code, answer))
-
-    def _process(
-        self,
-        run: Callable[[Arrays, Sequence[str], float | None], dict[str, np.ndarray]],
-        parameters: BatchingParameters,
-        outputs: Sequence[str],
-        tasks: list[_Task],
-    ) -> None:
-        timeout = _time_left(tasks)
-        size = sum(task.size for task in tasks)
-        allowed = parameters.allowed_batch_sizes
-        padding = next((one for one in allowed if one >= size), size) - size
-        pads = parameters.pad_variable_length_inputs
-        merged = {
-            name: _merge(name, [task.inputs[name] for task in tasks], padding, pads)
-            for name in tasks[0].inputs
-        }
-        self._metrics.add("serving:batching_session:wrapped_run_count")
-        results = run(merged, outputs, timeout)
-        for array in results.values():
-            if np.ndim(array) == 0:
-                raise failed_precondition("Batched output tensor has 0 dimensions")
-            if len(array) != size + padding:
-                raise failed_precondition(
-                    "Batched output tensor's 0th dimension does not equal the sum of"
-                    " the 0th dimension sizes of the input tensors"
-                )
-        start = 0
-        for task in tasks:
-            end = start + task.size
-            task.result.set_result({key: a[start:end] for key, a in results.items()})
-            start = end
 
 
 def _batch_size(inputs: Arrays) -> int:
@@ -332,16 +321,16 @@ def _merge(name: str, arrays: list[np.ndarray], padding: int, pads: bool) -> np.
                 " dimensions starting with the first dim.",
             )
         largest = np.max(list(shapes), axis=0)
-        arrays = [_grow(array, largest) for array in arrays]
+        filler = b"" if arrays[0].dtype == object else 0
+        arrays = [
+            np.pad(
+                array,
+                [(0, 0), *((0, n) for n in largest - array.shape[1:])],
+                constant_values=filler,
+            )
+            for array in arrays
+        ]
     if padding:
         # A row that is known to be valid, as TensorFlow Serving takes one.
         arrays = [*arrays, np.repeat(arrays[-1][:1], padding, axis=0)]
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-
-
-def _grow(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    missing = [
-        (0, int(size) - now) for size, now in zip(shape, array.shape[1:], strict=True)
-    ]
-    filler = b"" if array.dtype == object else 0
-    return np.pad(array, [(0, 0), *missing], constant_values=filler)

@@ -7,7 +7,7 @@ NOT_FOUND, in TensorFlow Serving's words.
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import grpc
 from tensorflow_serving.apis import (
@@ -21,16 +21,11 @@ from tensorflow_serving.apis import (
 from serving.local_server.manager import ModelManager
 from serving.local_server.metrics import Metrics
 from serving.local_server.model import LoadedModel
-from serving.local_server.model_config import (
-    Labels,
-    ModelSet,
-    check_labels,
-    read_config,
-)
+from serving.local_server.model_config import ModelSource, read_config
 from serving.local_server.options import ServerOptions
-from serving.local_server.predict import predict
 from serving.local_server.request_error import (
     RequestError,
+    failed_precondition,
     invalid_argument,
     not_found,
 )
@@ -42,19 +37,18 @@ class ServerCore:
     Args:
         manager: Loads the versions.
         metrics: Where requests are noted.
-        options: How answers are written, and what labels may name.
+        options: What labels may name; for the front ends.
     """
 
     def __init__(self, manager: ModelManager, metrics: Metrics, options: ServerOptions):
         self.metrics = metrics
         self.options = options
         self._manager = manager
-        self._labels: Labels = {}
         self._configuring = threading.Lock()
 
     # === Models ===
 
-    def apply(self, models: ModelSet, kind: str = "model(s)") -> None:
+    def apply(self, models: Mapping[str, ModelSource], kind: str = "model(s)") -> None:
         """Serves these models from now on, and waits for those that are new.
 
         `kind` is what TensorFlow Serving calls those that fail: models, at a reload.
@@ -65,14 +59,11 @@ class ServerCore:
                 version that loads.
         """
         with self._configuring:
-            known = set(self._manager.names())
-            available = {name: self._manager.available(name) for name in known}
-            allowed = self.options.allow_version_labels_for_unavailable_models
-            check_labels(models.labels, self._labels, available, allowed)
-            self._manager.configure(models.sources)
-            self._labels = models.labels
-            new = [name for name in models.sources if name not in known]
-            failed = self._manager.wait(new)
+            known = self._manager.sources
+            for name, source in models.items():
+                self._check_labels(name, source)
+            self._manager.configure(models)
+            failed = self._manager.wait([name for name in models if name not in known])
         if failed:
             reasons = "".join(f"{{{why}}}, " for why in failed.values())
             raise RequestError(
@@ -98,11 +89,10 @@ class ServerCore:
     def predict(
         self, request: predict_pb2.PredictRequest, timeout: float | None = None
     ) -> predict_pb2.PredictResponse:
-        """Answers Predict; errors as `use` and `predict.predict`."""
+        """Answers Predict; errors as `use` and `LoadedModel.predict`."""
         _check_spec(request)
-        as_content = self.options.enable_serialization_as_tensor_content
         with self.use(request.model_spec) as model:
-            return predict(model, request, timeout, as_content=as_content)
+            return model.predict(request, timeout)
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
@@ -160,12 +150,32 @@ class ServerCore:
             return spec.version.value
         if not spec.version_label:
             return None
-        version = self._labels.get(spec.name, {}).get(spec.version_label)
+        version = self._labels(spec.name).get(spec.version_label)
         if version is None:
             raise invalid_argument(
                 f"Unrecognized servable version label: {spec.version_label}"
             )
         return version
+
+    def _labels(self, name: str) -> Mapping[str, int]:
+        source = self._manager.sources.get(name)
+        return source.labels if source else {}
+
+    def _check_labels(self, name: str, source: ModelSource) -> None:
+        """Raises FAILED_PRECONDITION: a label names a version that does not answer.
+
+        One that is new may, if that is allowed; one that moves may not: requests to it
+        would fail.
+        """
+        allowed = self.options.allow_version_labels_for_unavailable_models
+        available = self._manager.available(name)
+        for label, version in source.labels.items():
+            moves = self._labels(name).get(label, version) != version
+            if version not in available and (moves or not allowed):
+                raise failed_precondition(
+                    f"Request to assign label to version {version} of model {name},"
+                    " which is not currently available for inference"
+                )
 
 
 def _check_spec(request) -> None:  # noqa: ANN001

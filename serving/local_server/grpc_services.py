@@ -5,7 +5,6 @@ every other method answers UNIMPLEMENTED.
 """
 
 import time
-from collections.abc import Callable
 from concurrent import futures
 from typing import TypeVar
 
@@ -88,11 +87,11 @@ class GrpcFrontEnd:
             servicer = health.HealthServicer()
             servicer.set(health.OVERALL_HEALTH, health_pb2.HealthCheckResponse.SERVING)
             health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
-        add_port: Callable[[str], int] = self._server.add_insecure_port
-        if credentials is not None:
 
-            def add_port(address: str) -> int:
-                return self._server.add_secure_port(address, credentials)
+        def add_port(address: str) -> int:
+            if credentials is None:
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, credentials)
 
         host = f"[{options.host}]" if ":" in options.host else options.host
         try:
@@ -110,12 +109,14 @@ class GrpcFrontEnd:
         self._executor.shutdown(wait=False)
 
 
-def read_credentials(path: str) -> grpc.ServerCredentials:
-    """TLS as a file with an SSLConfig says.
+def read_credentials(path: str) -> grpc.ServerCredentials | None:
+    """TLS as a file with an SSLConfig says; None without a path.
 
     Raises:
         PortraitError: For another file, and for keys and certificates that are no PEM.
     """
+    if not path:
+        return None
     config = text_protos.read_text_proto(path, text_protos.SSLConfig)
     needed = ["server_key", "server_cert"] + ["custom_ca"] * config.client_verify
     for name in needed:

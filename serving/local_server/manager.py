@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
 from portrait_tf.errors import PortraitError
-from serving.local_server.model import LoadedModel, find_versions
+from serving.local_server.model import LoadedModel
+from serving.local_server.model_config import ModelSource
 from serving.local_server.request_error import RequestError, not_found, status_of
 
 _LOGGER = logging.getLogger(__name__)
@@ -28,27 +29,6 @@ _START, _LOADING, _AVAILABLE, _UNLOADING, _END = (
     ModelVersionStatus.State.Value(name)
     for name in ("START", "LOADING", "AVAILABLE", "UNLOADING", "END")
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelSource:
-    """Where the versions of a model lie, and which of them are wanted.
-
-    Attributes:
-        base_path: The folder of numbered versions.
-        latest: That many of the highest; 0 for all.
-        specific: These, in place of `latest`.
-    """
-
-    base_path: pathlib.Path
-    latest: int = 1
-    specific: tuple[int, ...] = ()
-
-    def choose(self) -> dict[int, pathlib.Path]:
-        """The wanted versions that are there; errors as `find_versions`."""
-        found = find_versions(self.base_path)
-        wanted = self.specific or sorted(found, reverse=True)[: self.latest or None]
-        return {number: found[number] for number in wanted if number in found}
 
 
 @dataclasses.dataclass(eq=False)
@@ -85,6 +65,8 @@ class ModelManager:
         retries: Attempts at loading a version after the first.
         retry_seconds: The pause between them.
         poll_seconds: How often folders are looked at; 0 for once.
+
+    `sources` are the configured models.
     """
 
     def __init__(
@@ -100,7 +82,7 @@ class ModelManager:
         self._retry_seconds = retry_seconds
         self._poll_seconds = poll_seconds or float("inf")
         self._changed = threading.Condition()
-        self._sources: dict[str, ModelSource] = {}
+        self.sources: Mapping[str, ModelSource] = {}
         self._versions: dict[str, dict[int, _Version]] = {}
         self._troubles: dict[str, str] = {}
         # The sources whose folders were last looked at.
@@ -120,14 +102,14 @@ class ModelManager:
             RequestError: NOT_FOUND when there is none.
         """
         with self._changed:
-            available = self._available(name)
+            available = self.available(name)
             if version is None and available:
                 version = max(available)
             if version not in available:
                 which = f"Specific({name}, {version})"
                 which = f"Latest({name})" if version is None else which
                 raise not_found(f"Servable not found for request: {which}")
-            entry = available[version]
+            entry = self._versions[name][version]
             entry.users += 1
         try:
             yield entry.model
@@ -137,14 +119,11 @@ class ModelManager:
                 if entry.is_over():
                     self._changed.notify_all()
 
-    def available(self, name: str) -> list[int]:
-        """The versions that answer, lowest first."""
+    def available(self, name: str) -> dict[int, LoadedModel]:
+        """The versions that answer, by number."""
         with self._changed:
-            return sorted(self._available(name))
-
-    def names(self) -> list[str]:
-        """The configured models."""
-        return list(self._sources)
+            versions = self._versions.get(name, {}).items()
+            return {n: one.model for n, one in versions if one.state == _AVAILABLE}
 
     def statuses(self, name: str) -> list[tuple[int, int, RequestError | None]]:
         """All versions that are or were known, and their states, highest first."""
@@ -157,7 +136,7 @@ class ModelManager:
     def configure(self, sources: Mapping[str, ModelSource]) -> None:
         """Sets the models; work on the difference begins at once."""
         with self._changed:
-            self._sources = dict(sources)
+            self.sources = dict(sources)
             for name in self._versions.keys() - sources.keys():
                 for entry in self._versions[name].values():
                     entry.wanted = False
@@ -173,7 +152,7 @@ class ModelManager:
 
         def is_settled() -> bool:
             return self._stopping or (
-                self._polled is self._sources
+                self._polled is self.sources
                 and all(
                     entry.attempts or not entry.is_pending()
                     for name in names
@@ -185,7 +164,7 @@ class ModelManager:
         with self._changed:
             self._changed.wait_for(is_settled)
             return {
-                name: self._reason(name) for name in names if not self._available(name)
+                name: self._reason(name) for name in names if not self.available(name)
             }
 
     def stop(self) -> None:
@@ -207,24 +186,22 @@ class ModelManager:
                     return
                 step = self._choose_step()
                 if step is None:
-                    pause = self._wake_at() - time.monotonic()
-                    self._changed.wait(min(max(pause, 0.0), threading.TIMEOUT_MAX))
+                    pending = [one for one in self._entries() if one.is_pending()]
+                    times = [self._poll_at, *(one.attempt_at for one in pending)]
+                    pause = max(min(times) - time.monotonic(), 0.0)
+                    self._changed.wait(min(pause, threading.TIMEOUT_MAX))
                     continue
             # Without the lock: requests do not wait for a file system, or a load.
             step()
             with self._changed:
                 self._changed.notify_all()
 
-    def _wake_at(self) -> float:
-        attempts = [one.attempt_at for one in self._entries() if one.is_pending()]
-        return min([self._poll_at, *attempts])
-
     def _choose_step(self) -> Callable[[], None] | None:
         """The next thing to do, with the state that begins with it."""
         entries, now = self._entries(), time.monotonic()
         if self._poll_at <= now:
             self._poll_at = now + self._poll_seconds
-            return functools.partial(self._poll, self._sources)
+            return functools.partial(self._poll, self.sources)
         for entry in entries:
             if entry.is_over():
                 return functools.partial(self._close, entry)
@@ -243,10 +220,10 @@ class ModelManager:
                     return lambda: None
         return None
 
-    def _poll(self, sources: dict[str, ModelSource]) -> None:
+    def _poll(self, sources: Mapping[str, ModelSource]) -> None:
         found = {name: self._look(name, source) for name, source in sources.items()}
         with self._changed:
-            if sources is not self._sources:
+            if sources is not self.sources:
                 return  # It is outdated; the next look comes at once.
             for name, chosen in found.items():
                 if chosen is not None:
@@ -314,13 +291,6 @@ class ModelManager:
             for versions in self._versions.values()
             for _, entry in sorted(versions.items(), reverse=True)
         ]
-
-    def _available(self, name: str) -> dict[int, _Version]:
-        return {
-            number: entry
-            for number, entry in self._versions.get(name, {}).items()
-            if entry.state == _AVAILABLE
-        }
 
     def _reason(self, name: str) -> str:
         for entry in self._versions.get(name, {}).values():

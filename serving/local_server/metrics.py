@@ -75,12 +75,6 @@ class Metrics:
             labels = (model_name, api, entrypoint)
             self.add("serving:request_latency", *labels, value=seconds * 1e6)
 
-    def record_graph_run(self, seconds: float) -> None:
-        """Notes a run of a Session."""
-        self.add("core:graph_runs")
-        self.add("core:graph_run_time_usecs", value=int(seconds * 1e6))
-        self.add("core:graph_run_time_usecs_histogram", value=seconds * 1e6)
-
     def page(self) -> str:
         """Everything, in Prometheus' text format."""
         lines = []

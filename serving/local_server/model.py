@@ -15,12 +15,19 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session
+from tensorflow_serving.apis import predict_pb2
 
 from portrait_tf.errors import PortraitError
 from portrait_tf.startup import hidden_notices
-from serving.local_server.batching import Run
+from serving.local_server import tensors
+from serving.local_server.batching import Arrays, Run
 from serving.local_server.metrics import Metrics
-from serving.local_server.request_error import invalid_argument, status_of
+from serving.local_server.options import ServerOptions
+from serving.local_server.request_error import (
+    failed_precondition,
+    invalid_argument,
+    status_of,
+)
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -88,11 +95,11 @@ class LoadedModel:
     Args:
         name: The model's, for metrics.
         path: The version folder, `MODELS_DIR/N`; `version` is N.
-        tags: The tags of the graph in it.
+        options: The tags of the graph in it, and how answers are written.
         config: How the Session runs.
         metrics: Where loads and runs are noted.
 
-    `signature_defs` are for metadata; `batched` runs in place of `run_session`.
+    `signature_defs` are for metadata; `runner` may be set to what merges requests.
 
     Raises:
         RequestError: When the folder is not a SavedModel that loads.
@@ -102,31 +109,32 @@ class LoadedModel:
         self,
         name: str,
         path: pathlib.Path,
-        tags: Sequence[str],
+        options: ServerOptions,
         config: tf.compat.v1.ConfigProto,
         metrics: Metrics,
     ):
         self.name = name
         self.path = path
         self.version = int(path.name)
-        self.batched: Run | None = None
+        self.runner: Run = self.run_session
+        self._as_content = options.enable_serialization_as_tensor_content
         self._metrics = metrics
         self._graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=self._graph, config=config)
+        tags = options.saved_model_tags.split(",")
         begun, status = time.monotonic(), "fail"
         try:
             with self._graph.as_default(), hidden_notices():
                 meta_graph = tf.compat.v1.saved_model.load(
-                    self._session, list(tags), str(path)
+                    self._session, tags, str(path)
                 )
             status = "success"
         except _LOAD_ERRORS as error:
             self._session.close()
-            shown = ", ".join(repr(tag) for tag in tags)
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise status_of(
                 error,
-                f"{path} cannot be loaded; expected a SavedModel with the tag {shown}:"
+                f"{path} cannot be loaded; expected a SavedModel with the tags {tags}:"
                 f" {reason}",
             ) from error
         finally:
@@ -146,10 +154,43 @@ class LoadedModel:
         """The signature of that name, the default one for ""; None if there is none."""
         return self._signatures.get(name or DEFAULT_SIGNATURE)
 
+    def predict(
+        self, request: predict_pb2.PredictRequest, timeout: float | None = None
+    ) -> predict_pb2.PredictResponse:
+        """Answers a Predict request, as TensorFlow Serving's `RunPredict` does.
+
+        Names are compared with the signature; dtypes and shapes are left to the graph.
+
+        Raises:
+            RequestError: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT
+                for names that do not fit it; as `run`.
+        """
+        spec = request.model_spec
+        signature = self.signature(spec.signature_name)
+        if signature is None:
+            raise failed_precondition(
+                f'Serving signature key "{spec.signature_name or DEFAULT_SIGNATURE}"'
+                " not found."
+            )
+        signature.check_inputs(request.inputs)
+        inputs = {
+            name: tensors.decode(proto, name) for name, proto in request.inputs.items()
+        }
+        outputs = signature.select_outputs(request.output_filter)
+        response = predict_pb2.PredictResponse()
+        response.model_spec.name = spec.name
+        response.model_spec.version.value = self.version
+        response.model_spec.signature_name = signature.name
+        for name, array in self.run(signature, inputs, outputs, timeout).items():
+            dtype = signature.outputs[name]
+            proto = tensors.encode(array, dtype, as_content=self._as_content)
+            response.outputs[name].CopyFrom(proto)
+        return response
+
     def run(
         self,
         signature: Signature,
-        inputs: Mapping[str, np.ndarray],
+        inputs: Arrays,
         outputs: Sequence[str],
         timeout: float | None = None,
     ) -> dict[str, np.ndarray]:
@@ -162,8 +203,7 @@ class LoadedModel:
                 `Batching.run`, with batching.
         """
         begun = time.monotonic()
-        run = self.batched or self.run_session
-        results = run(signature, inputs, outputs, timeout)
+        results = self.runner(signature, inputs, outputs, timeout)
         took = (time.monotonic() - begun) * 1e6
         labels = (self.name, "Predict", "TF1")
         self._metrics.add("serving:runtime_latency", *labels, value=took)
@@ -172,7 +212,7 @@ class LoadedModel:
     def run_session(
         self,
         signature: Signature,
-        inputs: Mapping[str, np.ndarray],
+        inputs: Arrays,
         outputs: Sequence[str],
         timeout: float | None = None,
     ) -> dict[str, np.ndarray]:
@@ -198,7 +238,10 @@ class LoadedModel:
         finally:
             if options is not None:
                 pywrap_tf_session.TF_DeleteBuffer(options)
-        self._metrics.record_graph_run(time.perf_counter() - begun)
+        took = (time.perf_counter() - begun) * 1e6
+        self._metrics.add("core:graph_runs")
+        self._metrics.add("core:graph_run_time_usecs", value=int(took))
+        self._metrics.add("core:graph_run_time_usecs_histogram", value=took)
         return dict(zip(outputs, results, strict=True))
 
     def _output(self, name: str) -> object:

@@ -17,29 +17,21 @@ from portrait_tf.errors import PortraitError
 
 _WORKERS = 4 * (os.cpu_count() or 1)
 
-_WITHOUT_EFFECT = {
-    "enable_profiler",
-    "enable_signature_method_name_check",
-    "flush_filesystem_caches",
-    "num_load_threads",
-    "num_tflite_interpreters_per_pool",
-    "num_tflite_pools",
-    "num_unload_threads",
-    "remove_unused_fields_from_bundle_metagraph",
-    "rest_api_num_threads",
-    "skip_initialize_tpu",
-}
+_WITHOUT_EFFECT = [
+    "enable_profiler", "enable_signature_method_name_check", "flush_filesystem_caches",
+    "num_load_threads", "num_tflite_interpreters_per_pool", "num_tflite_pools",
+    "num_unload_threads", "remove_unused_fields_from_bundle_metagraph",
+    "rest_api_num_threads", "skip_initialize_tpu",
+]  # fmt: skip
 """Flags of TensorFlow Serving that change nothing which a client could see."""
 
-_UNSUPPORTED = {
-    "mixed_precision",
-    "platform_config_file",
-    "prefer_tflite_model",
-    "thread_pool_factory_config_file",
-    "use_alts_credentials",
-    "xla_cpu_compilation_enabled",
-    "xla_gpu_compilation_enabled",
-}
+_UNSUPPORTED = [
+    "mixed_precision", "per_process_gpu_memory_fraction", "platform_config_file",
+    "prefer_tflite_model", "tensorflow_inter_op_parallelism",
+    "tensorflow_intra_op_parallelism", "tensorflow_session_parallelism",
+    "thread_pool_factory_config_file", "use_alts_credentials",
+    "xla_cpu_compilation_enabled", "xla_gpu_compilation_enabled",
+]  # fmt: skip
 """Flags of TensorFlow Serving that would change something, and do not exist here."""
 
 
@@ -95,10 +87,6 @@ class ServerOptions:
     ssl_config_file: str = _flag("", "SSLConfig: TLS for gRPC.")
     monitoring_config_file: str = _flag("", "MonitoringConfig: Prometheus, on REST.")
     tensorflow_session_config_file: str = _flag("", "ConfigProto of a Session.")
-    tensorflow_session_parallelism: int = _flag(0, "Threads of a Session; 0: auto.")
-    tensorflow_intra_op_parallelism: int = _flag(0, "Threads in an op; 0: auto.")
-    tensorflow_inter_op_parallelism: int = _flag(0, "Ops at a time; 0: auto.")
-    per_process_gpu_memory_fraction: float = _flag(0.0, "0 to 1; 0: as needed.")
 
     def __post_init__(self):
         check_least(
@@ -113,10 +101,8 @@ class ServerOptions:
             num_request_iterations_for_warmup=0,
         )
         for name in ("port", "rest_api_port"):
-            if not 0 <= getattr(self, name) <= 65535:
-                raise PortraitError(
-                    f"--{name} is {getattr(self, name)}; expected 0 (any) to 65535"
-                )
+            if not 0 <= (port := getattr(self, name)) <= 65535:
+                raise PortraitError(f"--{name} is {port}; expected 0 (any) to 65535")
         if self.port == self.rest_api_port != 0:
             raise PortraitError(
                 f"--port and --rest_api_port are both {self.port}; expected two ports"
@@ -142,13 +128,13 @@ class ServerOptions:
         """
         arguments = []
         for part in filter(None, self.grpc_channel_arguments.split(",")):
-            key, equals, value = part.partition("=")
-            if not key or not equals:
+            found = re.fullmatch(r"([^=]+)=(?:(-?\d+)|(.*))", part)
+            if not found:
                 raise PortraitError(
                     f"--grpc_channel_arguments has {part!r}; expected KEY=VALUE"
                 )
-            is_number = re.fullmatch(r"-?\d+", value)
-            arguments.append((key, int(value) if is_number else value))
+            key, number, text = found.groups()
+            arguments.append((key, int(number) if number else text))
         return arguments
 
 
@@ -178,30 +164,26 @@ def parse_flags(arguments: Sequence[str]) -> tuple[ServerOptions, list[str]]:
     ignored, folders = [], []
     for name, value in _split(arguments):
         if name is None:
-            folders.append(f"the folder {value}")
-            values.setdefault("model_base_path", value)
+            folders.append(value)
         elif name in _WITHOUT_EFFECT:
             ignored.append(name)
         else:
             values[name] = value
-    flags = [] if folders else ["model_base_path"]
-    sources = folders + [
-        f"--{name}" for name in (*flags, "model_config_file") if values.get(name)
-    ]
+    names = ("model_base_path", "model_config_file")
+    sources = folders + [values[name] for name in names if values.get(name)]
     if len(sources) > 1:
         raise PortraitError(f"expected one thing to serve, received {sources}")
+    if folders:
+        values["model_base_path"] = folders[0]
     return ServerOptions(**values), ignored
 
 
 def usage() -> str:
     """The help text of all flags."""
-    width = max(len(name) for name in _FIELDS)
     lines = []
     for name, field in _FIELDS.items():
-        default = field.default
-        shown = str(default).lower() if isinstance(default, bool) else default
-        shown = f" [{shown}]" if shown != "" else ""
-        lines.append(f"  --{name:<{width}}  {field.metadata['help']}{shown}")
+        default = "" if field.default == "" else f" [{field.default}]"
+        lines.append(f"  --{name:<44}{field.metadata['help']}{default}")
     return "\n".join(lines)
 
 
@@ -216,12 +198,13 @@ def _split(arguments: Sequence[str]) -> Iterator[tuple[str | None, object]]:
         written, equals, text = argument.partition("=")
         name = written.lstrip("-").replace("-", "_")
         kind = _kind(name, written)
-        if not equals and kind is bool:
-            text = rest.pop(0) if rest and rest[0] in ("true", "false") else "true"
-        elif not equals:
-            if not rest:
+        if not equals:
+            if kind is bool and rest[:1] not in (["true"], ["false"]):
+                text = "true"
+            elif not rest:
                 raise PortraitError(f"--{name} has no value; expected --{name}=VALUE")
-            text = rest.pop(0)
+            else:
+                text = rest.pop(0)
         yield name, _convert(name, kind, text)
 
 

@@ -9,12 +9,13 @@
 is `{"error": "..."}` with the HTTP status of its gRPC code.
 """
 
-import contextlib
 import http.server
+import inspect
 import json
 import logging
 import re
 import socket
+import socketserver
 import threading
 import time
 import urllib.parse
@@ -70,14 +71,14 @@ class _TooLarge(ValueError):
     """A body beyond the limit."""
 
 
-class RestFrontEnd(http.server.ThreadingHTTPServer):
-    """An HTTP server, which answers at once; `server_port` is the one that is bound.
+class RestFrontEnd(socketserver.ThreadingTCPServer):
+    """An HTTP server, which answers at once; `port` is the one that is bound.
 
     Metrics are at `metrics_path`, None for nowhere. Raises OSError when the address
     cannot be bound.
     """
 
-    daemon_threads = True
+    allow_reuse_address = daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, core: ServerCore, metrics_path: str | None):
@@ -87,6 +88,7 @@ class RestFrontEnd(http.server.ThreadingHTTPServer):
         host, port = core.options.host, core.options.rest_api_port
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), _Handler)
+        self.port = self.server_address[1]
         self._thread = threading.Thread(
             target=self.serve_forever, args=(0.05,), name="rest", daemon=True
         )
@@ -101,25 +103,8 @@ class RestFrontEnd(http.server.ThreadingHTTPServer):
             self.stopping = True
             self.changed.wait_for(lambda: not self.busy, grace)
 
-    def server_bind(self) -> None:
-        # Not http.server's own, which asks the DNS for the host's full name.
-        super(http.server.HTTPServer, self).server_bind()
-        self.server_name, self.server_port = self.server_address[:2]
-
     def handle_error(self, request, client_address) -> None:  # noqa: ANN001
         _LOGGER.debug("connection from %s broke", client_address, exc_info=True)
-
-    @contextlib.contextmanager
-    def counted(self) -> Iterator[None]:
-        """Counts a request until its answer is written."""
-        with self.changed:
-            self.busy += 1
-        try:
-            yield
-        finally:
-            with self.changed:
-                self.busy -= 1
-                self.changed.notify_all()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -134,8 +119,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: RestFrontEnd
 
     def do_POST(self) -> None:
-        with self.server.counted():
+        server = self.server
+        with server.changed:
+            server.busy += 1
+        try:
             self._handle()
+        finally:
+            with server.changed:
+                server.busy -= 1
+                server.changed.notify_all()
 
     do_GET = do_HEAD = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_POST
 
@@ -216,7 +208,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         for length in self._chunks() if encoding == "chunked" else [self._length()]:
             if len(body) + length > limit:
                 raise too_large
-            for block in self._read(length):
+            end = len(body) + length
+            while len(body) < end:
+                # In blocks: memory follows what arrives, not what is announced.
+                block = self.rfile.read(min(end - len(body), _READ_BLOCK))
+                if not block:
+                    raise ConnectionError("the connection ended inside a body")
                 body += block
         if "gzip" not in self.headers.get("Content-Encoding", "").lower():
             return bytes(body)
@@ -254,15 +251,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.rfile.readline(_MAX_LINE)
         while self.rfile.readline(_MAX_LINE).strip():
             pass  # Trailers.
-
-    def _read(self, remaining: int) -> Iterator[bytes]:
-        """In blocks, so that memory follows what arrives, not what is announced."""
-        while remaining:
-            block = self.rfile.read(min(remaining, _READ_BLOCK))
-            if not block:
-                raise ConnectionError("the connection ended inside a body")
-            yield block
-            remaining -= len(block)
 
     def _send(self, status: int, content: dict) -> None:
         self._send_bytes(status, json.dumps(content).encode(), "application/json")
@@ -312,13 +300,9 @@ def _metadata(core: ServerCore, spec: model_pb2.ModelSpec, body: bytes) -> dict:
     request = get_model_metadata_pb2.GetModelMetadataRequest(
         model_spec=spec, metadata_field=["signature_def"]
     )
-    response = core.metadata(request)
-    signatures = get_model_metadata_pb2.SignatureDefMap()
-    response.metadata["signature_def"].Unpack(signatures)
-    return {
-        "model_spec": _as_dict(response.model_spec),
-        "metadata": {"signature_def": _as_dict(signatures)},
-    }
+    answer = _as_dict(core.metadata(request))
+    del answer["metadata"]["signature_def"]["@type"]
+    return answer
 
 
 _ROUTES: dict[tuple[str, str], Callable] = {
@@ -330,13 +314,15 @@ _ROUTES: dict[tuple[str, str], Callable] = {
 }
 
 
+_AS_DICT = inspect.signature(json_format.MessageToDict).parameters
+# The second one is protobuf's before 5.26, of the stack `addons`.
+_WITH_DEFAULTS = _AS_DICT.keys() & {
+    "always_print_fields_with_no_presence",
+    "including_default_value_fields",
+}
+
+
 def _as_dict(proto: message.Message) -> dict:
-    options = {"preserving_proto_field_name": True}
-    try:
-        options["always_print_fields_with_no_presence"] = True
-        return json_format.MessageToDict(proto, **options)
-    except TypeError:  # protobuf before 5.26, of the stack `addons`
-        del options["always_print_fields_with_no_presence"]
-        return json_format.MessageToDict(
-            proto, including_default_value_fields=True, **options
-        )
+    return json_format.MessageToDict(
+        proto, preserving_proto_field_name=True, **dict.fromkeys(_WITH_DEFAULTS, True)
+    )

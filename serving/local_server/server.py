@@ -13,7 +13,8 @@ import socket
 import threading
 
 import tensorflow as tf
-from tensorflow_serving.config import model_server_config_pb2
+from google.protobuf.message import Message
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from portrait_tf.errors import PortraitError
 from serving.local_server import text_protos
@@ -23,7 +24,7 @@ from serving.local_server.grpc_services import GrpcFrontEnd, read_credentials
 from serving.local_server.manager import ModelManager
 from serving.local_server.metrics import Metrics
 from serving.local_server.model import LoadedModel, find_versions
-from serving.local_server.model_config import ModelSet, read_config, single_model
+from serving.local_server.model_config import ModelSource, read_config
 from serving.local_server.options import ServerOptions
 from serving.local_server.request_error import RequestError
 from serving.local_server.rest import RestFrontEnd
@@ -50,12 +51,7 @@ class LocalServer:
         options: All settings, in place of the others.
         **settings: Further fields of `ServerOptions`, such as `host`.
 
-    Attributes:
-        grpc_port: The gRPC port, after `start` the one that is bound.
-        rest_port: The REST port, likewise.
-        options: All settings.
-        version: The version that a request without one gets, of the first model; None
-            while nothing is served.
+    After `start`, `grpc_port` and `rest_port` are those that are bound.
 
     Raises:
         PortraitError: For settings that cannot be.
@@ -100,9 +96,10 @@ class LocalServer:
 
     @property
     def version(self) -> int | None:
-        names = self._manager.names() if self._manager else []
-        versions = self._manager.available(names[0]) if names else []
-        return max(versions, default=None)
+        """What a request without a version gets of the first model; None: nothing."""
+        for name in self._manager.sources if self._manager else ():
+            return max(self._manager.available(name), default=None)
+        return None
 
     def start(self) -> "LocalServer":
         """Loads and warms up the models, then takes the ports and answers.
@@ -119,14 +116,18 @@ class LocalServer:
         self._stopped.clear()
         options = self.options
         models = self._read_models()
-        for source in models.sources.values():
+        for source in models.values():
             # A mistyped folder is found here, and not waited for.
             find_versions(source.base_path)
-        batching = self._read_batching()
-        self._session_config = session_config(options)
-        metrics_path = self._read_metrics_path()
-        ssl = options.ssl_config_file
-        credentials = read_credentials(ssl) if ssl else None
+        batching = None
+        if options.enable_batching:
+            batching = BatchingParameters.read(options.batching_parameters_file)
+        session = ("tensorflow_session_config_file", tf.compat.v1.ConfigProto)
+        self._session_config = self._read(*session)
+        monitoring = ("monitoring_config_file", text_protos.MonitoringConfig)
+        prometheus = self._read(*monitoring).prometheus_config
+        metrics_path = (prometheus.path or METRICS_PATH) if prometheus.enable else None
+        credentials = read_credentials(options.ssl_config_file)
         # To learn after minutes of loading that a port is in use would be a waste. It
         # is taken only after the first load: until then connections are refused.
         for protocol, port in (("gRPC", options.port), ("REST", options.rest_api_port)):
@@ -148,7 +149,7 @@ class LocalServer:
             if isinstance(error, RequestError | OSError):
                 raise PortraitError(str(error)) from error
             raise
-        self.grpc_port, self.rest_port = self._grpc.port, self._rest.server_port
+        self.grpc_port, self.rest_port = self._grpc.port, self._rest.port
         _LOGGER.info(
             "Running gRPC ModelServer at %s:%d ...", options.host, self.grpc_port
         )
@@ -165,7 +166,7 @@ class LocalServer:
         _LOGGER.warning(
             "Embedded server for development and tests; not a replacement of"
             " TensorFlow Serving. Models %s.",
-            ", ".join(self._manager.names()),
+            ", ".join(models),
         )
         return self
 
@@ -219,43 +220,33 @@ class LocalServer:
 
     # === Settings ===
 
-    def _read_models(self) -> ModelSet:
+    def _read(self, option: str, kind: type[Message]) -> Message:
+        path = getattr(self.options, option)
+        return text_protos.read_text_proto(path, kind) if path else kind()
+
+    def _read_models(self) -> dict[str, ModelSource]:
         path = self.options.model_config_file
         if not path:
-            return single_model(self.options.model_name, self.options.model_base_path)
-        config = text_protos.read_text_proto(
-            path, model_server_config_pb2.ModelServerConfig
-        )
+            base_path = pathlib.Path(self.options.model_base_path).absolute()
+            return {self.options.model_name: ModelSource(base_path)}
         try:
-            return read_config(config)
+            return read_config(self._read("model_config_file", ModelServerConfig))
         except RequestError as error:
             raise PortraitError(f"{path}: {error.message}") from error
-
-    def _read_batching(self) -> BatchingParameters | None:
-        if not self.options.enable_batching:
-            return None
-        path = self.options.batching_parameters_file
-        return BatchingParameters.read(path) if path else BatchingParameters()
-
-    def _read_metrics_path(self) -> str | None:
-        path = self.options.monitoring_config_file
-        if not path:
-            return None
-        config = text_protos.read_text_proto(path, text_protos.MonitoringConfig)
-        prometheus = config.prometheus_config
-        return (prometheus.path or METRICS_PATH) if prometheus.enable else None
 
     # === Models ===
 
     def _load(self, name: str, path: pathlib.Path) -> LoadedModel:
         """Loads and warms up a version; raises RequestError or PortraitError."""
-        options = self.options
-        tags = options.saved_model_tags.split(",")
-        model = LoadedModel(name, path, tags, self._session_config, self._metrics)
+        options, batching = self.options, self._batching
+        model = LoadedModel(name, path, options, self._session_config, self._metrics)
         try:
-            if parameters := self._parameters_of(path):
-                model.batched = functools.partial(
-                    self._batching.run, model.run_session, parameters
+            parameters, own = batching and batching.parameters, path / PARAMETERS_FILE
+            if batching and options.enable_per_model_batching_parameters:
+                parameters = BatchingParameters.read(own) if own.exists() else None
+            if parameters:
+                model.runner = functools.partial(
+                    batching.run, model.run_session, parameters
                 )
             if options.enable_model_warmup:
                 iterations = max(1, options.num_request_iterations_for_warmup)
@@ -264,15 +255,6 @@ class LocalServer:
             model.close()
             raise
         return model
-
-    def _parameters_of(self, path: pathlib.Path) -> BatchingParameters | None:
-        """How requests to a version are merged; None where they are not."""
-        if self._batching is None:
-            return None
-        if not self.options.enable_per_model_batching_parameters:
-            return self._batching.parameters
-        own = path / PARAMETERS_FILE
-        return BatchingParameters.read(own) if own.exists() else None
 
     def _poll_config(self, core: ServerCore) -> None:
         """Applies the file of models again and again, as TensorFlow Serving does."""
@@ -287,22 +269,6 @@ class LocalServer:
                 if str(error) != trouble:
                     trouble = str(error)
                     _LOGGER.error("Failed to read ModelServerConfig file: %s", trouble)
-
-
-def session_config(options: ServerOptions) -> tf.compat.v1.ConfigProto:
-    """The file's settings, and over them those of the flags that are given."""
-    config = tf.compat.v1.ConfigProto()
-    if options.tensorflow_session_config_file:
-        path = options.tensorflow_session_config_file
-        config = text_protos.read_text_proto(path, tf.compat.v1.ConfigProto)
-    both = options.tensorflow_session_parallelism
-    if intra := options.tensorflow_intra_op_parallelism or both:
-        config.intra_op_parallelism_threads = intra
-    if inter := options.tensorflow_inter_op_parallelism or both:
-        config.inter_op_parallelism_threads = inter
-    if fraction := options.per_process_gpu_memory_fraction:
-        config.gpu_options.per_process_gpu_memory_fraction = fraction
-    return config
 
 
 def _check_port(protocol: str, host: str, port: int) -> None:

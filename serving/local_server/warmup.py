@@ -14,7 +14,6 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.local_server.metrics import Metrics
 from serving.local_server.model import LoadedModel
-from serving.local_server.predict import predict
 from serving.local_server.request_error import (
     RequestError,
     invalid_argument,
@@ -70,7 +69,7 @@ def _replay(model: LoadedModel, iterations: int) -> int:
                 )
             try:
                 for _ in range(iterations):
-                    predict(model, log.predict_log.request)
+                    model.predict(log.predict_log.request)
             except RequestError as error:
                 message = f"record {count} of {path} fails ({error})"
                 raise RequestError(error.code, message) from error

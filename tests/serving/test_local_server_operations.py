@@ -21,8 +21,6 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from portrait_tf.errors import PortraitError
 from serving.local_server import LocalServer
-from serving.local_server.options import ServerOptions
-from serving.local_server.server import session_config
 from serving.local_server.tensors import encode
 
 PREDICT = "/v1/models/stamp:predict"
@@ -474,19 +472,6 @@ def test_sigterm_lets_a_request_finish(publish, tmp_path):
 
 
 # === Session ===
-
-
-def test_flags_win_over_the_session_config(tmp_path):
-    path = tmp_path / "session.config"
-    path.write_text("inter_op_parallelism_threads: 1 intra_op_parallelism_threads: 1")
-    options = ServerOptions(
-        model_base_path="m",
-        tensorflow_session_config_file=str(path),
-        tensorflow_inter_op_parallelism=3,
-    )
-    config = session_config(options)
-    assert config.inter_op_parallelism_threads == 3
-    assert config.intra_op_parallelism_threads == 1
 
 
 @pytest.mark.parametrize(
