@@ -5,40 +5,28 @@ parsing maps `uint8` LIP labels 0 to 19. What can be checked here is checked bef
 anything is sent. Only `PortraitError` leaves a client, of which `ServerError` is one.
 gRPC, protobuf, NumPy and Pillow are all that it needs (`pip install portrait-tf`).
 
-Modules, each using only those before it:
-
-* `errors`: one exception for each status;
-* `results`: what the calls return;
-* `protocol`: the messages of TensorFlow Serving, and tensors in them;
-* `connection`: TLS, keepalive, retries, headers;
-* `pictures`: arrays, paths and bytes of image files, checked;
-* `calls`: each call as a request and a function that reads its answer;
-* `base`: settings, and what errors mean;
-* `sync`, `asynchronous`: the two clients, which only send and wait;
-* `doctor`: looks for what is wrong with a set-up.
+Modules, each using only those before it: `errors`, `results`, `protocol` (the messages
+of TensorFlow Serving), `connection` (TLS, retries, gRPC's options), `pictures`, `calls`
+(each as a request and a function that reads its answer), `base` (the body of both
+clients), `sync` and `asynchronous`, `doctor`.
 """
 
 from serving.client.asynchronous import AsyncPortraitClient
 from serving.client.connection import Keepalive, RetryPolicy, Tls
 from serving.client.errors import (
-    AbortedError,
-    AlreadyExistsError,
     CancelledError,
-    DataLossError,
     DeadlineExceededError,
     FailedPreconditionError,
     InternalError,
     InvalidArgumentError,
     MessageTooLargeError,
     NotFoundError,
-    OutOfRangeError,
     PermissionDeniedError,
     ResourceExhaustedError,
     ServerError,
     UnauthenticatedError,
     UnavailableError,
     UnimplementedError,
-    UnknownError,
 )
 from serving.client.results import (
     CompletionResult,
@@ -51,12 +39,9 @@ from serving.client.results import (
 from serving.client.sync import PortraitClient
 
 __all__ = [
-    "AbortedError",
-    "AlreadyExistsError",
     "AsyncPortraitClient",
     "CancelledError",
     "CompletionResult",
-    "DataLossError",
     "DeadlineExceededError",
     "FailedPreconditionError",
     "InternalError",
@@ -65,7 +50,6 @@ __all__ = [
     "MessageTooLargeError",
     "ModelMetadata",
     "NotFoundError",
-    "OutOfRangeError",
     "ParsingResult",
     "PermissionDeniedError",
     "PortraitClient",
@@ -78,6 +62,5 @@ __all__ = [
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
-    "UnknownError",
     "VersionStatus",
 ]

@@ -57,13 +57,9 @@ class BatchingParameters:
 
     def __post_init__(self):
         check_least(
-            self,
-            max_batch_size=1,
-            batch_timeout_micros=0,
-            max_enqueued_batches=1,
-            num_batch_threads=1,
-            max_execution_batch_size=0,
-        )
+            self, max_batch_size=1, batch_timeout_micros=0, max_enqueued_batches=1,
+            num_batch_threads=1, max_execution_batch_size=0,
+        )  # fmt: skip
         sizes = self.allowed_batch_sizes
         if list(sizes) != sorted({size for size in sizes if size > 0}):
             raise PortraitError(

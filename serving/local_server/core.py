@@ -32,13 +32,7 @@ from serving.local_server.request_error import (
 
 
 class ServerCore:
-    """The models, their labels, and what is asked of them.
-
-    Args:
-        manager: Loads the versions.
-        metrics: Where requests are noted.
-        options: What labels may name; for the front ends.
-    """
+    """The models, their labels, and what is asked of them."""
 
     def __init__(self, manager: ModelManager, metrics: Metrics, options: ServerOptions):
         self.metrics = metrics
@@ -103,9 +97,8 @@ class ServerCore:
             raise invalid_argument(
                 "GetModelMetadataRequest must specify at least one metadata_field"
             )
-        for field in request.metadata_field:
-            if field != "signature_def":
-                raise invalid_argument(f"Metadata field {field} is not supported")
+        for field in set(request.metadata_field) - {"signature_def"}:
+            raise invalid_argument(f"Metadata field {field} is not supported")
         signatures = get_model_metadata_pb2.SignatureDefMap()
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         with self.use(request.model_spec) as model:

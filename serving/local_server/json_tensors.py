@@ -1,6 +1,6 @@
 """TensorFlow Serving's JSON forms of requests and answers.
 
-Conventions: a request is `{"signature_name": ..., "instances": [...]}` (row form: one
+A request is `{"signature_name": ..., "instances": [...]}` (row form: one
 entry an example) or `{..., "inputs": ...}` (column form: whole tensors). A signature
 with one input takes its value bare, with several an object by input name. Binary
 strings are `{"b64": "..."}`; in answers they are those whose name ends in `_bytes`.
@@ -38,7 +38,12 @@ def parse_predict(
         RequestError: INVALID_ARGUMENT, for anything that cannot be read; UNIMPLEMENTED
             for a dtype that has no JSON form.
     """
-    document = _parse_object(body)
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise invalid_argument(f"JSON Parse error: {error}") from error
+    if not isinstance(document, dict):
+        raise invalid_argument(f"JSON Value: {_shown(document)} Is not object")
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid_argument(
@@ -85,18 +90,6 @@ def format_predict(
         return {"outputs": columns}
     rows = zip(*columns.values(), strict=True)
     return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
-
-
-def _parse_object(body: bytes) -> dict:
-    if not body:
-        raise invalid_argument("JSON Parse error: The document is empty")
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise invalid_argument(f"JSON Parse error: {error}") from error
-    if not isinstance(document, dict):
-        raise invalid_argument(f"JSON Value: {_shown(document)} Is not object")
-    return document
 
 
 def _read_rows(rows: object, signature: Signature) -> dict[str, np.ndarray]:
@@ -157,13 +150,13 @@ def _read_columns(inputs: object, signature: Signature) -> dict[str, np.ndarray]
 
 
 def _check_shape(before: list[np.ndarray], array: np.ndarray) -> None:
-    if before and before[0].size != array.size:
-        raise invalid_argument(
-            f"Expecting tensor size: {before[0].size} but got: {array.size}"
-        )
-    if before and before[0].shape != array.shape:
-        expected, got = (",".join(map(str, one.shape)) for one in (before[0], array))
-        raise invalid_argument(f"Expecting shape [{expected}] but got: [{got}]")
+    if not before or before[0].shape == array.shape:
+        return
+    size, shape = before[0].size, ",".join(map(str, before[0].shape))
+    if size != array.size:
+        raise invalid_argument(f"Expecting tensor size: {size} but got: {array.size}")
+    got = ",".join(map(str, array.shape))
+    raise invalid_argument(f"Expecting shape [{shape}] but got: [{got}]")
 
 
 def _to_array(value: object, dtype: tf.DType) -> np.ndarray:

@@ -22,6 +22,7 @@ from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 from portrait_tf.errors import PortraitError
 from serving.local_server.model import LoadedModel
 from serving.local_server.model_config import ModelSource
+from serving.local_server.options import ServerOptions
 from serving.local_server.request_error import RequestError, not_found, status_of
 
 _LOGGER = logging.getLogger(__name__)
@@ -59,28 +60,17 @@ class _Version:
 class ModelManager:
     """Loads and unloads versions as the file system and the configuration say.
 
-    Args:
-        load: Loads and warms up the version folder of a model; raises RequestError or
-            PortraitError.
-        retries: Attempts at loading a version after the first.
-        retry_seconds: The pause between them.
-        poll_seconds: How often folders are looked at; 0 for once.
-
-    `sources` are the configured models.
+    `load` loads and warms up the version folder of a model, or raises RequestError or
+    PortraitError. `sources` are the configured models.
     """
 
     def __init__(
-        self,
-        load: Callable[[str, pathlib.Path], LoadedModel],
-        *,
-        retries: int,
-        retry_seconds: float,
-        poll_seconds: float,
+        self, load: Callable[[str, pathlib.Path], LoadedModel], options: ServerOptions
     ):
         self._load = load
-        self._retries = retries
-        self._retry_seconds = retry_seconds
-        self._poll_seconds = poll_seconds or float("inf")
+        self._retries = options.max_num_load_retries
+        self._retry_seconds = options.load_retry_interval_micros / 1e6
+        self._poll_seconds = options.file_system_poll_wait_seconds or float("inf")
         self._changed = threading.Condition()
         self.sources: Mapping[str, ModelSource] = {}
         self._versions: dict[str, dict[int, _Version]] = {}
@@ -128,8 +118,8 @@ class ModelManager:
     def statuses(self, name: str) -> list[tuple[int, int, RequestError | None]]:
         """All versions that are or were known, and their states, highest first."""
         with self._changed:
-            versions = sorted(self._versions.get(name, {}).items(), reverse=True)
-            return [(number, one.state, one.error) for number, one in versions]
+            versions = [one for one in self._entries() if one.name == name]
+            return [(one.number, one.state, one.error) for one in versions]
 
     # === What the server asks ===
 

@@ -257,10 +257,7 @@ def find_versions(models_dir: pathlib.Path) -> dict[int, pathlib.Path]:
     Raises:
         PortraitError: When the folder is missing or holds no version.
     """
-    expected = (
-        "expected a folder of numbered versions, such as"
-        f" {models_dir / '1' / 'saved_model.pb'}"
-    )
+    expected = f"expected numbered versions, such as {models_dir}/1/saved_model.pb"
     if not models_dir.is_dir():
         raise PortraitError(
             f"the models folder {models_dir} does not exist; {expected}"

@@ -2,9 +2,9 @@
 
 A flag has the name of its field, with underscores or dashes; it is written
 `--flag=value` or `--flag value`, a switch also bare. Names, meanings and defaults are
-TensorFlow Serving's, but for the addresses and the model's name, which suit a
-developer's machine, and for flags marked "ours". TensorFlow is not needed here, so that
-a mistyped flag is found at once.
+TensorFlow Serving's, but for addresses and the model's name, which suit a developer's
+machine; `host` and `rest_api_max_body_bytes` are ours. TensorFlow is not needed here,
+so that a mistyped flag is found at once.
 """
 
 import dataclasses
@@ -25,15 +25,6 @@ _WITHOUT_EFFECT = [
 ]  # fmt: skip
 """Flags of TensorFlow Serving that change nothing which a client could see."""
 
-_UNSUPPORTED = [
-    "mixed_precision", "per_process_gpu_memory_fraction", "platform_config_file",
-    "prefer_tflite_model", "tensorflow_inter_op_parallelism",
-    "tensorflow_intra_op_parallelism", "tensorflow_session_parallelism",
-    "thread_pool_factory_config_file", "use_alts_credentials",
-    "xla_cpu_compilation_enabled", "xla_gpu_compilation_enabled",
-]  # fmt: skip
-"""Flags of TensorFlow Serving that would change something, and do not exist here."""
-
 
 def _flag(default: object, help: str) -> object:
     return dataclasses.field(default=default, metadata={"help": help})
@@ -50,20 +41,16 @@ class ServerOptions:
     port: int = _flag(8500, "The gRPC port; 0 takes a free one.")
     grpc_socket_path: str = _flag("", "Also answer gRPC on this Unix socket.")
     rest_api_port: int = _flag(8501, "The REST port; 0 takes a free one.")
-    host: str = _flag("127.0.0.1", "Address to listen on; 0.0.0.0 for all (ours).")
+    host: str = _flag("127.0.0.1", "Address to listen on; 0.0.0.0 for all.")
     rest_api_timeout_in_ms: int = _flag(30_000, "Time for one REST request.")
-    rest_api_max_body_bytes: int = _flag(
-        1 << 30, "Largest body, packed and unpacked (ours)."
-    )
+    rest_api_max_body_bytes: int = _flag(1 << 30, "Largest body, unpacked too.")
     rest_api_enable_cors_support: bool = _flag(False, "Let web pages call REST.")
     model_name: str = _flag("portrait", "The name that requests give.")
     model_base_path: str = _flag("", "A folder of numbered versions.")
     model_config_file: str = _flag("", "A ModelServerConfig: several models.")
-    model_config_file_poll_wait_seconds: int = _flag(
-        0, "Read that file again so often; 0 for once."
-    )
+    model_config_file_poll_wait_seconds: int = _flag(0, "Read it so often; 0: once.")
     file_system_poll_wait_seconds: int = _flag(
-        1, "Look for new versions so often; 0 for once."
+        1, "Look for versions so often; 0: once."
     )
     max_num_load_retries: int = _flag(5, "Attempts at loading after the first.")
     load_retry_interval_micros: int = _flag(60_000_000, "Pause between attempts.")
@@ -73,7 +60,7 @@ class ServerOptions:
     enable_batching: bool = _flag(False, "Merge requests.")
     batching_parameters_file: str = _flag("", "BatchingParameters, for all models.")
     enable_per_model_batching_parameters: bool = _flag(
-        False, "Take a version's batching_params.pbtxt, where it has one."
+        False, "Take a version's batching_params.pbtxt."
     )
     enable_model_warmup: bool = _flag(True, "Replay the warm-up requests.")
     num_request_iterations_for_warmup: int = _flag(0, "Replay each so often.")
@@ -90,16 +77,10 @@ class ServerOptions:
 
     def __post_init__(self):
         check_least(
-            self,
-            "--",
-            rest_api_timeout_in_ms=1,
-            rest_api_max_body_bytes=1,
-            grpc_max_threads=1,
-            max_num_load_retries=0,
-            model_config_file_poll_wait_seconds=0,
-            file_system_poll_wait_seconds=0,
-            num_request_iterations_for_warmup=0,
-        )
+            self, "--", rest_api_timeout_in_ms=1, rest_api_max_body_bytes=1,
+            grpc_max_threads=1, max_num_load_retries=0, file_system_poll_wait_seconds=0,
+            model_config_file_poll_wait_seconds=0, num_request_iterations_for_warmup=0,
+        )  # fmt: skip
         for name in ("port", "rest_api_port"):
             if not 0 <= (port := getattr(self, name)) <= 65535:
                 raise PortraitError(f"--{name} is {port}; expected 0 (any) to 65535")
@@ -214,11 +195,6 @@ def _kind(name: str, written: str) -> type:
         return _FIELDS[name].type
     if name in _WITHOUT_EFFECT:
         return bool if name.startswith(("enable", "flush", "remove", "skip")) else str
-    if name in _UNSUPPORTED:
-        raise PortraitError(
-            f"--{name} is a flag of TensorFlow Serving that the embedded server does"
-            " not have"
-        )
     close = difflib.get_close_matches(name, _FIELDS, 1)
     hint = f"; did you mean --{close[0]}?" if close else ""
     raise PortraitError(f"unknown flag {written}{hint}")

@@ -21,18 +21,15 @@ _Answer = TypeVar("_Answer")
 class RequestError(Exception):
     """A request that is refused, or that failed inside the model.
 
-    Args:
-        code: The status of the answer.
-        message: One sentence for the client, cut at 1024 characters as TensorFlow
-            Serving does, since it travels in size-limited HTTP/2 trailers.
+    `message` is one sentence for the client, cut at 1024 characters as TensorFlow
+    Serving does, since it travels in size-limited HTTP/2 trailers.
     """
 
     def __init__(self, code: grpc.StatusCode, message: str):
         if len(message) > _MAX_MESSAGE:
             message = message[:_MAX_MESSAGE] + "...TRUNCATED"
         super().__init__(message)
-        self.code = code
-        self.message = message
+        self.code, self.message = code, message
 
     def __str__(self) -> str:
         return f"{self.code.name}: {self.message}"
@@ -62,9 +59,7 @@ def status_of(error: Exception, message: str | None = None) -> RequestError:
     return RequestError(code, own if message is None else message)
 
 
-def attempt(
-    produce: Callable[[], _Answer],
-) -> tuple[grpc.StatusCode, _Answer | str]:
+def attempt(produce: Callable[[], _Answer]) -> tuple[grpc.StatusCode, _Answer | str]:
     """How a request ends: its status, and its answer or the sentence for the client."""
     try:
         return grpc.StatusCode.OK, produce()

@@ -9,6 +9,7 @@
 is `{"error": "..."}` with the HTTP status of its gRPC code.
 """
 
+import contextlib
 import http.server
 import inspect
 import json
@@ -49,26 +50,16 @@ _PATH = re.compile(
     r"(?P<verb>:classify|:regress|:predict|/metadata|)"
 )
 _HTTP_STATUS = {
-    grpc.StatusCode.OK: 200,
-    grpc.StatusCode.CANCELLED: 499,
-    grpc.StatusCode.INVALID_ARGUMENT: 400,
-    grpc.StatusCode.FAILED_PRECONDITION: 400,
-    grpc.StatusCode.OUT_OF_RANGE: 400,
-    grpc.StatusCode.UNAUTHENTICATED: 401,
-    grpc.StatusCode.PERMISSION_DENIED: 403,
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.ALREADY_EXISTS: 409,
-    grpc.StatusCode.ABORTED: 409,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
-    grpc.StatusCode.UNIMPLEMENTED: 501,
-    grpc.StatusCode.UNAVAILABLE: 503,
-    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
-}
+    "OK": 200, "CANCELLED": 499, "INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400,
+    "OUT_OF_RANGE": 400, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404, "ALREADY_EXISTS": 409, "ABORTED": 409, "RESOURCE_EXHAUSTED": 429,
+    "UNIMPLEMENTED": 501, "UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504,
+}  # fmt: skip
 _LOGGER = logging.getLogger(__name__)
 
 
-class _TooLarge(ValueError):
-    """A body beyond the limit."""
+class _Refused(Exception):
+    """HTTP's status and a sentence, for what is no request to the model."""
 
 
 class RestFrontEnd(socketserver.ThreadingTCPServer):
@@ -137,7 +128,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def send_error(
         self, code: int, message: str | None = None, explain: str | None = None
     ) -> None:
-        """What HTTP itself refuses, in the JSON form of every other refusal."""
         self.close_connection = True
         self._send(code, {"error": message or self.responses.get(code, ("error",))[0]})
 
@@ -148,9 +138,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         try:
             body = self._read_body()
-        except (ValueError, NotImplementedError) as error:
-            status = {_TooLarge: 413, NotImplementedError: 501}.get(type(error), 400)
-            self.send_error(status, str(error))
+        except _Refused as refused:
+            self.send_error(*refused.args)
             return
         path, metrics = self.path.partition("?")[0], self.server.core.metrics
         if path == self.server.metrics_path:
@@ -169,10 +158,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         method = match["verb"][1:] if route and ":" in match["verb"] else ""
         took = time.monotonic() - begun
         metrics.record_request(name, method, "REST", code.name, took)
-        refused = code is not grpc.StatusCode.OK
-        self._send(
-            _HTTP_STATUS.get(code, 500), {"error": answer} if refused else answer
-        )
+        answer = answer if code is grpc.StatusCode.OK else {"error": answer}
+        self._send(_HTTP_STATUS.get(code.name, 500), answer)
 
     def _produce(
         self, match: re.Match | None, route: Callable | None, body: bytes
@@ -198,12 +185,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     # === Bodies ===
 
     def _read_body(self) -> bytes:
-        """Raises ValueError or NotImplementedError: it is refused."""
         limit = self.server.core.options.rest_api_max_body_bytes
-        too_large = _TooLarge(f"a body has at most {limit} bytes")
+        too_large = _Refused(413, f"a body has at most {limit} bytes")
         encoding = self.headers.get("Transfer-Encoding", "identity").lower()
         if encoding not in ("identity", "chunked"):
-            raise NotImplementedError(f"Transfer-Encoding {encoding!r} is not known")
+            raise _Refused(501, f"Transfer-Encoding {encoding!r} is not known")
         body = bytearray()
         for length in self._chunks() if encoding == "chunked" else [self._length()]:
             if len(body) + length > limit:
@@ -218,24 +204,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if "gzip" not in self.headers.get("Content-Encoding", "").lower():
             return bytes(body)
         unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        broken = "Failed to uncompress the gzipped body"
-        try:
+        with contextlib.suppress(zlib.error):
             content = unpacker.decompress(body, limit)
-        except zlib.error as error:
-            raise ValueError(f"{broken}: {error}") from error
-        if unpacker.unconsumed_tail and not unpacker.eof:
-            raise too_large
-        if not unpacker.eof:
-            raise ValueError(f"{broken}: it is cut off")
-        return content
+            if unpacker.eof:
+                return content
+            if unpacker.unconsumed_tail:
+                raise too_large
+        raise _Refused(400, "Failed to uncompress the gzipped body")
 
     def _length(self) -> int:
         lengths = set(self.headers.get_all("Content-Length", ["0"]))
         length = lengths.pop()
         if lengths:
-            raise ValueError("two Content-Length headers differ")
+            raise _Refused(400, "two Content-Length headers differ")
         if not (length.isascii() and length.isdigit()):
-            raise ValueError(f"Content-Length {length!r} is not a number")
+            raise _Refused(400, f"Content-Length {length!r} is not a number")
         # Longer texts of digits are refused by Python; no limit is as large.
         return int(length) if len(length) <= 30 else 10**30
 
@@ -244,7 +227,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         while True:
             line = self.rfile.readline(_MAX_LINE).partition(b";")[0].strip()
             if not re.fullmatch(rb"[0-9A-Fa-f]{1,16}", line):
-                raise ValueError(f"the length of a chunk is {line!r}")
+                raise _Refused(400, f"the length of a chunk is {line!r}")
             if not int(line, 16):
                 break
             yield int(line, 16)

@@ -134,12 +134,7 @@ class LocalServer:
             _check_port(protocol, options.host, port)
         try:
             self._batching = batching and Batching(batching, self._metrics)
-            self._manager = ModelManager(
-                self._load,
-                retries=options.max_num_load_retries,
-                retry_seconds=options.load_retry_interval_micros / 1e6,
-                poll_seconds=options.file_system_poll_wait_seconds,
-            )
+            self._manager = ModelManager(self._load, options)
             core = ServerCore(self._manager, self._metrics, options)
             core.apply(models, "servable(s)")
             self._grpc = GrpcFrontEnd(core, credentials)
@@ -258,17 +253,12 @@ class LocalServer:
 
     def _poll_config(self, core: ServerCore) -> None:
         """Applies the file of models again and again, as TensorFlow Serving does."""
-        trouble = None
         seconds = self.options.model_config_file_poll_wait_seconds
         while not self._stopped.wait(seconds):
             try:
                 core.apply(self._read_models())
-                trouble = None
             except (PortraitError, RequestError) as error:
-                # Once, not with every look.
-                if str(error) != trouble:
-                    trouble = str(error)
-                    _LOGGER.error("Failed to read ModelServerConfig file: %s", trouble)
+                _LOGGER.error("Failed to read ModelServerConfig file: %s", error)
 
 
 def _check_port(protocol: str, host: str, port: int) -> None:

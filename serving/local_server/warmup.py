@@ -46,10 +46,9 @@ def warm_up(model: LoadedModel, metrics: Metrics, iterations: int) -> None:
         took = (time.monotonic() - begun) * 1e6
         labels = (str(model.path), status)
         metrics.add("serving:model_warmup_latency", *labels, value=took)
-    _LOGGER.info(
-        "Finished reading warmup data for model at %s. Number of warmup records"
-        " read: %d. Elapsed time (microseconds): %d.", path, count, took,
-    )  # fmt: skip
+    message = "Finished reading warmup data for model at %s. Number of warmup records"
+    message += " read: %d. Elapsed time (microseconds): %d."
+    _LOGGER.info(message, path, count, took)
 
 
 def _replay(model: LoadedModel, iterations: int) -> int:
@@ -58,22 +57,17 @@ def _replay(model: LoadedModel, iterations: int) -> int:
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             if count == MAX_RECORDS:
                 raise invalid_argument(
-                    f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at"
-                    f" {path}"
+                    f"Number of warmup records exceeds the maximum ({MAX_RECORDS})"
                 )
             log = prediction_log_pb2.PredictionLog.FromString(record)
-            kind = log.WhichOneof("log_type")
-            if kind != "predict_log":
-                raise unimplemented(
-                    f"record {count} of {path} is a {kind}; expected a predict_log"
-                )
-            try:
-                for _ in range(iterations):
-                    model.predict(log.predict_log.request)
-            except RequestError as error:
-                message = f"record {count} of {path} fails ({error})"
-                raise RequestError(error.code, message) from error
+            if (kind := log.WhichOneof("log_type")) != "predict_log":
+                raise unimplemented(f"it is a {kind}; expected a predict_log")
+            for _ in range(iterations):
+                model.predict(log.predict_log.request)
             count += 1
+    except RequestError as error:
+        message = f"record {count} of {path} fails ({error})"
+        raise RequestError(error.code, message) from error
     except DecodeError as error:
         raise invalid_argument(f"Failed to parse warmup record from {path}") from error
     except tf.errors.OpError as error:
