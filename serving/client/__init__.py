@@ -14,19 +14,24 @@ clients), `sync` and `asynchronous`, `doctor`.
 from serving.client.asynchronous import AsyncPortraitClient
 from serving.client.connection import Keepalive, RetryPolicy, Tls
 from serving.client.errors import (
+    AbortedError,
+    AlreadyExistsError,
     CancelledError,
+    DataLossError,
     DeadlineExceededError,
     FailedPreconditionError,
     InternalError,
     InvalidArgumentError,
     MessageTooLargeError,
     NotFoundError,
+    OutOfRangeError,
     PermissionDeniedError,
     ResourceExhaustedError,
     ServerError,
     UnauthenticatedError,
     UnavailableError,
     UnimplementedError,
+    UnknownError,
 )
 from serving.client.results import (
     CompletionResult,
@@ -39,9 +44,12 @@ from serving.client.results import (
 from serving.client.sync import PortraitClient
 
 __all__ = [
+    "AbortedError",
+    "AlreadyExistsError",
     "AsyncPortraitClient",
     "CancelledError",
     "CompletionResult",
+    "DataLossError",
     "DeadlineExceededError",
     "FailedPreconditionError",
     "InternalError",
@@ -50,6 +58,7 @@ __all__ = [
     "MessageTooLargeError",
     "ModelMetadata",
     "NotFoundError",
+    "OutOfRangeError",
     "ParsingResult",
     "PermissionDeniedError",
     "PortraitClient",
@@ -62,5 +71,6 @@ __all__ = [
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
+    "UnknownError",
     "VersionStatus",
 ]

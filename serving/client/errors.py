@@ -1,4 +1,4 @@
-"""An exception for each status that a caller may have to tell apart."""
+"""One exception for each status that a call can end with."""
 
 import grpc
 
@@ -24,6 +24,10 @@ class CancelledError(ServerError):
     """CANCELLED: the call was given up, here or on the way."""
 
 
+class UnknownError(ServerError):
+    """UNKNOWN: the server failed without a proper status."""
+
+
 class InvalidArgumentError(ServerError):
     """INVALID_ARGUMENT: the request is wrong; sent again, it fails again."""
 
@@ -34,6 +38,10 @@ class DeadlineExceededError(ServerError):
 
 class NotFoundError(ServerError):
     """NOT_FOUND: the server does not serve this model or version."""
+
+
+class AlreadyExistsError(ServerError):
+    """ALREADY_EXISTS."""
 
 
 class PermissionDeniedError(ServerError):
@@ -56,6 +64,14 @@ class FailedPreconditionError(ServerError):
     """FAILED_PRECONDITION: the model has no such signature."""
 
 
+class AbortedError(ServerError):
+    """ABORTED."""
+
+
+class OutOfRangeError(ServerError):
+    """OUT_OF_RANGE."""
+
+
 class UnimplementedError(ServerError):
     """UNIMPLEMENTED: what answers there is not TensorFlow Serving."""
 
@@ -70,18 +86,23 @@ class UnavailableError(ServerError):
     may_retry = True
 
 
+class DataLossError(ServerError):
+    """DATA_LOSS."""
+
+
 class UnauthenticatedError(ServerError):
     """UNAUTHENTICATED: an API key or a client's certificate is missing or wrong."""
 
 
 _CLASSES = {
-    code: globals().get(code.name.title().replace("_", "") + "Error", ServerError)
+    code: globals()[code.name.title().replace("_", "") + "Error"]
     for code in grpc.StatusCode
+    if code != grpc.StatusCode.OK
 }
 
 
 def server_error(code: grpc.StatusCode, message: str) -> ServerError:
-    """The exception of a status; `ServerError` itself where nobody has to tell it."""
+    """The exception of a status; `ServerError` itself for one that gRPC may add."""
     return _CLASSES.get(code, ServerError)(code, message)
 
 
