@@ -18,7 +18,7 @@ _PIXELS = 1_000_000
 _GRID = 96
 """Cells of a side in which connected holes are told apart."""
 _ROUNDS = 12
-"""Of spreading a hole's name over its cells; a serpentine through all of them takes 8."""
+"""Of spreading a hole's name over its cells; a serpentine through all takes 8."""
 _FEWEST = 25
 """Known pixels of a label that tell how it looks."""
 _LOGARITHMS = np.rint(64 * np.log2(1 + np.arange(766) / 3)).astype(np.int32)

@@ -54,7 +54,7 @@ def serve(
     log = logging.getLogger("serving.local_server")
     log.setLevel(logging.INFO)
     log.addHandler(logging.StreamHandler())
-    server = LocalServer.from_options(options)
+    server = LocalServer(options=options)
     try:
         server.start()
     except PortraitError as error:
