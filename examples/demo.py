@@ -24,7 +24,7 @@ import skimage.data
 
 from portrait_tf.data.masks import body_part_mask, border_mask, stroke_mask
 from portrait_tf.data.synthetic import synthetic_portrait
-from portrait_tf.labels import colour_parsing
+from portrait_tf.labels import color_parsing
 from portrait_tf.photos import extend_photo, write_png
 from portrait_tf.photos.drawing import contact_sheet, show_hole
 from portrait_tf.startup import load_tensorflow
@@ -108,7 +108,7 @@ def complete_all(out: pathlib.Path, address: str) -> list[dict]:
             seconds = time.perf_counter() - start
             if not np.array_equal(result.completed[mask == 0], photo[mask == 0]):
                 raise SystemExit(f"{name}: known pixels were changed")
-            parsing = colour_parsing(result.parsing)
+            parsing = color_parsing(result.parsing)
             empty = np.full_like(photo, 255)
             pictures = [
                 show_hole(photo, mask),

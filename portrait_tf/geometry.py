@@ -1,6 +1,6 @@
 """Where pixels go when pictures are placed, shrunk, enlarged, cropped and mirrored.
 
-A coordinate is the centre of a pixel, everywhere: the first column of a photo W pixels
+A coordinate is the center of a pixel, everywhere: the first column of a photo W pixels
 wide is at x = 0, the last at x = W - 1, and the photo covers -0.5 to W - 0.5.
 
 * A scale s, new length over old length, maps x to `(x + 0.5) * s - 0.5` (`scaled`), as
@@ -204,7 +204,7 @@ class Placement(NamedTuple):
     """Where a scaled photo lies in the working frame, in whole working pixels.
 
     Whole pixels keep photo and labels aligned, and let the photo be resampled once,
-    where it is not turned. `angle` turns it about the frame's centre, in degrees
+    where it is not turned. `angle` turns it about the frame's center, in degrees
     against the clock, before it is mirrored.
     """
 
@@ -217,7 +217,7 @@ class Placement(NamedTuple):
 
 
 def fit_placement(photo_size: tuple[int, int], size: tuple[int, int]) -> Placement:
-    """Fits a photo into the frame: aspect kept, centred, at the top.
+    """Fits a photo into the frame: aspect kept, centered, at the top.
 
     The space below is where a portrait most often goes on.
 
@@ -251,8 +251,8 @@ def placement_matrix(
         ]
     )
     if placement.angle:
-        centre = (size[1] - 1) / 2, (size[0] - 1) / 2
-        turn = cv2.getRotationMatrix2D(centre, placement.angle, 1.0)
+        center = (size[1] - 1) / 2, (size[0] - 1) / 2
+        turn = cv2.getRotationMatrix2D(center, placement.angle, 1.0)
         matrix = turn @ np.vstack([matrix, [0, 0, 1]])
     if placement.mirror:
         matrix[0] *= -1

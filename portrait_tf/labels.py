@@ -1,4 +1,4 @@
-"""LIP's labels and joints: their order, colours, and what a mirror swaps.
+"""LIP's labels and joints: their order, colors, and what a mirror swaps.
 
 Source: the *Look into Person* data set (arXiv 1703.05446) as JPPNet reads it
 (arXiv 1804.01984): 20 labels, 0 is the background; 16 joints.
@@ -133,7 +133,7 @@ FLIPPED_JOINTS[[0, 5, 1, 4, 2, 3, 10, 15, 11, 14, 12, 13]] = [
 ]  # fmt: skip
 """`joints[FLIPPED_JOINTS]` are the joints of the mirrored photo, in order."""
 
-# The colours of LIP's own drawings, which people recognise.
+# The colors of LIP's own drawings, which people recognise.
 PALETTE = np.array(
     [
         (0, 0, 0),
@@ -161,14 +161,14 @@ PALETTE = np.array(
 )
 
 
-def colour_parsing(parsing: np.ndarray) -> np.ndarray:
-    """Draws a label map in LIP's colours.
+def color_parsing(parsing: np.ndarray) -> np.ndarray:
+    """Draws a label map in LIP's colors.
 
     Args:
         parsing: Integers `[..., H, W]` or `[..., H, W, 1]`; values above 19 are void.
 
     Returns:
-        `uint8` RGB of shape `[..., H, W, 3]`; void is mid-grey.
+        `uint8` RGB of shape `[..., H, W, 3]`; void is mid-gray.
     """
     parsing = np.asarray(parsing)
     if parsing.ndim >= 3 and parsing.shape[-1] == 1:

@@ -43,10 +43,10 @@ from portrait_tf.photos.masks import HOLE, as_hole_mask
 from portrait_tf.photos.parsing_maps import (
     check_lossless,
     check_parsing_map,
-    labels_of_colours,
+    labels_of_colors,
     read_parsing_map,
 )
-from portrait_tf.photos.reading import as_bytes
+from portrait_tf.photos.photo_file import as_bytes
 
 Picture = np.ndarray | Image.Image | str | os.PathLike | BinaryIO | PhotoFile
 """An array, an image, the path of a file, an open file, or what `photos.open_photo`
@@ -387,7 +387,7 @@ def _labels(parsing: Picture, size: tuple[int, int]) -> np.ndarray:
         # None for an image that is of no file. Of WebP, Pillow does not tell.
         check_lossless(parsing.format or "", name)
         if parsing.mode not in ("P", "L"):
-            parsing = labels_of_colours(np.asarray(parsing.convert("RGB")), name)
+            parsing = labels_of_colors(np.asarray(parsing.convert("RGB")), name)
     return check_parsing_map(np.asarray(parsing), size, name)
 
 

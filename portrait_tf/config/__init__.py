@@ -73,7 +73,7 @@ class AugmentationConfig(Section):
     """Random changes of a training sample, the same for photo, labels and joints."""
 
     mirror: Fraction = Field(0.5, description="Probability of a mirrored sample.")
-    scale: Range = Field((0.85, 1.2), description="Zoom about the photo's centre.")
+    scale: Range = Field((0.85, 1.2), description="Zoom about the photo's center.")
     shift: Fraction = Field(0.06, description="Largest shift, as a part of the size.")
     brightness: Fraction = Field(0.1, description="Largest change, of the full range.")
     contrast: Fraction = Field(0.15, description="Largest relative change.")
@@ -84,7 +84,7 @@ class AugmentationConfig(Section):
     )
     crop_zoom: Range = Field((1.2, 2.0), description="In place of `scale`.")
     recolour: Fraction = Field(
-        0.0, description="Probability of clothes of other colours; needs a label map."
+        0.0, description="Probability of clothes of other colors; needs a label map."
     )
     background: Fraction = Field(
         0.0,
@@ -100,7 +100,7 @@ class AugmentationConfig(Section):
     )
     cutout: Fraction = Field(
         0.0,
-        description="Probability of a grey rectangle that no mask tells of; in stage 1 "
+        description="Probability of a gray rectangle that no mask tells of; in stage 1 "
         "alone, for the stages that paint would learn to paint it.",
     )
     cutout_size: PartRange = Field((0.1, 0.3), description="Side, of the photo's side.")
@@ -396,10 +396,10 @@ class CompletionNetworkConfig(Section):
     )
     prefill: Literal["parsing", "plain", "none"] = Field(
         "parsing",
-        description="What the network adds to: label colours, a membrane, nothing.",
+        description="What the network adds to: label colors, a membrane, nothing.",
     )
     prefill_stride: Literal[4, 8] = Field(
-        4, description="At which label colours spread; 8 takes a sixteenth of the work."
+        4, description="At which label colors spread; 8 takes a sixteenth of the work."
     )
     sharpness: float = Field(
         1.0,
@@ -598,7 +598,7 @@ class CompletionLossConfig(Section):
     style: float = Field(0.0, ge=0, description="Gram matrices of the same features.")
     total_variation: float = Field(0.0, ge=0, description="Of the hole and its seam.")
     label_colour: float = Field(
-        0.0, ge=0, description="Mean colour of a label, hidden against seen."
+        0.0, ge=0, description="Mean color of a label, hidden against seen."
     )
     adversarial: float = Field(0.02, ge=0, description="Global critic.")
     adversarial_local: float = Field(0.02, ge=0)

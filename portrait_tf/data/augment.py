@@ -12,7 +12,7 @@ import numpy as np
 from portrait_tf.config import AugmentationConfig
 from portrait_tf.data.appearance import (
     exchange_background,
-    recolour_clothes,
+    recolor_clothes,
     without_person,
 )
 from portrait_tf.data.distortion import random_cutout, random_flow, warp_sample
@@ -40,7 +40,7 @@ def random_placement(
     augmentation: AugmentationConfig,
     points: np.ndarray | None = None,
 ) -> Placement:
-    """Changes the fit at random: mirrored, zoomed about the photo's centre, shifted.
+    """Changes the fit at random: mirrored, zoomed about the photo's center, shifted.
 
     Or, in place of zoom and shift, a close-up; in both cases turned, too.
 
@@ -97,7 +97,7 @@ def _close_up(
         place = wanted * size[axis]
         place -= (point[1 - axis] + 0.5) * scaled[axis] / photo_size[axis]
         room = size[axis] - scaled[axis]
-        # A photo that is narrower than the frame, even enlarged, is centred.
+        # A photo that is narrower than the frame, even enlarged, is centered.
         corner.append(room // 2 if room > 0 else round(min(0, max(room, place))))
     return Placement(*scaled, *corner)
 
@@ -200,7 +200,7 @@ def _backdrop(
     )
 
 
-def _jitter_colours(
+def _jitter_colors(
     rng: np.random.Generator, image: np.ndarray, augmentation: AugmentationConfig
 ) -> np.ndarray:
     brightness, contrast, saturation = (
@@ -211,12 +211,12 @@ def _jitter_colours(
             augmentation.saturation,
         )
     )
-    # Saturation scales the distance to grey, contrast that to the mean grey: one
+    # Saturation scales the distance to gray, contrast that to the mean gray: one
     # 3x4 matrix does all.
     mean_luma = float(_LUMA @ cv2.mean(image)[:3])
-    colour = (1 + saturation) * np.eye(3) - saturation * _LUMA
+    color = (1 + saturation) * np.eye(3) - saturation * _LUMA
     offset = np.full((3, 1), -contrast * mean_luma + 255 * brightness)
-    return cv2.transform(image, np.hstack([(1 + contrast) * colour, offset]))
+    return cv2.transform(image, np.hstack([(1 + contrast) * color, offset]))
 
 
 def _check(sample: Sample) -> None:
@@ -249,9 +249,9 @@ def prepare(
 ) -> dict[str, np.ndarray]:
     """Brings a sample to the working size.
 
-    Without `rng` the whole photo is fitted into the frame (aspect kept, centred
+    Without `rng` the whole photo is fitted into the frame (aspect kept, centered
     horizontally, at the top) and its edge pixels fill what is left. With `rng` it is
-    also mirrored, zoomed, shifted and its colours changed, and what is left shows the
+    also mirrored, zoomed, shifted and its colors changed, and what is left shows the
     photo's reflection. Either way labels outside the photo are void. `recolour` and
     `background` of the augmentation change the photo alone, and only with a label map.
 
@@ -292,14 +292,14 @@ def prepare(
     if rng is not None:
         if sample.parsing is not None:
             if augmentation.recolour and rng.random() < augmentation.recolour:
-                image = recolour_clothes(rng, image, parsing)
+                image = recolor_clothes(rng, image, parsing)
             wanted = another is not None and augmentation.background
             if wanted and rng.random() < augmentation.background:
                 backdrop = _backdrop(rng, another(rng), size)
                 if backdrop is not None:
                     covered = _covered(photo_size, size, placement)
                     image = exchange_background(image, parsing, covered, backdrop)
-        image = _jitter_colours(rng, image, augmentation)
+        image = _jitter_colors(rng, image, augmentation)
         if augmentation.warp:
             flow = random_flow(rng, size, augmentation.warp)
             image, parsing, joints = warp_sample(image, parsing, joints, flow)

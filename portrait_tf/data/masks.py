@@ -201,8 +201,8 @@ def face_mask(
     middle = middle + rng.uniform(-0.25, 0.25, 2) * face
     half = np.maximum(rng.uniform(*side, 2) * face / 2, 1.0)
     distance = [
-        np.abs(np.arange(length) - centre) / radius
-        for length, centre, radius in zip(size, middle, half, strict=True)
+        np.abs(np.arange(length) - center) / radius
+        for length, center, radius in zip(size, middle, half, strict=True)
     ]
     rows, columns = distance[0][:, None], distance[1][None]
     if rng.random() < 0.5:

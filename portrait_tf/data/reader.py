@@ -161,7 +161,7 @@ class DatasetReader(abc.ABC):
         """All files that the sample is made of; a missing one may be among them."""
         return ()
 
-    def _summarise(self, index: int) -> Summary:
+    def _summarize(self, index: int) -> Summary:
         try:
             sample = self[index]
         except PortraitError as error:
@@ -181,7 +181,7 @@ class DatasetReader(abc.ABC):
         """
         if self._summaries is None:
             tell = progress and (lambda done: progress(done, len(self)))
-            self._summaries = in_threads(self._summarise, range(len(self)), tell)
+            self._summaries = in_threads(self._summarize, range(len(self)), tell)
         return self._summaries
 
     def scan(self, progress: Progress | None = None) -> Scan:

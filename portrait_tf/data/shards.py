@@ -5,7 +5,7 @@ A record is a `tf.train.Example` with the features
 * `name`: the sample's;
 * `photo`: the bytes of the photo's file, or a PNG where the photo was cut out of its
   file or made smaller;
-* `parsing`: the label map as a grey PNG of LIP's labels, 255 is void; may be missing;
+* `parsing`: the label map as a gray PNG of LIP's labels, 255 is void; may be missing;
 * `joints`: 48 floats as in `Sample`, row by row; may be missing.
 
 So a shard gives the very arrays that its source gives, in the same order. The manifest
@@ -209,7 +209,7 @@ class _Writer:
             return None
         return shard if _sha256(path) == shard.sha256 else None
 
-    def _serialise(self, index: int) -> tuple[str, bytes] | PortraitError:
+    def _serialize(self, index: int) -> tuple[str, bytes] | PortraitError:
         import tensorflow as tf
 
         try:
@@ -238,14 +238,14 @@ class _Writer:
         example = tf.train.Example(features=tf.train.Features(feature=features))
         return sample.name, example.SerializeToString(deterministic=True)
 
-    def _serialised(
+    def _serialized(
         self, part: range
     ) -> Iterator[tuple[int, tuple[str, bytes] | PortraitError]]:
         # A few at a time: they wait in memory, and an interrupt waits for them.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for first in range(0, len(part), _AT_ONCE):
                 few = part[first : first + _AT_ONCE]
-                yield from zip(few, pool.map(self._serialise, few), strict=True)
+                yield from zip(few, pool.map(self._serialize, few), strict=True)
 
     def write(self, number: int, source: str, tick) -> Shard:  # noqa: ANN001
         """Writes a shard and its note; `tick` gets the number of samples done."""
@@ -256,7 +256,7 @@ class _Writer:
         names, broken = [], {}
         try:
             with tf.io.TFRecordWriter(str(temporary)) as file:
-                for index, made in self._serialised(part):
+                for index, made in self._serialized(part):
                     if not isinstance(made, PortraitError):
                         names.append((made[0], len(made[1])))
                         file.write(made[1])

@@ -19,13 +19,8 @@ from portrait_tf.photos.masks import (
     read_hole,
     read_mask,
 )
-from portrait_tf.photos.reading import (
-    FORMATS,
-    PhotoFile,
-    decode_photo,
-    open_photo,
-    read_photo,
-)
+from portrait_tf.photos.photo_file import PhotoFile
+from portrait_tf.photos.reading import FORMATS, decode_photo, open_photo, read_photo
 from portrait_tf.photos.writing import (
     EXTENSIONS,
     check_format,

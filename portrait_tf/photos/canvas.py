@@ -37,7 +37,7 @@ def extend_photo(
         right: See `left`.
 
     Returns:
-        The canvas, grey in the border, and its mask.
+        The canvas, gray in the border, and its mask.
 
     Raises:
         PortraitError: A negative margin, one above 1, or none at all.

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from portrait_tf.errors import PortraitError
-from portrait_tf.photos.reading import PhotoFile, as_bytes, open_photo
+from portrait_tf.photos.photo_file import PhotoFile, as_bytes
+from portrait_tf.photos.reading import open_photo
 
 HOLE = 255
 """The value of a hole; 0 is known."""
@@ -14,7 +15,7 @@ HOLE = 255
 _THRESHOLD = 127
 """The hole is above it."""
 
-_GREYS = (32, 223)
+_GRAYS = (32, 223)
 """What compression leaves of black and white is beyond these."""
 
 _MANY = 0.25
@@ -92,7 +93,7 @@ def hole_from_alpha(
 
 def _brightness(photo: PhotoFile) -> np.ndarray:
     pixels = as_bytes(photo.pixels)
-    if photo.is_grey:
+    if photo.is_gray:
         light = pixels[..., 0]
     else:
         light = cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_RGB2GRAY)
@@ -123,11 +124,11 @@ def _threshold(
     if light.shape == tuple(size) and (above.all() or not above.any()):
         raise PortraitError(f"{name}: {_one_sided(light, photo, from_alpha, invert)}")
     hole = as_hole_mask(above != invert, size, name)
-    greys = np.count_nonzero((light > _GREYS[0]) & (light < _GREYS[1]))
-    if greys <= _MANY * np.count_nonzero(hole):
+    grays = np.count_nonzero((light > _GRAYS[0]) & (light < _GRAYS[1]))
+    if grays <= _MANY * np.count_nonzero(hole):
         return hole, []
     return hole, [
-        f"{name}: {greys / light.size:.0%} of the mask is grey; all above "
+        f"{name}: {grays / light.size:.0%} of the mask is gray; all above "
         f"{_THRESHOLD} was taken for white"
     ]
 
@@ -150,12 +151,12 @@ def _one_sided(
         f"{'photo is known' if is_hole else 'hole is'}, but the {extreme} value found "
         f"is {found}"
     )
-    if not (from_alpha or photo.is_grey):
+    if not (from_alpha or photo.is_gray):
         # A pure red is dark.
         pixels = as_bytes(photo.pixels)
         place = np.argmin if extreme == "darkest" else np.argmax
-        colour = pixels.reshape(-1, pixels.shape[2])[place(_brightness(photo))]
-        text += f", of the colour {tuple(colour[:3].tolist())}"
+        color = pixels.reshape(-1, pixels.shape[2])[place(_brightness(photo))]
+        text += f", of the color {tuple(color[:3].tolist())}"
     return text + (" (all of it is hole)" if is_hole else "")
 
 

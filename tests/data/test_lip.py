@@ -226,7 +226,7 @@ def palette_png(indices: np.ndarray, palette: np.ndarray) -> bytes:
     )
 
 
-def test_coloured_label_map_gives_its_indices(tmp_path):
+def test_colored_label_map_gives_its_indices(tmp_path):
     palette = np.zeros((256, 3), np.uint8)
     palette[:20] = np.random.default_rng(0).integers(1, 256, (20, 3))
     palette[0], palette[255] = 0, (255, 255, 254)
@@ -235,13 +235,13 @@ def test_coloured_label_map_gives_its_indices(tmp_path):
     np.testing.assert_array_equal(read_parsing(path), label_map())
 
 
-def test_coloured_label_map_with_a_repeated_colour(tmp_path):
+def test_colored_label_map_with_a_repeated_color(tmp_path):
     path = tmp_path / "map.png"
     path.write_bytes(palette_png(label_map(), np.zeros((256, 3))))
     np.testing.assert_array_equal(read_parsing(path), label_map())
 
 
-def test_coloured_label_map_of_few_bits(tmp_path):
+def test_colored_label_map_of_few_bits(tmp_path):
     path = tmp_path / "map.png"
     labels = np.arange(16, dtype=np.uint8).reshape(2, 8)
     packed = labels[:, ::2] << 4 | labels[:, 1::2]

@@ -90,7 +90,7 @@ def test_a_label_map_of_another_size_is_named(layout, tmp_path):
 
 @CHOICES
 def test_a_label_map_that_is_a_jpeg_is_refused(layout, tmp_path):
-    """Whatever its name says: its grey levels are near the labels."""
+    """Whatever its name says: its gray levels are near the labels."""
     root = MAKERS[layout](tmp_path / "data")
     _, path = first_files(layout, root)
     values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)

@@ -60,7 +60,7 @@ def paint_arm(figure: Figure, side: int) -> None:
         across = np.array([heading[1], -heading[0]]) * wide[-2]
         painter.line(
             np.stack([cuff - across, cuff + across]),
-            tint(material.colour, -0.25),
+            tint(material.color, -0.25),
             0.014,
         )
 
@@ -84,8 +84,8 @@ def _hand(figure: Figure, side: int, wrist: np.ndarray, unit: float) -> None:
     length = float(np.clip(np.linalg.norm(heading) / unit / 0.7, 0.6, 1.0))
     heading = normalise(heading)
     across = np.array([heading[1], -heading[0]])
-    centre = figure.camera.project((body.neck + body.pelvis) / 2)
-    inwards = float(np.sign(across @ (centre - wrist)) or 1)
+    center = figure.camera.project((body.neck + body.pelvis) / 2)
+    inwards = float(np.sign(across @ (center - wrist)) or 1)
     thumb = inwards if body.faces_camera else -inwards
     gloved = outfit.gloves is not None
     material = outfit.gloves if gloved else outfit.skin
@@ -111,7 +111,7 @@ def _hand(figure: Figure, side: int, wrist: np.ndarray, unit: float) -> None:
         parts, material, label, OWNER_ARM[side], puff=0.07, axis=heading,
         shadow=0.35,
     )  # fmt: skip
-    dark = material.colour * 0.72
+    dark = material.color * 0.72
     for aside in (-0.075, 0.0, 0.075):
         ends = np.stack([at(0.38, aside), at(0.36 + 0.22 * curl, aside)])
         painter.line(ends, dark, 0.012)

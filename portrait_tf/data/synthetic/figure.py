@@ -89,7 +89,7 @@ class Figure:
     def trunk(
         self, at: np.ndarray, ease: float | np.ndarray = 0.0
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Centre line and radii at shares of the way from neck to pelvis."""
+        """Center line and radii at shares of the way from neck to pelvis."""
         body, at = self.body, np.asarray(at, np.float64)
         crotch = body.pelvis - [0, 0.5, 0]
         points = body.neck + (body.pelvis - body.neck) * np.minimum(at, 1)[:, None]
@@ -125,7 +125,7 @@ class Figure:
         return points + across * (turn * self.camera.unit)[:, None]
 
     def leg_line(self, side: int, at: np.ndarray) -> np.ndarray:
-        """Centre line of a leg."""
+        """Center line of a leg."""
         body = self.body
         hip = body.hips[side] + [0, 0.12, 0]
         project = self.camera.project

@@ -3,7 +3,7 @@
 Conventions:
     * The layer has twice the photo's size. Photo and label map are both reduced from
       it, so they agree.
-    * Radii of a limb are given to either side of its centre line. "Plus" is the side
+    * Radii of a limb are given to either side of its center line. "Plus" is the side
       of the normal `(ty, -tx)`: the right of the photo for a line that runs downwards.
     * A normal's y is down. Shading is computed on a coarse grid, then enlarged.
     * A window is (x0, y0, x1, y1), the end excluded, inside the layer.
@@ -27,9 +27,9 @@ from portrait_tf.data.synthetic.materials import TILE, Material
 from portrait_tf.data.synthetic.parts import LABEL
 
 
-def _scalar(colour: Sequence[float]) -> list[float]:
-    """A colour in the form OpenCV's drawing functions take."""
-    return [float(channel) for channel in colour]
+def _scalar(color: Sequence[float]) -> list[float]:
+    """A color in the form OpenCV's drawing functions take."""
+    return [float(channel) for channel in color]
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Painter:
     """The layer the person is painted on.
 
     Attributes:
-        colour: RGB `uint8`; black where nobody is.
+        color: RGB `uint8`; black where nobody is.
         label, owner: LIP labels and body parts, `uint8`.
     """
 
@@ -46,12 +46,12 @@ class Painter:
     unit: float
     light: Light
     noise: np.ndarray
-    colour: np.ndarray = field(init=False)
+    color: np.ndarray = field(init=False)
     label: np.ndarray = field(init=False)
     owner: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        self.colour = np.zeros((self.height, self.width, 3), np.uint8)
+        self.color = np.zeros((self.height, self.width, 3), np.uint8)
         self.label = np.zeros((self.height, self.width), np.uint8)
         self.owner = np.zeros((self.height, self.width), np.uint8)
         # Shading is smooth, so a coarse grid of it is enough.
@@ -122,7 +122,7 @@ class Painter:
                 borderMode=cv2.BORDER_WRAP,
             )
             paint = cv2.multiply(texture, shade, dtype=cv2.CV_32F)
-        target = self.colour[y0:y1, x0:x1]
+        target = self.color[y0:y1, x0:x1]
         labels = self.label[y0:y1, x0:x1]
         if alpha is not None:
             # Blend only over the same garment: elsewhere the part must be opaque.
@@ -160,7 +160,7 @@ class Painter:
         small = cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_LINEAR)
         small = cv2.GaussianBlur(small, (0, 0), max(0.6, 0.05 * self.unit / shrink))
         factor = self._enlarge(1 - strength / 255 * np.float32(small), wide)
-        target = self.colour[wide[1] : wide[3], wide[0] : wide[2]]
+        target = self.color[wide[1] : wide[3], wide[0] : wide[2]]
         cv2.multiply(target, spread(factor), dst=target, dtype=cv2.CV_8U)
 
     def tube(
@@ -183,10 +183,10 @@ class Painter:
         darker: float = 0.0,
         opening: np.ndarray | None = None,
     ) -> None:
-        """Sweeps a cross-section of varying width along a centre line.
+        """Sweeps a cross-section of varying width along a center line.
 
         Args:
-            points: Centre line `[N, 2]`, layer pixels.
+            points: Center line `[N, 2]`, layer pixels.
             plus, minus: Radii to either side, `[N]`, layer pixels.
             roundness: 1 shades a cylinder, 0 a board.
             caps: Whether the two ends are round.
@@ -283,14 +283,14 @@ class Painter:
     @staticmethod
     def _ellipse(
         mask: np.ndarray,
-        centre: np.ndarray,
+        center: np.ndarray,
         radius: float,
         hem: float,
         tangent: np.ndarray,
     ) -> None:
         angle = float(np.degrees(np.arctan2(tangent[0], -tangent[1]))) + 180
         axes = (round(radius * 16), round(hem * radius * 16))
-        where = fixed(centre)[0, 0].tolist()
+        where = fixed(center)[0, 0].tolist()
         cv2.ellipse(mask, where, axes, angle, 0, 360, 255, -1, shift=4)
 
     def shape(
@@ -300,7 +300,7 @@ class Painter:
         label: str,
         owner: int,
         *,
-        centre: np.ndarray | None = None,
+        center: np.ndarray | None = None,
         radii: tuple[float, float] | None = None,
         puff: float = 0.1,
         axis: np.ndarray | None = None,
@@ -313,7 +313,7 @@ class Painter:
 
         Args:
             outline: `[N, 2]`, layer pixels, or a sequence of such.
-            centre, radii: Shades the ellipsoid they describe. Without them the
+            center, radii: Shades the ellipsoid they describe. Without them the
                 outline is puffed up like a cushion.
             puff: Heads over which a cushion's border is round.
             axis: Direction along which the pattern runs; down if not given.
@@ -333,7 +333,7 @@ class Painter:
         if shadow:
             self.shadow(mask, window, shadow)
         x, y = self._grid(window)
-        pivot = points.mean(0) if centre is None else np.asarray(centre)
+        pivot = points.mean(0) if center is None else np.asarray(center)
         axis = np.array([0.0, 1.0]) if axis is None else normalise(np.asarray(axis))
         right = np.float32(x[None] - pivot[0]) + 0 * y[:, None]
         down = np.float32(y[:, None] - pivot[1]) + 0 * x[None]
@@ -379,38 +379,38 @@ class Painter:
     def line(
         self,
         points: np.ndarray,
-        colour: Sequence[float],
+        color: Sequence[float],
         thickness: float,
         closed: bool = False,
     ) -> None:
         """Draws a seam or a lash; labels stay as they are."""
         width = max(1, round(thickness * self.unit))
         cv2.polylines(
-            self.colour, [fixed(points)], closed, _scalar(colour),
+            self.color, [fixed(points)], closed, _scalar(color),
             width, cv2.LINE_AA, 4,
         )  # fmt: skip
 
-    def fill(self, points: np.ndarray, colour: Sequence[float]) -> None:
+    def fill(self, points: np.ndarray, color: Sequence[float]) -> None:
         """Fills a detail; labels stay as they are."""
-        cv2.fillPoly(self.colour, [fixed(points)], _scalar(colour), cv2.LINE_AA, 4)
+        cv2.fillPoly(self.color, [fixed(points)], _scalar(color), cv2.LINE_AA, 4)
 
-    def dot(self, centre: np.ndarray, radius: float, colour: Sequence[float]) -> None:
+    def dot(self, center: np.ndarray, radius: float, color: Sequence[float]) -> None:
         """Draws a disc; labels stay as they are."""
-        where = fixed(centre)[0, 0].tolist()
+        where = fixed(center)[0, 0].tolist()
         size = max(8, round(radius * self.unit * 16))
-        cv2.circle(self.colour, where, size, _scalar(colour), -1, cv2.LINE_AA, 4)
+        cv2.circle(self.color, where, size, _scalar(color), -1, cv2.LINE_AA, 4)
 
     def tone(
-        self, centre: np.ndarray, radii: tuple[float, float], change: Sequence[float]
+        self, center: np.ndarray, radii: tuple[float, float], change: Sequence[float]
     ) -> None:
-        """Adds `change` to the colours of a soft ellipse; radii in heads."""
+        """Adds `change` to the colors of a soft ellipse; radii in heads."""
         size = np.maximum(np.array(radii) * self.unit, 1.0)
-        window = self._window(centre - 2 * size, centre + 2 * size)
+        window = self._window(center - 2 * size, center + 2 * size)
         if window is None:
             return
         x0, y0, x1, y1 = window
-        x = np.exp(-np.square((np.arange(x0, x1) - centre[0]) / size[0]))
-        y = np.exp(-np.square((np.arange(y0, y1) - centre[1]) / size[1]))
+        x = np.exp(-np.square((np.arange(x0, x1) - center[0]) / size[0]))
+        y = np.exp(-np.square((np.arange(y0, y1) - center[1]) / size[1]))
         weight = (y[:, None] * x[None]).astype(np.float32)[..., None]
-        target = self.colour[y0:y1, x0:x1]
+        target = self.color[y0:y1, x0:x1]
         target[:] = np.clip(target + weight * np.float32(change), 0, 255)

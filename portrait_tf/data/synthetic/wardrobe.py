@@ -19,7 +19,7 @@ from portrait_tf.data.synthetic.materials import (
     contrast,
     hair_tile,
     random_cloth,
-    random_colour,
+    random_color,
     solid,
     tint,
 )
@@ -121,16 +121,16 @@ def _random_shoes(
         kind = str(rng.choice(["sneaker", "sneaker", "oxford", "boot"]))
     if winter and kind == "flat":
         kind = "boot"
-    colour = random_colour(rng, 0.75)
+    color = random_color(rng, 0.75)
     gloss = {"sneaker": 0.05, "oxford": 0.3, "heel": 0.3}.get(kind, 0.15)
-    dark_sole = tint(colour, -0.6)
+    dark_sole = tint(color, -0.6)
     sole = (235, 232, 226) if kind == "sneaker" and rng.random() < 0.75 else dark_sole
     shaft = float(rng.uniform(0.25, 0.8)) if kind == "boot" else 0.0
     return Shoes(
         kind=kind,
-        upper=solid(colour, gloss),
+        upper=solid(color, gloss),
         sole=solid(sole),
-        detail=contrast(colour, 0.7, 0.5, 140),
+        detail=contrast(color, 0.7, 0.5, 140),
         sole_height={"sneaker": 0.085, "boot": 0.07}.get(kind, 0.035),
         shaft=shaft,
     )
@@ -146,7 +146,7 @@ def random_outfit(rng: np.random.Generator, body: Body) -> Outfit:
     if skin.mean() < 130:
         hair = np.array(_HAIRS[rng.integers(3)], np.float64)
     elif rng.random() < 0.04:
-        hair = random_colour(rng, 0.0)
+        hair = random_color(rng, 0.0)
     if feminine:
         styles = ["long", "wavy", "bob", "bun", "ponytail", "short", "curly", "fringe"]
         weights = [0.25, 0.18, 0.14, 0.12, 0.1, 0.05, 0.08, 0.08]
@@ -173,13 +173,13 @@ def random_outfit(rng: np.random.Generator, body: Body) -> Outfit:
     blues = [(38, 50, 80), (60, 86, 126), (110, 140, 174), (44, 46, 52)]
     bottom = top
     if kind == "top":
-        colour = blues[rng.integers(4)] if denim else random_colour(rng, 0.8)
-        if np.abs(np.asarray(colour) - top.colour).sum() < 60:
-            colour = contrast(top.colour, 0.5, 0.55, 120)
+        color = blues[rng.integers(4)] if denim else random_color(rng, 0.8)
+        if np.abs(np.asarray(color) - top.color).sum() < 60:
+            color = contrast(top.color, 0.5, 0.55, 120)
         kinds = {"plain": 1.0} if denim else BOTTOM_KINDS
         kinds = DRESS_KINDS if skirt else kinds
         weave = "denim" if denim else "cotton"
-        bottom = random_cloth(rng, kinds, np.asarray(colour), weave)
+        bottom = random_cloth(rng, kinds, np.asarray(color), weave)
 
     necklines = ["crew", "crew", "v", "scoop", "collar", "turtle", "boat"]
     weights = [3, 1, 2, 2 * feminine, 2.2, 1.5 * winter + 0.2, 1.0 * feminine]
@@ -212,15 +212,15 @@ def random_outfit(rng: np.random.Generator, body: Body) -> Outfit:
 
     coat = None
     if rng.random() < (0.62 if winter else 0.2):
-        colour = random_colour(rng, 0.85)
-        if np.abs(colour - top.colour).sum() < 90:
-            colour = contrast(top.colour, 0.45, 0.5, 110)
-        coat = random_cloth(rng, {"plain": 6, "plaid": 1, "stripes": 0.3}, colour)
+        color = random_color(rng, 0.85)
+        if np.abs(color - top.color).sum() < 90:
+            color = contrast(top.color, 0.45, 0.5, 110)
+        coat = random_cloth(rng, {"plain": 6, "plaid": 1, "stripes": 0.3}, color)
     bare = bottom_kind == "skirt" or leg_end < 1.85
     socks = None
     if rng.random() < (0.4 if bare else 0.6):
         socks = random_cloth(
-            rng, {"plain": 3, "rings": 2}, random_colour(rng), folds=0.3
+            rng, {"plain": 3, "rings": 2}, random_color(rng), folds=0.3
         )
     heel = (
         any(pitch > 0.3 for pitch in body.pitch.values())
@@ -228,7 +228,7 @@ def random_outfit(rng: np.random.Generator, body: Body) -> Outfit:
     )
     badge = None
     if kind == "top" and top.is_plain and rng.random() < 0.25:
-        badge = contrast(top.colour, 0.75, 0.6, 130)
+        badge = contrast(top.color, 0.75, 0.6, 130)
     sunglasses = None
     if rng.random() < 0.2:
         sunglasses = np.array(
@@ -268,11 +268,11 @@ def random_outfit(rng: np.random.Generator, body: Body) -> Outfit:
         ),
         flare=float(rng.choice([0.02, 0.12, 0.3]) * rng.uniform(0.8, 1.2)),
         pleats=float(rng.choice([0.08, 0.22, 0.36])),
-        belt=random_colour(rng, 0.9) if rng.random() < 0.4 else None,
+        belt=random_color(rng, 0.9) if rng.random() < 0.4 else None,
         shoes=_random_shoes(rng, feminine, heel, winter),
         socks=socks,
         sock_height=float(rng.choice([1.72, 1.6, 1.12], p=[0.5, 0.3, 0.2])),
-        gloves=solid(random_colour(rng, 0.8), 0.08)
+        gloves=solid(random_color(rng, 0.8), 0.08)
         if rng.random() < (0.25 if winter else 0.04)
         else None,
         scarf=random_cloth(rng, {"plain": 2, "plaid": 2, "rings": 1}, weave="knit")
@@ -282,6 +282,6 @@ def random_outfit(rng: np.random.Generator, body: Body) -> Outfit:
         if rng.random() < 0.26
         else None,
         hat_kind=str(rng.choice(["beanie", "brim", "cap", "bucket"])),
-        hat_band=random_colour(rng, 0.9),
+        hat_band=random_color(rng, 0.9),
         sunglasses=sunglasses,
     )
