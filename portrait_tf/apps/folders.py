@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from portrait_tf.errors import PortraitError
+from portrait_tf.errors import PortraitError, SizeError
 from portrait_tf.files import (
     PICTURE_EXTENSIONS,
     cannot_write,
@@ -141,10 +141,10 @@ def find_hole(
         return hole_from_photo(
             mask, photo.size, options.from_alpha, options.invert, options.resize
         )
-    except PortraitError as error:
-        if photo.orientation < 5 or "expected the photo's size" not in str(error):
+    except SizeError as error:
+        if photo.orientation < 5:
             raise
-        raise PortraitError(
+        raise SizeError(
             f"{error}; the photo counts as upright, after its EXIF orientation"
         ) from None
 
@@ -241,7 +241,7 @@ def paint_prepared(
             )
         result = extrapolate_photo(engine, prepared.pixels, margins, parsing=parsing)
     except PortraitError as error:
-        if name in str(error) or str(parsing_in) in str(error):
+        if error.path is not None:
             raise
         raise PortraitError(f"{name}: {error}") from None
     hole = np.full(margins.result_size(size), HOLE, np.uint8)

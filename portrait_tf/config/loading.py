@@ -61,7 +61,7 @@ def parse_section(model: type[AnySection], values: dict, source: str) -> AnySect
     """
     if not isinstance(values, dict):
         raise PortraitError(
-            f"{source}: expected keys and values, received {type(values).__name__}"
+            path=source, expected="keys and values", received=type(values).__name__
         )
     try:
         return model.model_validate(values)

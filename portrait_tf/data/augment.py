@@ -223,20 +223,26 @@ def _check(sample: Sample) -> None:
     photo, parsing, joints = sample.photo, sample.parsing, sample.joints
     if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
         raise PortraitError(
-            f"{sample.name}: expected a photo of type uint8 and shape "
-            f"[height, width, 3], received {photo.dtype} {list(photo.shape)}"
+            path=sample.name,
+            expected="a photo of type uint8 and shape [height, width, 3]",
+            received=f"{photo.dtype} {list(photo.shape)}",
         )
     if parsing is not None and (
         parsing.dtype != np.uint8 or parsing.shape != photo.shape[:2]
     ):
         raise PortraitError(
-            f"{sample.name}: expected a label map of type uint8 and the photo's shape "
-            f"{list(photo.shape[:2])}, received {parsing.dtype} {list(parsing.shape)}"
+            path=sample.name,
+            expected=(
+                "a label map of type uint8 and the photo's shape "
+                f"{list(photo.shape[:2])}"
+            ),
+            received=f"{parsing.dtype} {list(parsing.shape)}",
         )
     if joints is not None and joints.shape != (NUM_JOINTS, 3):
         raise PortraitError(
-            f"{sample.name}: expected joints of shape [{NUM_JOINTS}, 3], received "
-            f"{list(joints.shape)}"
+            path=sample.name,
+            expected=f"joints of shape [{NUM_JOINTS}, 3]",
+            received=list(joints.shape),
         )
 
 

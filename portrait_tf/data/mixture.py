@@ -115,8 +115,8 @@ class Mixture:
         lengths = [len(reader) for reader in readers]
         if not lengths or not min(lengths):
             raise PortraitError(
-                "expected data sets with at least one sample each, received lengths "
-                f"of {lengths}"
+                expected="data sets with at least one sample each",
+                received=f"lengths of {lengths}",
             )
         self.readers = tuple(readers)
         self.weights = None if weights is None else tuple(weights)

@@ -53,7 +53,7 @@ def _reader(directory: str | pathlib.Path, layout: str | None) -> type[DatasetRe
         return _detect(pathlib.Path(directory))
     if layout not in READERS:
         raise PortraitError(
-            f"expected a layout of {', '.join(READERS)}, received '{layout}'"
+            expected=f"a layout of {', '.join(READERS)}", received=f"'{layout}'"
         )
     return READERS[layout]
 

@@ -20,7 +20,7 @@ import numpy as np
 from portrait_tf.data.files import PHOTO_EXTENSIONS, count_unread, read_names
 from portrait_tf.data.poses import PoseRow
 from portrait_tf.data.sample import Sample
-from portrait_tf.errors import PortraitError
+from portrait_tf.errors import PortraitError, SizeError
 from portrait_tf.labels import VOID_LABEL
 from portrait_tf.photos import read_photo
 from portrait_tf.photos.label_maps import LIP_TABLE, LabelTable, read_parsing
@@ -118,7 +118,9 @@ class DatasetReader(abc.ABC):
         skip_broken: bool = False,
     ) -> None:
         if split not in SPLITS:
-            raise PortraitError(f"expected the split train or val, received '{split}'")
+            raise PortraitError(
+                expected="the split train or val", received=f"'{split}'"
+            )
         self.directory = pathlib.Path(directory)
         self.split = split
         self.skip_broken = skip_broken
@@ -300,12 +302,15 @@ class PhotoFolder(DatasetReader):
 
 
 def check_size(path: pathlib.Path, values: np.ndarray, photo: np.ndarray) -> None:
-    """Raises PortraitError: a map `[H, W]` has not the photo's size."""
+    """Raises SizeError: a map `[H, W]` has not the photo's size."""
     if values.shape != photo.shape[:2]:
-        raise PortraitError(
-            f"{path}: expected the photo's size of "
-            f"{photo.shape[0]}x{photo.shape[1]} (height x width), received "
-            f"{values.shape[0]}x{values.shape[1]}"
+        raise SizeError(
+            path=path,
+            expected=(
+                f"the photo's size of {photo.shape[0]}x{photo.shape[1]} (height "
+                "x width)"
+            ),
+            received=f"{values.shape[0]}x{values.shape[1]}",
         )
 
 

@@ -363,7 +363,7 @@ def write_shards(
     out = pathlib.Path(out)
     layout = next(iter(readers.values())).layout
     if layout == ShardDataset.layout:
-        raise PortraitError("expected a data set's own files, received shards of one")
+        raise PortraitError(expected="a data set's own files", received="shards of one")
     settings = Settings(layout=layout, size=size, photos_per_shard=photos_per_shard)
     known = _known_shards(out, settings)
     writers = [_Writer(one, out, settings, known) for one in readers.values()]
@@ -469,14 +469,16 @@ class ShardDataset(DatasetReader):
             raise PortraitError(f"{place}: cannot read: {error.strerror}") from None
         if len(data) < record.length:
             raise PortraitError(
-                f"{place}: expected {record.length} bytes, received {len(data)}: the "
-                "shard is cut off"
+                path=place,
+                expected=f"{record.length} bytes",
+                received=f"{len(data)}: the shard is cut off",
             )
         crc32 = zlib.crc32(data)
         if crc32 != record.crc32:
             raise PortraitError(
-                f"{place}: expected the checksum {record.crc32:08x}, received "
-                f"{crc32:08x}: the shard is damaged"
+                path=place,
+                expected=f"the checksum {record.crc32:08x}",
+                received=f"{crc32:08x}: the shard is damaged",
             )
         example = tf.train.Example.FromString(data[_HEADER:-_FOOTER])
         features = example.features.feature

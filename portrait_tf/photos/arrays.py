@@ -56,11 +56,11 @@ def check_image_bytes(data: bytes, name: str | pathlib.Path, kind: str) -> None:
             damage = containers.CUT_OFF
     if damage == containers.CUT_OFF:
         raise PortraitError(
-            f"{name}: expected a whole {kind}, received a file that is cut off"
+            path=name, expected=f"a whole {kind}", received="a file that is cut off"
         )
     if damage:
         raise PortraitError(
-            f"{name}: expected a whole {kind}, received a damaged file ({damage})"
+            path=name, expected=f"a whole {kind}", received=f"a damaged file ({damage})"
         )
 
 

@@ -15,8 +15,8 @@ def check_margins(margins: dict[str, float]) -> None:
             )
     if not any(margins.values()):
         raise PortraitError(
-            f"expected at least one margin ({', '.join(margins)}) above 0, received "
-            "none"
+            expected=f"at least one margin ({', '.join(margins)}) above 0",
+            received="none",
         )
 
 
@@ -48,8 +48,8 @@ def extend_photo(
     columns = [round(part * width) for part in (left, right)]
     if not sum(rows + columns):
         raise PortraitError(
-            "expected margins of a pixel or more, received less than a pixel of a "
-            f"photo of {height}x{width}"
+            expected="margins of a pixel or more",
+            received=f"less than a pixel of a photo of {height}x{width}",
         )
     padding = (rows, columns)
     canvas = np.pad(photo, (*padding, (0, 0)), constant_values=128)

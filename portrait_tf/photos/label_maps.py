@@ -93,7 +93,7 @@ def read_values(path: str | pathlib.Path) -> np.ndarray:
     # A JPEG's gray levels are near the labels, which is worse than none.
     if not data.startswith(_SIGNATURE):
         raise PortraitError(
-            f"{path}: expected a PNG label map, received {_kind_of(data)}"
+            path=path, expected="a PNG label map", received=_kind_of(data)
         )
     data, scale = _without_palette(data)
     values = decode_image(data, cv2.IMREAD_UNCHANGED)
@@ -103,8 +103,9 @@ def read_values(path: str | pathlib.Path) -> np.ndarray:
         colors = values[..., :3]
         if (colors != colors[..., :1]).any():
             raise PortraitError(
-                f"{path}: expected labels in one channel or in three equal ones, "
-                "received three that differ"
+                path=path,
+                expected="labels in one channel or in three equal ones",
+                received="three that differ",
             )
         values = values[..., 0]
     return np.ascontiguousarray(values // scale if scale > 1 else values)
@@ -130,6 +131,6 @@ def read_parsing(path: str | pathlib.Path, table: LabelTable = LIP_TABLE) -> np.
     labels = lip[values]
     if (labels < 0).any():
         raise PortraitError(
-            f"{path}: expected {table.expected}, received {values[labels < 0].max()}"
+            path=path, expected=table.expected, received=values[labels < 0].max()
         )
     return labels.astype(np.uint8)

@@ -5,7 +5,7 @@ import pathlib
 import cv2
 import numpy as np
 
-from portrait_tf.errors import PortraitError
+from portrait_tf.errors import PortraitError, SizeError
 from portrait_tf.photos.photo_file import PhotoFile, as_bytes
 from portrait_tf.photos.reading import open_photo
 
@@ -106,8 +106,9 @@ def _brightness(photo: PhotoFile) -> np.ndarray:
 def _transparency(photo: PhotoFile) -> np.ndarray:
     if photo.alpha is None:
         raise PortraitError(
-            f"{photo.path}: expected an alpha channel, whose transparent parts are the "
-            "hole, received a picture without one"
+            path=photo.path,
+            expected="an alpha channel, whose transparent parts are the hole",
+            received="a picture without one",
         )
     return 255 - as_bytes(photo.alpha)
 
@@ -181,33 +182,37 @@ def as_hole_mask(
     mask = np.asarray(mask)
     if mask.dtype not in (np.uint8, np.bool_):
         raise PortraitError(
-            f"{name}: expected values of type uint8, received {mask.dtype}"
+            path=name, expected="values of type uint8", received=mask.dtype
         )
     if not (mask.ndim == 2 or (mask.ndim == 3 and mask.shape[2] in (1, 3))):
         raise PortraitError(
-            f"{name}: expected the shape [height, width], with 1 or 3 equal channels "
-            f"or none, received {list(mask.shape)}"
+            path=name,
+            expected="the shape [height, width], with 1 or 3 equal channels or none",
+            received=list(mask.shape),
         )
     if mask.shape[:2] != tuple(size):
-        raise PortraitError(
-            f"{name}: expected the photo's size of {size[0]}x{size[1]} "
-            f"(height x width), received {mask.shape[0]}x{mask.shape[1]}"
+        raise SizeError(
+            path=name,
+            expected=f"the photo's size of {size[0]}x{size[1]} (height x width)",
+            received=f"{mask.shape[0]}x{mask.shape[1]}",
         )
     if mask.ndim == 3:
         if (mask != mask[..., :1]).any():
             raise PortraitError(
-                f"{name}: expected one channel or three equal ones, received three "
-                "that differ"
+                path=name,
+                expected="one channel or three equal ones",
+                received="three that differ",
             )
         mask = mask[..., 0]
     hole = mask != 0
     if not hole.any():
         raise PortraitError(
-            f"{name}: expected non-zero pixels where the hole is, received none"
+            path=name, expected="non-zero pixels where the hole is", received="none"
         )
     if hole.all():
         raise PortraitError(
-            f"{name}: expected zero pixels where the photo is known, received none "
-            "(all of it is hole)"
+            path=name,
+            expected="zero pixels where the photo is known",
+            received="none (all of it is hole)",
         )
     return np.where(hole, np.uint8(HOLE), np.uint8(0))

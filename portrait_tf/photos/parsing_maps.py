@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from portrait_tf.errors import PortraitError
+from portrait_tf.errors import PortraitError, SizeError
 from portrait_tf.files import write_result
 from portrait_tf.labels import NUM_LABELS, PALETTE, VOID_LABEL, color_parsing
 
@@ -32,26 +32,29 @@ def check_parsing_map(
     """
     if parsing.dtype != np.uint8:
         raise PortraitError(
-            f"{name}: expected values of type uint8, received {parsing.dtype}"
+            path=name, expected="values of type uint8", received=parsing.dtype
         )
     if parsing.ndim == 3 and parsing.shape[2] == 1:
         parsing = parsing[..., 0]
     if parsing.ndim != 2:
         raise PortraitError(
-            f"{name}: expected the shape [height, width], received "
-            f"{list(parsing.shape)}"
+            path=name,
+            expected="the shape [height, width]",
+            received=list(parsing.shape),
         )
     if parsing.shape != tuple(size):
-        raise PortraitError(
-            f"{name}: expected the result's size of {size[0]}x{size[1]} "
-            f"(height x width), received {parsing.shape[0]}x{parsing.shape[1]}"
+        raise SizeError(
+            path=name,
+            expected=f"the result's size of {size[0]}x{size[1]} (height x width)",
+            received=f"{parsing.shape[0]}x{parsing.shape[1]}",
         )
     wrong = (parsing >= NUM_LABELS) & (parsing != VOID_LABEL)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise PortraitError(
-            f"{name}: expected {_LABELS_TEXT}, received {parsing[row, column]} in row "
-            f"{row}, column {column}"
+            path=name,
+            expected=_LABELS_TEXT,
+            received=f"{parsing[row, column]} in row {row}, column {column}",
         )
     return parsing
 
@@ -69,9 +72,11 @@ def check_lossless(format: str, name: str, lossless: bool = True) -> None:
     """
     if format in _LOSSY or (format == "WEBP" and not lossless):
         raise PortraitError(
-            f"{name}: expected a label map in a format without loss, such as PNG, "
-            f"received {'lossy WebP' if format == 'WEBP' else format}, which changes "
-            "labels"
+            path=name,
+            expected="a label map in a format without loss, such as PNG",
+            received=(
+                f"{'lossy WebP' if format == 'WEBP' else format}, which changes labels"
+            ),
         )
 
 
@@ -102,7 +107,7 @@ def read_parsing_map(
     check_lossless(photo.format, str(path), photo.encoding.get("lossless", False))
     if photo.pixels.dtype != np.uint8:
         raise PortraitError(
-            f"{path}: expected a label map of 8 bits, received {photo.pixels.dtype}"
+            path=path, expected="a label map of 8 bits", received=photo.pixels.dtype
         )
     if photo.is_gray:
         labels = photo.pixels[..., 0].copy()
@@ -162,8 +167,9 @@ def labels_of_colors(colors: np.ndarray, name: str) -> np.ndarray:
         row, column = np.argwhere(codes == wrong)[0]
         color = (wrong >> 16, wrong >> 8 & 255, wrong & 255)
         raise PortraitError(
-            f"{name}: expected LIP's colors or {_LABELS_TEXT}, received the color "
-            f"{color} in row {row}, column {column}"
+            path=name,
+            expected=f"LIP's colors or {_LABELS_TEXT}",
+            received=f"the color {color} in row {row}, column {column}",
         )
     return np.array(labels, np.uint8)[index.reshape(codes.shape)]
 

@@ -153,13 +153,17 @@ def decode_photo(
         ) from None
     except Image.DecompressionBombError:
         raise PortraitError(
-            f"{name}: expected a {kind} of at most "
-            f"{2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels, received more"
+            path=name,
+            expected=(
+                f"a {kind} of at most "
+                f"{2 * Image.MAX_IMAGE_PIXELS / 1000000.0:.0f} megapixels"
+            ),
+            received="more",
         ) from None
     except _DECODER_ERRORS as error:
         check_image_bytes(data, name, kind)
         raise PortraitError(
-            f"{name}: expected a whole {kind}, received a damaged file ({error})"
+            path=name, expected=f"a whole {kind}", received=f"a damaged file ({error})"
         ) from None
     # Pillow's plugin has turned HEIC already.
     if photo.format != "HEIF":
@@ -285,8 +289,9 @@ def _deep_png_pixels(
     )
     if pixels is None or pixels.dtype != np.uint16:
         raise PortraitError(
-            f"{path}: expected a whole {kind}, received a file with 16 bits that "
-            "cannot be decoded"
+            path=path,
+            expected=f"a whole {kind}",
+            received="a file with 16 bits that cannot be decoded",
         )
     if pixels.ndim == 2:
         pixels = pixels[..., None]
@@ -332,8 +337,9 @@ def _pixels(image: Image.Image, photo: PhotoFile, data: bytes) -> np.ndarray:
     elif mode not in ("L", "LA", "RGB", "RGBA", "I;16"):
         if mode.startswith(("I", "F")):
             raise PortraitError(
-                f"{photo.path}: expected whole numbers of 8 or 16 bits, received "
-                f"Pillow's mode {mode}"
+                path=photo.path,
+                expected="whole numbers of 8 or 16 bits",
+                received=f"Pillow's mode {mode}",
             )
         image = image.convert("RGB")
         if mode != "RGBX":

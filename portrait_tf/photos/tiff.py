@@ -219,7 +219,7 @@ def _check_kind(page: tifffile.TiffPage, name: str | pathlib.Path, kind: str) ->
     whole = page.sampleformat in (1, 4)
 
     def refuse(expected: str, received: object) -> None:
-        raise PortraitError(f"{name}: expected {expected}, received {received}")
+        raise PortraitError(path=name, expected=expected, received=received)
 
     if page.compression not in _COMPRESSIONS:
         *others, last = dict.fromkeys(list(_COMPRESSIONS.values())[1:])

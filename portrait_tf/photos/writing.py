@@ -92,8 +92,8 @@ def format_named(name: str) -> str:
     format = names.get(str(name).lower().lstrip("."))
     if format is None:
         raise PortraitError(
-            f"expected a format of {', '.join(known.lower() for known in EXTENSIONS)}, "
-            f"received {name!r}"
+            expected=f"a format of {', '.join(EXTENSIONS).lower()}",
+            received=repr(name),
         )
     check_format(format)
     return format
