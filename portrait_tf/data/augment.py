@@ -283,28 +283,21 @@ def prepare(
     _check(sample)
     photo_size = sample.photo.shape[:2]
     if rng is None:
-        placement = fit_placement(photo_size, size)
-        image = _warp_photo(sample.photo, size, placement, cv2.BORDER_REPLICATE)
+        placement, border = fit_placement(photo_size, size), cv2.BORDER_REPLICATE
     else:
         augmentation = augmentation or AugmentationConfig()
         points = _body_points(sample) if augmentation.crop else None
         placement = random_placement(rng, photo_size, size, augmentation, points)
-        image = _warp_photo(sample.photo, size, placement, cv2.BORDER_REFLECT_101)
-    if sample.parsing is None:
-        parsing = np.full(size, VOID_LABEL, np.uint8)
-    else:
+        border = cv2.BORDER_REFLECT_101
+    image = _warp_photo(sample.photo, size, placement, border)
+    parsing = np.full(size, VOID_LABEL, np.uint8)
+    if sample.parsing is not None:
         parsing = _warp_parsing(sample.parsing, size, placement)
     joints = _move_joints(sample.joints, photo_size, size, placement)
     if rng is not None:
         if sample.parsing is not None:
-            if augmentation.recolour and rng.random() < augmentation.recolour:
-                image = recolor_clothes(rng, image, parsing)
-            wanted = another is not None and augmentation.background
-            if wanted and rng.random() < augmentation.background:
-                backdrop = _backdrop(rng, another(rng), size)
-                if backdrop is not None:
-                    covered = _covered(photo_size, size, placement)
-                    image = exchange_background(image, parsing, covered, backdrop)
+            covered = _covered(photo_size, size, placement)
+            image = _change_looks(rng, image, parsing, covered, augmentation, another)
         image = _jitter_colors(rng, image, augmentation)
         if augmentation.warp:
             flow = random_flow(rng, size, augmentation.warp)
@@ -312,3 +305,22 @@ def prepare(
         if augmentation.cutout and rng.random() < augmentation.cutout:
             image = random_cutout(rng, image, augmentation)
     return {"image": image, "parsing": parsing, "joints": joints}
+
+
+def _change_looks(
+    rng: np.random.Generator,
+    image: np.ndarray,
+    parsing: np.ndarray,
+    covered: np.ndarray,
+    augmentation: AugmentationConfig,
+    another: Callable[[np.random.Generator], Sample] | None,
+) -> np.ndarray:
+    """Other clothes' colors and another background, as often as asked for."""
+    if augmentation.recolour and rng.random() < augmentation.recolour:
+        image = recolor_clothes(rng, image, parsing)
+    wanted = another is not None and augmentation.background
+    if wanted and rng.random() < augmentation.background:
+        backdrop = _backdrop(rng, another(rng), parsing.shape)
+        if backdrop is not None:
+            image = exchange_background(image, parsing, covered, backdrop)
+    return image

@@ -73,16 +73,28 @@ class Summary:
 def in_threads(
     work: Callable[[Item], Result],
     items: Iterable[Item],
-    progress: Callable[[int], None] | None = None,
+    tick: Callable[[], None] = lambda: None,
 ) -> list[Result]:
-    """Results in the items' order; `progress` gets how many are done."""
+    """Results in the items' order; `tick` is called after each."""
     results = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for result in pool.map(work, items):
             results.append(result)
-            if progress:
-                progress(len(results))
+            tick()
     return results
+
+
+def ticker(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """A function that adds to the number done, and calls `progress` with it."""
+    done = 0
+
+    def tick(count: int = 1) -> None:
+        nonlocal done
+        done += count
+        if progress:
+            progress(done, total)
+
+    return tick
 
 
 class DatasetReader(abc.ABC):
@@ -182,8 +194,8 @@ class DatasetReader(abc.ABC):
             progress: Called after each sample with how many are done and the total.
         """
         if self._summaries is None:
-            tell = progress and (lambda done: progress(done, len(self)))
-            self._summaries = in_threads(self._summarize, range(len(self)), tell)
+            tick = ticker(progress, len(self))
+            self._summaries = in_threads(self._summarize, range(len(self)), tick)
         return self._summaries
 
     def scan(self, progress: Progress | None = None) -> Scan:

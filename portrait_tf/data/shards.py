@@ -18,7 +18,7 @@ import hashlib
 import os
 import pathlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeVar
 
@@ -27,11 +27,18 @@ import numpy as np
 import pydantic
 from pydantic import Field
 
-from portrait_tf.data.reader import SPLITS, DatasetReader, NoSplitError, Progress, Split
+from portrait_tf.data.reader import (
+    SPLITS,
+    DatasetReader,
+    NoSplitError,
+    Progress,
+    Split,
+    ticker,
+)
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import temporary_beside, write_result
-from portrait_tf.geometry import scale_joints, shrunk_size
+from portrait_tf.geometry import means, scale_joints, shrunk_size
 from portrait_tf.labels import NUM_JOINTS
 from portrait_tf.photos import decode_image, encode_png
 from portrait_tf.startup import load_tensorflow
@@ -50,6 +57,11 @@ train-00000.tfrecord, ...          and val-00000.tfrecord, ..."""
 _HEADER, _FOOTER = 12, 4
 
 _AT_ONCE = 32
+
+_OTHER_DATA = (
+    "{}: holds the finished shards of other data, or of this data before it changed; "
+    "expected a new folder"
+)
 
 
 class _Part(pydantic.BaseModel):
@@ -152,7 +164,7 @@ def _shrink(sample: Sample, size: tuple[int, int]) -> Sample | None:
     small = shrunk_size((height, width), size)
     if small == (height, width):
         return None
-    photo = cv2.resize(sample.photo, small[::-1], interpolation=cv2.INTER_AREA)
+    photo = means(sample.photo, small)
     parsing, joints = sample.parsing, sample.joints
     if parsing is not None:
         parsing = cv2.resize(
@@ -172,8 +184,10 @@ class _Writer:
         out: pathlib.Path,
         settings: Settings,
         known: dict[str, Shard],
+        whole: bool,
     ) -> None:
         self.reader, self.out, self.settings, self.known = reader, out, settings, known
+        self.whole, self.kept = whole, 0
         size = settings.photos_per_shard
         self.parts = [
             range(first, min(first + size, len(reader)))
@@ -247,8 +261,32 @@ class _Writer:
                 few = part[first : first + _AT_ONCE]
                 yield from zip(few, pool.map(self._serialize, few), strict=True)
 
-    def write(self, number: int, source: str, tick) -> Shard:  # noqa: ANN001
-        """Writes a shard and its note; `tick` gets the number of samples done."""
+    def write_all(self, tick: Callable[[int], None]) -> SplitShards:
+        """Writes the shards that are not there; `tick` gets the samples done.
+
+        Raises:
+            PortraitError: Finished shards are of other data.
+        """
+        shards = []
+        for number, part in enumerate(self.parts):
+            source = self.source(part)
+            shard = self.finished(number, source)
+            if shard:
+                self.kept += 1
+                tick(len(part))
+            elif self.whole and source != self.known[self.path(number).name].source:
+                raise PortraitError(_OTHER_DATA.format(self.out))
+            else:
+                shard = self.write(number, source, tick)
+            shards.append(shard)
+        return SplitShards(
+            count=sum(len(shard.records) for shard in shards),
+            left_out=self.reader.left_out,
+            shards=shards,
+        )
+
+    def write(self, number: int, source: str, tick: Callable[[int], None]) -> Shard:
+        """Writes a shard and its note."""
         import tensorflow as tf
 
         path, part = self.path(number), self.parts[number]
@@ -325,12 +363,6 @@ def _tidy(out: pathlib.Path, kept: set[str]) -> None:
             path.unlink()
 
 
-_OTHER_DATA = (
-    "{}: holds the finished shards of other data, or of this data before it changed; "
-    "expected a new folder"
-)
-
-
 def write_shards(
     readers: dict[str, DatasetReader],
     out: str | pathlib.Path,
@@ -366,50 +398,27 @@ def write_shards(
         raise PortraitError(expected="a data set's own files", received="shards of one")
     settings = Settings(layout=layout, size=size, photos_per_shard=photos_per_shard)
     known = _known_shards(out, settings)
-    writers = [_Writer(one, out, settings, known) for one in readers.values()]
     whole = (out / MANIFEST).exists()
+    writers = [
+        _Writer(reader, out, settings, known, whole) for reader in readers.values()
+    ]
     files = {one.path(n).name for one in writers for n in range(len(one.parts))}
     if whole and files != set(known):
         raise PortraitError(_OTHER_DATA.format(out))
     load_tensorflow()
     import tensorflow as tf
 
-    total, done, kept = sum(map(len, readers.values())), 0, 0
-
-    def tick(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress:
-            progress(done, total)
-
-    splits = {}
+    tick = ticker(progress, sum(map(len, readers.values())))
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for writer in writers:
-            shards = []
-            for number, part in enumerate(writer.parts):
-                source = writer.source(part)
-                shard = writer.finished(number, source)
-                if shard:
-                    kept += 1
-                    tick(len(part))
-                elif whole and source != known[writer.path(number).name].source:
-                    raise PortraitError(_OTHER_DATA.format(out))
-                else:
-                    shard = writer.write(number, source, tick)
-                shards.append(shard)
-            splits[writer.reader.split] = SplitShards(
-                count=sum(len(shard.records) for shard in shards),
-                left_out=writer.reader.left_out,
-                shards=shards,
-            )
+        splits = {writer.reader.split: writer.write_all(tick) for writer in writers}
         manifest = Manifest(version=VERSION, settings=settings, splits=splits)
         write_result(out / MANIFEST, _dump(manifest))
-        _tidy(out, {shard.file for one in splits.values() for shard in one.shards})
+        _tidy(out, files)
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or error.message
         raise PortraitError(f"{out}: cannot write: {reason}") from None
-    return manifest, kept
+    return manifest, sum(writer.kept for writer in writers)
 
 
 class ShardDataset(DatasetReader):
