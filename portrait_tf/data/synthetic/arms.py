@@ -12,7 +12,7 @@ from portrait_tf.data.synthetic.figure import Figure
 from portrait_tf.data.synthetic.geometry import (
     capsule,
     limb_line,
-    normalise,
+    normalize,
     profile,
     smooth_closed,
 )
@@ -56,7 +56,7 @@ def paint_arm(figure: Figure, side: int) -> None:
             caps=(True, False), fade=(0.3, 0.0), shadow=0.3 if end > 1 else 0.15,
         )  # fmt: skip
         before, cuff, after = line(part[-3:])
-        heading = normalise(after - before)
+        heading = normalize(after - before)
         across = np.array([heading[1], -heading[0]]) * wide[-2]
         painter.line(
             np.stack([cuff - across, cuff + across]),
@@ -82,7 +82,7 @@ def _hand(figure: Figure, side: int, wrist: np.ndarray, unit: float) -> None:
     tip = figure.camera.project(body.wrists[side] + 0.7 * body.hands[side])
     heading = tip - wrist
     length = float(np.clip(np.linalg.norm(heading) / unit / 0.7, 0.6, 1.0))
-    heading = normalise(heading)
+    heading = normalize(heading)
     across = np.array([heading[1], -heading[0]])
     center = figure.camera.project((body.neck + body.pelvis) / 2)
     inwards = float(np.sign(across @ (center - wrist)) or 1)

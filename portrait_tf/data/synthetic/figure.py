@@ -14,7 +14,7 @@ import numpy as np
 
 from portrait_tf.data.synthetic.body import Body
 from portrait_tf.data.synthetic.camera import Camera
-from portrait_tf.data.synthetic.geometry import limb_line, normalise, profile
+from portrait_tf.data.synthetic.geometry import limb_line, normalize, profile
 from portrait_tf.data.synthetic.painter import Painter
 from portrait_tf.data.synthetic.wardrobe import Outfit
 
@@ -119,7 +119,7 @@ class Figure:
         at = np.asarray(at, np.float64)
         points, _, _ = self.trunk(at)
         down = self.camera.project(np.stack([self.body.neck, self.body.pelvis]))
-        down = normalise(down[1] - down[0])
+        down = normalize(down[1] - down[0])
         turn = abs(self.cos) * np.asarray(width) + self.sin * 0.95 * self.depth(at)
         across = np.array([down[1], -down[0]])
         return points + across * (turn * self.camera.unit)[:, None]

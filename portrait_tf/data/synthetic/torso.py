@@ -13,7 +13,7 @@ import numpy as np
 from portrait_tf.data.synthetic.figure import Figure
 from portrait_tf.data.synthetic.geometry import (
     circle,
-    normalise,
+    normalize,
     profile,
     smooth_closed,
     smoothed,
@@ -240,7 +240,7 @@ def paint_neckline(figure: Figure) -> None:
 def _collar_band(figure: Figure, label: str) -> None:
     body, unit = figure.body, figure.camera.unit
     base, head = figure.neck_line()
-    up = normalise(head - base)
+    up = normalize(head - base)
     at = np.linspace(0.34, -0.06, 7)
     radius = (0.235 if body.feminine else 0.275) * unit
     wide = radius * (1 + 0.3 * np.clip(-at * 12, 0, 1))
