@@ -470,6 +470,48 @@ class Head:
                 "Sunglasses", smooth=1, center=None, radii=None,
             )  # fmt: skip
 
+    def _beanie(self, shift: float, wide: float, band: float, ball: dict) -> None:
+        outfit = self.outfit
+        outline = [
+            (shift - wide, band + 0.02), (shift - wide * 0.98, -0.42),
+            (shift - 0.25, -0.62), (shift, -0.67), (shift + 0.25, -0.62),
+            (shift + wide * 0.98, -0.42), (shift + wide, band + 0.02),
+            (shift, band + 0.05),
+        ]  # fmt: skip
+        self._blob(outline, outfit.hat, "Hat", shadow=0.4, **ball)
+        rim = [
+            (shift - wide - 0.02, band - 0.12), (shift, band - 0.08),
+            (shift + wide + 0.02, band - 0.12), (shift + wide + 0.02, band + 0.06),
+            (shift, band + 0.1), (shift - wide - 0.02, band + 0.06),
+        ]  # fmt: skip
+        darker = replace(outfit.hat, tile=(outfit.hat.tile * 0.85).astype(np.uint8))
+        self._blob(rim, darker, "Hat", smooth=3, **ball)
+
+    def _visor(self, shift: float, band: float, tall: float) -> None:
+        outfit, angles = self.outfit, circle(24)
+        reach = 0.14 + 0.3 * abs(self.sin)
+        half = 0.36 - 0.06 * abs(self.sin)
+        x = shift + 0.42 * self.sin
+        brim = np.column_stack(
+            [
+                x + (half + reach * 0.2) * np.cos(angles),
+                band + 0.05 + (0.04 + 0.07 * max(self.cos, 0)) * np.sin(angles),
+            ]
+        )
+        self._blob(
+            brim,
+            outfit.hat,
+            "Hat",
+            smooth=1,
+            center=None,
+            radii=None,
+            puff=0.06,
+            shadow=0.5,
+            darker=0.12,
+        )
+        button = self.at([shift, -tall - 0.03])
+        self.painter.dot(button, 0.02, outfit.hat.color * 0.7)
+
     def _hat(self) -> None:
         outfit, kind = self.outfit, self.outfit.hat_kind
         shift = -0.05 * self.sin
@@ -478,20 +520,7 @@ class Head:
         radii = (0.5 * self.unit, 0.5 * self.unit)
         ball = {"center": self.at([shift, -0.2]), "radii": radii}
         if kind == "beanie":
-            outline = [
-                (shift - wide, band + 0.02), (shift - wide * 0.98, -0.42),
-                (shift - 0.25, -0.62), (shift, -0.67), (shift + 0.25, -0.62),
-                (shift + wide * 0.98, -0.42), (shift + wide, band + 0.02),
-                (shift, band + 0.05),
-            ]  # fmt: skip
-            self._blob(outline, outfit.hat, "Hat", shadow=0.4, **ball)
-            rim = [
-                (shift - wide - 0.02, band - 0.12), (shift, band - 0.08),
-                (shift + wide + 0.02, band - 0.12), (shift + wide + 0.02, band + 0.06),
-                (shift, band + 0.1), (shift - wide - 0.02, band + 0.06),
-            ]  # fmt: skip
-            darker = replace(outfit.hat, tile=(outfit.hat.tile * 0.85).astype(np.uint8))
-            self._blob(rim, darker, "Hat", smooth=3, **ball)
+            self._beanie(shift, wide, band, ball)
             return
         tall = {"brim": 0.7, "cap": 0.6, "bucket": 0.64}[kind]
         crown = [
@@ -504,28 +533,7 @@ class Head:
         if kind == "cap":
             self._blob(crown, outfit.hat, "Hat", shadow=0.35, **ball)
             if self.cos > -0.3:
-                reach = 0.14 + 0.3 * abs(self.sin)
-                half = 0.36 - 0.06 * abs(self.sin)
-                x = shift + 0.42 * self.sin
-                brim = np.column_stack(
-                    [
-                        x + (half + reach * 0.2) * np.cos(angles),
-                        band + 0.05 + (0.04 + 0.07 * max(self.cos, 0)) * np.sin(angles),
-                    ]
-                )
-                self._blob(
-                    brim,
-                    outfit.hat,
-                    "Hat",
-                    smooth=1,
-                    center=None,
-                    radii=None,
-                    puff=0.06,
-                    shadow=0.5,
-                    darker=0.12,
-                )
-                button = self.at([shift, -tall - 0.03])
-                self.painter.dot(button, 0.02, outfit.hat.color * 0.7)
+                self._visor(shift, band, tall)
             return
         reach = 0.68 if kind == "brim" else 0.53
         tilt = 0.13 if kind == "brim" else 0.16
