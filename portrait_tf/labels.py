@@ -44,8 +44,8 @@ LABEL_GROUPS = {
     "legs": ("Socks", "Pants", "Skirt", "LeftLeg", "RightLeg"),
     "shoes": ("LeftShoe", "RightShoe"),
 }
-"""What of the body a label is; our choice. Which garment it is, left or right, is often
-undecided in a hole where the part of the body is certain."""
+"""Part of the body of each label; our choice. In a hole, the part of the body is often
+certain where the garment, or left and right, is not."""
 
 GROUP_OF_LABEL = np.array(
     [
@@ -61,7 +61,7 @@ VOID_LABEL = 255
 """Pixels of this value have no label: they count in no loss and in no score."""
 
 VOID_NAME = "void"
-"""What stands for `VOID_LABEL` where a label's name is expected."""
+"""Name of `VOID_LABEL`."""
 
 ATR_TO_LIP = {
     "Background": "Background",

@@ -48,7 +48,7 @@ def kind_or(default: str) -> pydantic.Discriminator:
 
 
 def check_strides(key: str, widths: tuple, size: tuple[int, int]) -> None:
-    """Raises ValueError: a critic would halve a side more often than it can be."""
+    """Raises ValueError: a discriminator would halve a side too often."""
     if 2 ** len(widths) > min(size):
         raise ValueError(
             f"{key}: {len(widths)} convolutions that halve the size, but a photo or "

@@ -23,7 +23,7 @@ from portrait_tf.config.training import (
 
 
 class CompletionNetworkConfig(Section):
-    """Size of the stage-2 network of our own, `CompletionNetwork`."""
+    """Stage-2 network (`CompletionNetwork`)."""
 
     kind: Literal["parsing_guided"] = "parsing_guided"
     widths: tuple[Count, ...] = Field(
@@ -68,12 +68,12 @@ class CompletionNetworkConfig(Section):
         "them, or to those of the same label.",
     )
     noise: Natural = Field(
-        0, description="Channels of noise at the input, in training alone."
+        0, description="Channels of noise at the input, only in training."
     )
     upsampling: Literal["shuffle", "smooth_shuffle"] = Field(
         "shuffle",
-        description="Of the decoder: pixel shuffles, or pixel shuffles and a blur, "
-        "which leave no grid.",
+        description="Decoder: pixel shuffles, or shuffles and a blur, which leave "
+        "no grid.",
     )
     texture_noise: bool = Field(
         False, description="A fixed field of noise at every step of the decoder."
@@ -126,7 +126,7 @@ class GlcConfig(Section):
     )
 
 
-# What `completion.network.kind` chooses among; a file without it means the first.
+# By `completion.network.kind`; a file without it means the first.
 COMPLETION_NETWORKS = {
     "parsing_guided": CompletionNetworkConfig,
     "partial_convolution": PartialConvolutionConfig,
@@ -144,15 +144,15 @@ AnyCompletionNetworkConfig = Annotated[
 
 
 class DiscriminatorConfig(Section):
-    """Both critics, and what they and the network play for."""
+    """Both discriminators and the adversarial loss."""
 
     widths: tuple[Count, ...] = Field(
         (32, 64, 96, 128), min_length=1, description="Channels; each halves the size."
     )
     features: Literal["none", "efficientnet_lite0"] = Field(
         "none",
-        description="The global critic is small heads on the frozen features of this "
-        "network; none: it is trained whole, as the local one is.",
+        description="The global discriminator is small heads on frozen features of "
+        "this network; none: it is trained whole, like the local one.",
     )
     features_weights: str = Field(
         "none",
@@ -161,14 +161,16 @@ class DiscriminatorConfig(Section):
     )
     features_width: Count = Field(64, description="Channels of each head.")
     local_size: tuple[Count, Count] = Field(
-        (64, 64), description="Height and width of the local critic's crop."
+        (64, 64), description="Height and width of the local discriminator's crop."
     )
     local_crops: Natural = Field(
         0,
         description="0: one crop around all holes. More: as many crops of `local_size` "
         "pixels, each about a random pixel of the hole.",
     )
-    conditioned: bool = Field(True, description="The critics see the parsing map.")
+    conditioned: bool = Field(
+        True, description="The discriminators see the parsing map."
+    )
     spectral_normalisation: bool = True
     loss: Literal["hinge", "least_squares", "wgan_gp"] = "hinge"
     gradient_penalty: NotNegative = Field(10.0, description="Weight, of wgan_gp.")
@@ -191,7 +193,7 @@ class DiscriminatorConfig(Section):
     def _one_bound(self) -> "DiscriminatorConfig":
         if self.loss == "wgan_gp" and self.spectral_normalisation:
             raise ValueError(
-                "loss wgan_gp bounds the critics by its gradient penalty: expected "
+                "loss wgan_gp bounds discriminators by a gradient penalty: expected "
                 "spectral_normalisation false, received true"
             )
         return self
@@ -224,7 +226,8 @@ class PerceptualConfig(Section):
 class CompletionLossConfig(Section):
     """Loss weights of stage 2: the paper's are not known to us, ours are these.
 
-    What weighs 0 is not computed. With both adversarial weights 0 there are no critics.
+    Terms of weight 0 are not computed. There are no discriminators if both adversarial
+    weights are 0.
     """
 
     hole: NotNegative = Field(6.0, description="L1 inside the hole.")
@@ -242,9 +245,9 @@ class CompletionLossConfig(Section):
     label_colour: NotNegative = Field(
         0.0, description="Mean color of a label, hidden against seen."
     )
-    adversarial: NotNegative = Field(0.02, description="Global critic.")
+    adversarial: NotNegative = Field(0.02, description="Global discriminator.")
     adversarial_local: NotNegative = 0.02
-    feature_matching: NotNegative = Field(0.0, description="Of all critics there are.")
+    feature_matching: NotNegative = Field(0.0, description="For all discriminators.")
 
     @pydantic.model_validator(mode="after")
     def _terms_fit(self) -> "CompletionLossConfig":
@@ -255,7 +258,7 @@ class CompletionLossConfig(Section):
             )
         if self.feature_matching and not (self.adversarial or self.adversarial_local):
             raise ValueError(
-                "feature_matching needs a critic: expected adversarial or "
+                "feature_matching needs a discriminator: expected adversarial or "
                 "adversarial_local above 0"
             )
         return self

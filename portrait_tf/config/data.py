@@ -20,11 +20,11 @@ from portrait_tf.config.base import (
 
 
 class DataConfig(Section):
-    """What training reads."""
+    """Data sets of a training."""
 
     weights: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = Field(
         None,
-        description="How often a sample is of each data set, in the order of `--data`; "
+        description="Relative frequency of each data set, in the order of `--data`; "
         "null: by their numbers of samples.",
     )
     backgrounds: tuple[Natural, ...] | None = Field(
@@ -71,8 +71,8 @@ class AugmentationConfig(Section):
     )
     cutout: Fraction = Field(
         0.0,
-        description="Probability of a gray rectangle that no mask tells of; in stage 1 "
-        "alone, for the stages that paint would learn to paint it.",
+        description="Probability of a gray rectangle, not in the mask; in stage 1 only, "
+        "since the stages that paint would learn to paint it.",
     )
     cutout_size: PartRange = Field((0.1, 0.3), description="Side, of the photo's side.")
 

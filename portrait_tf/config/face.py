@@ -21,7 +21,7 @@ from portrait_tf.config.training import (
 
 
 class FaceNetworkConfig(Section):
-    """Size of the face network, and the box that it works on."""
+    """Face network, and the box that it works on."""
 
     size: tuple[int, int] = Field(
         (64, 64), description="Height and width of the crop; multiples of 8."
@@ -46,7 +46,7 @@ class FaceNetworkConfig(Section):
 
 
 class FaceDiscriminatorConfig(Section):
-    """The critic of the crop: that of stage 2, of the crop's size."""
+    """Discriminator of the crop: stage 2's, of the crop's size."""
 
     widths: tuple[Count, ...] = Field((32, 64, 96), min_length=1)
 
@@ -58,7 +58,7 @@ class FaceLossConfig(Section):
     perceptual: NotNegative = Field(
         0.2, description="With network, weights and layers of completion."
     )
-    adversarial: NotNegative = Field(0.02, description="0: no critic.")
+    adversarial: NotNegative = Field(0.02, description="0: no discriminator.")
 
     @pydantic.model_validator(mode="after")
     def _some_term(self) -> "FaceLossConfig":

@@ -22,7 +22,7 @@ from portrait_tf.config.training import (
 
 
 class ParsingNetworkConfig(Section):
-    """Size of the stage-1 network of our own, `ParsingNetwork`."""
+    """Stage-1 network (`ParsingNetwork`)."""
 
     kind: Literal["compact"] = "compact"
     widths: tuple[Count, Count, Count, Count] = Field(
@@ -42,7 +42,7 @@ class ParsingNetworkConfig(Section):
     ] = Field(
         "small", description="The encoder; `widths` and `blocks` size the small one."
     )
-    pose: bool = Field(True, description="With the pose branch.")
+    pose: bool = Field(True, description="Whether there is a pose branch.")
     mask_channel: bool = Field(True, description="The encoder sees the mask.")
     hints: bool = Field(
         False,
@@ -55,7 +55,7 @@ class ParsingNetworkConfig(Section):
 
 
 class JPPNetConfig(Section):
-    """The network that ours is made after, as its authors built it."""
+    """JPPNet, as its authors built it."""
 
     kind: Literal["jppnet"]
     rounds: Natural = Field(2, description="Refinement rounds.")
@@ -66,7 +66,7 @@ class JPPNetConfig(Section):
     )
 
 
-# What `parsing.network.kind` chooses among; a file without it means the first.
+# By `parsing.network.kind`; a file without it means the first.
 PARSING_NETWORKS = {"compact": ParsingNetworkConfig, "jppnet": JPPNetConfig}
 
 AnyParsingNetworkConfig = Annotated[
@@ -104,7 +104,7 @@ class ParsingLossConfig(Section):
         "shoes) in the hole: decides where cross-entropy hedges.",
     )
     adversarial: NotNegative = Field(
-        0.0, description="A critic that tells predicted maps from annotated ones."
+        0.0, description="A discriminator of predicted and annotated maps."
     )
     deep_supervision: NotNegative = Field(0.4, description="Weight of early rounds.")
     heatmap_sigma: Positive = Field(
@@ -113,7 +113,7 @@ class ParsingLossConfig(Section):
 
     @property
     def has_map_term(self) -> bool:
-        """Whether anything is learned of the map."""
+        """Whether any term trains the map."""
         return bool(self.parsing or (self.balanced != "none" and self.balanced_weight))
 
     @pydantic.model_validator(mode="after")
@@ -125,8 +125,8 @@ class ParsingLossConfig(Section):
             )
         if self.has_map_term and not (self.full_size or self.deep_supervision):
             raise ValueError(
-                "full_size or deep_supervision needs a weight above 0, or nothing of "
-                "the map is learned"
+                "full_size or deep_supervision needs a weight above 0, or nothing "
+                "trains the map"
             )
         return self
 
@@ -136,7 +136,7 @@ class ParsingConfig(Section):
     backbone_weights: str = Field(
         "none",
         min_length=1,
-        description="What a fresh run's backbone starts from: `none`, `imagenet` "
+        description="Initial weights of a new run's backbone: `none`, `imagenet` "
         "(downloaded by Keras), or a file.",
     )
     scales: tuple[Annotated[float, Field(ge=0.1, le=4)], ...] = Field(
@@ -159,7 +159,7 @@ class ParsingConfig(Section):
         "height: the joints that the network finds itself are not exact, either.",
     )
     discriminator_widths: tuple[Count, ...] = Field(
-        (32, 64, 96), min_length=1, description="Channels of the map's critic."
+        (32, 64, 96), min_length=1, description="Channels of the map's discriminator."
     )
     discriminator_optimizer: OptimizerConfig = DISCRIMINATOR_OPTIMIZER
     training: TrainingConfig = TrainingConfig()

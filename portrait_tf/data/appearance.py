@@ -17,7 +17,7 @@ _GARMENT_NAMES = (
     "Scarf", "Skirt",
 )  # fmt: skip
 GARMENTS = (*((LABELS.index(name),) for name in _GARMENT_NAMES), SHOE_LABELS)
-"""Labels that are recolored alike; skin, face, hair and glasses are none of them."""
+"""Labels that are recolored together; not skin, face, hair and glasses."""
 
 _IS_GARMENT = np.zeros(256, np.uint8)
 _IS_GARMENT[[label for labels in GARMENTS for label in labels]] = 1
@@ -142,7 +142,7 @@ def exchange_background(
 ) -> np.ndarray:
     """Puts the person in front of another background.
 
-    Person is what has a label of its own, and gaps in it as thin as a belt. Pixels
+    The person is every labeled pixel, and gaps as thin as a belt. Pixels
     without a label inside the photo stay as they are. A bag is background in LIP: it
     is cut off.
 

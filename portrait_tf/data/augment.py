@@ -315,7 +315,7 @@ def _change_looks(
     augmentation: AugmentationConfig,
     another: Callable[[np.random.Generator], Sample] | None,
 ) -> np.ndarray:
-    """Other clothes' colors and another background, as often as asked for."""
+    """Changes clothes' colors and the background, each with its probability."""
     if augmentation.recolour and rng.random() < augmentation.recolour:
         image = recolor_clothes(rng, image, parsing)
     wanted = another is not None and augmentation.background

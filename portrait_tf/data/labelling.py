@@ -44,7 +44,7 @@ _AT_ONCE = 32 * _BATCH  # Photos between two writes of the pose file.
 
 
 class Settings(pydantic.BaseModel):
-    """What the maps depend on; a folder that was begun with others is not gone on with.
+    """Settings that the maps depend on; a folder is only continued with equal ones.
 
     Attributes:
         data: The folder of the photos.
@@ -52,7 +52,7 @@ class Settings(pydantic.BaseModel):
         size: Its working height and width.
         confidence: Pixels whose label has a lower probability are void.
         joint_confidence: Joints whose heatmap has a lower peak are left out.
-        replace: Whether maps and joints that there were have been replaced.
+        replace: Whether existing maps and joints are replaced.
     """
 
     data: str
@@ -64,7 +64,7 @@ class Settings(pydantic.BaseModel):
 
 
 class Counts(NamedTuple):
-    """What was written; without what a run before had done."""
+    """Numbers of this run, without the work of earlier runs."""
 
     photos: int
     predicted_maps: int
@@ -341,7 +341,7 @@ def label_dataset(
     replace: bool = False,
     progress: Progress | None = None,
 ) -> Counts:
-    """Writes a data set with predicted maps, or goes on where a run was stopped.
+    """Writes a data set with predicted maps, or continues a stopped run.
 
     Stage 1 sees the whole photo, fitted into its working size, and the mirrored one;
     the mean of both answers is enlarged to the photo's size (`enlarge_map`). Photos are
@@ -354,8 +354,7 @@ def label_dataset(
         out: A new or empty folder.
         confidence: Pixels whose label has a lower probability are void.
         joint_confidence: Joints whose heatmap has a lower peak are left out.
-        replace: Whether maps and joints that there are already are replaced; else they
-            are kept.
+        replace: Whether existing maps and joints are replaced; else they are kept.
         progress: Called with how many photos are done and the total.
 
     Returns:

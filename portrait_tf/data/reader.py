@@ -1,4 +1,4 @@
-"""What all readers of data sets share.
+"""Base classes of the data set readers.
 
 A reader is one split of a data set on disk. Nothing but names is read up front where
 that can be, so a broken file is met when its sample is read, or by `scan`. Reading is
@@ -40,7 +40,7 @@ class NoSplitError(PortraitError):
 
 @dataclass(frozen=True)
 class Scan:
-    """What reading every sample has shown.
+    """Result of reading every sample.
 
     Attributes:
         ok: Names of the samples that can be read.
@@ -53,7 +53,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Summary:
-    """What is remembered of a sample that was read.
+    """Facts about a sample that was read.
 
     Attributes:
         name: The sample's.
@@ -103,17 +103,17 @@ class DatasetReader(abc.ABC):
     Args:
         directory: The folder that holds what `expected` shows.
         split: `train` or `val`.
-        skip_broken: Whether the streams of `portrait_tf.data.dataset` are to leave
-            broken samples out (they read everything once, first). This object itself
-            still counts them; `usable()` does not.
+        skip_broken: Whether the streams of `portrait_tf.data.dataset` leave broken
+            samples out, after reading everything once. This object still counts them;
+            `usable()` does not.
 
     Attributes:
         layout: The layout's short name.
         expected: The layout, drawn.
         names: The samples' names in order.
         broken: Names and messages of the samples that `usable` has left out.
-        left_out: How many samples the reader leaves out by its own rule, or pictures
-            in its folder of photos as they are of formats that it does not read.
+        left_out: Number of samples that the reader leaves out by its own rule, and of
+            pictures in formats that it does not read.
 
     Raises:
         NoSplitError: The directory has no such split.

@@ -103,7 +103,7 @@ class SplitShards(_Part):
 
 
 class Settings(_Part):
-    """What shapes the shards, beside the data."""
+    """Settings that shape the shards."""
 
     layout: str
     size: tuple[int, int] | None
@@ -198,7 +198,7 @@ class _Writer:
         return self.out / f"{self.reader.split}-{number:05d}.tfrecord"
 
     def note(self, number: int) -> pathlib.Path:
-        """What a run notes of each shard it has finished, until there is a manifest."""
+        """The file that describes a finished shard until there is a manifest."""
         return self.path(number).with_suffix(".tfrecord.json")
 
     def source(self, part: range) -> str:
@@ -330,7 +330,7 @@ def _records(names: list[tuple[str, int]], content: memoryview) -> Iterator[Reco
 
 
 def _known_shards(out: pathlib.Path, settings: Settings) -> dict[str, Shard]:
-    """The shards that the folder's manifest, or else its notes, tell of.
+    """The shards in the folder's manifest, or else in its notes.
 
     Raises:
         PortraitError: The folder holds something else.
@@ -370,7 +370,7 @@ def write_shards(
     photos_per_shard: int = PHOTOS_PER_SHARD,
     progress: Progress | None = None,
 ) -> tuple[Manifest, int]:
-    """Writes a data set as shards, or goes on where a run was stopped.
+    """Writes a data set as shards, or continues a stopped run.
 
     The same data gives the same bytes. A shard that is there already, whole and made
     from the same files, is kept. The manifest is written last: without it there is no

@@ -1,4 +1,4 @@
-"""What Pillow does not tell of a file: its chunks, and damage that it passes over."""
+"""Parts of files that Pillow does not expose: chunks, and damage that it ignores."""
 
 import re
 import struct

@@ -36,8 +36,7 @@ def read_hole(
         size: Height and width of the upright photo.
         from_alpha: Whether its alpha channel is the mask: transparent = hole.
         invert: Whether hole and photo change places.
-        resize: Whether a mask of another size is brought to the photo's, with the
-            nearest pixels.
+        resize: Whether a mask of another size is resized to the photo's.
 
     Returns:
         `uint8` `[H, W]`, 255 = hole, above 127 in the file; and warnings.
@@ -57,7 +56,7 @@ def hole_from_photo(
     invert: bool = False,
     resize: bool = False,
 ) -> tuple[np.ndarray, list[str]]:
-    """As `read_hole`, of a mask that is read already."""
+    """The hole of a mask that is read already; see `read_hole`."""
     path = photo.path
     light = _transparency(photo) if from_alpha else _brightness(photo)
     notes = []

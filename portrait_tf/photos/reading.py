@@ -46,7 +46,7 @@ FORMATS = {
     ".gif": "GIF",
     ".jp2": "JPEG2000",
 }
-"""Pillow's name of the format that an extension stands for, of all that are read."""
+"""Pillow's format names, by extension, of all formats that are read."""
 
 _ALWAYS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 _NAMES = "JPEG, PNG, WebP, TIFF, BMP, AVIF, HEIC, GIF or JPEG 2000"
@@ -352,8 +352,8 @@ def read_photo(path: str | pathlib.Path, oriented: bool = True) -> np.ndarray:
     """Reads the pixels of a photo alone.
 
     Args:
-        path: As of `open_photo`.
-        oriented: Whether it is turned as its EXIF orientation says, as a viewer does.
+        path: A file that `open_photo` reads.
+        oriented: Whether the photo is turned upright by its EXIF orientation.
 
     Returns:
         RGB `uint8` `[H, W, 3]`.
