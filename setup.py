@@ -130,6 +130,8 @@ setup(
         "dev": [
             *EVERYTHING,
             "import-linter>=2.1,<3",
+            "mkdocs-material>=9.6,<10",
+            "mkdocstrings[python]>=0.29,<2",
             "pytest>=8,<10",
             "pytest-timeout>=2.3.1,<3",
             "pytest-xdist>=3.6.1,<4",
