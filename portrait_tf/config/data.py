@@ -71,7 +71,7 @@ class AugmentationConfig(Section):
     )
     cutout: Fraction = Field(
         0.0,
-        description="Probability of a gray rectangle, not in the mask; in stage 1 only, "
+        description="Probability of a gray rectangle outside the mask; stage 1 only, "
         "since the stages that paint would learn to paint it.",
     )
     cutout_size: PartRange = Field((0.1, 0.3), description="Side, of the photo's side.")
