@@ -239,22 +239,6 @@ def png_pixels(data: bytes, more: tuple[bytes, ...] = ()) -> bytes:
     return b"".join([PNG_SIGNATURE, *chunks])
 
 
-def transparent_color(data: bytes) -> np.ndarray | None:
-    """The color that a gray or RGB PNG without alpha declares transparent.
-
-    Returns:
-        `[1]` or `[3]`, on the scale of the decoded pixels: of 8 bits, or of 16.
-    """
-    bits, kind = data[24], data[25]
-    for name, body in png_chunks(data):
-        if name == b"tRNS" and kind in (0, 2) and len(body) == 2 * _SAMPLES[kind]:
-            color = np.frombuffer(body, ">u2") & ((1 << bits) - 1)
-            return color * 255 // ((1 << bits) - 1) if bits < 8 else color
-        if name == b"IDAT":
-            break
-    return None
-
-
 def kept_png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     """The chunks that say something of the photo, not of how its pixels are stored."""
     return [(name, body) for name, body in png_chunks(data) if name in _KEPT_CHUNKS]
@@ -270,29 +254,6 @@ def add_png_chunks(data: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
     end = len(PNG_SIGNATURE) + 25
     return b"".join(
         [data[:end], *(_png_chunk(name, body) for name, body in chunks), data[end:]]
-    )
-
-
-def encode_deep_png(pixels: np.ndarray) -> bytes:
-    """PNG with 16 bits, of all kinds; Pillow writes gray only, OpenCV no gray + alpha.
-
-    Args:
-        pixels: `uint16` `[H, W, C]`: gray, gray and alpha, RGB, or RGBA.
-    """
-    height, width, channels = pixels.shape
-    rows = pixels.astype(">u2").view(np.uint8).reshape(height, -1)
-    # The filter "up" of the PNG specification: what the row above does not say yet.
-    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
-    filtered[:, 0] = 2
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    color_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
-    return (
-        PNG_SIGNATURE
-        + _png_chunk(b"IHDR", header)
-        + _png_chunk(b"IDAT", zlib.compress(filtered))
-        + _png_chunk(b"IEND", b"")
     )
 
 

@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable
 
-import cv2
+import imagecodecs
 import numpy as np
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError, features
 
@@ -193,10 +193,13 @@ def _decode(data: bytes, name: str | pathlib.Path, kind: str) -> PhotoFile:
             photo.orientation = read_orientation(photo.exif)
         if note := _ENCODINGS.get(photo.format):
             note(photo, image, data)
-        if photo.format == "PNG" and data[24] == _DEEP:
-            photo.pixels = _deep_png_pixels(name, data, kind)
+        transparent = "transparency" in info and image.mode in ("1", "L", "RGB")
+        if photo.format == "PNG" and (data[24] == _DEEP or transparent):
+            # Pillow has 16 bits in gray alone, and a transparent color of 8 bits alone.
+            pixels = imagecodecs.png_decode(containers.png_pixels(data, (b"tRNS",)))
+            photo.pixels = pixels[..., None] if pixels.ndim == 2 else pixels
         else:
-            photo.pixels = _pixels(image, photo, data)
+            photo.pixels = _pixels(image, photo)
         pictures = getattr(image, "n_frames", 1)
         if pictures > 1:
             photo.notes.append(f"of {pictures} pictures in the file, the first is kept")
@@ -280,46 +283,9 @@ _ENCODINGS: dict[str, Callable[[PhotoFile, Image.Image, bytes], None]] = {
 # === Pixels ===
 
 
-def _deep_png_pixels(
-    path: str | pathlib.Path, data: bytes, kind: str
-) -> np.ndarray | None:
-    """`uint16` `[H, W, C]` as stored, which Pillow has for gray alone."""
-    pixels = cv2.imdecode(
-        np.frombuffer(containers.png_pixels(data), np.uint8), cv2.IMREAD_UNCHANGED
-    )
-    if pixels is None or pixels.dtype != np.uint16:
-        raise PortraitError(
-            path=path,
-            expected=f"a whole {kind}",
-            received="a file with 16 bits that cannot be decoded",
-        )
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    elif data[25] == 4:
-        pixels = pixels[..., [0, -1]]
-    else:
-        pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
-    return _with_transparent_color(pixels, data)
-
-
-def _with_transparent_color(pixels: np.ndarray, data: bytes) -> np.ndarray:
-    """Adds an alpha channel to a PNG that declares one color transparent."""
-    color = containers.transparent_color(data)
-    if color is None:
-        return pixels
-    opaque = (pixels != color).any(axis=-1, keepdims=True)
-    alpha = opaque * np.array(np.iinfo(pixels.dtype).max, pixels.dtype)
-    return np.concatenate([pixels, alpha], axis=-1)
-
-
-def _pixels(image: Image.Image, photo: PhotoFile, data: bytes) -> np.ndarray:
+def _pixels(image: Image.Image, photo: PhotoFile) -> np.ndarray:
     """`uint8` `[H, W, C]` as stored; adds notes on converted color models."""
     image.load()
-    if photo.format == "PNG" and containers.transparent_color(data) is not None:
-        # Pillow does not scale it to 8 bits.
-        pixels = np.asarray(image.convert("L") if image.mode == "1" else image)
-        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-        return _with_transparent_color(pixels, data)
     transparent = "transparency" in image.info
     mode = image.mode
     if mode == "CMYK":

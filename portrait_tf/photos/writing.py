@@ -10,6 +10,7 @@ import pathlib
 import struct
 import zlib
 
+import imagecodecs
 import numpy as np
 from PIL import Image
 
@@ -312,7 +313,7 @@ class _Writer:
 
     def _png(self, pixels: np.ndarray) -> bytes:
         if pixels.dtype == np.uint16:
-            content = containers.encode_deep_png(pixels)
+            content = imagecodecs.png_encode(pixels)
         else:
             content = self._save(pixels)
         return containers.add_png_chunks(content, self._png_chunks())
