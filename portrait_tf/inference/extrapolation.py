@@ -486,6 +486,25 @@ def growth_steps(
     return steps
 
 
+def extend_photo(photo: np.ndarray, margins: Margins) -> tuple[np.ndarray, np.ndarray]:
+    """Puts a photo on a larger canvas, whose new border is the hole.
+
+    Args:
+        photo: RGB `uint8` `[H, W, 3]`.
+        margins: What is added.
+
+    Returns:
+        The canvas `[H2, W2, 3]`, gray in the border, and its mask, 255 = hole.
+    """
+    size = photo.shape[:2]
+    full, inner = margins.result_size(size), margins.box(size)
+    canvas = np.full((*full, 3), 128, np.uint8)
+    inner.of(canvas)[:] = photo
+    mask = np.full(full, HOLE, np.uint8)
+    inner.of(mask)[:] = 0
+    return canvas, mask
+
+
 def extrapolate_photo(
     engine: Engine,
     photo: np.ndarray,
@@ -525,10 +544,7 @@ def extrapolate_photo(
         labels, _ = parse_photo(engine, photo, working_size=working_size)
         return PhotoResult(photo.copy(), labels, ["nothing is missing: nothing added"])
     inner = margins.box(size)
-    canvas = np.full((*full, 3), 128, np.uint8)
-    inner.of(canvas)[:] = photo
-    unknown = np.full(full, HOLE, np.uint8)
-    inner.of(unknown)[:] = 0
+    canvas, unknown = extend_photo(photo, margins)
     labels = np.zeros(full, np.uint8)
     crops, notes, led = [], [], parsing
     for step in steps:
