@@ -3,9 +3,9 @@
 No truth is needed. An answer is better the more its differences of neighbouring pixels
 are like those of the known photo, label by label. Differences across the hole's border
 are left out: the soft answer was fitted to its border, and would win. TensorFlow
-operations of a fixed cost, so that the choice is the same in Python and in an exported graph.
-Everything that is summed is a whole number, so the same photo gives the same choice on
-every machine.
+operations of a fixed cost, so that the choice is the same in Python and in an exported
+graph. Everything that is summed is a whole number, so the same photo gives the same
+choice on every machine.
 """
 
 import tensorflow as tf
