@@ -49,7 +49,7 @@ from portrait_tf.evaluation.tables import (
     score_table,
     spread,
 )
-from portrait_tf.labels import colour_parsing
+from portrait_tf.labels import color_parsing
 from portrait_tf.photos import encode_png
 from portrait_tf.photos.drawing import show_hole
 
@@ -270,7 +270,7 @@ def draw_photos(
         ((completed, parsing),) = complete_holes(evaluation.engine, [hole])
         pictures = {
             "input": show_hole(hole.photo, hole.mask),
-            "predicted map": colour_parsing(parsing),
+            "predicted map": color_parsing(parsing),
             OURS: completed,
         }
         for name, method in evaluation.methods.items():

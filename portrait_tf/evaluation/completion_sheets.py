@@ -6,7 +6,7 @@ import numpy as np
 from portrait_tf.data.masks import EVALUATION_TASKS
 from portrait_tf.evaluation.evaluate import OURS
 from portrait_tf.evaluation.holes import Example, Hole
-from portrait_tf.labels import colour_parsing
+from portrait_tf.labels import color_parsing
 from portrait_tf.photos.drawing import caption, contact_sheet, label_legend, show_hole
 
 SHEET_PHOTOS = 24
@@ -46,7 +46,7 @@ class ContactSheets:
         iou = row["hole_miou"]
         shown = [
             (show_hole(hole.photo, hole.mask), hole.name),
-            (colour_parsing(parsing), "" if iou is None else f"IoU in hole {iou:.2f}"),
+            (color_parsing(parsing), "" if iou is None else f"IoU in hole {iou:.2f}"),
             (pictures[OURS], f"{row['psnr_hole']:.1f} dB in hole"),
             (hole.photo, ""),
         ]

@@ -28,7 +28,7 @@ from portrait_tf.labels import (
     LABELS,
     NUM_LABELS,
     PCKH_JOINTS,
-    colour_parsing,
+    color_parsing,
 )
 from portrait_tf.models.parsing import parsing_labels
 from portrait_tf.photos.drawing import show_hole
@@ -327,8 +327,8 @@ def draw_parsing(
         (parsing,) = _ask(predict, [hole])[0]
         return {
             "input": show_hole(hole.photo, hole.mask),
-            "truth": _outlined(colour_parsing(hole.truth), hole.mask),
-            "predicted": _outlined(colour_parsing(parsing), hole.mask),
+            "truth": _outlined(color_parsing(hole.truth), hole.mask),
+            "predicted": _outlined(color_parsing(parsing), hole.mask),
         }
 
     return draw_examples(holes, chosen, key, draw)

@@ -184,7 +184,7 @@ def print_tables(tables: Iterable[Table], console: Console) -> None:
 
 def _print(table: Table, title: str, shown: list[int], console: Console) -> None:
     # No markup: a method or a file may be called anything.
-    printed = rich.table.Table(title=Text(title), title_justify="left")
+    printed = rich.table.Table()
     for index in shown:
         printed.add_column(Text(table.columns[index]), overflow="fold")
     for row in table.rows:
@@ -192,6 +192,8 @@ def _print(table: Table, title: str, shown: list[int], console: Console) -> None
         texts = [f"{one.text} ({one.note})" if one.note else one.text for one in cells]
         style = {"rare": "dim", "total": "bold"}.get(row.style)
         printed.add_row(*map(Text, texts), style=style)
+    # A table's own title would wrap at the table's width.
+    console.print(Text(title, style="italic"), soft_wrap=True)
     console.print(printed)
 
 

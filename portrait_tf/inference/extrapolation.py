@@ -486,6 +486,25 @@ def growth_steps(
     return steps
 
 
+def extend_photo(photo: np.ndarray, margins: Margins) -> tuple[np.ndarray, np.ndarray]:
+    """Puts a photo on a larger canvas, whose new border is the hole.
+
+    Args:
+        photo: RGB `uint8` `[H, W, 3]`.
+        margins: What is added.
+
+    Returns:
+        The canvas `[H2, W2, 3]`, gray in the border, and its mask, 255 = hole.
+    """
+    size = photo.shape[:2]
+    full, inner = margins.result_size(size), margins.box(size)
+    canvas = np.full((*full, 3), 128, np.uint8)
+    inner.of(canvas)[:] = photo
+    mask = np.full(full, HOLE, np.uint8)
+    inner.of(mask)[:] = 0
+    return canvas, mask
+
+
 def extrapolate_photo(
     engine: Engine,
     photo: np.ndarray,
@@ -525,10 +544,7 @@ def extrapolate_photo(
         labels, _ = parse_photo(engine, photo, working_size=working_size)
         return PhotoResult(photo.copy(), labels, ["nothing is missing: nothing added"])
     inner = margins.box(size)
-    canvas = np.full((*full, 3), 128, np.uint8)
-    inner.of(canvas)[:] = photo
-    unknown = np.full(full, HOLE, np.uint8)
-    inner.of(unknown)[:] = 0
+    canvas, unknown = extend_photo(photo, margins)
     labels = np.zeros(full, np.uint8)
     crops, notes, led = [], [], parsing
     for step in steps:
@@ -555,17 +571,21 @@ def extrapolate_photo(
         crops += [crop.moved(top, left) for crop in result.crops]
         notes = result.notes
     if len(steps) > 1:
-        notes = [_steps_note(len(steps), crops, frame_of(engine, working_size))]
+        frame = frame_of(engine, working_size)
+        soft = not getattr(engine, "detail", False)
+        notes = [_steps_note(len(steps), crops, frame, soft)]
     inner.of(labels)[:] = inner.of(result.parsing)
     return PhotoResult(canvas, labels, notes, crops)
 
 
-def _steps_note(count: int, crops: list[Box], frame: tuple[int, int]) -> str:
+def _steps_note(
+    count: int, crops: list[Box], frame: tuple[int, int], soft: bool
+) -> str:
     note = (
         f"the new border was painted in {count} steps, as the networks learned from "
         f"borders of at most {SEEN_BORDER:.0%} of the result"
     )
     times = max(max(crop.height / frame[0], crop.width / frame[1]) for crop in crops)
-    if times < SOFT_FROM:
+    if not soft or times < SOFT_FROM:
         return note
     return f"{note}, up to {times:.1f} times smaller: its detail is soft"

@@ -7,7 +7,7 @@ import numpy as np
 
 from portrait_tf.geometry import joints_of_parts
 from portrait_tf.inference.pipeline import Pipeline
-from portrait_tf.labels import colour_parsing
+from portrait_tf.labels import color_parsing
 from portrait_tf.layers import heatmap_peaks
 from portrait_tf.models.parsing import find_structure
 from portrait_tf.photos import write_png
@@ -85,13 +85,13 @@ class Preview(keras.callbacks.Callback):
             row = [
                 show_hole(photo, hole),
                 (hole * 255).astype(np.uint8),
-                colour_parsing(parsing[index]),
+                color_parsing(parsing[index]),
             ]
             if pose is not None:
                 row.append(draw_joints(show_hole(photo, hole), peaks[index]))
             row += [output[index] for output in outputs]
             truth = np.minimum(self.batch["parsing"][index], 255).astype(np.uint8)
-            rows.append([*row, photo, colour_parsing(truth)])
+            rows.append([*row, photo, color_parsing(truth)])
         return contact_sheet(rows, titles)
 
 

@@ -29,7 +29,7 @@ from portrait_tf.evaluation.parsing import (
 )
 from portrait_tf.evaluation.parsing_report import render_page
 from portrait_tf.inference.averaging import AveragedParsing
-from portrait_tf.labels import JOINTS, LABELS, colour_parsing
+from portrait_tf.labels import JOINTS, LABELS, color_parsing
 from portrait_tf.runs.folder import build_network
 from portrait_tf.runs.storage import save_arrays
 
@@ -306,7 +306,7 @@ def test_the_page_holds_the_pictures_and_no_foreign_tags(
     mask = evaluation_mask(
         "square", first["seed"], SIZE, known["joints"], known["parsing"]
     )
-    drawn = colour_parsing(known["parsing"]).repeat(3, 0).repeat(3, 1)
+    drawn = color_parsing(known["parsing"]).repeat(3, 0).repeat(3, 1)
     line = (pictures[1][2] != drawn).any(axis=-1)
     assert 0 < line.mean() < 0.1
     assert (pictures[1][2][line] == 255).all()
