@@ -16,7 +16,6 @@ import keras
 import numpy as np
 
 from benchmarks.common import new_parser, user_errors
-from benchmarks.shoes import open_network
 from portrait_tf.config import Config
 from portrait_tf.data.dataset import Reader, usable_reader, validation_sample
 from portrait_tf.errors import PortraitError
@@ -105,6 +104,18 @@ def score(
     return scores, rows
 
 
+def open_stage_1(path: str) -> keras.Model:
+    """Stage 1 of a run's folder, a file of weights, or `bundled`."""
+    from portrait_tf.runs.folder import load_run_network
+    from portrait_tf.runs.weights import load_bundled, load_weights
+
+    if path == "bundled":
+        return load_bundled("parsing")
+    if pathlib.Path(path).is_dir():
+        return load_run_network(path, "parsing")
+    return load_weights(path)
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = new_parser(__doc__)
     parser.add_argument("--data", required=True, help="a data set")
@@ -119,7 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     with user_errors():
         scores, rows = score(
-            open_network(options.parsing, "parsing"),
+            open_stage_1(options.parsing),
             usable_reader(open_dataset(options.data, "val")),
             options.count,
             options.shift,
