@@ -186,7 +186,9 @@ def _print(table: Table, title: str, shown: list[int], console: Console) -> None
     # No markup: a method or a file may be called anything.
     printed = rich.table.Table()
     for index in shown:
-        printed.add_column(Text(table.columns[index]), overflow="fold")
+        name = table.columns[index]
+        longest = max(map(len, name.split()), default=None)
+        printed.add_column(Text(name), overflow="fold", min_width=longest)
     for row in table.rows:
         cells = [row.cells[index] for index in shown]
         texts = [f"{one.text} ({one.note})" if one.note else one.text for one in cells]
