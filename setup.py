@@ -89,7 +89,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["portrait_tf*", "export*", "serving*"]),
     package_data={
-        "portrait_tf": ["weights/*.npz", "weights/*.json", "web/static/*"],
+        "portrait_tf": ["weights/*.npz", "weights/*.json", "apps/web/static/*"],
         "serving": [f"deploy/{name}" for name in DEPLOY],
     },
     # What `serving.client` needs and nothing more: web back ends need no TensorFlow.
@@ -127,6 +127,9 @@ setup(
         "tensorboard": [*EVERYTHING, "tensorboard>=2.20,<3"],
         "dev": [
             *EVERYTHING,
+            "import-linter>=2.1,<3",
+            "mkdocs-material>=9.6,<10",
+            "mkdocstrings[python]>=0.29,<2",
             "pytest>=8,<10",
             "pytest-timeout>=2.3.1,<3",
             "pytest-xdist>=3.6.1,<4",

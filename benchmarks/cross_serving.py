@@ -92,7 +92,7 @@ def save_tiny(folder: pathlib.Path) -> None:
     import keras
 
     from portrait_tf.models import NETWORKS
-    from portrait_tf.weights import save_weights
+    from portrait_tf.runs.weights import save_weights
 
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
@@ -105,8 +105,8 @@ def save_tiny(folder: pathlib.Path) -> None:
 
 
 def _pipeline(weights: str) -> object:
-    from portrait_tf.pipeline import Pipeline
-    from portrait_tf.weights import load_weights
+    from portrait_tf.inference.pipeline import Pipeline
+    from portrait_tf.runs.weights import load_weights
 
     if weights == BUNDLED:
         return Pipeline.bundled()
@@ -311,7 +311,7 @@ def measure(
         truth = dict(np.load(scratch / f"{known}_default.npz"))
         for made in pythons:
             for ran, server in pythons.items():
-                command = (server, "-m", "portrait_tf.cli", "serve")
+                command = (server, "-m", "portrait_tf", "serve")
                 with ServerProcess(
                     scratch / f"{name}_{made}", command=command
                 ) as address:

@@ -55,12 +55,13 @@ def run_sources(
     Raises:
         PortraitError: The folder holds scores of another config.
     """
+    from portrait_tf.data.labelling import label_dataset
     from portrait_tf.data.mixture import mix
     from portrait_tf.data.open import open_dataset
     from portrait_tf.data.synthetic import synthetic_portrait
-    from portrait_tf.labelling import label_dataset
+    from portrait_tf.inference.averaging import AveragedParsing
+    from portrait_tf.runs.folder import load_run_network
     from portrait_tf.training.commands import train_stage
-    from portrait_tf.training.run import load_run_network
 
     kept = ScoreFile(out / "scores.json", base)
     drawn = [synthetic_portrait(seed, SYNTHETIC_SIZE) for seed in range(synthetic)]
@@ -83,7 +84,7 @@ def run_sources(
         guessed = out / f"labels_{seed}"
         if not guessed.is_dir():
             teacher = load_run_network(out / f"labelled_{seed}", "parsing")
-            label_dataset(unlabelled, teacher, guessed)
+            label_dataset(unlabelled, AveragedParsing(teacher, flip=True), guessed)
         both = mix([reader, open_dataset(guessed, "train")], (1.0, 1.0))
         train("self_training", seed, both, "labelled")
         train("synthetic", seed, drawn)

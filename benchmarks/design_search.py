@@ -55,10 +55,10 @@ class Candidate:
         import keras
 
         from portrait_tf.data.dataset import training_dataset
-        from portrait_tf.models.backbones import load_backbone_weights
+        from portrait_tf.runs.backbone_weights import load_backbone_weights
+        from portrait_tf.runs.folder import build_network
         from portrait_tf.training.completion import CompletionTrainer
         from portrait_tf.training.parsing import ParsingTrainer
-        from portrait_tf.training.run import build_network
 
         warmup = min(50, steps // 10)
         self.config = with_changes(
@@ -114,7 +114,7 @@ class Candidate:
 def validation_batches(reader: object, config: Config, seed: int = 0) -> list[dict]:
     """Every photo with every task's hole, in batches of arrays for the networks."""
     from portrait_tf.data.augment import prepare
-    from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask
+    from portrait_tf.data.masks import EVALUATION_TASKS, evaluation_mask
 
     cases = []
     for index in range(len(reader)):
@@ -284,7 +284,7 @@ def search(
         done: Scores by name.
         save: Called after each score.
     """
-    from portrait_tf.training.run import build_network
+    from portrait_tf.runs.folder import build_network
 
     first = next(iter(designs.values()))
     batches = validation_batches(validation_reader, first)
@@ -398,8 +398,8 @@ def main(arguments: list[str] | None = None) -> None:
     from portrait_tf.startup import load_tensorflow
 
     load_tensorflow()
-    from portrait_tf.training.run import load_run_network
-    from portrait_tf.weights import load_bundled
+    from portrait_tf.runs.folder import load_run_network
+    from portrait_tf.runs.weights import load_bundled
 
     try:
         designs = load_designs(options.config, options.stage, options.changes)

@@ -49,11 +49,11 @@ def measure(
     import tensorflow as tf
 
     from portrait_tf.data.augment import prepare
-    from portrait_tf.drawing import show_hole
+    from portrait_tf.data.masks import FACE_TASK, evaluation_mask, face_extent
     from portrait_tf.labels import NUM_LABELS
     from portrait_tf.layers import box_window, crop_and_resize
-    from portrait_tf.masks import FACE_TASK, evaluation_mask, face_extent
     from portrait_tf.models.face import find_faces
+    from portrait_tf.photos.drawing import show_hole
     from portrait_tf.training.completion import hole_psnr
 
     run = tf.function(
@@ -160,10 +160,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     from portrait_tf.data.open import open_dataset
-    from portrait_tf.drawing import contact_sheet
+    from portrait_tf.inference.pipeline import Pipeline
     from portrait_tf.losses import PerceptualLoss
     from portrait_tf.photos import write_png
-    from portrait_tf.pipeline import Pipeline
+    from portrait_tf.photos.drawing import contact_sheet
 
     try:
         reader = open_dataset(options.data, options.split)

@@ -21,9 +21,9 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from portrait_tf.data.masks import EVALUATION_TASKS, evaluation_mask
 from portrait_tf.data.sample import Sample
 from portrait_tf.geometry import Box, scale_joints, shrunk_size
-from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask
 from portrait_tf.photos import write_png
 
 METHODS = ("telea", "without detail", "with detail")
@@ -91,11 +91,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=pathlib.Path)
     options = parser.parse_args(arguments)
 
-    from portrait_tf.engines import open_engine
     from portrait_tf.errors import PortraitError
     from portrait_tf.evaluation.classical import telea
     from portrait_tf.evaluation.evaluate import hole_psnr
-    from portrait_tf.large_photos import complete_photo
+    from portrait_tf.inference.engines import open_engine
+    from portrait_tf.inference.large_photos import complete_photo
 
     engine = open_engine(None, None)
     distance = None
@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     try:
         if options.features:
-            from portrait_tf.cli.evaluation import _feature_weights, _open_features
+            from portrait_tf.apps.cli.evaluation import _feature_weights, _open_features
 
             distance, _ = _open_features(*_feature_weights(options.features))
         for index, sample in enumerate(samples(options.data, options.count)):

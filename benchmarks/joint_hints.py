@@ -19,12 +19,12 @@ import numpy as np
 from benchmarks.shoes import open_network
 from portrait_tf.config import Config
 from portrait_tf.data.dataset import Reader, usable_reader, validation_sample
-from portrait_tf.drawing import contact_sheet, draw_joints, show_hole
 from portrait_tf.errors import PortraitError
 from portrait_tf.geometry import joint_parts
 from portrait_tf.labels import GROUP_OF_LABEL, JOINTS, LABEL_GROUPS, colour_parsing
 from portrait_tf.models.parsing import find_structure, full_size_logits
 from portrait_tf.photos import write_png
+from portrait_tf.photos.drawing import contact_sheet, draw_joints, show_hole
 
 MOVED = [
     JOINTS.index(f"{side}_{joint}") for side in "RL" for joint in ("Knee", "Ankle")

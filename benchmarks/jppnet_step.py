@@ -26,8 +26,8 @@ def main() -> None:
     from portrait_tf.config import load_config, with_changes
     from portrait_tf.data.dataset import training_dataset
     from portrait_tf.data.synthetic import synthetic_portrait
+    from portrait_tf.runs.folder import build_network
     from portrait_tf.training.parsing import ParsingTrainer
-    from portrait_tf.training.run import build_network
 
     config = with_changes(load_config(CONFIG), arguments.set)
     trainer = ParsingTrainer(build_network("parsing", config), config)

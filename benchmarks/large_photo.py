@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 
 from portrait_tf.data.synthetic import synthetic_portrait
-from portrait_tf.engines import Engine, open_engine
-from portrait_tf.large_photos import PhotoResult, complete_photo
-from portrait_tf.masks import HOLE
+from portrait_tf.inference.engines import Engine, open_engine
+from portrait_tf.inference.large_photos import PhotoResult, complete_photo
+from portrait_tf.photos.masks import HOLE
 
 _DRAWN = (1500, 1000)
 

@@ -39,7 +39,7 @@ def score(network: object, reader: Reader, config: Config) -> dict[str, float]:
         config: Uses `size`. Holes are those of `portrait-tf evaluate`, of seed 0.
     """
     from portrait_tf.evaluation.parsing import ALL_TASKS, evaluate_parsing, predictor
-    from portrait_tf.models.averaging import AveragedParsing
+    from portrait_tf.inference.averaging import AveragedParsing
 
     predict = predictor(AveragedParsing(network))
     scores = evaluate_parsing(predict, reader, config.size)["tasks"][ALL_TASKS]
@@ -117,8 +117,8 @@ def run_ablation(
     Raises:
         PortraitError: The folder holds an ablation of another config.
     """
+    from portrait_tf.runs.folder import load_run_network
     from portrait_tf.training.commands import train_stage
-    from portrait_tf.training.run import load_run_network
 
     kept = ScoreFile(out / "scores.json", base)
     # Seeds first: a stop after some hours leaves every variant with as many.

@@ -10,7 +10,7 @@ import csv
 import pathlib
 
 from portrait_tf.files import temporary_beside
-from portrait_tf.training.run import run_config
+from portrait_tf.runs.folder import run_config
 
 
 def read_curves(stage_folder: pathlib.Path, columns: list[str]) -> dict[str, list]:

@@ -31,9 +31,9 @@ _LEFT_OUT = 3
 
 def build_trainer(stage: str, config):  # noqa: ANN001, ANN201
     """A prepared trainer of a stage, with random weights."""
+    from portrait_tf.runs.folder import build_network
     from portrait_tf.training.completion import CompletionTrainer
     from portrait_tf.training.parsing import ParsingTrainer
-    from portrait_tf.training.run import build_network
 
     network = build_network(stage, config, training=True)
     if stage == "parsing":

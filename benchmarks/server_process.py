@@ -33,7 +33,7 @@ from tensorflow_serving.apis import (
 
 from portrait_tf.errors import PortraitError
 
-EMBEDDED = (sys.executable, "-m", "portrait_tf.cli", "serve")
+EMBEDDED = (sys.executable, "-m", "portrait_tf", "serve")
 METRICS_PATH = "/monitoring/prometheus/metrics"
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 CHANNEL_OPTIONS = (

@@ -53,10 +53,10 @@ from benchmarks.server_process import (
     read_metrics,
     read_server_options,
 )
+from portrait_tf.data.masks import border_mask
 from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import write_result
-from portrait_tf.masks import border_mask
 from portrait_tf.photos import encode_png
 
 GOAL = 1.05

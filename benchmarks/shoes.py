@@ -19,11 +19,11 @@ import numpy as np
 
 from portrait_tf.data.augment import prepare
 from portrait_tf.data.dataset import Reader, usable_reader
-from portrait_tf.drawing import contact_sheet, show_hole
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import LABELS
-from portrait_tf.masks import HOLE
 from portrait_tf.photos import write_png
+from portrait_tf.photos.drawing import contact_sheet, show_hole
+from portrait_tf.photos.masks import HOLE
 
 SHOES = (LABELS.index("LeftShoe"), LABELS.index("RightShoe"))
 TITLES = ("input", "without", "with", "truth")
@@ -126,7 +126,7 @@ def complete_hidden(
     """Completes at the working size, photo by photo.
 
     Args:
-        pipeline: A `portrait_tf.pipeline.Pipeline`.
+        pipeline: A `portrait_tf.inference.pipeline.Pipeline`.
         shoes: Photos of its size.
         true_map: Whether stage 2 gets the true map, in place of stage 1's; what is void
             there is stage 1's even so.
@@ -227,8 +227,8 @@ def draw_shoes(
 
 def open_network(path: str, stage: str) -> object:
     """A stage's network from a run's folder, a file of weights, or `bundled`."""
-    from portrait_tf.training.run import load_run_network
-    from portrait_tf.weights import load_bundled, load_weights
+    from portrait_tf.runs.folder import load_run_network
+    from portrait_tf.runs.weights import load_bundled, load_weights
 
     if path == "bundled":
         return load_bundled(stage)
@@ -239,7 +239,7 @@ def open_network(path: str, stage: str) -> object:
 
 def stage_1_of(path: str) -> str:
     """The run itself if it has a stage 1, else the bundled one."""
-    from portrait_tf.training.run import trained_stages
+    from portrait_tf.runs.folder import trained_stages
 
     return path if "parsing" in trained_stages(path) else "bundled"
 
@@ -260,7 +260,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     from portrait_tf.data.open import open_dataset
-    from portrait_tf.pipeline import Pipeline
+    from portrait_tf.inference.pipeline import Pipeline
 
     try:
         stage_1 = open_network(

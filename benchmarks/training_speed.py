@@ -63,10 +63,10 @@ def table(results: dict[str, tuple[float, float]], photos: int) -> str:
 
 def build_trainer(stage: str, config):  # noqa: ANN001, ANN201
     """A prepared trainer of a stage in its last phase, with random weights."""
+    from portrait_tf.runs.folder import build_network
     from portrait_tf.training.completion import CompletionTrainer
     from portrait_tf.training.face import FaceTrainer
     from portrait_tf.training.parsing import ParsingTrainer
-    from portrait_tf.training.run import build_network
 
     trainers = (ParsingTrainer, CompletionTrainer, FaceTrainer)
     stages = STAGES[: STAGES.index(stage) + 1]
@@ -174,7 +174,7 @@ def data_parts(reader, config, batch_size: int) -> dict:  # noqa: ANN001
 
     from portrait_tf.data.augment import prepare
     from portrait_tf.data.dataset import training_dataset
-    from portrait_tf.masks import random_mask
+    from portrait_tf.data.masks import random_mask
 
     rng = np.random.default_rng(config.seed)
 

@@ -10,8 +10,9 @@ height. `estimate_body` sees the crop; the truth is the label map's person in th
 photo. The error is the distance of estimated and true end (feet or head, the one that
 was cut; of a whole person, the larger of the two), in percent of the body's height.
 
-With `--fit`, nothing is measured: the constants of `portrait_tf.whole_body` are
-computed from the training split and printed. `MEANS` and `SPREAD` are of joints against
+With `--fit`, nothing is measured: the constants of
+`portrait_tf.inference.whole_body` are computed from the training split and printed.
+`MEANS` and `SPREAD` are of joints against
 label maps; `SEEN` and `GUESSED` are stage 1's errors on canvases that are wrong by up
 to 10 % of the body's height, as those of the estimate's looks may be.
 """
@@ -28,17 +29,17 @@ import numpy as np
 
 from portrait_tf.data.dataset import Reader
 from portrait_tf.data.sample import Sample
-from portrait_tf.engines import Engine
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import write_result
-from portrait_tf.labels import VOID_LABEL
-from portrait_tf.large_photos import Box
-from portrait_tf.whole_body import (
+from portrait_tf.inference.engines import Engine
+from portrait_tf.inference.large_photos import Box
+from portrait_tf.inference.whole_body import (
     LEVELS,
     estimate_body,
     levels_of,
     look_at,
 )
+from portrait_tf.labels import VOID_LABEL
 
 KINDS = (
     "whole",
@@ -205,7 +206,7 @@ def table(rows: list[dict]) -> str:
 
 
 def fit(engine: Engine, reader: Reader, count: int, seed: int = 0) -> dict[str, list]:
-    """The constants of `portrait_tf.whole_body`; stage 1's from `count` photos."""
+    """The constants of `whole_body`; stage 1's from `count` photos."""
     relative = []
     for index in range(len(reader)):
         sample = reader[index]
@@ -268,8 +269,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     from portrait_tf.data.open import open_dataset
-    from portrait_tf.engines import PipelineEngine
-    from portrait_tf.pipeline import Pipeline
+    from portrait_tf.inference.engines import PipelineEngine
+    from portrait_tf.inference.pipeline import Pipeline
 
     split = options.split or ("train" if options.fit else "val")
     try:

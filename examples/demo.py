@@ -22,11 +22,11 @@ import matplotlib
 import numpy as np
 import skimage.data
 
+from portrait_tf.data.masks import body_part_mask, border_mask, stroke_mask
 from portrait_tf.data.synthetic import synthetic_portrait
-from portrait_tf.drawing import contact_sheet, show_hole
 from portrait_tf.labels import colour_parsing
-from portrait_tf.masks import body_part_mask, border_mask, stroke_mask
 from portrait_tf.photos import extend_photo, write_png
+from portrait_tf.photos.drawing import contact_sheet, show_hole
 from portrait_tf.startup import load_tensorflow
 from serving.client import PortraitClient
 
@@ -34,7 +34,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 ROOT = pathlib.Path(__file__).parent.parent
-COMMAND = [sys.executable, "-m", "portrait_tf.cli"]
+COMMAND = [sys.executable, "-m", "portrait_tf"]
 
 
 def run(*arguments: object) -> None:

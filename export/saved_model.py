@@ -21,11 +21,11 @@ from export.publishing import new_version
 from export.signatures import build_signatures
 from export.stored import StoredNetworks
 from export.warmup import MAX_RECORDS, warmup_inputs, write_warmup
+from portrait_tf.data.masks import border_mask
 from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.errors import PortraitError
-from portrait_tf.masks import border_mask
+from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.photos import encode_png, extend_photo
-from portrait_tf.pipeline import Pipeline
 from portrait_tf.startup import hidden_notices
 
 __all__ = ["MODEL_NAME", "check_export", "export_pipeline", "run_signature"]

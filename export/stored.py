@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from portrait_tf.compat import model_variables, ops, values_in_place, variable_path
 from portrait_tf.errors import PortraitError
-from portrait_tf.pipeline import Pipeline
+from portrait_tf.inference.pipeline import Pipeline
 
 
 def stored_values(network: keras.Model, precision: str) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ def main() -> None:
             "portrait-tf: only the client is installed (serving.client); the command"
             " line needs pip install 'portrait-tf[default]'"
         )
-    from portrait_tf.cli import main
+    from portrait_tf.apps.cli import main
 
     main()
 

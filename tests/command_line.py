@@ -2,7 +2,7 @@
 
 from typer.testing import CliRunner
 
-from portrait_tf import cli
+from portrait_tf.apps import cli
 from portrait_tf.errors import PortraitError
 
 

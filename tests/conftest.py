@@ -36,7 +36,7 @@ def portraits() -> list:
 
 
 def _random_networks(*stages: str) -> list:
-    from portrait_tf.training.run import build_network
+    from portrait_tf.runs.folder import build_network
 
     keras.utils.set_random_seed(0)
     networks = [build_network(stage, parse_config(TINY)) for stage in stages]
@@ -51,7 +51,7 @@ def _random_networks(*stages: str) -> list:
 @pytest.fixture(scope="session")
 def tiny_pipeline():
     """Both networks with random weights, so that every pixel of a hole is painted."""
-    from portrait_tf.pipeline import Pipeline
+    from portrait_tf.inference.pipeline import Pipeline
 
     return Pipeline(*_random_networks("parsing", "completion"))
 
@@ -59,7 +59,7 @@ def tiny_pipeline():
 @pytest.fixture(scope="session")
 def tiny_face_pipeline():
     """With a face network, and a stage 1 that takes everything for a face."""
-    from portrait_tf.pipeline import Pipeline
+    from portrait_tf.inference.pipeline import Pipeline
 
     *networks, face = _random_networks("parsing", "completion", "face")
     kernel, bias = networks[0].get_layer("parsing_difference").weights

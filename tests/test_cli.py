@@ -14,13 +14,13 @@ from tiny import TINY
 
 from portrait_tf.config import parse_config, save_config
 from portrait_tf.photos import read_photo, write_png
-from portrait_tf.training.run import build_network
-from portrait_tf.weights import save_weights
+from portrait_tf.runs.folder import build_network
+from portrait_tf.runs.weights import save_weights
 
 
 def run_process(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "portrait_tf.cli", *map(str, arguments)],
+        [sys.executable, "-m", "portrait_tf", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -47,7 +47,7 @@ def without_stderr(*arguments):
     """As `run_process`, with file descriptor 2 closed, as by a shell's `2>&-`."""
     command = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-m"]
     return subprocess.run(
-        [*command, "portrait_tf.cli", *map(str, arguments)],
+        [*command, "portrait_tf", *map(str, arguments)],
         stdout=subprocess.PIPE,
         timeout=300,
     )

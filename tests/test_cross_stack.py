@@ -16,7 +16,7 @@ from tiny import TINY
 from benchmarks.cross_serving import STACKS, measure
 from portrait_tf.config import parse_config, save_config, with_changes
 from portrait_tf.data.synthetic import synthetic_portrait, write_synthetic
-from portrait_tf.storage import read_arrays
+from portrait_tf.runs.storage import read_arrays
 
 ROOT = pathlib.Path(__file__).parents[1]
 PYTHONS = {
@@ -85,7 +85,7 @@ def experiment(tmp_path_factory):
 
 def train(stack, stage, experiment, run, steps):
     command = [
-        str(PYTHONS[stack]), "-m", "portrait_tf.cli", "train", stage,
+        str(PYTHONS[stack]), "-m", "portrait_tf", "train", stage,
         "--data", str(experiment / "people"), "--run", str(run),
         "--config", str(experiment / "config.yaml"), "--steps", str(steps),
     ]  # fmt: skip

@@ -8,14 +8,15 @@ import pytest
 from command_line import run
 from PIL import Image
 
+from portrait_tf import Portrait
+from portrait_tf.apps.folders import ParseJob, parse_file, plan_parsing
 from portrait_tf.data.synthetic import synthetic_portrait
-from portrait_tf.engines import PipelineEngine, SavedModelEngine, ServerEngine
 from portrait_tf.errors import PortraitError
-from portrait_tf.folders import MaskOptions, ParseJob, parse_file, plan_parsing
+from portrait_tf.inference.engines import PipelineEngine, SavedModelEngine, ServerEngine
+from portrait_tf.inference.large_photos import complete_photo, parse_photo
 from portrait_tf.labels import JOINTS, LABELS, PALETTE, VOID_LABEL, colour_parsing
-from portrait_tf.large_photos import complete_photo, parse_photo
-from portrait_tf.parsing_maps import read_parsing_map, write_parsing_map
 from portrait_tf.photos import read_photo, write_png
+from portrait_tf.photos.parsing_maps import read_parsing_map, write_parsing_map
 
 COAT, SKIRT = LABELS.index("Coat"), LABELS.index("Skirt")
 
@@ -197,7 +198,7 @@ class TestParsing:
         sample = synthetic_portrait(2, (60, 40))
         write_png(tmp_path / "a.png", sample.photo)
         (job,) = plan_parsing(tmp_path / "a.png", tmp_path / "out")
-        assert parse_file(engine, job) == []
+        assert parse_file(Portrait(engine), job) == []
         names = [path.name for path in job.written]
         assert names == ["a-map.png", "a-joints.json", "a-overlay.png"]
         labels, joints = parse_photo(engine, sample.photo)
@@ -216,7 +217,7 @@ class TestParsing:
             write_png(tmp_path / "b.png", photo)
             out = tmp_path / str(value)
             (job,) = plan_parsing(tmp_path / "b.png", out, tmp_path / "m.png")
-            parse_file(engine, job, MaskOptions())
+            parse_file(Portrait(engine), job)
             overlays.append(read_photo(job.overlay_out))
         np.testing.assert_array_equal(*overlays)
 
@@ -297,7 +298,9 @@ class TestCommandLine:
     @pytest.fixture(autouse=True)
     def tiny(self, monkeypatch, engine):
         """The command line with tiny networks in place of the bundled ones."""
-        monkeypatch.setattr("portrait_tf.engines.open_engine", lambda *_: engine)
+        monkeypatch.setattr(
+            "portrait_tf.inference.engines.open_engine", lambda *_: engine
+        )
 
     def test_parse_edit_complete(self, photo, tmp_path):
         mask, out = tmp_path / "mask.png", tmp_path / "out.png"

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
-from portrait_tf.engines import PipelineEngine
+from portrait_tf.data.masks import EVALUATION_TASKS
 from portrait_tf.evaluation.confusion import Confusion
 from portrait_tf.evaluation.evaluate import (
     GROUP_PHOTOS,
@@ -12,8 +12,8 @@ from portrait_tf.evaluation.evaluate import (
     evaluate,
     score_photo,
 )
+from portrait_tf.inference.engines import PipelineEngine
 from portrait_tf.labels import LABELS
-from portrait_tf.masks import EVALUATION_TASKS
 
 
 def test_scores_of_a_photo():

@@ -17,10 +17,10 @@ from export import saved_model
 from export.contract import SIGNATURES
 from export.publishing import list_versions, prune
 from export.saved_model import export_pipeline, run_signature
-from portrait_tf.engines import SavedModelEngine
 from portrait_tf.errors import PortraitError
+from portrait_tf.inference.engines import SavedModelEngine
+from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.photos import encode_png
-from portrait_tf.pipeline import Pipeline
 from serving.client import PortraitClient, ServerError
 
 
@@ -46,7 +46,7 @@ def models(tiny_models):
 def server(models):
     """`portrait-tf serve` in a process of its own; gives the gRPC address."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "portrait_tf.cli", "serve", str(models),
+        [sys.executable, "-m", "portrait_tf", "serve", str(models),
          "--port", "0", "--rest_api_port", "0"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -327,7 +327,7 @@ _EXPORTER = """
 import sys
 from conftest import _random_networks
 from export.saved_model import export_pipeline
-from portrait_tf.pipeline import Pipeline
+from portrait_tf.inference.pipeline import Pipeline
 
 pipeline = Pipeline(*_random_networks("parsing", "completion"))
 print("ready", flush=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from portrait_tf.folders import parse_file, plan_parsing
+from portrait_tf.apps.folders import parse_file, plan_parsing
 from portrait_tf.geometry import (
     Box,
     Placement,
@@ -32,12 +32,13 @@ from portrait_tf.geometry import (
     shrink,
     shrunk_size,
 )
-from portrait_tf.large_photos import parse_photo
+from portrait_tf.inference.averaging import AveragedParsing
+from portrait_tf.inference.large_photos import parse_photo
+from portrait_tf.inference.whole_body import look_at
 from portrait_tf.layers import crop_and_resize, heatmap_peaks, joint_heatmaps, uncrop
-from portrait_tf.models.averaging import AveragedParsing
 from portrait_tf.models.parsing import parsing_labels
 from portrait_tf.photos import write_png
-from portrait_tf.whole_body import look_at
+from portrait_tf.portrait import Portrait
 
 FRAME = (192, 128)
 SIZES = [
@@ -174,7 +175,7 @@ class TestJoints:
         if size == (1023, 677):
             write_png(tmp_path / "dot.png", photo)
             (job,) = plan_parsing(tmp_path / "dot.png", tmp_path)
-            parse_file(DotEngine(), job)
+            parse_file(Portrait(DotEngine()), job)
             told = json.loads(job.joints_out.read_text())["joints"]
             told = [[one["x"], one["y"]] for one in told.values()]
             np.testing.assert_allclose(told, wanted, atol=0.2)

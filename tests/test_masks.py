@@ -2,12 +2,10 @@ import numpy as np
 import pytest
 
 from portrait_tf.config import MaskConfig
-from portrait_tf.errors import PortraitError
-from portrait_tf.masks import (
+from portrait_tf.data.masks import (
     EVALUATION_TASKS,
     FACE_TASK,
     MAX_HOLE_FRACTION,
-    as_hole_mask,
     body_part_mask,
     border_mask,
     evaluation_mask,
@@ -18,6 +16,8 @@ from portrait_tf.masks import (
     rectangle_mask,
     stroke_mask,
 )
+from portrait_tf.errors import PortraitError
+from portrait_tf.photos.masks import as_hole_mask
 
 SIZE = (96, 64)
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from portrait_tf.engines import PipelineEngine
 from portrait_tf.errors import PortraitError
+from portrait_tf.inference.engines import PipelineEngine
+from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.labels import LABELS
 from portrait_tf.models import CompletionNetwork
-from portrait_tf.pipeline import Pipeline
 
 
 def photo_and_mask(size, seed=0, batch=1):

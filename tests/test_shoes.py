@@ -10,8 +10,8 @@ from benchmarks import shoes
 from portrait_tf.config import with_changes
 from portrait_tf.data.synthetic import write_synthetic
 from portrait_tf.errors import PortraitError
-from portrait_tf.training.run import build_network
-from portrait_tf.weights import save_weights
+from portrait_tf.runs.folder import build_network
+from portrait_tf.runs.weights import save_weights
 
 LEFT, RIGHT = shoes.SHOES
 

@@ -3,8 +3,8 @@ import pytest
 
 from portrait_tf.errors import PortraitError
 from portrait_tf.models import CompletionNetwork, Discriminator
-from portrait_tf.storage import assign_arrays, read_arrays, save_arrays
-from portrait_tf.weights import load_weights, save_weights
+from portrait_tf.runs.storage import assign_arrays, read_arrays, save_arrays
+from portrait_tf.runs.weights import load_weights, save_weights
 
 
 def network(width=8, **arguments):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from portrait_tf.errors import PortraitError
-from portrait_tf.weights import FOLDER, HASHES, check_hash, load_bundled
+from portrait_tf.runs.weights import FOLDER, HASHES, check_hash, load_bundled
 from tools import publish_scores
 
 CCP = pathlib.Path(__file__).parents[2] / "shared" / "data" / "ccp-lip"
@@ -41,7 +41,7 @@ def test_nothing_is_read_before_it_is_asked_for():
     program = (
         "import sys; sys.addaudithook(lambda event, found: event == 'open' and "
         "str(found[0]).endswith('.npz') and sys.exit('opened ' + str(found[0]))); "
-        "import portrait_tf.weights, portrait_tf.pipeline"
+        "import portrait_tf.runs.weights, portrait_tf.inference.pipeline"
     )
     done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE)
     assert done.returncode == 0, done.stderr.decode()[-500:]
@@ -73,9 +73,9 @@ def test_published_tables_are_of_the_published_scores():
 @pytest.mark.skipif(not CCP.is_dir(), reason="no CCP in LIP's layout")
 def test_published_scores_can_be_had_again():
     from portrait_tf.data.open import open_dataset
-    from portrait_tf.engines import PipelineEngine
     from portrait_tf.evaluation.evaluate import mean_scores, score_photos
-    from portrait_tf.pipeline import Pipeline
+    from portrait_tf.inference.engines import PipelineEngine
+    from portrait_tf.inference.pipeline import Pipeline
 
     published = json.loads(publish_scores.SCORES.read_text())
     pipeline = Pipeline.bundled()

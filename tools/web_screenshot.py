@@ -10,9 +10,9 @@ import sys
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+from portrait_tf.apps.web.page import running_page
 from portrait_tf.files import write_result
 from portrait_tf.portrait import Portrait
-from portrait_tf.web.page import running_page
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
 

@@ -6,10 +6,10 @@ Its 18 labels become LIP's by `portrait_tf.labels.ATR_TO_LIP`. It has no poses.
 import pathlib
 
 from portrait_tf.data.files import list_files, unwrap
-from portrait_tf.data.label_maps import LabelTable
 from portrait_tf.data.reader import SPLITS, PhotoFolder
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import ATR_TO_LIP
+from portrait_tf.photos.label_maps import LabelTable
 
 LAYOUT = """\
 humanparsing/                      (or its content)

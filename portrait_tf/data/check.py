@@ -7,15 +7,15 @@ import numpy as np
 from portrait_tf.data.augment import prepare
 from portrait_tf.data.reader import DatasetReader, Progress
 from portrait_tf.data.sample import Sample
-from portrait_tf.drawing import (
+from portrait_tf.errors import PortraitError
+from portrait_tf.labels import LABELS, NUM_LABELS, VOID_LABEL
+from portrait_tf.photos.drawing import (
     caption,
     contact_sheet,
     draw_joints,
     label_legend,
     overlay_parsing,
 )
-from portrait_tf.errors import PortraitError
-from portrait_tf.labels import LABELS, NUM_LABELS, VOID_LABEL
 
 _HEIGHT = 192
 _LEAST_WIDTH = 100  # a name needs room

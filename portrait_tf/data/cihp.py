@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 
 from portrait_tf.data.files import count_unread, list_files, read_names, unwrap
-from portrait_tf.data.label_maps import read_parsing, read_values
 from portrait_tf.data.reader import (
     DatasetReader,
     NoSplitError,
@@ -23,6 +22,7 @@ from portrait_tf.data.reader import (
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
 from portrait_tf.photos import read_photo
+from portrait_tf.photos.label_maps import read_parsing, read_values
 
 LAYOUT = """\
 instance-level_human_parsing/      (or its content)

@@ -24,6 +24,7 @@ import tensorflow as tf
 
 from portrait_tf.config import Config
 from portrait_tf.data.augment import prepare
+from portrait_tf.data.masks import EVALUATION_TASKS, evaluation_mask, random_mask
 from portrait_tf.data.mixture import (
     SAMPLE,
     Reader,
@@ -33,7 +34,6 @@ from portrait_tf.data.mixture import (
 )
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import NUM_JOINTS
-from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask, random_mask
 
 _logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def validation_sample(
         config: Uses `size`.
         index: Of the sample; the tasks take turns.
         seed: Of the holes.
-        tasks: As `portrait_tf.masks.evaluation_mask` knows them.
+        tasks: As `portrait_tf.data.masks.evaluation_mask` knows them.
 
     Returns:
         As `portrait_tf.data.augment.prepare`, and `mask`: `uint8` `[h, w]`, 255 in
@@ -231,7 +231,7 @@ def validation_dataset(
         batch_size: Samples a batch; the last batch may have fewer.
         count: How many samples; all, if the data set has fewer.
         seed: Of the holes.
-        tasks: As `portrait_tf.masks.evaluation_mask` knows them.
+        tasks: As `portrait_tf.data.masks.evaluation_mask` knows them.
 
     Returns:
         A finite data set of the dicts that the module describes.

@@ -9,11 +9,11 @@ from pydantic import Field
 
 from portrait_tf.config import Section, load_section
 from portrait_tf.data.files import list_files
-from portrait_tf.data.label_maps import LIP_TABLE, LabelTable
 from portrait_tf.data.poses import read_poses
 from portrait_tf.data.reader import SPLITS, PhotoFolder
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import LABELS, VOID_NAME
+from portrait_tf.photos.label_maps import LIP_TABLE, LabelTable
 
 FILE = "dataset.yaml"
 

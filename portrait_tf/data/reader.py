@@ -18,12 +18,12 @@ from typing import ClassVar, Literal, NoReturn, Self, TypeVar
 import numpy as np
 
 from portrait_tf.data.files import PHOTO_EXTENSIONS, count_unread, read_names
-from portrait_tf.data.label_maps import LIP_TABLE, LabelTable, read_parsing
 from portrait_tf.data.poses import PoseRow
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import VOID_LABEL
 from portrait_tf.photos import read_photo
+from portrait_tf.photos.label_maps import LIP_TABLE, LabelTable, read_parsing
 
 Split = Literal["train", "val"]
 SPLITS = ("train", "val")

@@ -54,7 +54,7 @@ def check_networks(plan: Plan) -> None:
             not take, or not the one that it needs; VGG weights that cannot be had.
     """
     from portrait_tf.losses.perceptual import build_vgg
-    from portrait_tf.training.run import build_network
+    from portrait_tf.runs.folder import build_network
 
     seen = set()
     for name, config in plan.networks.items():
@@ -185,9 +185,9 @@ def make_stage_1(
     Raises:
         PortraitError: There is none where the plan says; it is of another size.
     """
+    from portrait_tf.runs.folder import GIVEN_NAME, load_run_network
+    from portrait_tf.runs.weights import at_size, load_bundled, save_weights
     from portrait_tf.training.commands import train_stage
-    from portrait_tf.training.run import GIVEN_NAME, load_run_network
-    from portrait_tf.weights import at_size, load_bundled, save_weights
 
     run, chosen = out / "stage_1", plan.compare.stage_1
     if chosen.source == "train":
@@ -223,7 +223,7 @@ def make_stage_1(
 
 def check_stage_1(plan: Plan) -> None:
     """Raises PortraitError: the run that stage 1 is taken from has none."""
-    from portrait_tf.training.run import trained_stages
+    from portrait_tf.runs.folder import trained_stages
 
     source = plan.compare.stage_1.source
     if source not in ("bundled", "train") and "parsing" not in trained_stages(source):
@@ -233,8 +233,8 @@ def check_stage_1(plan: Plan) -> None:
 
 
 def _is_trained(run: pathlib.Path, stage: str, config: Config) -> bool:
-    from portrait_tf.storage import read_meta
-    from portrait_tf.training.checkpoint import CHECKPOINT_NAME
+    from portrait_tf.runs.checkpoint import CHECKPOINT_NAME
+    from portrait_tf.runs.storage import read_meta
 
     checkpoint = run / stage / CHECKPOINT_NAME
     steps = getattr(config, stage).training.steps
@@ -275,9 +275,9 @@ def open_network(plan: Plan, name: str, seed: int, out: pathlib.Path) -> Complet
     """A trained method, given the map that the plan says."""
     import tensorflow as tf
 
+    from portrait_tf.inference.pipeline import Pipeline
     from portrait_tf.models.parsing import true_parsing
-    from portrait_tf.pipeline import Pipeline
-    from portrait_tf.training.run import load_run_network
+    from portrait_tf.runs.folder import load_run_network
 
     averaging, size = plan.base.pipeline, plan.base.size
     pipeline = Pipeline(

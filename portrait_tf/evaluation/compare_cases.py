@@ -9,10 +9,10 @@ import numpy as np
 
 from portrait_tf.data.augment import prepare
 from portrait_tf.data.dataset import Reader
+from portrait_tf.data.masks import evaluation_mask
 from portrait_tf.errors import PortraitError
 from portrait_tf.evaluation.compare_config import Plan
 from portrait_tf.labels import NUM_LABELS
-from portrait_tf.masks import evaluation_mask
 from portrait_tf.photos import read_photo, write_png
 
 

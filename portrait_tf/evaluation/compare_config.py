@@ -21,10 +21,10 @@ from portrait_tf.config import (
     parse_yaml,
     with_changes,
 )
+from portrait_tf.data.masks import EVALUATION_TASKS
 from portrait_tf.errors import PortraitError
 from portrait_tf.evaluation.classical import CLASSICAL
 from portrait_tf.files import read_text
-from portrait_tf.masks import EVALUATION_TASKS
 
 Task = Literal[EVALUATION_TASKS]
 

@@ -7,7 +7,6 @@ import io
 from rich.console import Console
 from rich.table import Table
 
-from portrait_tf.drawing import show_hole
 from portrait_tf.evaluation.compare_summary import ALL_TASKS, RESAMPLES
 from portrait_tf.evaluation.page import (
     TASK_NAMES,
@@ -16,6 +15,7 @@ from portrait_tf.evaluation.page import (
     page,
     setup_line,
 )
+from portrait_tf.photos.drawing import show_hole
 
 _DIGITS = {"psnr_hole": 2, "ssim": 4, "l1": 2, "perceptual": 4, "frechet": 1}
 _SECONDS = "seconds"

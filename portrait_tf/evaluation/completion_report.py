@@ -15,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from portrait_tf.data.dataset import Reader
-from portrait_tf.drawing import caption, contact_sheet, label_legend, show_hole
-from portrait_tf.engines import Engine
+from portrait_tf.data.masks import EVALUATION_TASKS
 from portrait_tf.evaluation.compare_summary import HIGHER, LOWER, compare_pair
 from portrait_tf.evaluation.evaluate import (
     BASELINE,
@@ -36,8 +35,9 @@ from portrait_tf.evaluation.report_folder import (
     SCORES_FILE,
     write_folder,
 )
+from portrait_tf.inference.engines import Engine
 from portrait_tf.labels import colour_parsing
-from portrait_tf.masks import EVALUATION_TASKS
+from portrait_tf.photos.drawing import caption, contact_sheet, label_legend, show_hole
 
 SHEET_PHOTOS = 24
 _PICTURE_HEIGHT = 192

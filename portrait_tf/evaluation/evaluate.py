@@ -13,11 +13,11 @@ import numpy as np
 
 from portrait_tf.data.augment import prepare
 from portrait_tf.data.dataset import Reader
-from portrait_tf.engines import Engine
+from portrait_tf.data.masks import EVALUATION_TASKS, evaluation_mask
 from portrait_tf.evaluation.classical import CLASSICAL
 from portrait_tf.evaluation.confusion import Confusion
+from portrait_tf.inference.engines import Engine
 from portrait_tf.labels import GROUP_OF_LABEL, LABEL_GROUPS, NUM_LABELS
-from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask
 
 if TYPE_CHECKING:
     from portrait_tf.evaluation.features import FeatureDistance

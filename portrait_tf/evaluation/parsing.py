@@ -14,10 +14,11 @@ import numpy as np
 
 from portrait_tf.data.augment import prepare
 from portrait_tf.data.dataset import Reader
-from portrait_tf.drawing import show_hole
+from portrait_tf.data.masks import EVALUATION_TASKS, evaluation_mask
 from portrait_tf.evaluation.confusion import Confusion
 from portrait_tf.evaluation.page import example_places
 from portrait_tf.geometry import joints_of_parts
+from portrait_tf.inference.averaging import AveragedParsing
 from portrait_tf.labels import (
     JOINTS,
     LABELS,
@@ -25,9 +26,8 @@ from portrait_tf.labels import (
     PCKH_JOINTS,
     colour_parsing,
 )
-from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask
-from portrait_tf.models.averaging import AveragedParsing
 from portrait_tf.models.parsing import parsing_labels
+from portrait_tf.photos.drawing import show_hole
 
 NO_HOLE = "none"
 ALL_TASKS = "all"

@@ -4,9 +4,9 @@ import os
 import pathlib
 import shutil
 
+from portrait_tf.data.masks import EVALUATION_TASKS
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import temporary_beside, write_result
-from portrait_tf.masks import EVALUATION_TASKS
 
 PAGE, SCORES_FILE, PHOTOS_FILE = "index.html", "scores.json", "photos.csv"
 

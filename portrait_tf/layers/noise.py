@@ -3,8 +3,7 @@
 import keras
 import numpy as np
 
-from portrait_tf import replicas
-from portrait_tf.compat import SeedGenerator, Variable, normal, ops
+from portrait_tf.compat import SeedGenerator, Variable, normal, ops, replicas
 
 
 class NoiseChannels(keras.layers.Layer):

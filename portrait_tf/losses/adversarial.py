@@ -7,8 +7,7 @@ whoever has a tape makes them.
 
 from collections.abc import Callable
 
-from portrait_tf import replicas
-from portrait_tf.compat import map_structure, ops
+from portrait_tf.compat import map_structure, ops, replicas
 
 
 def patch_weights(mask: object, scores: object) -> object:

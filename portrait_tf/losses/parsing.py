@@ -2,8 +2,7 @@
 
 import keras
 
-from portrait_tf import replicas
-from portrait_tf.compat import ops
+from portrait_tf.compat import ops, replicas
 from portrait_tf.labels import NUM_LABELS
 from portrait_tf.layers import grouped
 

@@ -7,8 +7,7 @@ import random
 import h5py
 import keras
 
-from portrait_tf import replicas
-from portrait_tf.compat import ops
+from portrait_tf.compat import ops, replicas
 from portrait_tf.errors import PortraitError
 
 logger = logging.getLogger(__name__)

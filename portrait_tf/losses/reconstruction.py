@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from portrait_tf import replicas
-from portrait_tf.compat import ops
+from portrait_tf.compat import ops, replicas
 from portrait_tf.labels import FLIPPED_LABELS, NUM_LABELS
 
 

@@ -13,7 +13,7 @@ from portrait_tf.photos.arrays import (
     write_png,
 )
 from portrait_tf.photos.canvas import check_margins, extend_photo
-from portrait_tf.photos.mask_files import (
+from portrait_tf.photos.masks import (
     hole_from_alpha,
     hole_from_photo,
     read_hole,

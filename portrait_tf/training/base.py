@@ -7,13 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from portrait_tf import replicas
 from portrait_tf.compat import (
     Variable,
-    dtype_policy,
-    map_structure,
     ops,
-    set_dtype_policy,
+    replicas,
 )
 from portrait_tf.config import TrainingConfig
 from portrait_tf.errors import PortraitError
@@ -356,25 +353,3 @@ class Trainer(keras.Model):
         # The test step is traced in here once, and keeps to this network.
         with self._answering():
             return super().evaluate(*args, **kwargs)
-
-
-@contextlib.contextmanager
-def precision(mixed: bool) -> Iterator[None]:
-    """Networks that are built herein compute in bfloat16, if `mixed`.
-
-    bfloat16 has the range of float32: no loss has to be scaled, as float16 needs it,
-    and a number that is not finite still means trouble. Keras' policy is global, so it
-    is put back.
-    """
-    before = dtype_policy()
-    if mixed:
-        set_dtype_policy("mixed_bfloat16")
-    try:
-        yield
-    finally:
-        set_dtype_policy(before)
-
-
-def in_float32(outputs: object) -> object:
-    """Outputs of a network of any precision, for losses."""
-    return map_structure(lambda x: ops.cast(x, "float32"), outputs)

@@ -12,13 +12,27 @@ import tensorflow as tf
 import portrait_tf
 from portrait_tf.config import Config
 from portrait_tf.data.dataset import Reader, usable_reader, validation_dataset
+from portrait_tf.data.masks import EVALUATION_TASKS
 from portrait_tf.data.mixture import sample_names
 from portrait_tf.errors import PortraitError
-from portrait_tf.masks import EVALUATION_TASKS
-from portrait_tf.models.backbones import load_backbone_weights
-from portrait_tf.storage import copy_arrays
+from portrait_tf.runs.backbone_weights import load_backbone_weights
+from portrait_tf.runs.checkpoint import CHECKPOINT_NAME
+from portrait_tf.runs.folder import (
+    GIVEN_NAME,
+    STAGES,
+    build_network,
+    load_run_network,
+    open_run,
+)
+from portrait_tf.runs.storage import copy_arrays
+from portrait_tf.runs.weights import (
+    load_bundled,
+    load_weights,
+    network_from_meta,
+    network_meta,
+    save_weights,
+)
 from portrait_tf.training.backends import check_backend, for_backend
-from portrait_tf.training.checkpoint import CHECKPOINT_NAME
 from portrait_tf.training.completion import CompletionTrainer
 from portrait_tf.training.distribution import (
     Distribution,
@@ -27,24 +41,9 @@ from portrait_tf.training.distribution import (
     make_distribution,
 )
 from portrait_tf.training.face import FaceTrainer
+from portrait_tf.training.fit import VALIDATION_TASKS, train
 from portrait_tf.training.parsing import ParsingTrainer
 from portrait_tf.training.previews import Preview
-from portrait_tf.training.run import (
-    GIVEN_NAME,
-    STAGES,
-    VALIDATION_TASKS,
-    build_network,
-    load_run_network,
-    open_run,
-    train,
-)
-from portrait_tf.weights import (
-    load_bundled,
-    load_weights,
-    network_from_meta,
-    network_meta,
-    save_weights,
-)
 
 logger = logging.getLogger(__name__)
 

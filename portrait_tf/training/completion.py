@@ -22,14 +22,15 @@ from portrait_tf.losses import (
     psnr_loss,
 )
 from portrait_tf.models import Discriminator, FeatureDiscriminator, ParsingNetwork
-from portrait_tf.models.backbones import load_backbone_weights
 from portrait_tf.models.completion import completion_inputs
+from portrait_tf.models.network import in_float32, precision
 from portrait_tf.models.parsing import (
     find_structure,
     parsing_probabilities,
     true_parsing,
 )
-from portrait_tf.training.base import GRADIENTS, Trainer, in_float32, precision
+from portrait_tf.runs.backbone_weights import load_backbone_weights
+from portrait_tf.training.base import GRADIENTS, Trainer
 from portrait_tf.training.optimizers import build_optimizer
 
 # What the names of a critic's terms end in.

@@ -1,7 +1,7 @@
 """Training on several GPUs and on several machines, by `tf.distribute`.
 
 Every replica holds all weights and takes an equal part of each batch; `batch_size` of
-the config is that of all replicas together. `portrait_tf.replicas` has what a step
+the config is that of all replicas together. `compat.replicas` has what a step
 needs for that; here is what a run needs: the strategy, the data's parts, the same
 values everywhere at the start, one worker that writes, and an end when one is lost.
 """

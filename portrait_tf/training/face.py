@@ -4,12 +4,13 @@ import keras
 import tensorflow as tf
 
 from portrait_tf.config import Config
+from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.layers import box_window, crop_and_resize
 from portrait_tf.losses import HingeLoss, PerceptualLoss, masked_l1, patch_weights
 from portrait_tf.models import CompletionNetwork, Discriminator, FaceNetwork
 from portrait_tf.models.face import face_inputs, find_faces, paste_correction
-from portrait_tf.pipeline import Pipeline
-from portrait_tf.training.base import GRADIENTS, Trainer, in_float32
+from portrait_tf.models.network import in_float32
+from portrait_tf.training.base import GRADIENTS, Trainer
 from portrait_tf.training.completion import hole_psnr, mixed_parsing
 from portrait_tf.training.optimizers import build_optimizer
 

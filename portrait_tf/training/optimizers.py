@@ -2,8 +2,7 @@
 
 import keras
 
-from portrait_tf import replicas
-from portrait_tf.compat import name_slots, ops
+from portrait_tf.compat import name_slots, ops, replicas
 from portrait_tf.compat.addons import AddonsOptimizer, check_addons
 from portrait_tf.config import OptimizerConfig
 

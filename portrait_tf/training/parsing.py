@@ -22,13 +22,14 @@ from portrait_tf.losses import (
 )
 from portrait_tf.metrics import ParsingIoU, PCKh
 from portrait_tf.models import Discriminator
+from portrait_tf.models.network import in_float32
 from portrait_tf.models.parsing import (
     HINT_SIGMA,
     find_structure,
     full_size_logits,
     true_parsing,
 )
-from portrait_tf.training.base import GRADIENTS, Trainer, in_float32
+from portrait_tf.training.base import GRADIENTS, Trainer
 from portrait_tf.training.optimizers import build_optimizer
 
 # What a step draws: which samples and joints are hinted, and the hints' errors.

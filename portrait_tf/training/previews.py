@@ -5,13 +5,13 @@ import pathlib
 import keras
 import numpy as np
 
-from portrait_tf.drawing import contact_sheet, draw_joints, show_hole
 from portrait_tf.geometry import joints_of_parts
+from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.labels import colour_parsing
 from portrait_tf.layers import heatmap_peaks
 from portrait_tf.models.parsing import find_structure
 from portrait_tf.photos import write_png
-from portrait_tf.pipeline import Pipeline
+from portrait_tf.photos.drawing import contact_sheet, draw_joints, show_hole
 
 
 class Preview(keras.callbacks.Callback):

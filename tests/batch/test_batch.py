@@ -29,7 +29,7 @@ from PIL import Image
 from shelf import SCHEME
 
 from benchmarks.server_process import free_ports
-from portrait_tf.batch import files
+from portrait_tf.apps.batch import files
 from portrait_tf.photos import open_photo
 from serving.local_server import LocalServer
 
@@ -396,9 +396,9 @@ def test_a_server_that_is_not_there(photos, tmp_path):
 
 def test_an_output_folder_that_cannot_be_written(photos, tmp_path):
     """Is said before anything is painted, and is no fault of the photos."""
-    from portrait_tf.batch.engine import EngineSettings
-    from portrait_tf.batch.manifest import Row, RowOptions
-    from portrait_tf.batch.pipeline import BatchOptions, _Read
+    from portrait_tf.apps.batch.engine import EngineSettings
+    from portrait_tf.apps.batch.manifest import Row, RowOptions
+    from portrait_tf.apps.batch.pipeline import BatchOptions, _Read
 
     (tmp_path / "_batch").write_text("in the way")
     code, message = batch(
@@ -416,21 +416,20 @@ def test_an_output_folder_that_cannot_be_written(photos, tmp_path):
 @pytest.mark.long
 def test_a_server_that_is_away_for_a_while(photos, tiny_models, tmp_path):
     """For longer than the client's attempts; and one that does not come back."""
-    from portrait_tf.batch.engine import (
+    from portrait_tf.apps.batch.engine import (
         EngineSettings,
         Finished,
         PhotoHandler,
         Ready,
         ServerGoneError,
     )
-    from portrait_tf.batch.manifest import Row
-    from portrait_tf.folders import MaskOptions, Prepared, find_hole
+    from portrait_tf.apps.batch.manifest import Row
+    from portrait_tf.portrait import prepare_completion
 
     photo = open_photo(photos / "photos" / "002.tif")
     mask = open_photo(photos / "masks" / "002.bmp", "mask")
-    hole, _ = find_hole(mask, photo, MaskOptions())
     row = Row("m.csv", 2, "a.tif", "digest", None, "/a.tif", output="a.tif")
-    ready = Ready(row, Prepared(photo, photo.rgb(), hole, []))
+    ready = Ready(row, prepare_completion(photo, mask))
     (port,) = free_ports(1)
 
     def start():
@@ -457,8 +456,8 @@ def test_a_server_that_is_away_for_a_while(photos, tiny_models, tmp_path):
 
 
 def test_what_a_servers_status_means_for_the_next_run():
-    from portrait_tf.batch.engine import failure
-    from portrait_tf.batch.manifest import Row
+    from portrait_tf.apps.batch.engine import failure
+    from portrait_tf.apps.batch.manifest import Row
     from serving.client.errors import server_error
 
     row = Row("m.csv", 2, "a.jpg", "digest", None, "/a.jpg")
@@ -477,9 +476,9 @@ def test_a_job_that_cannot_be_cancelled(photos, tmp_path):
     """What is said of it, and that two runs at once do not share their tables."""
     from apache_beam.runners.runner import PipelineResult
 
-    from portrait_tf.batch import run as runs
-    from portrait_tf.batch.engine import EngineSettings
-    from portrait_tf.batch.manifest import RowOptions
+    from portrait_tf.apps.batch import run as runs
+    from portrait_tf.apps.batch.engine import EngineSettings
+    from portrait_tf.apps.batch.manifest import RowOptions
 
     def plan(**more):
         settings = (RowOptions(str(tmp_path)), EngineSettings(), [])

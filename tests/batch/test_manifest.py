@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from portrait_tf.batch.manifest import (
+from portrait_tf.apps.batch.manifest import (
     RowOptions,
     is_json,
     key_of,
@@ -15,8 +15,8 @@ from portrait_tf.batch.manifest import (
     resolve,
 )
 from portrait_tf.errors import PortraitError
-from portrait_tf.extrapolation import Length
-from portrait_tf.folders import MaskOptions
+from portrait_tf.inference.extrapolation import Length
+from portrait_tf.portrait import MaskOptions
 
 ROOT = "/data/photos"
 

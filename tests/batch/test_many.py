@@ -114,7 +114,7 @@ def test_through_a_job_service(tiny_models, tmp_path):
 _HEARS_CTRL_C = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from portrait_tf.cli import main
+from portrait_tf.apps.cli import main
 main()
 """
 

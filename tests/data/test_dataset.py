@@ -15,10 +15,10 @@ from portrait_tf.data.dataset import (
     validation_dataset,
 )
 from portrait_tf.data.lip import LipDataset
+from portrait_tf.data.masks import EVALUATION_TASKS, evaluation_mask
 from portrait_tf.data.mixture import sample_index
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
-from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask
 
 CONFIG = Config(size=(48, 32))
 KEYS = {"image", "mask", "parsing", "joints"}

@@ -11,17 +11,17 @@ from command_line import run
 from layouts import make_cihp, make_lip
 from tiny import TINY
 
-from portrait_tf import labelling
 from portrait_tf.config import parse_config, save_config
+from portrait_tf.data import labelling
 from portrait_tf.data.augment import fit_placement, prepare
+from portrait_tf.data.labelling import enlarge_map, label_dataset, place_joints
 from portrait_tf.data.open import open_splits
 from portrait_tf.errors import PortraitError
-from portrait_tf.labelling import enlarge_map, label_dataset, place_joints
+from portrait_tf.inference.averaging import AveragedParsing
 from portrait_tf.labels import FLIPPED_LABELS
-from portrait_tf.models.averaging import AveragedParsing
 from portrait_tf.photos import write_png
-from portrait_tf.training.run import build_network
-from portrait_tf.weights import save_weights
+from portrait_tf.runs.folder import build_network
+from portrait_tf.runs.weights import save_weights
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_maps_of_photos_without_any(tmp_path, network):
     seen = []
     counts = label_dataset(
         source,
-        network,
+        AveragedParsing(network, flip=True),
         tmp_path / "new",
         0.06,
         -1.0,
@@ -126,7 +126,12 @@ def test_mirrored_answers_are_averaged(tmp_path, network, portraits):
         images = folder / "photos" / "TrainVal_images" / "train_images"
         images.mkdir(parents=True)
         write_png(images / "one.png", np.ascontiguousarray(photo))
-        label_dataset(open_splits(folder / "photos"), network, folder / "new", 0.0)
+        label_dataset(
+            open_splits(folder / "photos"),
+            AveragedParsing(network, flip=True),
+            folder / "new",
+            0.0,
+        )
         maps.append(open_splits(folder / "new")["train"][0].parsing)
     swapped = FLIPPED_LABELS[maps[1][:, ::-1]]
     assert (maps[0] == swapped).mean() > 0.99
@@ -136,7 +141,9 @@ def test_maps_and_poses_that_there_are_stay_or_are_replaced(tmp_path, network):
     source = open_splits(make_lip(tmp_path / "photos", 3, 0))
     for replace in (False, True):
         out = tmp_path / f"new-{replace}"
-        counts = label_dataset(source, network, out, 0.0, -1.0, replace)
+        counts = label_dataset(
+            source, AveragedParsing(network, flip=True), out, 0.0, -1.0, replace
+        )
         assert counts.predicted_maps == counts.predicted_poses == 3 * replace
         reader = open_splits(out)["train"]
         for index in range(3):
@@ -149,7 +156,9 @@ def test_maps_and_poses_that_there_are_stay_or_are_replaced(tmp_path, network):
 
 def test_people_that_have_no_photo_of_their_own_are_written_as_png(tmp_path, network):
     source = open_splits(make_cihp(tmp_path / "photos", ("Training",)))
-    label_dataset(source, network, tmp_path / "new", replace=True)
+    label_dataset(
+        source, AveragedParsing(network, flip=True), tmp_path / "new", replace=True
+    )
     reader = open_splits(tmp_path / "new")["train"]
     assert reader.names == source["train"].names and len(reader) > 1
     for index in range(len(reader)):
@@ -170,7 +179,12 @@ class TestInterrupted:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            label_dataset(source, network, tmp_path / "new", progress=interrupt)
+            label_dataset(
+                source,
+                AveragedParsing(network, flip=True),
+                tmp_path / "new",
+                progress=interrupt,
+            )
         assert not (tmp_path / "new").exists()
         return source
 
@@ -179,12 +193,14 @@ class TestInterrupted:
         maps = unfinished / "TrainVal_parsing_annotations" / "train_segmentations"
         before = {path.name: path.stat().st_mtime_ns for path in maps.iterdir()}
         assert len(before) == 16
-        counts = label_dataset(stopped, network, tmp_path / "new")
+        counts = label_dataset(
+            stopped, AveragedParsing(network, flip=True), tmp_path / "new"
+        )
         assert (counts.photos, counts.kept, counts.predicted_maps) == (19, 16, 3)
         maps = tmp_path / "new" / "TrainVal_parsing_annotations" / "train_segmentations"
         after = {path.name: path.stat().st_mtime_ns for path in maps.iterdir()}
         assert len(after) == 18 and before.items() <= after.items()
-        label_dataset(stopped, network, tmp_path / "whole")
+        label_dataset(stopped, AveragedParsing(network, flip=True), tmp_path / "whole")
         for split, reader in open_splits(tmp_path / "whole").items():
             resumed = open_splits(tmp_path / "new")[split]
             for index in range(len(reader)):
@@ -200,10 +216,15 @@ class TestInterrupted:
         with pytest.raises(
             PortraitError, match=r"new\.unfinished: was begun with confidence 0\.5 "
         ):
-            label_dataset(stopped, network, tmp_path / "new", confidence=0.7)
+            label_dataset(
+                stopped,
+                AveragedParsing(network, flip=True),
+                tmp_path / "new",
+                confidence=0.7,
+            )
         other = build_network("parsing", parse_config(TINY))
         with pytest.raises(PortraitError, match="was begun with network "):
-            label_dataset(stopped, other, tmp_path / "new")
+            label_dataset(stopped, AveragedParsing(other, flip=True), tmp_path / "new")
 
 
 def test_a_broken_photo_is_named_and_what_came_before_is_kept(tmp_path, network):
@@ -214,9 +235,14 @@ def test_a_broken_photo_is_named_and_what_came_before_is_kept(tmp_path, network)
     photos[9].unlink()
     photos[9].write_bytes(whole[:100])
     with pytest.raises(PortraitError, match=photos[9].name):
-        label_dataset(source, network, tmp_path / "new")
+        label_dataset(source, AveragedParsing(network, flip=True), tmp_path / "new")
     photos[9].write_bytes(whole)
-    assert label_dataset(source, network, tmp_path / "new").kept == 8
+    assert (
+        label_dataset(
+            source, AveragedParsing(network, flip=True), tmp_path / "new"
+        ).kept
+        == 8
+    )
 
 
 @pytest.fixture
@@ -293,7 +319,11 @@ class TestMistakes:
         images.mkdir(parents=True)
         write_png(images / "a,b.png", np.zeros((8, 8, 3), np.uint8))
         with pytest.raises(PortraitError, match="names without commas.*'a,b'"):
-            label_dataset(open_splits(tmp_path / "photos"), network, tmp_path / "new")
+            label_dataset(
+                open_splits(tmp_path / "photos"),
+                AveragedParsing(network, flip=True),
+                tmp_path / "new",
+            )
         assert not list(tmp_path.glob("new*"))
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from portrait_tf.data.check import describe
-from portrait_tf.data.label_maps import read_parsing
 from portrait_tf.data.lip import LipDataset
 from portrait_tf.data.open import open_splits
 from portrait_tf.errors import PortraitError
 from portrait_tf.photos import read_photo
+from portrait_tf.photos.label_maps import read_parsing
 
 HEIGHT, WIDTH = 24, 16
 

@@ -129,7 +129,7 @@ def test_a_comparison_ends_in_tables_and_a_page(done):
 
 @pytest.mark.long
 def test_every_network_has_the_budget_and_one_stage_1(done):
-    from portrait_tf.storage import read_arrays
+    from portrait_tf.runs.storage import read_arrays
 
     _, out, _ = done
     runs = {name: out / "methods" / name / "seed_0" for name in ("ours", "plain")}
@@ -181,8 +181,8 @@ def test_what_is_finished_is_kept(done, data, tmp_path):
 
 @pytest.mark.long
 def test_training_goes_on_after_a_stop(done, data, tmp_path, monkeypatch):
-    from portrait_tf.storage import read_arrays, read_meta
-    from portrait_tf.training.checkpoint import Checkpoints
+    from portrait_tf.runs.storage import read_arrays, read_meta
+    from portrait_tf.training.callbacks import Checkpoints
 
     config, out, _ = done
     path = tmp_path / "compare.yaml"
@@ -402,7 +402,7 @@ def test_a_budget_shortens_phases_and_warm_ups():
 
 
 def test_stage_1_at_another_size(tiny_pipeline):
-    from portrait_tf.weights import at_size
+    from portrait_tf.runs.weights import at_size
 
     network = tiny_pipeline.parsing_network
     assert at_size(network, (32, 32)) is network

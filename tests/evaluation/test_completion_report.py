@@ -12,12 +12,12 @@ from command_line import run
 from tiny import TINY
 
 from portrait_tf.config import parse_config, save_config, with_changes
+from portrait_tf.data.masks import EVALUATION_TASKS
 from portrait_tf.data.synthetic import write_synthetic
 from portrait_tf.evaluation.completion_report import ContactSheets, summarise_photos
 from portrait_tf.evaluation.evaluate import PhotoScores
 from portrait_tf.evaluation.report_folder import FILES
 from portrait_tf.labels import LABEL_GROUPS
-from portrait_tf.masks import EVALUATION_TASKS
 from portrait_tf.photos import read_photo
 
 METHODS = {
@@ -27,8 +27,8 @@ METHODS = {
 
 def write_run(folder, *changes):
     """A run of both stages with random weights that paint all of a hole."""
-    from portrait_tf.training.run import GIVEN_NAME, build_network
-    from portrait_tf.weights import save_weights
+    from portrait_tf.runs.folder import GIVEN_NAME, build_network
+    from portrait_tf.runs.weights import save_weights
 
     config = with_changes(parse_config(TINY), list(changes))
     save_config(config, folder / "config.yaml")

@@ -12,13 +12,13 @@ import pytest
 import tensorflow as tf
 from typer.testing import CliRunner
 
-from portrait_tf import cli
+from portrait_tf.apps import cli
 from portrait_tf.config import save_config
 from portrait_tf.data.augment import prepare
 from portrait_tf.data.lip import LipDataset
+from portrait_tf.data.masks import EVALUATION_TASKS, evaluation_mask
 from portrait_tf.data.sample import Sample
 from portrait_tf.data.synthetic import synthetic_portrait, write_synthetic
-from portrait_tf.drawing import show_hole
 from portrait_tf.errors import PortraitError
 from portrait_tf.evaluation.parsing import (
     TaskScores,
@@ -29,11 +29,11 @@ from portrait_tf.evaluation.parsing import (
     predictor,
 )
 from portrait_tf.evaluation.report import render_html
+from portrait_tf.inference.averaging import AveragedParsing
 from portrait_tf.labels import JOINTS, LABELS, colour_parsing
-from portrait_tf.masks import EVALUATION_TASKS, evaluation_mask
-from portrait_tf.models.averaging import AveragedParsing
-from portrait_tf.storage import save_arrays
-from portrait_tf.training.run import build_network
+from portrait_tf.photos.drawing import show_hole
+from portrait_tf.runs.folder import build_network
+from portrait_tf.runs.storage import save_arrays
 
 
 class TestBand:

@@ -23,8 +23,8 @@ from export.publishing import list_versions
 from export.saved_model import open_session
 from export.stored import StoredNetworks, stored_values
 from portrait_tf.errors import PortraitError
+from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.labels import JOINTS, LABELS
-from portrait_tf.pipeline import Pipeline
 
 
 @pytest.fixture(scope="module")

@@ -269,7 +269,7 @@ class TestList:
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence(models, monkeypatch, capsys, arguments, message):
-    from portrait_tf import cli
+    from portrait_tf.apps import cli
 
     (models / "2" / "saved_model.pb").unlink()
     for name in ("bad", "worse"):
@@ -286,7 +286,7 @@ def test_a_mistake_is_one_sentence(models, monkeypatch, capsys, arguments, messa
 
 
 def test_the_command_line(models, monkeypatch, capsys):
-    from portrait_tf import cli
+    from portrait_tf.apps import cli
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["portrait-tf", "models", *arguments])

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from portrait_tf.engines import PipelineEngine
 from portrait_tf.inference.detail import DETAILED_FROM, add_details, detailed_hole
+from portrait_tf.inference.engines import PipelineEngine
+from portrait_tf.inference.large_photos import complete_photo
+from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.labels import LABELS
-from portrait_tf.large_photos import complete_photo
-from portrait_tf.masks import HOLE
-from portrait_tf.pipeline import Pipeline
+from portrait_tf.photos.masks import HOLE
 
 SIZE = (120, 96)
 TIMES = 4.0

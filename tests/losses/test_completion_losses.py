@@ -25,7 +25,7 @@ from portrait_tf.losses import (
     psnr_loss,
 )
 from portrait_tf.losses.perceptual import build_vgg
-from portrait_tf.training.base import precision
+from portrait_tf.models.network import precision
 
 _TYPES = (tf.float32, tf.bfloat16)
 

@@ -11,10 +11,10 @@ import tensorflow as tf
 from export.saved_model import run_signature
 from portrait_tf.config import save_config, with_changes
 from portrait_tf.errors import PortraitError
+from portrait_tf.inference.averaging import AveragedParsing
+from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.labels import FLIPPED_JOINTS, FLIPPED_LABELS
-from portrait_tf.models.averaging import AveragedParsing
-from portrait_tf.pipeline import Pipeline
-from portrait_tf.training.run import build_network
+from portrait_tf.runs.folder import build_network
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ class TestPipeline:
         np.testing.assert_allclose(found["joints"]["joints"], expected, atol=1e-3)
 
     def test_a_run_says_so_in_its_config(self, tiny_pipeline, tiny_config, tmp_path):
-        from portrait_tf.storage import save_arrays
+        from portrait_tf.runs.storage import save_arrays
 
         config = with_changes(tiny_config, ["pipeline={flip: true, scales: [0.5, 1]}"])
         save_config(config, tmp_path / "config.yaml")

@@ -6,8 +6,9 @@ from portrait_tf.compat import application_layer_name
 from portrait_tf.compat import variable_path as path_of
 from portrait_tf.errors import PortraitError
 from portrait_tf.models import ParsingNetwork
-from portrait_tf.models.backbones import BACKBONES, load_backbone_weights
-from portrait_tf.storage import save_arrays
+from portrait_tf.models.backbones import BACKBONES
+from portrait_tf.runs.backbone_weights import load_backbone_weights
+from portrait_tf.runs.storage import save_arrays
 
 TINY = {"size": (64, 32), "widths": (8, 8, 8, 8), "blocks": (1, 1), "feature_width": 8}
 

@@ -14,14 +14,14 @@ from portrait_tf.config import parse_config, with_changes
 from portrait_tf.data.dataset import training_dataset, validation_dataset
 from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.errors import PortraitError
+from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.models import CompletionNetwork
 from portrait_tf.models.completion import completion_inputs
-from portrait_tf.pipeline import Pipeline
-from portrait_tf.training.checkpoint import restore_checkpoint, save_checkpoint
+from portrait_tf.runs.checkpoint import restore_checkpoint, save_checkpoint
+from portrait_tf.runs.folder import build_network
+from portrait_tf.runs.weights import load_bundled, load_weights, save_weights
 from portrait_tf.training.completion import CompletionTrainer
 from portrait_tf.training.previews import Preview
-from portrait_tf.training.run import build_network
-from portrait_tf.weights import load_bundled, load_weights, save_weights
 
 TINY = {"size": (32, 48), "widths": (8, 8, 8), "dilations": (1, 2)}
 # Without a pre-fill, whose loops take longer to build than all the rest.

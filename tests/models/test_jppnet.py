@@ -10,8 +10,8 @@ from portrait_tf.compat import variable_path as path_of
 from portrait_tf.config import load_config, with_changes
 from portrait_tf.models import JPPNet
 from portrait_tf.models.parsing import full_size_logits
+from portrait_tf.runs.weights import load_weights, save_weights
 from portrait_tf.training.parsing import ParsingTrainer
-from portrait_tf.weights import load_weights, save_weights
 
 TINY = {"size": (32, 48), "backbone": "resnet50", "width_divisor": 16}
 
@@ -234,9 +234,9 @@ def test_a_train_step_at_three_scales(tiny):
 
 @pytest.mark.long
 def test_the_pipeline_takes_it(tiny):
-    from portrait_tf.engines import PipelineEngine
+    from portrait_tf.inference.engines import PipelineEngine
+    from portrait_tf.inference.pipeline import Pipeline
     from portrait_tf.models import CompletionNetwork
-    from portrait_tf.pipeline import Pipeline
 
     completion = CompletionNetwork(size=(32, 48), widths=(8, 8, 8), dilations=(1,))
     engine = PipelineEngine(Pipeline(tiny, completion))

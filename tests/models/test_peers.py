@@ -9,6 +9,7 @@ from tiny import TINY
 from portrait_tf.compat import map_structure, variable_path
 from portrait_tf.config import parse_config
 from portrait_tf.data.dataset import training_dataset
+from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.models import (
     CompletionNetwork,
     ContextualAttentionNetwork,
@@ -17,12 +18,11 @@ from portrait_tf.models import (
 )
 from portrait_tf.models.completion import completion_inputs
 from portrait_tf.models.partial_convolution import level_count
-from portrait_tf.pipeline import Pipeline
-from portrait_tf.storage import read_arrays
+from portrait_tf.runs.folder import build_network
+from portrait_tf.runs.storage import read_arrays
+from portrait_tf.runs.weights import load_weights, save_weights
 from portrait_tf.training.commands import train_stage
 from portrait_tf.training.completion import CompletionTrainer, hole_psnr
-from portrait_tf.training.run import build_network
-from portrait_tf.weights import load_weights, save_weights
 
 SIZE = (32, 48)
 CASES = [

@@ -31,7 +31,7 @@ def call_rest(server, path, body=None, method=None):
 def serve_command(*arguments):
     """Runs `portrait-tf serve` on free ports."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "portrait_tf.cli", "serve", "--port=0",
+        [sys.executable, "-m", "portrait_tf", "serve", "--port=0",
          "--rest_api_port", "0", *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

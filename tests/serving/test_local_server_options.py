@@ -86,7 +86,7 @@ def test_channel_arguments_that_cannot_be():
 def test_mistakes_and_help_need_no_tensorflow():
     program = (
         "import sys\n"
-        "from portrait_tf.cli import main\n"
+        "from portrait_tf.apps.cli import main\n"
         "sys.argv = ['portrait-tf', 'serve', *sys.argv[1:]]\n"
         "try:\n"
         "    main()\n"

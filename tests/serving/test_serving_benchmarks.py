@@ -220,7 +220,7 @@ def test_a_swap_that_is_never_served(monkeypatch, address, models_dir, content):
 
 def takes_flags():
     shown = subprocess.run(
-        [sys.executable, "-m", "portrait_tf.cli", "serve", "--help"],
+        [sys.executable, "-m", "portrait_tf", "serve", "--help"],
         capture_output=True,
         text=True,
         env={**os.environ, "COLUMNS": "200"},

@@ -19,12 +19,13 @@ from line import LineTrainer, line_data
 from portrait_tf.config import parse_config
 from portrait_tf.data.dataset import training_dataset
 from portrait_tf.data.synthetic import synthetic_portrait
-from portrait_tf.storage import read_arrays
+from portrait_tf.runs.checkpoint import save_checkpoint
+from portrait_tf.runs.folder import build_network
+from portrait_tf.runs.storage import read_arrays
 from portrait_tf.training.backends import for_backend
-from portrait_tf.training.checkpoint import Checkpoints, save_checkpoint
+from portrait_tf.training.callbacks import Checkpoints
 from portrait_tf.training.completion import CompletionTrainer
 from portrait_tf.training.parsing import ParsingTrainer
-from portrait_tf.training.run import build_network
 
 
 def main() -> None:

@@ -7,12 +7,12 @@ import pytest
 
 from benchmarks.parsing_ablation import VARIANTS, run_ablation, summary
 from portrait_tf.config import with_changes
-from portrait_tf.engines import PipelineEngine
 from portrait_tf.errors import PortraitError
 from portrait_tf.evaluation.evaluate import evaluate
-from portrait_tf.pipeline import Pipeline
+from portrait_tf.inference.engines import PipelineEngine
+from portrait_tf.inference.pipeline import Pipeline
+from portrait_tf.runs.folder import build_network, load_run_network
 from portrait_tf.training.commands import train_stage
-from portrait_tf.training.run import build_network, load_run_network
 
 SHORT = ["parsing.training.steps=2", "parsing.training.steps_per_epoch=2"]
 

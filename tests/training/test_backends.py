@@ -22,7 +22,7 @@ from tiny import TINY
 from portrait_tf.config import parse_config, save_config, with_changes
 from portrait_tf.data.synthetic import write_synthetic
 from portrait_tf.losses.perceptual import build_vgg
-from portrait_tf.storage import read_arrays
+from portrait_tf.runs.storage import read_arrays
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("jax") is None, reason="jax is not installed"
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(
 CONSTANT = ("warmup_steps=0", "final_fraction=1")
 
 
-def jax_command(*arguments, code="from portrait_tf.cli import main; main()"):
+def jax_command(*arguments, code="from portrait_tf.apps.cli import main; main()"):
     """Runs the command line on JAX; compiled in a hurry, which no number minds."""
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
@@ -230,7 +230,7 @@ def test_jax_that_is_not_installed_is_named(tmp_path):
     done = jax_command(
         "export", "bundled", tmp_path / "models",
         code="import sys; sys.modules['jax'] = None; "
-        "from portrait_tf.cli import main; main()",
+        "from portrait_tf.apps.cli import main; main()",
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.endswith("pip install 'portrait-tf[jax]'\n")
@@ -249,7 +249,7 @@ def test_a_first_step_that_is_broken_off_loses_nothing(data, tmp_path):
         code="from portrait_tf.training.parsing import ParsingTrainer\n"
         "def broken_off(self, batch): raise KeyboardInterrupt\n"
         "ParsingTrainer.train_step = broken_off\n"
-        "from portrait_tf.cli import main; main()",
+        "from portrait_tf.apps.cli import main; main()",
     )  # fmt: skip
     assert done.returncode == 130, done.stderr
     assert "stopped at step 1" in done.stderr

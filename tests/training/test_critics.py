@@ -14,14 +14,14 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.layers import crop_and_resize
 from portrait_tf.losses import GradientPenalty, R1Penalty
 from portrait_tf.models import Discriminator, FeatureDiscriminator
-from portrait_tf.storage import save_arrays
-from portrait_tf.training.checkpoint import restore_checkpoint, save_checkpoint
+from portrait_tf.runs.checkpoint import restore_checkpoint, save_checkpoint
+from portrait_tf.runs.folder import build_network
+from portrait_tf.runs.storage import save_arrays
 from portrait_tf.training.completion import (
     CompletionTrainer,
     hole_psnr,
     image_gradients,
 )
-from portrait_tf.training.run import build_network
 
 
 def trainer_of(config, *changes):

@@ -9,7 +9,7 @@ from tiny import TINY
 from benchmarks.design_search import CONFIG, load_designs, main, search, table
 from portrait_tf.data.synthetic import write_synthetic
 from portrait_tf.errors import PortraitError
-from portrait_tf.training.run import build_network
+from portrait_tf.runs.folder import build_network
 
 DESIGNS = {
     "base": "tiny.yaml",

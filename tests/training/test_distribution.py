@@ -29,7 +29,7 @@ from portrait_tf.data.open import open_dataset, open_splits
 from portrait_tf.data.shards import write_shards
 from portrait_tf.data.synthetic import write_synthetic
 from portrait_tf.errors import LostWorkerError, PortraitError
-from portrait_tf.storage import read_arrays, read_meta
+from portrait_tf.runs.storage import read_arrays, read_meta
 from portrait_tf.training.commands import train_stage
 from portrait_tf.training.distribution import (
     STALL_MINUTES,
@@ -310,7 +310,8 @@ import numpy as np, tensorflow as tf
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(cpu, two)
 import keras
-from portrait_tf import losses, replicas
+from portrait_tf import losses
+from portrait_tf.compat import replicas
 rng = np.random.default_rng(0)
 x = tf.constant(rng.uniform(-1, 1, (4, 8, 8, 3)), tf.float32)
 y = tf.constant(rng.uniform(-1, 1, (4, 8, 8, 3)), tf.float32)
@@ -451,7 +452,7 @@ _NODE = """Graph execution error:
 Detected at node {} defined at (most recent call last):
   File "/home/portrait_tf/training/distribution.py", line 283, in add
 
-  File "/home/portrait_tf/replicas.py", line 52, in collective
+  File "/home/portrait_tf/compat/replicas.py", line 52, in collective
 
 {}
 \t [[{{{{node {}}}}}]] [Op:__inference_one_step_on_iterator_37]"""
@@ -632,7 +633,7 @@ def data(tmp_path_factory):
 def start_command(run, data, config, tf_config, *more):
     extra = {"TF_CONFIG": tf_config} if tf_config else {}
     return subprocess.Popen(
-        [sys.executable, "-m", "portrait_tf.cli", "train", "parsing", "--data", data,
+        [sys.executable, "-m", "portrait_tf", "train", "parsing", "--data", data,
          "--config", config, "--run", run, "--strategy", "multiworker", *more],
         env=environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,

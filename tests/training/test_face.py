@@ -10,24 +10,24 @@ import tensorflow as tf
 from tiny import TINY
 from typer.testing import CliRunner
 
-from portrait_tf.cli import app
+from portrait_tf.apps.cli import app
 from portrait_tf.config import parse_config, save_config, with_changes
 from portrait_tf.data.dataset import training_dataset
-from portrait_tf.engines import PipelineEngine
 from portrait_tf.errors import PortraitError
+from portrait_tf.inference.engines import PipelineEngine
+from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.labels import NUM_LABELS
 from portrait_tf.layers import face_boxes
-from portrait_tf.pipeline import Pipeline
-from portrait_tf.storage import read_arrays
-from portrait_tf.training.commands import train_stage
-from portrait_tf.training.face import FaceTrainer
-from portrait_tf.training.run import (
+from portrait_tf.runs.folder import (
     GIVEN_NAME,
     build_network,
     load_run_network,
     trained_stages,
 )
-from portrait_tf.weights import load_weights, save_weights
+from portrait_tf.runs.storage import read_arrays
+from portrait_tf.runs.weights import load_weights, save_weights
+from portrait_tf.training.commands import train_stage
+from portrait_tf.training.face import FaceTrainer
 
 # An untrained stage 1 sees no faces; the truth does. Without its pre-fill, stage 2 is
 # traced sooner.

@@ -12,8 +12,8 @@ from portrait_tf.compat import KERAS_3
 from portrait_tf.config import parse_config, save_config, with_changes
 from portrait_tf.data.synthetic import write_synthetic
 from portrait_tf.labels import FACE_LABELS
-from portrait_tf.training.run import GIVEN_NAME, build_network
-from portrait_tf.weights import save_weights
+from portrait_tf.runs.folder import GIVEN_NAME, build_network
+from portrait_tf.runs.weights import save_weights
 
 
 def square(truth, other):

@@ -9,9 +9,9 @@ from portrait_tf.data.dataset import training_dataset
 from portrait_tf.geometry import joint_parts
 from portrait_tf.layers import heatmap_peaks, joint_heatmaps
 from portrait_tf.models.parsing import HINT_SIGMA, find_structure
-from portrait_tf.training.checkpoint import restore_checkpoint, save_checkpoint
+from portrait_tf.runs.checkpoint import restore_checkpoint, save_checkpoint
+from portrait_tf.runs.folder import build_network
 from portrait_tf.training.parsing import ParsingTrainer
-from portrait_tf.training.run import build_network
 
 HINTS = ["parsing.network.hints=true", "parsing.network.decoder_dilations=[1]"]
 CRITIC = [

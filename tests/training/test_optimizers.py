@@ -7,7 +7,7 @@ import pytest
 from portrait_tf.compat import Variable, current_rate, ops
 from portrait_tf.config import OptimizerConfig, with_changes
 from portrait_tf.errors import PortraitError
-from portrait_tf.storage import assign_arrays, read_arrays, save_arrays
+from portrait_tf.runs.storage import assign_arrays, read_arrays, save_arrays
 from portrait_tf.training.commands import train_stage
 from portrait_tf.training.optimizers import build_optimizer
 

@@ -6,9 +6,9 @@ from tiny import TINY
 
 from portrait_tf.config import parse_config, with_changes
 from portrait_tf.errors import PortraitError
+from portrait_tf.runs.folder import GIVEN_NAME, build_network, load_run_network
+from portrait_tf.runs.weights import load_weights, save_weights
 from portrait_tf.training.commands import train_stage
-from portrait_tf.training.run import GIVEN_NAME, build_network, load_run_network
-from portrait_tf.weights import load_weights, save_weights
 
 # Steps too small to move a weight by more than a hair.
 STILL = [

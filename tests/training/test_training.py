@@ -18,23 +18,23 @@ from tiny import TINY
 from portrait_tf.config import load_config, parse_config, save_config, with_changes
 from portrait_tf.data.dataset import training_dataset
 from portrait_tf.errors import PortraitError
-from portrait_tf.pipeline import Pipeline
-from portrait_tf.storage import read_arrays
-from portrait_tf.training.checkpoint import save_checkpoint
-from portrait_tf.training.commands import train_stage
-from portrait_tf.training.completion import CompletionTrainer
-from portrait_tf.training.face import FaceTrainer
-from portrait_tf.training.parsing import ParsingTrainer
-from portrait_tf.training.run import (
+from portrait_tf.inference.pipeline import Pipeline
+from portrait_tf.runs.checkpoint import save_checkpoint
+from portrait_tf.runs.folder import (
     STAGES,
     build_network,
     load_run_network,
     open_run,
     run_config,
-    segments,
     trained_stages,
 )
-from portrait_tf.weights import save_weights
+from portrait_tf.runs.storage import read_arrays
+from portrait_tf.runs.weights import save_weights
+from portrait_tf.training.commands import train_stage
+from portrait_tf.training.completion import CompletionTrainer
+from portrait_tf.training.face import FaceTrainer
+from portrait_tf.training.fit import segments
+from portrait_tf.training.parsing import ParsingTrainer
 
 TRAINERS = {
     "parsing": ParsingTrainer,
@@ -157,7 +157,7 @@ def test_a_run_in_two_parts_ends_as_one_in_one(
     # Three steps: in the middle of an epoch, and of the critics' phase.
     with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(
-            "portrait_tf.training.run.Checkpoints.on_train_batch_end", _StopAt(3)
+            "portrait_tf.training.fit.Checkpoints.on_train_batch_end", _StopAt(3)
         )
         train("parts")
     assert arrays_of(tmp_path / "parts", "completion")[1]["step"] == 3
@@ -313,7 +313,7 @@ def test_resume_after_kill_minus_9(tmp_path):
     """
     one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
     environment = {**os.environ, **one_thread}
-    command = [sys.executable, "-m", "portrait_tf.cli"]
+    command = [sys.executable, "-m", "portrait_tf"]
     data = tmp_path / "data"
     subprocess.run(
         [*command, "data", "synth", data, "--train", "6", "--val", "2",

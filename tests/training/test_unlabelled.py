@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from portrait_tf.config import parse_config, with_changes
 from portrait_tf.data.dataset import training_dataset
+from portrait_tf.runs.folder import build_network
 from portrait_tf.training.completion import CompletionTrainer, mixed_parsing
 from portrait_tf.training.parsing import ParsingTrainer
-from portrait_tf.training.run import build_network
 
 
 def batch_of(config, samples):

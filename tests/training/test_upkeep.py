@@ -13,20 +13,20 @@ import tensorflow as tf
 from tiny import TINY
 from typer.testing import CliRunner
 
-from portrait_tf import cli
+from portrait_tf.apps import cli
 from portrait_tf.compat import Variable, dtype_policy, variable_path
 from portrait_tf.config import parse_config, with_changes
 from portrait_tf.data.dataset import training_dataset
 from portrait_tf.data.synthetic import write_synthetic
 from portrait_tf.errors import PortraitError
-from portrait_tf.pipeline import Pipeline
-from portrait_tf.storage import read_arrays, save_arrays
-from portrait_tf.training.checkpoint import restore_checkpoint, save_checkpoint
+from portrait_tf.inference.pipeline import Pipeline
+from portrait_tf.runs.checkpoint import restore_checkpoint, save_checkpoint
+from portrait_tf.runs.folder import STAGES, build_network, load_run_network
+from portrait_tf.runs.storage import read_arrays, save_arrays
 from portrait_tf.training.commands import train_stage
 from portrait_tf.training.completion import CompletionTrainer
 from portrait_tf.training.face import FaceTrainer
 from portrait_tf.training.parsing import ParsingTrainer
-from portrait_tf.training.run import STAGES, build_network, load_run_network
 
 
 def arrays_of(run, stage, name="checkpoint.npz"):

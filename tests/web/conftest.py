@@ -54,7 +54,7 @@ def browser():
 def site(browser, tmp_path_factory):
     """The address of a page with the bundled weights, and its temporary folder."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "portrait_tf.cli", "web", "--port", "0"]
+    command = [sys.executable, "-m", "portrait_tf", "web", "--port", "0"]
     with open(folder / "stderr", "w") as errors:
         server = subprocess.Popen(
             [*command, "--max-megapixels", "2", "--max-megabytes", "4"],

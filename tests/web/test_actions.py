@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from portrait_tf.apps.web import actions, examples, sessions
+from portrait_tf.apps.web.actions import Limits
+from portrait_tf.apps.web.pictures import SIDES, png_url, preview_size, read_painting
 from portrait_tf.errors import PortraitError
 from portrait_tf.photos import encode_png, open_photo, write_png
 from portrait_tf.portrait import Portrait
-from portrait_tf.web import actions, examples, sessions
-from portrait_tf.web.actions import Limits
-from portrait_tf.web.pictures import SIDES, png_url, preview_size, read_painting
 
 SIZE = (60, 40)
 
@@ -254,7 +254,7 @@ def test_without_gradio_one_sentence_names_the_extra(tmp_path):
     """In a process where Gradio cannot be found; TensorFlow is not even loaded."""
     code = (
         "import sys; sys.modules['gradio'] = None\n"
-        "from portrait_tf import cli\n"
+        "from portrait_tf.apps import cli\n"
         "try: cli.main()\n"
         "finally: print('tensorflow' in sys.modules)"
     )

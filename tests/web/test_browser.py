@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from portrait_tf import cli
+from portrait_tf.apps import cli
+from portrait_tf.apps.web.examples import example_photos
 from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.photos import open_photo, write_png
-from portrait_tf.web.examples import example_photos
 
 pytestmark = pytest.mark.long
 

@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-COMMAND = [sys.executable, "-m", "portrait_tf.cli", "web", "--port", "0"]
+COMMAND = [sys.executable, "-m", "portrait_tf", "web", "--port", "0"]
 
 
 def environment(**more):
@@ -55,7 +55,7 @@ def test_the_page_starts_whatever_proxy_is_set(proxies):
 
 @pytest.mark.parametrize("kept", [None, "example.org"])
 def test_the_users_variables_stay(monkeypatch, kept):
-    from portrait_tf.web.page import check_gradio
+    from portrait_tf.apps.web.page import check_gradio
 
     monkeypatch.setitem(sys.modules, "gradio", os)
     monkeypatch.delenv("no_proxy", raising=False)

@@ -1,0 +1,335 @@
+"""Completes and extrapolates photos, and parses them."""
+
+import enum
+import pathlib
+from collections.abc import Callable
+from typing import Annotated, Optional
+
+import typer
+
+from portrait_tf.apps.cli.shared import (
+    Detail,
+    Model,
+    Server,
+    app,
+    progress,
+    start_tensorflow,
+)
+from portrait_tf.errors import PortraitError
+from portrait_tf.files import check_target
+
+
+class Format(enum.StrEnum):
+    jpeg = "jpeg"
+    png = "png"
+    webp = "webp"
+    tiff = "tiff"
+    bmp = "bmp"
+    heic = "heic"
+    avif = "avif"
+
+
+_PILLOW_NAMES = {
+    format: "HEIF" if format == Format.heic else format.value.upper()
+    for format in Format
+}
+
+
+Photo = Annotated[pathlib.Path, typer.Argument(help="A photo, or a folder of photos.")]
+Out = Annotated[
+    pathlib.Path,
+    typer.Option(
+        "-o", "--out", help="The file, in the format of its extension; or the folder."
+    ),
+]
+OutFormat = Annotated[
+    Optional[Format],  # noqa: UP045
+    typer.Option("--format", help="Of the output; else each photo's own in a folder."),
+]
+Quality = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, max=100, help="For formats with loss; a JPEG keeps its own."),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Of a folder, also photos that are done.")
+]
+Log = Annotated[
+    Optional[pathlib.Path],  # noqa: UP045
+    typer.Option(metavar="FILE", help="Add a line of JSON for each photo."),
+]
+ParsingOut = Annotated[
+    Optional[pathlib.Path],  # noqa: UP045
+    typer.Option(help="Also write the coloured parsing map: a file, or a folder."),
+]
+ParsingIn = Annotated[
+    Optional[pathlib.Path],  # noqa: UP045
+    typer.Option(
+        help="Paint by your own parsing map, of the result's size, in LIP's colours or "
+        "labels; for a folder of photos, a folder with equal names, or one for all."
+    ),
+]
+MaskFromAlpha = Annotated[
+    bool,
+    typer.Option(
+        "--mask-from-alpha",
+        help="Transparent = hole: in the mask, or without one in the photo.",
+    ),
+]
+InvertMask = Annotated[
+    bool, typer.Option("--invert-mask", help="Black = hole, or opaque = hole.")
+]
+ResizeMask = Annotated[
+    bool, typer.Option("--resize-mask", help="Bring a mask to its photo's size.")
+]
+Margin = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="LENGTH", help="To add: 0.3 or 30% of the photo, or 200px."),
+]
+
+
+@app.command()
+def complete(
+    photo: Photo,
+    out: Out,
+    mask: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(
+            help="White = hole. For a folder of photos, a folder with equal names, or "
+            "one mask for all of them."
+        ),
+    ] = None,
+    mask_from_alpha: MaskFromAlpha = False,
+    invert_mask: InvertMask = False,
+    resize_mask: ResizeMask = False,
+    server: Server = None,
+    model: Model = None,
+    detail: Detail = None,
+    parsing_in: ParsingIn = None,
+    parsing_out: ParsingOut = None,
+    format: OutFormat = None,
+    quality: Quality = None,
+    overwrite: Overwrite = False,
+    log: Log = None,
+) -> None:
+    """Fill the hole of a photo, or of every photo of a folder and its sub-folders."""
+    from portrait_tf.portrait import MaskOptions, prepare_completion
+
+    if mask is None and not mask_from_alpha:
+        raise PortraitError("expected --mask, or --mask-from-alpha, received neither")
+    _check_exists(mask, "mask")
+    options = MaskOptions(mask_from_alpha, invert_mask, resize_mask)
+    _complete_files(
+        photo,
+        lambda job: prepare_completion(job.photo, job.mask, job.parsing_in, options),
+        (server, model, detail),
+        (out, parsing_out, format),
+        quality,
+        overwrite,
+        log,
+        mask,
+        parsing_in,
+    )
+
+
+def _tell(note: str) -> None:
+    typer.echo(note, err=True)
+
+
+def _check_exists(path: pathlib.Path | None, kind: str) -> None:
+    if path is not None and not path.exists():
+        raise PortraitError(
+            f"{path}: cannot read the {kind}: No such file or directory"
+        )
+
+
+@app.command()
+def extrapolate(
+    photo: Photo,
+    out: Out,
+    top: Margin = None,
+    bottom: Margin = None,
+    left: Margin = None,
+    right: Margin = None,
+    to_aspect: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="W:H", help="Add what gives this aspect, such as 2:3."),
+    ] = None,
+    to_size: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="WxH", help="Add what gives this size in pixels."),
+    ] = None,
+    whole_body: Annotated[
+        bool,
+        typer.Option(
+            "--whole-body", help="Add what the largest person needs to be whole."
+        ),
+    ] = False,
+    anchor: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="PLACE",
+            help="Of the photo in a --to-aspect or --to-size: center, top, bottom, "
+            "left, right, top-left, ...; auto adds where a person is cut off.",
+        ),
+    ] = None,
+    server: Server = None,
+    model: Model = None,
+    detail: Detail = None,
+    parsing_in: ParsingIn = None,
+    parsing_out: ParsingOut = None,
+    format: OutFormat = None,
+    quality: Quality = None,
+    overwrite: Overwrite = False,
+    log: Log = None,
+) -> None:
+    """Extend a photo, or every photo of a folder and its sub-folders."""
+    from portrait_tf.inference import extrapolation
+    from portrait_tf.portrait import prepare_extrapolation
+
+    given = {"top": top, "bottom": bottom, "left": left, "right": right}
+    wish = extrapolation.Wish(
+        {
+            side: extrapolation.parse_length(text, side)
+            for side, text in given.items()
+            if text is not None
+        },
+        extrapolation.parse_aspect(to_aspect) if to_aspect is not None else None,
+        extrapolation.parse_size(to_size) if to_size is not None else None,
+        whole_body,
+        anchor,
+    )
+    _complete_files(
+        photo,
+        lambda job: prepare_extrapolation(job.photo, wish, job.parsing_in),
+        (server, model, detail),
+        (out, parsing_out, format),
+        quality,
+        overwrite,
+        log,
+        parsing_in=parsing_in,
+    )
+
+
+@app.command()
+def parse(
+    photo: Photo,
+    out: Annotated[
+        pathlib.Path, typer.Option("-o", "--out", help="A folder for what is written.")
+    ] = pathlib.Path(),
+    mask: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(help="White = hole, in which the structure is guessed."),
+    ] = None,
+    mask_from_alpha: MaskFromAlpha = False,
+    invert_mask: InvertMask = False,
+    resize_mask: ResizeMask = False,
+    server: Server = None,
+    model: Model = None,
+    overwrite: Overwrite = False,
+    log: Log = None,
+) -> None:
+    """Write stage 1's label map, joints and an overlay of a photo, or of a folder's."""
+    from portrait_tf.apps import folders
+    from portrait_tf.portrait import MaskOptions, Portrait
+
+    _check_exists(mask, "mask")
+    options = MaskOptions(mask_from_alpha, invert_mask, resize_mask)
+    jobs = folders.plan_parsing(photo, out, mask, _tell)
+    if not photo.is_dir():
+        # A mistake should cost no time.
+        folders.read_parse_job(jobs[0], options)
+    start_tensorflow()
+    portrait = Portrait.load(model, server)
+
+    def parse_one(job: folders.ParseJob) -> list[str]:
+        return folders.parse_file(portrait, job, options)
+
+    if photo.is_dir():
+        _work_through(jobs, parse_one, overwrite, log, ("parsing", "parsed"))
+        return
+    for note in folders.run_one(jobs[0], parse_one, log):
+        typer.echo(f"{photo}: {note}", err=True)
+    typer.echo("\n".join(str(path) for path in jobs[0].written))
+
+
+def _complete_files(
+    photo: pathlib.Path,
+    prepare: Callable,
+    engine: tuple[str | None, pathlib.Path | None, bool | None],
+    targets: tuple[pathlib.Path, pathlib.Path | None, Format | None],
+    quality: int | None,
+    overwrite: bool,
+    log: pathlib.Path | None,
+    mask: pathlib.Path | None = None,
+    parsing_in: pathlib.Path | None = None,
+) -> None:
+    """One photo, whose mistakes cost no time; or a folder, past its bad files."""
+    from portrait_tf import photos
+    from portrait_tf.apps import folders
+    from portrait_tf.portrait import Portrait
+
+    out, parsing_out, format = targets
+    format = _PILLOW_NAMES[format] if format else None
+    if format:
+        photos.check_format(format)
+    _check_exists(parsing_in, "label map")
+    if photo.is_dir():
+        jobs = folders.plan_folder(
+            photo, out, mask, parsing_out, format, parsing_in, _tell
+        )
+        prepared = None
+    else:
+        for path, kind in ((mask, "mask"), (parsing_in, "label map")):
+            if path and path.is_dir():
+                raise PortraitError(
+                    f"{path} is a folder; a {kind} is expected for one photo"
+                )
+        for target in (out, parsing_out):
+            if target:
+                check_target(target)
+        if not format and out.suffix:
+            format = photos.format_of(out)
+        job = folders.Job(photo, out, mask, parsing_out, format, parsing_in=parsing_in)
+        jobs, prepared, overwrite = [job], prepare(job), True
+    start_tensorflow()
+    server, model, detail = engine
+    portrait = Portrait.load(model, server, detail)
+
+    def complete_one(job: folders.Job) -> list[str]:
+        completion = portrait.paint(prepared or prepare(job))
+        return folders.write_completion(completion, job, quality)
+
+    if prepared:
+        for note in folders.run_one(jobs[0], complete_one, log):
+            typer.echo(f"{photo}: {note}", err=True)
+        return
+    _work_through(jobs, complete_one, overwrite, log, ("completing", "completed"))
+
+
+def _work_through(
+    jobs: list,
+    work: Callable,
+    overwrite: bool,
+    log: pathlib.Path | None,
+    verbs: tuple[str, str],
+) -> None:
+    """A folder's photos, past the bad ones; how it went, and the exit code."""
+    from portrait_tf.apps import folders
+
+    try:
+        with progress(verbs[0]) as advance:
+            summary = folders.run_folder(jobs, work, overwrite, log, advance)
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(
+        f"{summary.completed} photos {verbs[1]}, {summary.skipped} skipped as they "
+        f"were done, {summary.failed} failed"
+    )
+    if summary.with_notes:
+        where = log or "--log FILE tells"
+        typer.echo(f"{summary.with_notes} photos have notes: {where}", err=True)
+    for message in summary.errors:
+        typer.echo(f"  {message}", err=True)
+    if summary.errors:
+        raise typer.Exit(1)

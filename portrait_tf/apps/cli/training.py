@@ -1,0 +1,161 @@
+"""Trains networks, and compares them."""
+
+import pathlib
+import sys
+from typing import Annotated, Optional
+
+import typer
+
+from portrait_tf.apps.cli.shared import (
+    Data,
+    SkipBroken,
+    Stage,
+    Strategy,
+    app,
+    open_console,
+    progress,
+    start_tensorflow,
+)
+from portrait_tf.errors import PortraitError
+
+
+@app.command()
+def train(
+    stage: Annotated[
+        Stage, typer.Argument(help="In this order; `face` may be left out.")
+    ],
+    config: Annotated[pathlib.Path, typer.Option(help="A YAML file of configs/.")],
+    data: Annotated[
+        list[pathlib.Path],
+        typer.Option(
+            "--data",
+            help="A data set; docs/data.md says which. Several times: all of them, by "
+            "`data.weights` of the config.",
+        ),
+    ],
+    run: Annotated[pathlib.Path, typer.Option(help="The run's folder; resumed.")],
+    steps: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="In place of the config's."),
+    ] = None,
+    set_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config."),
+    ] = None,
+    parsing: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Stage 1 of another run, or `bundled`, for later stages."),
+    ] = None,
+    completion: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Stage 2 of another run, or `bundled`, for `face`."),
+    ] = None,
+    skip_broken: SkipBroken = False,
+    strategy: Annotated[
+        Strategy,
+        typer.Option(help="Several GPUs, or machines by TF_CONFIG: docs/distributed."),
+    ] = Strategy.none,
+) -> None:
+    """Train a stage; the same command goes on after a stop."""
+    from portrait_tf.config import load_config, with_changes
+    from portrait_tf.data.cache import Budget, CachedReader
+    from portrait_tf.data.mixture import mix
+    from portrait_tf.data.open import open_dataset
+
+    changes = list(set_ or [])
+    if steps:
+        changes.append(f"{stage.value}.training.steps={steps}")
+    settings = with_changes(load_config(config), changes)
+    readers = [open_dataset(one, "train", skip_broken=skip_broken) for one in data]
+    if settings.data.cache_gigabytes:
+        budget = Budget(settings.data.cache_gigabytes * 1e9)
+        readers = [CachedReader(reader, budget) for reader in readers]
+    training = mix(readers, settings.data.weights)
+    validation = _validation_reader(data, skip_broken)
+    start_tensorflow(("tensorflow", "jax"))
+    from portrait_tf.training.commands import train_stage
+
+    verbose = "auto" if sys.stderr.isatty() else 2
+    try:
+        train_stage(
+            stage.value,
+            settings,
+            training,
+            run,
+            validation,
+            parsing,
+            verbose,
+            completion,
+            strategy.value,
+        )
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _validation_reader(directories: list[pathlib.Path], skip_broken: bool):  # noqa: ANN202
+    """The val split of the first data set that has one, or None; says which."""
+    from portrait_tf.data.open import open_dataset
+    from portrait_tf.data.reader import NoSplitError
+
+    reasons = []
+    for directory in directories:
+        try:
+            reader = open_dataset(directory, "val", skip_broken=skip_broken)
+        except NoSplitError as error:
+            reasons.append(str(error).splitlines()[0])
+            continue
+        if len(directories) > 1:
+            typer.echo(f"validation: {directory}", err=True)
+        return reader
+    typer.echo(f"no validation: {'; '.join(reasons)}", err=True)
+    return None
+
+
+@app.command()
+def compare(
+    config: Annotated[pathlib.Path, typer.Option(help="As configs/compare.yaml.")],
+    data: Data,
+    out: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option("-o", "--out", help="The folder of runs and report; resumed."),
+    ] = None,
+    write_inputs: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(
+            metavar="DIR", help="Write what a method from outside is asked, as PNG."
+        ),
+    ] = None,
+    set_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config."),
+    ] = None,
+    skip_broken: SkipBroken = False,
+) -> None:
+    """Train several methods with one budget, and compare them; resumed after a stop."""
+    from portrait_tf.data.open import open_dataset
+    from portrait_tf.evaluation.compare_config import load_plan
+
+    if not out and not write_inputs:
+        raise PortraitError("expected --out or --write-inputs, received neither")
+    plan = load_plan(config, set_)
+    scored = open_dataset(data, plan.compare.split, skip_broken=skip_broken)
+    training = open_dataset(data, "train", skip_broken=skip_broken) if out else None
+    start_tensorflow()
+    from portrait_tf.data.dataset import usable_reader
+    from portrait_tf.evaluation import compare as comparison
+    from portrait_tf.evaluation import compare_cases
+    from portrait_tf.evaluation.compare_page import print_report
+
+    scored = usable_reader(scored)
+    if write_inputs:
+        count = compare_cases.write_inputs(plan, scored, write_inputs)
+        typer.echo(f"{count} inputs and masks written to {write_inputs}")
+    if not out:
+        return
+    verbose = "auto" if sys.stderr.isatty() else 2
+    try:
+        report = comparison.run_compare(plan, training, scored, out, verbose, progress)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    print_report(report, open_console())
+    typer.echo(f"report: {out / 'report.html'}")

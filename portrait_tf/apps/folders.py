@@ -1,0 +1,604 @@
+"""Photo files through a `Portrait`: one, or a whole folder of any length.
+
+A folder is worked through one photo at a time: nothing of a photo stays in memory, a
+bad one does not stop the others, and what is done is skipped, so that the same command
+goes on after a stop.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from portrait_tf.errors import PortraitError
+from portrait_tf.files import (
+    PICTURE_EXTENSIONS,
+    cannot_write,
+    one_spelling,
+    open_lines,
+    write_all,
+    write_result,
+)
+from portrait_tf.geometry import inside
+from portrait_tf.labels import JOINTS
+from portrait_tf.photos import (
+    PHOTO_EXTENSIONS,
+    PhotoFile,
+    open_photo,
+    output_name,
+    write_png,
+)
+from portrait_tf.photos.parsing_maps import write_parsing_map
+from portrait_tf.portrait import Completion, MaskOptions, Portrait, find_hole
+
+_ENDINGS = ("-map.png", "-joints.json", "-overlay.png")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One photo: the files to read and to write.
+
+    Attributes:
+        photo: Is read.
+        out: Is written, in `format`.
+        mask: Is read, if the hole is not the photo's own transparent parts.
+        parsing_out: The label map in LIP's palette, if it is wanted.
+        format: Pillow's name; None for the photo's own.
+        error: Why there is nothing to do: it fails with this.
+        parsing_in: The user's own label map of the result, if there is one.
+    """
+
+    photo: pathlib.Path
+    out: pathlib.Path
+    mask: pathlib.Path | None = None
+    parsing_out: pathlib.Path | None = None
+    format: str | None = None
+    error: str | None = None
+    parsing_in: pathlib.Path | None = None
+
+    @property
+    def written(self) -> tuple[pathlib.Path, ...]:
+        return (self.out, self.parsing_out) if self.parsing_out else (self.out,)
+
+
+def write_completion(
+    completion: Completion, job: Job, quality: int | None = None
+) -> list[str]:
+    """Writes what a job names; gives what the user should know.
+
+    Raises:
+        PortraitError: A file cannot be written.
+    """
+    # First the map: a photo that is there counts as done.
+    if job.parsing_out:
+        write_parsing_map(job.parsing_out, completion.labels)
+    content, notes = completion.encode(job.out, job.format, quality)
+    write_result(job.out, content)
+    return [*completion.notes, *notes]
+
+
+@dataclasses.dataclass(frozen=True)
+class ParseJob:
+    """One photo for stage 1: the files to read and to write, as of `Job`.
+
+    Attributes:
+        photo: Is read.
+        map_out: Gets the label map in LIP's palette, PNG.
+        joints_out: Gets the joints, JSON.
+        overlay_out: Gets the photo under both, PNG.
+        mask: Is read, if there is one.
+        error: As of `Job`.
+    """
+
+    photo: pathlib.Path
+    map_out: pathlib.Path
+    joints_out: pathlib.Path
+    overlay_out: pathlib.Path
+    mask: pathlib.Path | None = None
+    error: str | None = None
+
+    @property
+    def out(self) -> pathlib.Path:
+        """What is written last."""
+        return self.map_out
+
+    @property
+    def written(self) -> tuple[pathlib.Path, ...]:
+        return self.map_out, self.joints_out, self.overlay_out
+
+
+def parse_file(
+    portrait: Portrait, job: ParseJob, options: MaskOptions | None = None
+) -> list[str]:
+    """Writes what stage 1 says of a photo: map, joints and overlay.
+
+    The joints are a JSON object: `photo`, `size` (height, width), and `joints`, by
+    LIP's names: `x` and `y` in pixels of the upright photo, `confidence` (a heatmap's
+    peak), and whether the joint is in the photo (`inside`); null without a pose.
+
+    Returns:
+        What the user should know.
+
+    Raises:
+        PortraitError: A file cannot be read or written.
+    """
+    from portrait_tf.photos.drawing import draw_joints, overlay_parsing, show_hole
+
+    photo, hole, notes = read_parse_job(job, options or MaskOptions())
+    pixels = photo.rgb()
+    structure = portrait.parse(pixels, hole)
+    labels, joints = structure.parsing, structure.joints
+    overlay = pixels if hole is None else show_hole(pixels, hole)
+    overlay = overlay_parsing(overlay, labels)
+    if joints is not None:
+        overlay = draw_joints(overlay, joints)
+    described = {
+        "photo": str(job.photo),
+        "size": list(photo.size),
+        "joints": None if joints is None else _describe_joints(joints, photo.size),
+    }
+    write_png(job.overlay_out, overlay)
+    content = json.dumps(described, indent=2, ensure_ascii=False)
+    write_result(job.joints_out, content + "\n")
+    write_parsing_map(job.map_out, labels)
+    return notes
+
+
+def read_parse_job(
+    job: ParseJob, options: MaskOptions
+) -> tuple[PhotoFile, np.ndarray | None, list[str]]:
+    """Photo, hole and notes; without a mask the photo is whole.
+
+    Raises:
+        PortraitError: One of the files cannot be used.
+    """
+    photo = open_photo(job.photo)
+    if job.mask is None and not options.from_alpha:
+        return photo, None, []
+    return photo, *find_hole(photo, job.mask, options)
+
+
+def _describe_joints(joints: np.ndarray, size: tuple[int, int]) -> dict[str, dict]:
+    return {
+        name: {
+            "x": round(float(x), 1),
+            "y": round(float(y), 1),
+            "confidence": round(float(confidence), 3),
+            "inside": bool(is_inside),
+        }
+        for name, (x, y, confidence), is_inside in zip(
+            JOINTS, joints, inside(joints[:, :2], size), strict=True
+        )
+    }
+
+
+def find_photos(
+    folder: pathlib.Path,
+    left_out: tuple[pathlib.Path, ...] = (),
+    tell: Callable[[str], None] | None = None,
+) -> list[pathlib.Path]:
+    """The photos of a folder and its sub-folders, relative to it, in order.
+
+    Args:
+        folder: Hidden files and folders in it are passed over.
+        left_out: Files and folders that are passed over, too.
+        tell: Called with a sentence if there are pictures of formats that are not
+            read, linked folders, which are not followed, or folders that cannot be
+            read.
+
+    Raises:
+        PortraitError: There are none.
+    """
+    passed = {os.path.realpath(path) for path in left_out}
+    found, skipped = [], _Skipped()
+    for parent, folders, files in os.walk(folder, onerror=skipped.add_unreadable):
+        inner = pathlib.Path(parent)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(inner / name) not in passed
+        )
+        skipped.linked += [
+            inner / name for name in folders if (inner / name).is_symlink()
+        ]
+        for name in sorted(files):
+            suffix = pathlib.Path(name).suffix.lower()
+            if name.startswith(".") or (
+                passed and os.path.realpath(inner / name) in passed
+            ):
+                continue
+            if suffix in PHOTO_EXTENSIONS:
+                found.append((inner / name).relative_to(folder))
+            elif suffix in PICTURE_EXTENSIONS:
+                skipped.suffixes[suffix] += 1
+    said = skipped.sentence(folder)
+    if not found:
+        raise PortraitError(
+            f"{folder}: expected photos ({', '.join(PHOTO_EXTENSIONS)}), found none"
+            + (f"; {said}" if said else "")
+        )
+    if said and tell:
+        tell(f"{folder}: {said}")
+    return found
+
+
+@dataclasses.dataclass
+class _Skipped:
+    """What is left out of a folder, though it looks like photos."""
+
+    suffixes: collections.Counter = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    linked: list[pathlib.Path] = dataclasses.field(default_factory=list)
+    unreadable: list[pathlib.Path] = dataclasses.field(default_factory=list)
+
+    def add_unreadable(self, error: OSError) -> None:
+        self.unreadable.append(pathlib.Path(error.filename))
+
+    def sentence(self, folder: pathlib.Path) -> str:
+        """All of it in one sentence; empty if there is nothing."""
+        parts = []
+        if self.suffixes:
+            formats = ", ".join(
+                f"{count} {suffix}" for suffix, count in sorted(self.suffixes.items())
+            )
+            parts.append(f"pictures of formats that are not read ({formats})")
+        for folders, why in (
+            (self.linked, "links to folders, which are not followed"),
+            (self.unreadable, "folders that cannot be read"),
+        ):
+            if folders:
+                names = ", ".join(str(one.relative_to(folder)) for one in folders[:3])
+                more = f" and {len(folders) - 3} more" if len(folders) > 3 else ""
+                parts.append(f"{why} ({names}{more})")
+        return "left out: " + "; ".join(parts) if parts else ""
+
+
+def plan_folder(
+    folder: pathlib.Path,
+    out: pathlib.Path,
+    masks: pathlib.Path | None = None,
+    parsing_out: pathlib.Path | None = None,
+    format: str | None = None,
+    parsing_in: pathlib.Path | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> list[Job]:
+    """One job a photo; sub-folders are mirrored.
+
+    Args:
+        folder: Of photos. Results and masks inside it are passed over.
+        out: A folder; photos keep their names, and their extensions too unless there is
+            a `format`.
+        masks: A folder, in which masks have the photos' names with any extension; or a
+            file for all of them; or None.
+        parsing_out: A folder.
+        format: Pillow's name.
+        parsing_in: The user's label maps, as `masks`.
+        tell: Called with a sentence for each folder that holds more than what is read
+            (`find_photos`).
+
+    Raises:
+        PortraitError: There are no photos, or no masks or maps; a file stands where a
+            folder is expected; results would replace the photos, or one another; one
+            mask or map would be for two photos, by their names.
+    """
+    targets = [target for target in (out, parsing_out) if target]
+    for target in targets:
+        if target.exists() and not target.is_dir():
+            raise PortraitError(f"{target} is a file; a folder is expected")
+        if target.resolve() == folder.resolve():
+            raise PortraitError(
+                f"{target} is the folder of the photos; another one is expected for "
+                "the results"
+            )
+    if parsing_out and parsing_out.resolve() == out.resolve():
+        raise PortraitError(
+            f"{out}: expected one folder for photos and another for parsing maps"
+        )
+    paired = _Paired(folder, masks, "mask", tell)
+    paired_maps = _Paired(folder, parsing_in, "label map", tell)
+    jobs, taken = [], {}
+    read = [path for path in (masks, parsing_in) if path]
+    names = find_photos(folder, (*targets, *read), tell)
+    photos = {os.path.realpath(folder / name) for name in names}
+    for name in names:
+        stem = name.with_suffix("")
+        written = output_name(name, format)
+        map_out = parsing_out / name.with_suffix(".png") if parsing_out else None
+        for target in (out / written, *([map_out] if map_out else [])):
+            if target in taken:
+                raise PortraitError(
+                    f"{folder}: two photos are called {str(stem)!r}, {taken[target]} "
+                    f"and {name}, and both would be written as {target}; expected one "
+                    "of each name"
+                )
+            taken[target] = name
+        mask, error = paired.of(name)
+        map_in, map_error = paired_maps.of(name)
+        job = Job(folder / name, out / written, mask, map_out, format)
+        error = error or map_error or _replaces(job, photos)
+        jobs.append(dataclasses.replace(job, error=error, parsing_in=map_in))
+    return jobs
+
+
+def _replaces(job: Job | ParseJob, photos: set[str]) -> str | None:
+    """What is wrong with a job that would write through a link onto a photo."""
+    for path in job.written:
+        if os.path.islink(path) and os.path.realpath(path) in photos:
+            return (
+                f"{job.photo}: the result {path} is a link to the photo "
+                f"{os.path.realpath(path)}; expected another file"
+            )
+    return None
+
+
+def plan_parsing(
+    photo: pathlib.Path,
+    out: pathlib.Path,
+    masks: pathlib.Path | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> list[ParseJob]:
+    """What stage 1 is asked for, and where its answers go.
+
+    Args:
+        photo: A photo: `NAME-map.png`, `NAME-joints.json` and `NAME-overlay.png` are
+            written. Or a folder: its sub-folders are mirrored in `maps`, `joints` and
+            `overlays`, where the photos' names are kept.
+        out: A folder.
+        masks: As of `plan_folder`.
+        tell: As of `plan_folder`.
+
+    Raises:
+        PortraitError: As `plan_folder`.
+    """
+    if out.exists() and not out.is_dir():
+        raise PortraitError(f"{out} is a file; a folder is expected")
+    if not photo.is_dir():
+        if masks and masks.is_dir():
+            raise PortraitError(
+                f"{masks} is a folder; a mask is expected for one photo"
+            )
+        names = (f"{photo.stem}{end}" for end in _ENDINGS)
+        return [ParseJob(photo, *(out / name for name in names), masks)]
+    if out.resolve() == photo.resolve():
+        raise PortraitError(
+            f"{out} is the folder of the photos; another one is expected for the "
+            "results"
+        )
+    paired = _Paired(photo, masks, "mask", tell)
+    kinds = [out / kind for kind in ("maps", "joints", "overlays")]
+    jobs, taken = [], {}
+    names = find_photos(photo, (out, *kinds, *([masks] if masks else [])), tell)
+    photos = {os.path.realpath(photo / name) for name in names}
+    for name in names:
+        stem = name.with_suffix("")
+        if stem in taken:
+            raise PortraitError(
+                f"{photo}: two photos are called {str(stem)!r}, {taken[stem]} and "
+                f"{name}, and both would be written to one name; expected one of each"
+            )
+        taken[stem] = name
+        targets = (
+            kind / name.with_suffix(".json" if kind.name == "joints" else ".png")
+            for kind in kinds
+        )
+        job = ParseJob(photo / name, *targets, *paired.of(name))
+        jobs.append(dataclasses.replace(job, error=job.error or _replaces(job, photos)))
+    return jobs
+
+
+class _Paired:
+    """Files that belong to photos by their names; or one file for all; or none.
+
+    Names are equal in all spellings of Unicode.
+
+    Raises:
+        PortraitError: They are in the folder of the photos.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        files: pathlib.Path | None,
+        kind: str,
+        tell: Callable[[str], None] | None,
+    ) -> None:
+        self.folder, self.files, self.kind = folder, files, kind
+        self.by_name: dict[str, list[pathlib.Path]] | None = None
+        self.taken: dict[str, pathlib.Path] = {}
+        if files is None or not files.is_dir():
+            return
+        if files.resolve() == folder.resolve():
+            raise PortraitError(
+                f"{files} is the folder of the photos; expected another one with the "
+                f"{kind}s"
+            )
+        self.by_name = {}
+        for name in find_photos(files, tell=tell):
+            self.by_name.setdefault(_stem(name), []).append(files / name)
+
+    def of(self, name: pathlib.Path) -> tuple[pathlib.Path | None, str | None]:
+        """A photo's file, and what is wrong with it.
+
+        Raises:
+            PortraitError: Another photo had the same name.
+        """
+        if self.by_name is None:
+            return self.files, None
+        stem = _stem(name)
+        if (other := self.taken.setdefault(stem, name)) != name:
+            raise PortraitError(
+                f"{self.folder}: two photos are called {stem!r}, {other} and {name}, "
+                f"and a {self.kind} is found by that name; expected one of each name"
+            )
+        candidates = self.by_name.get(stem, [])
+        photo = self.folder / name
+        if not candidates:
+            return None, f"{photo}: no {self.kind} of this name in {self.files}"
+        if len(candidates) > 1:
+            return candidates[0], (
+                f"{photo}: expected one {self.kind} of this name, found "
+                f"{candidates[0]} and {candidates[1].name}"
+            )
+        return candidates[0], None
+
+
+def _stem(name: pathlib.Path) -> str:
+    return one_spelling(str(name.with_suffix("")))
+
+
+def run_one(
+    job: Job, complete: Callable[[Job], list[str]], log: pathlib.Path | None = None
+) -> list[str]:
+    """A single photo, with a line in the log as `run_folder` writes it; gives notes.
+
+    Raises:
+        PortraitError: It fails; or the log cannot be written, before the photo or
+            after it.
+    """
+    start = time.perf_counter()
+    with _open_log(log) as lines:
+        try:
+            notes = complete(job)
+        except PortraitError as error:
+            lines.add(_line(job, start, "failed", str(error), []))
+            raise
+        lines.add(_line(job, start, "completed", None, notes))
+    if lines.error:
+        raise PortraitError(f"{lines.error}; {job.out} is written")
+    return notes
+
+
+def _line(
+    job: Job, start: float, status: str, error: str | None, notes: list[str]
+) -> dict:
+    return {
+        "input": str(job.photo),
+        "output": str(job.out),
+        "seconds": round(time.perf_counter() - start, 3),
+        "status": status,
+        "error": error,
+        "notes": notes,
+    }
+
+
+@dataclasses.dataclass
+class Summary:
+    """How a folder went: counts, and a sentence for each photo that failed.
+
+    Where the log could not be written to its end, the last sentence says so.
+    """
+
+    completed: int = 0
+    skipped: int = 0
+    failed: int = 0
+    with_notes: int = 0
+    errors: list[str] = dataclasses.field(default_factory=list)
+
+
+def is_done(job: Job | ParseJob) -> bool:
+    """Whether all that a job writes is there, and whole."""
+    try:
+        for path in job.written:
+            if not path.is_file():
+                return False
+            if path.suffix != ".json":
+                open_photo(path)
+    except (PortraitError, OSError):
+        return False
+    return True
+
+
+def run_folder(
+    jobs: list[Job] | list[ParseJob],
+    complete: Callable[[Job], list[str]],
+    overwrite: bool = False,
+    log: pathlib.Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+    """Works through jobs, past those that fail.
+
+    Args:
+        jobs: Of `plan_folder` or `plan_parsing`.
+        complete: Reads, completes and writes one photo; gives notes on it.
+        overwrite: Whether photos that are done are completed again.
+        log: A file that gets a line of JSON for each photo: `input`, `output`,
+            `seconds`, `status` (`completed`, `skipped` or `failed`), `error`, `notes`.
+            What is in it already stays. A byte of a name that is not UTF-8 is written
+            as `\\udcXX`: `os.fsencode` gives the name back. Where it cannot be written
+            any more, the photos go on without it.
+        progress: Called with (done, total) after each photo.
+
+    Raises:
+        PortraitError: The log cannot be opened.
+    """
+    summary = Summary()
+    with _open_log(log) as lines:
+        for index, job in enumerate(jobs):
+            start = time.perf_counter()
+            notes, error = [], job.error
+            if error is None and not overwrite and is_done(job):
+                status = "skipped"
+                summary.skipped += 1
+            else:
+                if error is None:
+                    notes, error = _attempt(complete, job)
+                status = "completed" if error is None else "failed"
+                if error is None:
+                    summary.completed += 1
+                else:
+                    summary.failed += 1
+                    summary.errors.append(error)
+            summary.with_notes += bool(notes)
+            lines.add(_line(job, start, status, error, notes))
+            if progress:
+                progress(index + 1, len(jobs))
+    if lines.error:
+        summary.errors.append(lines.error)
+    return summary
+
+
+def _attempt(
+    complete: Callable[[Job], list[str]], job: Job
+) -> tuple[list[str], str | None]:
+    """Notes, and what went wrong. Our own bugs on one photo do not stop the others."""
+    try:
+        return complete(job), None
+    except PortraitError as error:
+        message = str(error)
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+    return [], message if str(job.photo) in message else f"{job.photo}: {message}"
+
+
+class _Log:
+    """Lines of JSON; after the first that cannot be written, no more are."""
+
+    def __init__(self, path: pathlib.Path | None, file: BinaryIO | None) -> None:
+        self.path, self.file = path, file
+        self.error: str | None = None
+
+    def add(self, line: dict) -> None:
+        if self.file is None or self.error:
+            return
+        text = json.dumps(line, ensure_ascii=False) + "\n"
+        try:
+            write_all(self.file, text.encode(errors="backslashreplace"))
+        except OSError as error:
+            self.error = (
+                f"{cannot_write(self.path, error)}; the log ends before {line['input']}"
+            )
+
+
+@contextlib.contextmanager
+def _open_log(path: pathlib.Path | None) -> Iterator[_Log]:
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open_lines(path)) if path else None
+        yield _Log(path, file)

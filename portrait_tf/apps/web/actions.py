@@ -1,0 +1,227 @@
+"""What the page's buttons do: photos and paintings in, what the page shows out."""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import re
+
+import numpy as np
+from PIL import Image
+
+from portrait_tf.apps.web.pictures import (
+    Painting,
+    enlarge_hole,
+    jpeg_url,
+    png_url,
+    preview_size,
+    read_painting,
+    shrink,
+    shrink_labels,
+)
+from portrait_tf.apps.web.sessions import Session
+from portrait_tf.errors import PortraitError
+from portrait_tf.photos import PhotoFile, open_photo, write_png
+from portrait_tf.photos.drawing import show_hole
+from portrait_tf.photos.masks import HOLE
+from portrait_tf.portrait import Completion, Portrait
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a visitor may send.
+
+    Attributes:
+        megabytes: Of a file.
+        megapixels: Of a photo, and of what it is extended to.
+    """
+
+    megabytes: int = 64
+    megapixels: float = 50.0
+
+    @property
+    def bytes(self) -> int:
+        """Of a file."""
+        return self.megabytes * 10**6
+
+    def check(self, size: tuple[int, int], name: str) -> None:
+        """Raises PortraitError: more pixels than are allowed."""
+        if size[0] * size[1] > self.megapixels * 1e6:
+            raise PortraitError(
+                f"{name}: expected at most {self.megapixels:g} megapixels, received "
+                f"{size[0] * size[1] / 1e6:.1f} ({size[0]}x{size[1]}, height x width)"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What the page shows after a completion.
+
+    Attributes:
+        pair: JSON for the before / after slider.
+        body: JSON for the editor: the map that was painted after; or None.
+        photo: A PNG file.
+        mask: Another, the hole at the photo's size; None if borders were extended.
+        size: Height and width of the photo.
+        notes: Sentences for the visitor.
+    """
+
+    pair: str
+    body: str | None
+    photo: pathlib.Path
+    mask: pathlib.Path | None
+    size: tuple[int, int]
+    notes: list[str]
+
+
+def read_upload(path: str | pathlib.Path, limits: Limits) -> PhotoFile:
+    """Reads what a visitor sent, and removes the file at once.
+
+    Raises:
+        PortraitError: No photo, or too large a one; the message has the file's name
+            without its folder.
+    """
+    path = pathlib.Path(path)
+    try:
+        try:
+            # The header alone: a small file may hold a huge picture.
+            with Image.open(path) as image:
+                stated = image.size[::-1]
+        except Exception:
+            stated = (0, 0)  # `open_photo` knows better what is wrong.
+        limits.check(stated, path.name)
+        photo = open_photo(path)
+    except PortraitError as error:
+        raise PortraitError(str(error).replace(str(path), path.name)) from None
+    finally:
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+    limits.check(photo.size, path.name)
+    photo.path = pathlib.Path(path.name)
+    return photo
+
+
+def scene_json(session: Session) -> str:
+    """What the editor needs of a photo."""
+    height, width = session.preview
+    return json.dumps(
+        {
+            "id": session.scene,
+            "photo": jpeg_url(shrink(session.photo.rgb(), (height, width))),
+            "width": width,
+            "height": height,
+        }
+    )
+
+
+def find_body(portrait: Portrait, session: Session, text: str | None) -> str:
+    """Stage 1's map and pose as JSON for the editor; sees past the hole painted so far.
+
+    Raises:
+        PortraitError: The painting is none, or the model cannot say.
+    """
+    painting = read_painting(text, session.scene, session.preview)
+    photo = shrink(session.photo.rgb(), session.preview)
+    hole = painting.hole if painting.hole.any() else None
+    found = portrait.parse(photo, hole)
+    session.turn += 1
+    return _body_json(session, found.parsing, found.joints)
+
+
+def complete(
+    portrait: Portrait, session: Session, text: str | None, limits: Limits
+) -> Result:
+    """Fills the hole, or extends the borders, at the photo's own resolution.
+
+    Raises:
+        PortraitError: Nothing is painted or set, it grows too large, or the engine
+            refuses.
+    """
+    painting = read_painting(text, session.scene, session.preview)
+    if painting.extends:
+        return _extend(portrait, session, painting, limits)
+    size = session.photo.size
+    hole = enlarge_hole(painting.hole, size)
+    if not hole.any():
+        raise PortraitError("nothing is painted yet; paint over what is to be filled")
+    if hole.all():
+        raise PortraitError("all of the photo is painted over; leave some of it")
+    own = None if painting.own is None else shrink_labels(painting.own, size)
+    completion = portrait.complete(session.photo, hole, own)
+    folder = session.next_folder()
+    stem = _stem(session.photo)
+    photo, mask = folder / f"{stem}-whole.png", folder / f"{stem}-mask.png"
+    notes = completion.notes + completion.save(photo)
+    write_png(mask, hole)
+    before = shrink(session.photo.rgb(), session.preview)
+    labels = shrink_labels(completion.labels, session.preview)
+    body = _body_json(session, labels, None, completed=True)
+    pair = _pair_json(session, before, completion, session.preview)
+    return Result(pair, body, photo, mask, size, notes)
+
+
+def _extend(
+    portrait: Portrait, session: Session, painting: Painting, limits: Limits
+) -> Result:
+    margins = painting.margins
+    if not any(margins.values()):
+        raise PortraitError(
+            "no border is moved yet; drag the frame outward, or set a slider"
+        )
+    height, width = session.photo.size
+    size = (
+        round(height * (1 + margins["top"] + margins["bottom"])),
+        round(width * (1 + margins["left"] + margins["right"])),
+    )
+    limits.check(size, "the extended photo")
+    completion = portrait.extrapolate(session.photo, **margins)
+    path = session.next_folder() / f"{_stem(session.photo)}-extended.png"
+    notes = completion.notes + completion.save(path)
+    labels = completion.labels
+    size = labels.shape
+    preview = preview_size(size)
+    top, left = round(margins["top"] * height), round(margins["left"] * width)
+    canvas = np.full((*size, 3), 255, np.uint8)
+    hole = np.full(size, HOLE, np.uint8)
+    place = (slice(top, top + height), slice(left, left + width))
+    canvas[place], hole[place] = session.photo.rgb(), 0
+    before = show_hole(shrink(canvas, preview), shrink_labels(hole, preview))
+    pair = _pair_json(session, before, completion, preview)
+    return Result(pair, None, path, None, size, notes)
+
+
+def _stem(photo: PhotoFile) -> str:
+    return re.sub(r"[^\w.-]+", "_", photo.path.stem)[:80] or "photo"
+
+
+def _pair_json(
+    session: Session, before: np.ndarray, completion: Completion, size: tuple[int, int]
+) -> str:
+    after = completion.rgb()
+    return json.dumps(
+        {
+            "before": jpeg_url(before),
+            "after": jpeg_url(shrink(after, size)),
+            "height": size[0],
+            "width": size[1],
+            "turn": session.turn,
+        }
+    )
+
+
+def _body_json(
+    session: Session,
+    labels: np.ndarray,
+    joints: np.ndarray | None,
+    completed: bool = False,
+) -> str:
+    return json.dumps(
+        {
+            "id": session.scene,
+            "labels": png_url(labels),
+            "joints": None if joints is None else joints.round(3).tolist(),
+            "completed": completed,
+            "turn": session.turn,
+        }
+    )

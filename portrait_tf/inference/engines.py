@@ -1,0 +1,317 @@
+"""The three places where a photo can be completed: here, in a SavedModel, on a server.
+
+Each has `complete(photo, mask)`: RGB `uint8` `[H, W, 3]` and `uint8` `[H, W]`, non-zero
+= hole, give the completed photo `[H, W, 3]` and the label map `uint8` `[H, W]`. A third
+argument is a label map of the user's, `uint8` `[H, W]`: LIP's labels 0 to 19; any other
+value (255) leaves a pixel to stage 1. `parse(photo, mask)` is stage 1 alone: the label
+map, and the joints `float32` `[16, 3]`, x and y in pixels and how sure the network is,
+or None of a network without a pose; the mask may be None or without a hole.
+"""
+
+import json
+import pathlib
+from typing import Any, Protocol
+
+import numpy as np
+
+from portrait_tf.errors import PortraitError
+from portrait_tf.labels import NUM_LABELS
+
+DEFAULT_WORKING_SIZE = (192, 128)
+"""Height and width of the bundled networks; of an engine that does not know its own."""
+
+_SERVER_SECONDS = 5.0
+
+
+class Engine(Protocol):
+    """What `complete` runs on.
+
+    Attributes:
+        working_size: Height and width of the networks; None: not known.
+        detail: Whether holes of photos above the working size are given the photo's
+            own texture (`portrait_tf.inference.detail`).
+    """
+
+    working_size: tuple[int, int] | None
+    detail: bool
+
+    def complete(
+        self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def parse(
+        self, photo: np.ndarray, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]: ...
+
+
+class PipelineEngine:
+    """Keras networks in this process.
+
+    Args:
+        pipeline: A `portrait_tf.inference.pipeline.Pipeline`.
+
+    Raises:
+        PortraitError: Keras' backend is not TensorFlow.
+    """
+
+    def __init__(self, pipeline: object) -> None:
+        from portrait_tf.startup import load_keras
+
+        load_keras()
+        import tensorflow as tf
+
+        self.pipeline = pipeline
+        self.working_size = pipeline.size
+        self.detail = pipeline.detail
+        # One trace for every size, or each new photo would cost seconds.
+        signature = [
+            tf.TensorSpec([None, None, None, 3], tf.uint8),
+            tf.TensorSpec([None, None, None, 1], tf.uint8),
+        ]
+        self._call = tf.function(pipeline.__call__, input_signature=signature)
+        self._call_with_parsing = tf.function(
+            pipeline.complete_with_parsing, input_signature=[*signature, signature[1]]
+        )
+        self._parse = tf.function(pipeline.parse, input_signature=signature)
+        self.has_pose = pipeline.parsing_network.pose
+        self._joints = tf.function(pipeline.joints, input_signature=signature)
+
+    def complete(
+        self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if parsing is None:
+            result = self._call(photo[None], mask[None, ..., None])
+        else:
+            result = self._call_with_parsing(
+                photo[None], mask[None, ..., None], parsing[None, ..., None]
+            )
+        return result["completed"][0].numpy(), result["parsing"][0, ..., 0].numpy()
+
+    @property
+    def takes_parsing(self) -> bool:
+        """Whether a label map of the user's changes what is painted."""
+        return self.pipeline.completion_network.takes_parsing
+
+    def complete_masks(
+        self, photo: np.ndarray, masks: np.ndarray, parsing: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Completes a photo with each of several holes, in one batch.
+
+        Args:
+            photo: RGB `uint8` `[H, W, 3]`.
+            masks: `uint8` `[N, H, W]`, non-zero = hole.
+            parsing: As in `complete`.
+
+        Returns:
+            Completed photos `[N, H, W, 3]` and label maps `[N, H, W]`, `uint8`.
+        """
+        batch = [np.repeat(photo[None], len(masks), axis=0), masks[..., None]]
+        if parsing is None:
+            result = self._call(*batch)
+        else:
+            given = np.repeat(parsing[None, ..., None], len(masks), axis=0)
+            result = self._call_with_parsing(*batch, given)
+        return result["completed"].numpy(), result["parsing"][..., 0].numpy()
+
+    def parse(
+        self, photo: np.ndarray, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        result = self._parse(photo[None], _or_no_hole(photo, mask)[None, ..., None])
+        joints = result["joints"][0].numpy() if self.has_pose else None
+        return result["parsing"][0, ..., 0].numpy(), joints
+
+    def joints(self, photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Stage 1's pose: `[16, 3]`, x and y in pixels of the photo, and confidence."""
+        return self._joints(photo[None], mask[None, ..., None])[0].numpy()
+
+
+class SavedModelEngine:
+    """An exported model in this process.
+
+    Args:
+        directory: A version's folder, or the folder of the versions: the highest
+            number is taken.
+
+    Raises:
+        PortraitError: There is no exported model.
+    """
+
+    def __init__(self, directory: str | pathlib.Path) -> None:
+        import tensorflow as tf
+
+        directory = find_version(directory)
+        description = _description(directory)
+        self.working_size = _described_size(description)
+        self.detail = description.get("detail", False) is True
+        self._model = tf.saved_model.load(str(directory))
+        self.directory = directory
+
+    @property
+    def takes_parsing(self) -> bool:
+        """Whether it was exported with the signature that takes a label map."""
+        return "complete_with_parsing" in self._model.signatures
+
+    def complete(
+        self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        given = {"image": photo, "mask": mask[..., None]}
+        if parsing is None:
+            result = self._run("serving_default", given)
+            return result["completed"][0].numpy(), result["parsing"][0, ..., 0].numpy()
+        result = self._run(
+            "complete_with_parsing", given | {"parsing": parsing[..., None]}
+        )
+        return result["completed"][0].numpy(), _filled_in(self, photo, mask, parsing)
+
+    def parse(
+        self, photo: np.ndarray, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        mask = _or_no_hole(photo, mask)[..., None]
+        result = self._run("parse", {"image": photo, "mask": mask})
+        joints = result["joints"][0].numpy() if "joints" in result else None
+        return result["parsing"][0, ..., 0].numpy(), joints
+
+    def _run(self, signature: str, given: dict[str, np.ndarray]) -> dict:
+        import tensorflow as tf
+
+        if signature not in self._model.signatures:
+            raise PortraitError(
+                f"{self.directory} was exported without the signature '{signature}': "
+                f"expected an export with it, received one with "
+                f"{', '.join(sorted(self._model.signatures))}"
+            )
+        batch = {name: tf.constant(value[None]) for name, value in given.items()}
+        return self._model.signatures[signature](**batch)
+
+
+def find_version(directory: str | pathlib.Path) -> pathlib.Path:
+    """The version's folder that a folder of exports stands for.
+
+    Args:
+        directory: A version's folder, or the folder of the versions: the highest
+            number is taken.
+
+    Raises:
+        PortraitError: There is no exported model.
+    """
+    directory = pathlib.Path(directory)
+    if (directory / "saved_model.pb").is_file():
+        return directory
+    versions = [
+        folder
+        for folder in (directory.iterdir() if directory.is_dir() else [])
+        if folder.name.isdigit() and (folder / "saved_model.pb").is_file()
+    ]
+    if not versions:
+        raise PortraitError(no_model(directory))
+    return max(versions, key=lambda folder: int(folder.name))
+
+
+def no_model(directory: str | pathlib.Path) -> str:
+    """The sentence for a folder without a model."""
+    return (
+        f"{directory} holds no exported model: expected saved_model.pb, or numbered "
+        "folders with one; `portrait-tf export` makes them"
+    )
+
+
+def _or_no_hole(photo: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    return np.zeros(photo.shape[:2], np.uint8) if mask is None else mask
+
+
+def _filled_in(
+    engine: "Engine", photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray
+) -> np.ndarray:
+    """The user's map, with stage 1's labels where it leaves them open."""
+    given = parsing < NUM_LABELS
+    if given.all():
+        return parsing
+    return np.where(given, parsing, engine.parse(photo, mask)[0])
+
+
+def _description(directory: pathlib.Path) -> dict:
+    """A version folder's `signature.json`; empty without one."""
+    try:
+        description = json.loads((directory / "signature.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return description if isinstance(description, dict) else {}
+
+
+def _described_size(description: dict) -> tuple[int, int] | None:
+    try:
+        height, width = description["working_size"]
+        return int(height), int(width)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+class ServerEngine:
+    """A server that speaks TensorFlow Serving's gRPC protocol.
+
+    Args:
+        target: `HOST:PORT`, or another address that gRPC knows (`unix:PATH`).
+        model_name: As the server knows it.
+        options: More of `serving.client.PortraitClient`: TLS, deadline, retries.
+    """
+
+    def __init__(
+        self, target: str, model_name: str = "portrait", **options: Any
+    ) -> None:
+        from serving.client import PortraitClient
+
+        self.working_size = None
+        self.detail = True
+        self._client = PortraitClient(target, model_name=model_name, **options)
+
+    def wait_until_available(self, timeout: float) -> None:
+        """Raises ServerError: the model does not answer within so many seconds."""
+        self._client.wait_until_available(timeout)
+
+    def complete(
+        self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if parsing is None:
+            result = self._client.complete(photo, mask)
+            return result.completed, result.parsing.reshape(photo.shape[:2])
+        completed = self._client.complete_with_parsing(photo, mask, parsing)
+        return completed, _filled_in(self, photo, mask, parsing)
+
+    def parse(
+        self, photo: np.ndarray, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        result = self._client.parse(photo, _or_no_hole(photo, mask))
+        return result.parsing.reshape(photo.shape[:2]), result.joints
+
+
+def open_engine(
+    server: str | None,
+    model: str | pathlib.Path | None,
+    detail: bool | None = None,
+) -> Engine:
+    """The engine that the command line's options name; bundled weights without any.
+
+    Args:
+        server: `HOST:PORT` of TensorFlow Serving's gRPC.
+        model: A folder that `portrait-tf export` wrote.
+        detail: Whether large holes are given the photo's own texture; None: what the
+            model's description or the bundled config says, and yes for a server.
+
+    Raises:
+        PortraitError: Both are given, or the one given cannot be used.
+    """
+    if server and model:
+        raise PortraitError("expected --server or --model, received both")
+    if server:
+        engine = ServerEngine(server)
+        # A wrong address is said soon; a call would wait for its server for a minute.
+        engine.wait_until_available(_SERVER_SECONDS)
+    elif model:
+        engine = SavedModelEngine(model)
+    else:
+        from portrait_tf.inference.pipeline import Pipeline
+
+        engine = PipelineEngine(Pipeline.bundled())
+    if detail is not None:
+        engine.detail = detail
+    return engine

@@ -1,0 +1,212 @@
+"""Masks: from files, where white or transparent is the hole, and from arrays."""
+
+import pathlib
+
+import cv2
+import numpy as np
+
+from portrait_tf.errors import PortraitError
+from portrait_tf.photos.reading import PhotoFile, as_bytes, open_photo
+
+HOLE = 255
+"""The value of a hole; 0 is known."""
+
+_THRESHOLD = 127
+"""The hole is above it."""
+
+_GREYS = (32, 223)
+"""What compression leaves of black and white is beyond these."""
+
+_MANY = 0.25
+
+
+def read_hole(
+    path: str | pathlib.Path,
+    size: tuple[int, int],
+    from_alpha: bool = False,
+    invert: bool = False,
+    resize: bool = False,
+) -> tuple[np.ndarray, list[str]]:
+    """Reads the mask of a photo, which is painted over the upright photo.
+
+    Args:
+        path: Any file that `open_photo` reads; turned as its own EXIF says. White on
+            transparent counts as white on black.
+        size: Height and width of the upright photo.
+        from_alpha: Whether its alpha channel is the mask: transparent = hole.
+        invert: Whether hole and photo change places.
+        resize: Whether a mask of another size is brought to the photo's, with the
+            nearest pixels.
+
+    Returns:
+        `uint8` `[H, W]`, 255 = hole, above 127 in the file; and warnings.
+
+    Raises:
+        PortraitError: As `open_photo`; another size than the photo's; no alpha channel
+            where one is wanted; no hole, or nothing but hole.
+    """
+    photo = open_photo(path, "mask")
+    return hole_from_photo(photo, size, from_alpha, invert, resize)
+
+
+def hole_from_photo(
+    photo: PhotoFile,
+    size: tuple[int, int],
+    from_alpha: bool = False,
+    invert: bool = False,
+    resize: bool = False,
+) -> tuple[np.ndarray, list[str]]:
+    """As `read_hole`, of a mask that is read already."""
+    path = photo.path
+    light = _transparency(photo) if from_alpha else _brightness(photo)
+    notes = []
+    if resize and light.shape != tuple(size):
+        notes.append(
+            f"{path}: the mask was brought from {light.shape[0]}x{light.shape[1]} to "
+            f"the photo's {size[0]}x{size[1]} (height x width)"
+        )
+        light = cv2.resize(light, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    hole, more = _threshold(light, size, photo, from_alpha, invert)
+    return hole, notes + more
+
+
+def read_mask(path: str | pathlib.Path, size: tuple[int, int]) -> np.ndarray:
+    """As `read_hole`, without its choices and warnings: `uint8` `[H, W]`, 255 = hole.
+
+    Raises:
+        PortraitError: As `read_hole`.
+    """
+    return read_hole(path, size)[0]
+
+
+def hole_from_alpha(
+    photo: PhotoFile, invert: bool = False
+) -> tuple[np.ndarray, list[str]]:
+    """The photo's own transparent parts as its hole; as `read_hole`.
+
+    Raises:
+        PortraitError: There is no alpha channel, no hole, or nothing but hole.
+    """
+    return _threshold(_transparency(photo), photo.size, photo, True, invert)
+
+
+def _brightness(photo: PhotoFile) -> np.ndarray:
+    pixels = as_bytes(photo.pixels)
+    if photo.is_grey:
+        light = pixels[..., 0]
+    else:
+        light = cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_RGB2GRAY)
+    if photo.alpha is None:
+        return light
+    alpha = pixels[..., -1].astype(np.uint16)
+    return ((light * alpha + 127) // 255).astype(np.uint8)
+
+
+def _transparency(photo: PhotoFile) -> np.ndarray:
+    if photo.alpha is None:
+        raise PortraitError(
+            f"{photo.path}: expected an alpha channel, whose transparent parts are the "
+            "hole, received a picture without one"
+        )
+    return 255 - as_bytes(photo.alpha)
+
+
+def _threshold(
+    light: np.ndarray,
+    size: tuple[int, int],
+    photo: PhotoFile,
+    from_alpha: bool,
+    invert: bool,
+) -> tuple[np.ndarray, list[str]]:
+    name = str(photo.path)
+    above = light > _THRESHOLD
+    if light.shape == tuple(size) and (above.all() or not above.any()):
+        raise PortraitError(f"{name}: {_one_sided(light, photo, from_alpha, invert)}")
+    hole = as_hole_mask(above != invert, size, name)
+    greys = np.count_nonzero((light > _GREYS[0]) & (light < _GREYS[1]))
+    if greys <= _MANY * np.count_nonzero(hole):
+        return hole, []
+    return hole, [
+        f"{name}: {greys / light.size:.0%} of the mask is grey; all above "
+        f"{_THRESHOLD} was taken for white"
+    ]
+
+
+def _one_sided(
+    light: np.ndarray, photo: PhotoFile, from_alpha: bool, invert: bool
+) -> str:
+    """What is wrong with a mask that is all hole, or has none."""
+    is_hole = (light.max() > _THRESHOLD) != invert
+    if light.max() > _THRESHOLD:
+        wanted, extreme, found = "at most", "darkest", light.min()
+    else:
+        wanted, extreme, found = "above", "brightest", light.max()
+    if from_alpha:
+        what, extreme = "a transparency", {"darkest": "lowest"}.get(extreme, "highest")
+    else:
+        what = "a brightness"
+    text = (
+        f"expected {what} {wanted} {_THRESHOLD} of 255 where the "
+        f"{'photo is known' if is_hole else 'hole is'}, but the {extreme} value found "
+        f"is {found}"
+    )
+    if not (from_alpha or photo.is_grey):
+        # A pure red is dark.
+        pixels = as_bytes(photo.pixels)
+        place = np.argmin if extreme == "darkest" else np.argmax
+        colour = pixels.reshape(-1, pixels.shape[2])[place(_brightness(photo))]
+        text += f", of the colour {tuple(colour[:3].tolist())}"
+    return text + (" (all of it is hole)" if is_hole else "")
+
+
+def as_hole_mask(
+    mask: np.ndarray, size: tuple[int, int], name: str = "mask"
+) -> np.ndarray:
+    """Checks a mask that came from outside and gives it our shape and values.
+
+    Args:
+        mask: `uint8` or `bool`; `[H, W]`, `[H, W, 1]`, or `[H, W, 3]` with equal
+            channels. Non-zero is a hole.
+        size: Height and width of the photo that it belongs to.
+        name: What to call the mask in a message, such as its file's name.
+
+    Returns:
+        `uint8` `[H, W]`, 255 in the hole and 0 elsewhere.
+
+    Raises:
+        PortraitError: The type, the shape or the size is another one, the channels
+            differ, or there is no hole or nothing else.
+    """
+    mask = np.asarray(mask)
+    if mask.dtype not in (np.uint8, np.bool_):
+        raise PortraitError(
+            f"{name}: expected values of type uint8, received {mask.dtype}"
+        )
+    if not (mask.ndim == 2 or (mask.ndim == 3 and mask.shape[2] in (1, 3))):
+        raise PortraitError(
+            f"{name}: expected the shape [height, width], with 1 or 3 equal channels "
+            f"or none, received {list(mask.shape)}"
+        )
+    if mask.shape[:2] != tuple(size):
+        raise PortraitError(
+            f"{name}: expected the photo's size of {size[0]}x{size[1]} "
+            f"(height x width), received {mask.shape[0]}x{mask.shape[1]}"
+        )
+    if mask.ndim == 3:
+        if (mask != mask[..., :1]).any():
+            raise PortraitError(
+                f"{name}: expected one channel or three equal ones, received three "
+                "that differ"
+            )
+        mask = mask[..., 0]
+    hole = mask != 0
+    if not hole.any():
+        raise PortraitError(
+            f"{name}: expected non-zero pixels where the hole is, received none"
+        )
+    if hole.all():
+        raise PortraitError(
+            f"{name}: expected zero pixels where the photo is known, received none "
+            "(all of it is hole)"
+        )
+    return np.where(hole, np.uint8(HOLE), np.uint8(0))

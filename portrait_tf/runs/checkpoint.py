@@ -1,0 +1,59 @@
+"""Checkpoints that hold all that a run needs to go on: networks, optimizers, step."""
+
+import pathlib
+
+import keras
+
+from portrait_tf.runs.storage import assign_arrays, read_arrays, save_arrays
+
+CHECKPOINT_NAME = "checkpoint.npz"
+BEST_NAME = "best.npz"
+
+
+def save_checkpoint(trainer: keras.Model, path: pathlib.Path) -> None:
+    """Writes the trainer's state; a kill meanwhile leaves the last one whole.
+
+    Raises:
+        PortraitError: A number is not finite; the last checkpoint is left.
+    """
+    meta = {
+        "kind": type(trainer).__name__,
+        "step": int(trainer.step),
+        "networks": {
+            name: {"class": type(network).__name__, "config": network.get_config()}
+            for name, network in trainer.networks.items()
+        },
+    }
+    save_arrays(path, {**trainer.state(), **trainer.averaged_state()}, meta)
+
+
+def restore_checkpoint(trainer: keras.Model, path: pathlib.Path) -> int:
+    """Sets the trainer's networks, optimizers, average and step.
+
+    The average of a run that had none until now begins with the network's weights.
+
+    Returns:
+        The number of steps done.
+
+    Raises:
+        PortraitError: The file is damaged or holds another architecture.
+    """
+    arrays, meta = read_arrays(path)
+    for group, variables in trainer.state().items():
+        assign_arrays(variables, arrays, group, path)
+    trainer.start_average()
+    if weights_group(arrays) == "averaged":
+        for group, variables in trainer.averaged_state().items():
+            assign_arrays(variables, arrays, group, path)
+    trainer.step = meta["step"]
+    return trainer.step
+
+
+def weights_group(arrays: dict) -> str:
+    """The group of a checkpoint that is to be used: averaged weights, if it has them.
+
+    Args:
+        arrays: Of `read_arrays`.
+    """
+    averaged = any(name.startswith("averaged/") for name in arrays)
+    return "averaged" if averaged else "network"

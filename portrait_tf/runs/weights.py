@@ -1,0 +1,141 @@
+"""Files of weights: those that come in the package (MODEL_CARD.md), and others."""
+
+import copy
+import functools
+import hashlib
+import json
+import pathlib
+
+import keras
+
+from portrait_tf.config import PipelineConfig, parse_config
+from portrait_tf.errors import PortraitError
+from portrait_tf.models import NETWORKS
+from portrait_tf.runs.storage import assign_arrays, read_arrays, read_meta, save_arrays
+
+FOLDER = pathlib.Path(__file__).parents[1] / "weights"
+HASHES = FOLDER / "hashes.json"
+_CLASSES = {network.__name__: network for network in NETWORKS.values()}
+
+
+def save_weights(
+    network: keras.Model,
+    path: str | pathlib.Path,
+    recipe: dict,
+    dtype: str | None = "float16",
+) -> None:
+    """Writes a network in compact form: no optimizer, no code.
+
+    Args:
+        network: Of any stage.
+        path: The `.npz` file.
+        recipe: How it was made (config, steps, data), kept in the file.
+        dtype: Of the weights in the file; None keeps theirs.
+    """
+    meta = {**network_meta(network), "recipe": recipe}
+    save_arrays(path, {"network": network.weights}, meta, dtype)
+
+
+def network_meta(network: keras.Model) -> dict:
+    """What it takes to build a network again, but for its weights; JSON can hold it."""
+    return {"class": type(network).__name__, "config": network.get_config()}
+
+
+def network_from_meta(meta: dict, source: object) -> keras.Model:
+    """Builds a network of `network_meta`, with weights as they come.
+
+    Raises:
+        PortraitError: It is none of ours; `source` is named.
+    """
+    if meta.get("class") not in _CLASSES:
+        raise PortraitError(
+            f"{source} holds {meta.get('class', 'no network')!r}; expected one of "
+            + ", ".join(_CLASSES)
+        )
+    return _CLASSES[meta["class"]].from_config(meta["config"])
+
+
+def load_weights(path: str | pathlib.Path) -> keras.Model:
+    """Builds the network that a file of `save_weights` holds.
+
+    Raises:
+        PortraitError: The file is missing, damaged, or fits no network of ours.
+    """
+    return _network_of(*read_arrays(path), path)
+
+
+def _network_of(arrays: dict, meta: dict, source: pathlib.Path) -> keras.Model:
+    network = network_from_meta(meta, source)
+    assign_arrays(network.weights, arrays, "network", source)
+    return network
+
+
+def load_bundled(stage: str) -> keras.Model:
+    """A new network with the bundled weights of a stage; the file is read once.
+
+    Raises:
+        PortraitError: There is none, or its file is not the one that was published.
+    """
+    arrays, meta = _bundled_arrays(stage)
+    path = FOLDER / f"{stage}_demo.npz"
+    # A network keeps the lists of its config.
+    return _network_of(arrays, copy.deepcopy(meta), path)
+
+
+@functools.cache
+def _bundled_arrays(stage: str) -> tuple[dict, dict]:
+    path = FOLDER / f"{stage}_demo.npz"
+    check_hash(path)
+    return read_arrays(path)
+
+
+def file_hash(path: str | pathlib.Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+
+
+def check_hash(path: pathlib.Path) -> None:
+    """Holds a bundled file against the published hashes, `hashes.json` beside it.
+
+    Raises:
+        PortraitError: It is missing, or another one.
+    """
+    if not path.is_file():
+        raise PortraitError(f"no such weights file: {path}")
+    expected = json.loads(path.with_name(HASHES.name).read_text()).get(path.name)
+    received = file_hash(path)
+    if received != expected:
+        raise PortraitError(
+            f"{path} is damaged or was exchanged: expected the SHA-256 {expected}, "
+            f"received {received}; install the package again"
+        )
+
+
+def is_bundled(stage: str) -> bool:
+    """Whether the package has a network of a stage."""
+    return (FOLDER / f"{stage}_demo.npz").is_file()
+
+
+def bundled_pipeline_config() -> PipelineConfig:
+    """How the bundled networks are run: `pipeline` of the config they came from."""
+    path = FOLDER / "parsing_demo.npz"
+    # The section alone: the recipe's other keys may be those of an older schema.
+    values = read_meta(path)["recipe"].get("pipeline", {})
+    return parse_config({"pipeline": values}, str(path)).pipeline
+
+
+def at_size(network: keras.Model, size: tuple[int, int]) -> keras.Model:
+    """A convolutional network built for another working size, with the same weights.
+
+    Nothing is learned anew: people of another size in pixels than those that it was
+    trained on are parsed less well.
+
+    Args:
+        network: Stage 1 or stage 2.
+        size: Height and width; the network itself, if it works at them already.
+    """
+    if tuple(network.size) == tuple(size):
+        return network
+    larger = type(network).from_config({**network.get_config(), "size": tuple(size)})
+    larger.set_weights(network.get_weights())
+    return larger
