@@ -127,6 +127,7 @@ class Comparison:
             raise PortraitError(f"{self.out} is a file; a folder is expected")
         plan, path = self.plan, self.out / "setup.json"
         setup = {
+            "steps": plan.compare.steps,
             "base": plan.base.model_dump(
                 mode="json", exclude={"completion", "name", "seed"}
             ),

@@ -263,7 +263,7 @@ class TestMistakes:
         out = done[1]
         before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
         config = write_config(tmp_path, steps=5)
-        self.check(data, config, out, "training.steps' (4 there, 5 now)", "--out")
+        self.check(data, config, out, "another 'steps' (4 there, 5 now)", "--out")
         methods = {**COMPARE["methods"], "plain": {"config": "plain.yaml"}}
         config = write_config(tmp_path, methods=methods)
         self.check(data, config, out, "'methods.plain.loss.known' (2.0 there")
