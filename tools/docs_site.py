@@ -1,8 +1,9 @@
 """What MkDocs does not know of this repository; `mkdocs.yml` loads it as a hook.
 
-Pages that live beside the code (the model card, the deployment's README) become pages of
-the site. The command line's and the configuration's reference are written from typer and
-from the schema. Links to source files, which a site has no page for, become plain names.
+Pages that live beside the code (the model card, the deployment's README) become pages
+of the site. The references of the command line and of the configuration are written
+from typer and from the schema. Links to source files, which a site has no page for,
+become plain names.
 """
 
 import pathlib
@@ -93,11 +94,21 @@ def config_reference() -> str:
     return "\n".join(parts)
 
 
-def _describe(section: dict, known: dict, prefix: str, parts: list[str]) -> None:
-    """One table a section, then its sub-sections."""
+def _describe(
+    section: dict, known: dict, path: str, parts: list[str], kind: str = ""
+) -> None:
+    """One table a section, then its sub-sections.
+
+    Args:
+        section: Its JSON schema.
+        known: Definitions that it refers to.
+        path: Of the section, such as `completion.loss`; empty for the whole.
+        parts: Gets the text.
+        kind: Added to the title where a section has several kinds.
+    """
     rows, inner = [], []
     for name, field in section.get("properties", {}).items():
-        key = f"{prefix}{name}"
+        key = f"{path}.{name}" if path else name
         sections = [known[reference] for reference in _references(field)]
         sections = [one for one in sections if "properties" in one]
         if sections:
@@ -107,30 +118,14 @@ def _describe(section: dict, known: dict, prefix: str, parts: list[str]) -> None
         default = _text(field["default"]) if "default" in field else "required"
         rows.append(f"| `{key}` | {_type(field)} | {default} | {meaning} |")
     if rows:
-        title = f"`{prefix.rstrip('.')}`" if prefix else "The whole"
-        parts.append(f"\n## {title}\n")
+        parts.append(f"\n## `{path}`{kind}\n" if path else "\n## Top level\n")
         if described := section.get("description"):
             parts.append(f"{described}\n")
         parts += ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
         parts += rows
     for key, one in inner:
         kind = one["properties"].get("kind", {}).get("const")
-        title = f"{key} (kind: {kind})" if kind else key
-        _describe(one, known, f"{key}.", parts) if title == key else _describe_kind(
-            one, known, key, kind, parts
-        )
-
-
-def _describe_kind(
-    section: dict, known: dict, key: str, kind: str, parts: list[str]
-) -> None:
-    """A section that one of several kinds of network has."""
-    start = len(parts)
-    _describe(section, known, f"{key}.", parts)
-    for index in range(start, len(parts)):
-        if parts[index].startswith(f"\n## `{key}`"):
-            parts[index] = f"\n## `{key}`, kind `{kind}`\n"
-            break
+        _describe(one, known, key, parts, f", kind `{kind}`" if kind else "")
 
 
 def _references(field: dict) -> list[str]:

@@ -571,17 +571,21 @@ def extrapolate_photo(
         crops += [crop.moved(top, left) for crop in result.crops]
         notes = result.notes
     if len(steps) > 1:
-        notes = [_steps_note(len(steps), crops, frame_of(engine, working_size))]
+        frame = frame_of(engine, working_size)
+        soft = not getattr(engine, "detail", False)
+        notes = [_steps_note(len(steps), crops, frame, soft)]
     inner.of(labels)[:] = inner.of(result.parsing)
     return PhotoResult(canvas, labels, notes, crops)
 
 
-def _steps_note(count: int, crops: list[Box], frame: tuple[int, int]) -> str:
+def _steps_note(
+    count: int, crops: list[Box], frame: tuple[int, int], soft: bool
+) -> str:
     note = (
         f"the new border was painted in {count} steps, as the networks learned from "
         f"borders of at most {SEEN_BORDER:.0%} of the result"
     )
     times = max(max(crop.height / frame[0], crop.width / frame[1]) for crop in crops)
-    if times < SOFT_FROM:
+    if not soft or times < SOFT_FROM:
         return note
     return f"{note}, up to {times:.1f} times smaller: its detail is soft"

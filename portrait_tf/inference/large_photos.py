@@ -155,7 +155,7 @@ def complete_photo(
         owner[task.cells] = index + 1
     parsing = parts.overview.labels()
     completed, unknown = photo.copy(), mask.copy()
-    notes, looks = [], []
+    looks, fills = [], []
     detailed = getattr(engine, "detail", False)
     for index, task in enumerate(tasks):
         look = task.look
@@ -167,13 +167,14 @@ def complete_photo(
         box, filled = _fill(completed, unknown, grid, owner, index + 1, look)
         if task.person:
             look.box.of(parsing)[:] = look.labels()
-        if not detailed:
-            notes += _softness(look, box, filled)
+        fills.append((look, box, filled))
         box.of(unknown)[filled] = 0
     if given is not None:
         np.copyto(parsing, given, where=given != VOID_LABEL)
-    if detailed:
-        _add_detail(completed, mask, parsing, looks)
+    notes = []
+    soft = _add_detail(completed, mask, parsing, looks) if detailed else mask != 0
+    for look, box, filled in fills:
+        notes += _softness(look, box, filled & box.of(soft), detailed)
     return PhotoResult(completed, parsing, notes, [look.box for look in looks])
 
 
@@ -350,32 +351,39 @@ def _fill(
 
 def _add_detail(
     completed: np.ndarray, mask: np.ndarray, parsing: np.ndarray, looks: list[_Look]
-) -> None:
+) -> np.ndarray:
     """Gives what was painted the photo's own texture, in place.
 
     When all is painted: then no crop shows a part of the hole that is still open.
+
+    Returns:
+        `bool` `[H, W]`: the connected holes that stay as they were painted.
     """
     # It imports TensorFlow, which a photo that fits into the working size needs not.
     from portrait_tf.inference.detail import detailed_hole, surroundings
 
-    open_mask = mask.copy()
+    open_mask, changed = mask.copy(), np.zeros(mask.shape, bool)
     for look in looks:
         # Each part of the hole is done once, in the first crop that shows it.
         mine = look.box.of(open_mask) != 0
         if not mine.any():
             continue
-        box = Box.about(mine).moved(look.box.top, look.box.left)
-        margin = surroundings(max(box.height, box.width), look.magnification)
-        box = box.grown(margin, margin, mask.shape).common(look.box)
+        box = Box(*surroundings(mine, look.magnification).numpy().tolist())
+        box = box.moved(look.box.top, look.box.left)
         detailed = detailed_hole(
             box.of(completed), box.of(mask), box.of(parsing), look.magnification
         )
         to_do = box.of(open_mask) != 0
+        box.of(changed)[to_do] = (detailed != box.of(completed)).any(-1)[to_do]
         np.copyto(box.of(completed), detailed, where=to_do[..., None])
         box.of(open_mask)[:] = 0
+    count, holes = cv2.connectedComponents((mask != 0).astype(np.uint8))
+    stays = np.arange(count) > 0
+    stays[holes[changed]] = False
+    return stays[holes]
 
 
-def _softness(look: _Look, box: Box, filled: np.ndarray) -> list[str]:
+def _softness(look: _Look, box: Box, filled: np.ndarray, tried: bool) -> list[str]:
     """A note on a hole that is enlarged much, and not too thin for that to show."""
     times = look.magnification
     if times < SOFT_FROM:
@@ -390,7 +398,7 @@ def _softness(look: _Look, box: Box, filled: np.ndarray) -> list[str]:
         f"{hole.left} to {hole.right - 1} was painted "
         f"{times:.1f} times smaller, as the networks see {look.painted.shape[0]}x"
         f"{look.painted.shape[1]} pixels (height x width), and enlarged: its detail "
-        "is soft"
+        "is soft" + (", as no texture from around it fits better" if tried else "")
     ]
 
 
