@@ -67,7 +67,7 @@ EVERYTHING = [
     "opencv-python-headless>=4.11,!=4.12.*,!=4.13.*,<6",
     "simplejpeg>=1.8,<2",
     "tifffile>=2024.8.10,<2027",
-    "imagecodecs>=2024.6.1,<2027",
+    "imagecodecs>=2024.9.22,<2027",
     "pydantic>=2.7,<3",
     "pyyaml>=6,<7",
     "typer>=0.18,<1",
