@@ -9,14 +9,14 @@ sharpening. Medians are printed. CPU time is what to compare on a busy machine. 
 are random, for no time depends on them; without `--data` synthetic people are read.
 """
 
-import argparse
 import collections
 import os
 import pathlib
 import statistics
 import time
 
-CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "demo_completion.yaml"
+from benchmarks.common import add_config, build_trainer, markdown, new_parser
+
 STAGES = ("parsing", "completion", "face")
 
 
@@ -43,129 +43,112 @@ def clocked(parts: dict, repeats: int) -> dict[str, tuple[float, float]]:
 
 
 def table(results: dict[str, tuple[float, float]], photos: int) -> str:
-    """Markdown of what `clocked` gives.
-
-    Args:
-        results: Seconds of the clock and of the CPU, by part.
-        photos: That each part was given.
-    """
-    lines = [
-        "| part | ms a photo | CPU ms a photo | photos a second |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    for name, (wall, cpu) in results.items():
-        lines.append(
-            f"| {name} | {1e3 * wall / photos:.2f} | {1e3 * cpu / photos:.2f} | "
-            f"{photos / wall:.2f} |"
-        )
-    return "\n".join(lines)
-
-
-def build_trainer(stage: str, config):  # noqa: ANN001, ANN201
-    """A prepared trainer of a stage in its last phase, with random weights."""
-    from portrait_tf.runs.folder import build_network
-    from portrait_tf.training.completion import CompletionTrainer
-    from portrait_tf.training.face import FaceTrainer
-    from portrait_tf.training.parsing import ParsingTrainer
-
-    trainers = (ParsingTrainer, CompletionTrainer, FaceTrainer)
-    stages = STAGES[: STAGES.index(stage) + 1]
-    *earlier, network = (
-        build_network(name, config, training=name == stage) for name in stages
+    """Markdown of the result of `clocked` for parts that were given so many photos."""
+    return markdown(
+        ["part", "ms a photo", "CPU ms a photo", "photos a second"],
+        [
+            [
+                name,
+                f"{1e3 * wall / photos:.2f}",
+                f"{1e3 * cpu / photos:.2f}",
+                f"{photos / wall:.2f}",
+            ]
+            for name, (wall, cpu) in results.items()
+        ],
     )
-    trainer = trainers[len(earlier)](network, *earlier, config)
-    trainer.step = max(trainer.phase_starts(), default=0)
-    return trainer
+
+
+class Parts:
+    """Parts of a train step, each traced, as functions without arguments."""
+
+    def __init__(self) -> None:
+        self.calls = {}
+
+    def add(self, name: str, function: object, *inputs: object) -> object:
+        """Adds a part; returns what it computes."""
+        import tensorflow as tf
+
+        traced = tf.function(function)
+        self.calls[name] = lambda: tf.nest.map_structure(
+            lambda x: x.numpy(), traced(*inputs)
+        )
+        return traced(*inputs)
 
 
 def step_parts(stage: str, trainer, batch: dict) -> dict:  # noqa: ANN001
     """The parts of a train step, as functions without arguments."""
     import tensorflow as tf
 
-    network, optimizer = trainer.network, trainer.optimizers
-    variables = network.trainable_variables
-    parts = {}
-
-    def part(name: str, function: object, *inputs: object) -> object:
-        traced = tf.function(function)
-        parts[name] = lambda: tf.nest.map_structure(
-            lambda x: x.numpy(), traced(*inputs)
-        )
-        return traced(*inputs)
-
+    parts, variables = Parts(), trainer.network.trainable_variables
     if stage == "parsing":
-        part("forward", lambda batch: trainer(batch, training=True), batch)
+        parts.add("forward", lambda batch: trainer(batch, training=True), batch)
     if stage == "face":
-        before = part(
+        before = parts.add(
             "stages 1 and 2", lambda one: trainer.completed_for(one, 1), batch
         )
-        crops = part("crops", trainer._crops, batch, before)
-        part("forward", lambda crops: trainer(crops, training=True), crops)
+        crops = parts.add("crops", trainer._crops, batch, before)
+        parts.add("forward", lambda crops: trainer(crops, training=True), crops)
     if stage == "completion":
-        parsing = part("stage 1", lambda one: trainer.parsing_for(one, 1.0), batch)
-        names = [layer.name for layer in network.layers]
-        structure = parsing
-        if "sharpen" in names:
-            structure = part("sharpening", network.get_layer("sharpen"), parsing)
-        if "prefill" in names:
-            inputs = [batch["image"], batch["mask"]]
-            inputs += [structure] if network.prefill == "parsing" else []
-            part("pre-fill", network.get_layer("prefill").__call__, inputs)
-
-        def forward(batch: dict, parsing: object) -> object:
-            return trainer(batch, parsing, training=True)["painted"]
-
-        def backward(batch: dict, parsing: object) -> object:
-            gradients, _ = trainer.differentiate(
-                lambda _: (tf.reduce_sum(forward(batch, parsing)), ()), variables
-            )
-            return [one for one in gradients if one is not None]
-
-        painted = part("forward", forward, batch, parsing)
-        part("forward and backward", backward, batch, parsing)
-        image = batch["image"]
-        if trainer.perceptual:
-            loss = trainer.perceptual
-            part("perceptual loss", loss, image, painted)
-            part(
-                "perceptual loss and its gradient",
-                lambda truth, painted: trainer.gradient_by(
-                    lambda x: loss(truth, x), painted
-                ),
-                image,
-                painted,
-            )
-        if trainer.critics:
-            boxes = trainer._local_boxes(batch["mask"])
-            part(
-                "a step of the critics",
-                trainer._train_critics,
-                batch,
-                painted,
-                parsing,
-                boxes,
-            )
-            part(
-                "adversarial terms and their gradient",
-                lambda batch, painted: trainer.gradient_by(
-                    lambda x: sum(
-                        trainer._adversarial(batch, x, parsing, boxes).values()
-                    ),
-                    painted,
-                ),
-                batch,
-                painted,
-            )
+        _completion_parts(parts, trainer, batch)
 
     def update() -> object:
         zeros = [tf.zeros(one.shape) for one in variables]
-        first = next(iter(optimizer.values()))
+        first = next(iter(trainer.optimizers.values()))
         trainer.update_weights(first, zeros, variables)
         return first.iterations
 
-    part("optimizer and average", update)
-    part("the step", trainer.train_step, batch)
-    return parts
+    parts.add("optimizer and average", update)
+    parts.add("the step", trainer.train_step, batch)
+    return parts.calls
+
+
+def _completion_parts(parts: Parts, trainer, batch: dict) -> None:  # noqa: ANN001
+    import tensorflow as tf
+
+    network, image = trainer.network, batch["image"]
+    parsing = parts.add("stage 1", lambda one: trainer.parsing_for(one, 1.0), batch)
+    names = [layer.name for layer in network.layers]
+    structure = parsing
+    if "sharpen" in names:
+        structure = parts.add("sharpening", network.get_layer("sharpen"), parsing)
+    if "prefill" in names:
+        inputs = [image, batch["mask"]]
+        inputs += [structure] if network.prefill == "parsing" else []
+        parts.add("pre-fill", network.get_layer("prefill").__call__, inputs)
+
+    def forward(batch: dict, parsing: object) -> object:
+        return trainer(batch, parsing, training=True)["painted"]
+
+    def backward(batch: dict, parsing: object) -> object:
+        gradients, _ = trainer.differentiate(
+            lambda _: (tf.reduce_sum(forward(batch, parsing)), ()),
+            network.trainable_variables,
+        )
+        return [one for one in gradients if one is not None]
+
+    painted = parts.add("forward", forward, batch, parsing)
+    parts.add("forward and backward", backward, batch, parsing)
+    if loss := trainer.perceptual:
+        parts.add("perceptual loss", loss, image, painted)
+        parts.add(
+            "perceptual loss and its gradient",
+            lambda truth, one: trainer.gradient_by(lambda x: loss(truth, x), one),
+            image,
+            painted,
+        )
+    if trainer.critics:
+        boxes = trainer._local_boxes(batch["mask"])
+        inputs = (batch, painted, parsing, boxes)
+        parts.add("a step of the critics", trainer._train_critics, *inputs)
+        parts.add(
+            "adversarial terms and their gradient",
+            lambda batch, one: trainer.gradient_by(
+                lambda x: sum(trainer._adversarial(batch, x, parsing, boxes).values()),
+                one,
+            ),
+            batch,
+            painted,
+        )
 
 
 def data_parts(reader, config, batch_size: int) -> dict:  # noqa: ANN001
@@ -201,10 +184,9 @@ def data_parts(reader, config, batch_size: int) -> dict:  # noqa: ANN001
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--stage", nargs="+", choices=STAGES, default=["completion"])
-    parser.add_argument("--config", default=str(CONFIG))
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    add_config(parser, "demo_completion.yaml")
     parser.add_argument("--data", help="A data set; without it, synthetic people.")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=7)
@@ -231,15 +213,14 @@ def main(arguments: list[str] | None = None) -> None:
         f"batches of {given.batch}, {given.threads} thread(s), "
         f"medians of {given.repeats}\n"
     )
-    groups = {
-        stage: lambda stage=stage: step_parts(
-            stage, build_trainer(stage, config), batch
-        )
-        for stage in given.stage
-    }
-    groups["data"] = lambda: data_parts(reader, config, given.batch)
-    for name, parts in groups.items():
-        print(f"{name}\n\n{table(clocked(parts(), given.repeats), given.batch)}\n")
+    for name in (*given.stage, "data"):
+        if name == "data":
+            parts = data_parts(reader, config, given.batch)
+        else:
+            trainer = build_trainer(name, config)
+            trainer.step = max(trainer.phase_starts(), default=0)
+            parts = step_parts(name, trainer, batch)
+        print(f"{name}\n\n{table(clocked(parts, given.repeats), given.batch)}\n")
 
 
 if __name__ == "__main__":
