@@ -57,8 +57,7 @@ class Candidate:
         from portrait_tf.data.dataset import training_dataset
         from portrait_tf.runs.backbone_weights import load_backbone_weights
         from portrait_tf.runs.folder import build_network
-        from portrait_tf.training.completion import CompletionTrainer
-        from portrait_tf.training.parsing import ParsingTrainer
+        from portrait_tf.training.build import build_trainer
 
         warmup = min(50, steps // 10)
         self.config = with_changes(
@@ -74,11 +73,10 @@ class Candidate:
             weights = self.config.parsing.backbone_weights
             if weights != "none":
                 load_backbone_weights(network, weights)
-            self.trainer = ParsingTrainer(network, self.config)
-        else:
-            self.trainer = CompletionTrainer(network, self.parsing_network, self.config)
+        self.trainer = build_trainer(
+            self.stage, network, [self.parsing_network], self.config
+        )
         training = getattr(self.config, self.stage).training
-        self.trainer.compile()
         self.trainer.make_train_function()
         data = training_dataset(self.reader, self.config, training.batch_size, seed=0)
         self.batches = iter(data)

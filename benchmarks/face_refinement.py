@@ -52,9 +52,9 @@ def measure(
     from portrait_tf.data.masks import FACE_TASK, evaluation_mask, face_extent
     from portrait_tf.labels import NUM_LABELS
     from portrait_tf.layers import box_window, crop_and_resize
+    from portrait_tf.metrics import hole_psnr
     from portrait_tf.models.face import find_faces
     from portrait_tf.photos.drawing import show_hole
-    from portrait_tf.training.completion import hole_psnr
 
     run = tf.function(
         pipeline.networks,

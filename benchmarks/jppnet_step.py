@@ -27,10 +27,10 @@ def main() -> None:
     from portrait_tf.data.dataset import training_dataset
     from portrait_tf.data.synthetic import synthetic_portrait
     from portrait_tf.runs.folder import build_network
-    from portrait_tf.training.parsing import ParsingTrainer
+    from portrait_tf.training.build import build_trainer
 
     config = with_changes(load_config(CONFIG), arguments.set)
-    trainer = ParsingTrainer(build_network("parsing", config), config)
+    trainer = build_trainer("parsing", build_network("parsing", config), [], config)
     portraits = [synthetic_portrait(seed, config.size) for seed in (0, 1)]
     batches = training_dataset(
         portraits, config, config.parsing.training.batch_size, 0, arguments.steps

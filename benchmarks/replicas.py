@@ -32,15 +32,11 @@ _LEFT_OUT = 3
 def build_trainer(stage: str, config):  # noqa: ANN001, ANN201
     """A prepared trainer of a stage, with random weights."""
     from portrait_tf.runs.folder import build_network
-    from portrait_tf.training.completion import CompletionTrainer
-    from portrait_tf.training.parsing import ParsingTrainer
+    from portrait_tf.training import build
 
     network = build_network(stage, config, training=True)
-    if stage == "parsing":
-        trainer = ParsingTrainer(network, config)
-    else:
-        trainer = CompletionTrainer(network, build_network("parsing", config), config)
-    return trainer
+    earlier = [build_network("parsing", config)] if stage == "completion" else []
+    return build.build_trainer(stage, network, earlier, config)
 
 
 def experiment(arguments: argparse.Namespace, batch_size: int):  # noqa: ANN201
@@ -88,7 +84,6 @@ def measure(arguments: argparse.Namespace, devices: int) -> None:
             self.times.append(time.perf_counter())
 
     clock = Clock()
-    trainer.compile()
     trainer.fit(
         distribution.training_data(
             lambda part, local: training_dataset(

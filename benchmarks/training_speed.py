@@ -64,16 +64,13 @@ def table(results: dict[str, tuple[float, float]], photos: int) -> str:
 def build_trainer(stage: str, config):  # noqa: ANN001, ANN201
     """A prepared trainer of a stage in its last phase, with random weights."""
     from portrait_tf.runs.folder import build_network
-    from portrait_tf.training.completion import CompletionTrainer
-    from portrait_tf.training.face import FaceTrainer
-    from portrait_tf.training.parsing import ParsingTrainer
+    from portrait_tf.training import build
 
-    trainers = (ParsingTrainer, CompletionTrainer, FaceTrainer)
     stages = STAGES[: STAGES.index(stage) + 1]
     *earlier, network = (
         build_network(name, config, training=name == stage) for name in stages
     )
-    trainer = trainers[len(earlier)](network, *earlier, config)
+    trainer = build.build_trainer(stage, network, earlier, config)
     trainer.step = max(trainer.phase_starts(), default=0)
     return trainer
 
@@ -82,7 +79,7 @@ def step_parts(stage: str, trainer, batch: dict) -> dict:  # noqa: ANN001
     """The parts of a train step, as functions without arguments."""
     import tensorflow as tf
 
-    network, optimizer = trainer.network, trainer.optimizers
+    network, optimizer = trainer.network, trainer.optimizer
     variables = network.trainable_variables
     parts = {}
 
@@ -93,75 +90,60 @@ def step_parts(stage: str, trainer, batch: dict) -> dict:  # noqa: ANN001
         )
         return traced(*inputs)
 
-    if stage == "parsing":
-        part("forward", lambda batch: trainer(batch, training=True), batch)
-    if stage == "face":
-        before = part(
-            "stages 1 and 2", lambda one: trainer.completed_for(one, 1), batch
-        )
-        crops = part("crops", trainer._crops, batch, before)
-        part("forward", lambda crops: trainer(crops, training=True), crops)
+    def forward(inputs: dict) -> dict:
+        return trainer.answer(network, inputs, training=True)
+
+    def gradients(function: object, by: object) -> list:
+        with tf.GradientTape() as tape:
+            if isinstance(by, tf.Tensor):
+                tape.watch(by)
+            total = tf.add_n([tf.reduce_sum(x) for x in tf.nest.flatten(function())])
+        return [
+            one for one in tape.gradient(total, tf.nest.flatten(by)) if one is not None
+        ]
+
+    inputs = part(
+        "earlier stages", lambda batch: trainer.prepare(batch, training=True), batch
+    )
     if stage == "completion":
-        parsing = part("stage 1", lambda one: trainer.parsing_for(one, 1.0), batch)
         names = [layer.name for layer in network.layers]
-        structure = parsing
+        structure = inputs["parsing"]
         if "sharpen" in names:
-            structure = part("sharpening", network.get_layer("sharpen"), parsing)
+            structure = part("sharpening", network.get_layer("sharpen"), structure)
         if "prefill" in names:
-            inputs = [batch["image"], batch["mask"]]
-            inputs += [structure] if network.prefill == "parsing" else []
-            part("pre-fill", network.get_layer("prefill").__call__, inputs)
-
-        def forward(batch: dict, parsing: object) -> object:
-            return trainer(batch, parsing, training=True)["painted"]
-
-        def backward(batch: dict, parsing: object) -> object:
-            gradients, _ = trainer.differentiate(
-                lambda _: (tf.reduce_sum(forward(batch, parsing)), ()), variables
-            )
-            return [one for one in gradients if one is not None]
-
-        painted = part("forward", forward, batch, parsing)
-        part("forward and backward", backward, batch, parsing)
-        image = batch["image"]
-        if trainer.perceptual:
-            loss = trainer.perceptual
-            part("perceptual loss", loss, image, painted)
-            part(
-                "perceptual loss and its gradient",
-                lambda truth, painted: trainer.gradient_by(
-                    lambda x: loss(truth, x), painted
-                ),
-                image,
-                painted,
-            )
-        if trainer.critics:
-            boxes = trainer._local_boxes(batch["mask"])
-            part(
-                "a step of the critics",
-                trainer._train_critics,
-                batch,
-                painted,
-                parsing,
-                boxes,
-            )
-            part(
-                "adversarial terms and their gradient",
-                lambda batch, painted: trainer.gradient_by(
-                    lambda x: sum(
-                        trainer._adversarial(batch, x, parsing, boxes).values()
-                    ),
-                    painted,
-                ),
-                batch,
-                painted,
-            )
+            known = [inputs["image"], inputs["mask"]]
+            known += [structure] if network.prefill == "parsing" else []
+            part("pre-fill", network.get_layer("prefill").__call__, known)
+    outputs = part("forward", forward, inputs)
+    part(
+        "forward and backward",
+        lambda inputs: gradients(lambda: forward(inputs), variables),
+        inputs,
+    )
+    if stage == "completion" and trainer.perceptual:
+        image, painted = inputs["image"], outputs["completed"]
+        part("perceptual loss", trainer.perceptual, image, painted)
+        part(
+            "perceptual loss and its gradient",
+            lambda x: gradients(lambda: trainer.perceptual(image, x), x),
+            painted,
+        )
+    if trainer.critics:
+        real, fake = trainer.critic_inputs(inputs, outputs)
+        part("a step of the critics", trainer.train_critics, real, fake)
+        part(
+            "adversarial terms and their gradient",
+            lambda x: gradients(
+                lambda: trainer.critics.network_losses(real, {**fake, "image": x}), x
+            ),
+            fake["image"],
+        )
 
     def update() -> object:
         zeros = [tf.zeros(one.shape) for one in variables]
-        first = next(iter(optimizer.values()))
-        trainer.update_weights(first, zeros, variables)
-        return first.iterations
+        optimizer.apply_gradients(zip(zeros, variables, strict=True))
+        trainer.update_average()
+        return tf.convert_to_tensor(optimizer.iterations)
 
     part("optimizer and average", update)
     part("the step", trainer.train_step, batch)

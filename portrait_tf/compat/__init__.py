@@ -8,7 +8,7 @@ both Keras versions have, and takes from here:
 * `Variable`, `SeedGenerator`, `normal`, `map_structure`, `dtype_policy` and
   `set_dtype_policy`: Keras 3's, or what does the same;
 * `SpectralNormalization`: Keras', or tensorflow-addons', under Keras' names, and
-  `normalise_kernel`, its division alone;
+  `normalize_kernel`, its division alone;
 * `variable_path` and `model_variables`: what a variable is called in files, the same
   on both stacks, and a network's variables in an order that is the same but for
   spectral normalisation's own; `name_slots` and
@@ -18,13 +18,27 @@ both Keras versions have, and takes from here:
 * `values_in_place`: to compute with other values than a network's own.
 """
 
+import inspect
+from typing import Any, TypeAlias
+
 import keras
+
+Tensor: TypeAlias = Any
+"""A tensor of Keras' backend, symbolic or not, or what converts to one."""
 
 KERAS_3 = int(keras.__version__.split(".")[0]) >= 3
 """Whether this is the default stack."""
 
 STACK = "default" if KERAS_3 else "addons"
 """The stack's name, as documentation has it."""
+
+
+def arguments_of(instance: object) -> dict:
+    """Attributes of an object that have the names of its class's arguments."""
+    names = inspect.signature(type(instance).__init__).parameters
+    left_out = ("self", "args", "kwargs")
+    return {name: getattr(instance, name) for name in names if name not in left_out}
+
 
 if KERAS_3:
     from portrait_tf.compat.keras3 import (
@@ -39,7 +53,7 @@ if KERAS_3:
         model_variables,
         name_slots,
         normal,
-        normalise_kernel,
+        normalize_kernel,
         ops,
         set_dtype_policy,
         values_in_place,
@@ -59,7 +73,7 @@ else:
         model_variables,
         name_slots,
         normal,
-        normalise_kernel,
+        normalize_kernel,
         set_dtype_policy,
         values_in_place,
         variable_path,
@@ -68,10 +82,12 @@ else:
 __all__ = [
     "KERAS_3",
     "STACK",
+    "Tensor",
     "SeedGenerator",
     "SpectralNormalization",
     "Variable",
     "application_layer_name",
+    "arguments_of",
     "build_sublayer",
     "current_rate",
     "dtype_policy",
@@ -79,7 +95,7 @@ __all__ = [
     "model_variables",
     "name_slots",
     "normal",
-    "normalise_kernel",
+    "normalize_kernel",
     "ops",
     "set_dtype_policy",
     "values_in_place",

@@ -11,7 +11,7 @@ does: it goes through `ratio`, or through `total`.
 
 import keras
 
-from portrait_tf.compat import ops
+from portrait_tf.compat import Tensor, ops
 
 
 def _context() -> object | None:
@@ -25,7 +25,7 @@ def _context() -> object | None:
     return None if alone else context
 
 
-def _placed(context: object, x: object) -> object:
+def _placed(context: object, x: Tensor) -> Tensor:
     """The tensor on its replica's device; a constant is on none, and not exchanged."""
     import tensorflow as tf
 
@@ -41,7 +41,7 @@ def count() -> int:
     return 1 if context is None else context.num_replicas_in_sync
 
 
-def total(x: object) -> object:
+def total(x: Tensor) -> Tensor:
     """The sum of a tensor over the replicas; gradients flow to all of them."""
     context = _context()
     return x if context is None else context.all_reduce("SUM", _placed(context, x))
@@ -57,7 +57,7 @@ def mean(tensors: list) -> list:
     return [None if one is None else next(means) for one in tensors]
 
 
-def ratio(numerator: object, denominator: object, smallest: float) -> object:
+def ratio(numerator: Tensor, denominator: Tensor, smallest: float) -> Tensor:
     """A replica's part of a ratio of sums over the whole batch.
 
     The mean of the parts over the replicas is `sum(numerator) / max(sum(denominator),
@@ -71,7 +71,7 @@ def ratio(numerator: object, denominator: object, smallest: float) -> object:
     return count() * numerator / ops.maximum(total(denominator), smallest)
 
 
-def own_rows(x: object) -> object:
+def own_rows(x: Tensor) -> Tensor:
     """This replica's rows of a tensor that has those of the whole batch."""
     context = _context()
     if context is None:

@@ -264,9 +264,8 @@ def train_method(
     if _is_trained(run, "completion", config):
         return
     logger.info("training %s, seed %d, %d steps", name, seed, plan.compare.steps)
-    train_stage(
-        "completion", config, training, run, None, out / "stage_1", verbose=verbose
-    )
+    earlier = {"parsing": out / "stage_1"}
+    train_stage("completion", config, training, run, earlier=earlier, verbose=verbose)
     # Graphs of a trainer hold each other; several would fill the memory.
     gc.collect()
 

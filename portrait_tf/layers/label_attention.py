@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 
-from portrait_tf.compat import build_sublayer, ops
+from portrait_tf.compat import Tensor, build_sublayer, ops
 from portrait_tf.labels import FLIPPED_LABELS, NUM_LABELS
+from portrait_tf.layers.layer import ConfigLayer
 
 # Left and right of a pair become one label: what they wear is of one design.
 _DESIGNS = np.eye(NUM_LABELS, dtype=np.float32)[
@@ -12,7 +13,8 @@ _DESIGNS = np.eye(NUM_LABELS, dtype=np.float32)[
 ]
 
 
-class LabelAttention(keras.layers.Layer):
+@keras.saving.register_keras_serializable("portrait_tf")
+class LabelAttention(ConfigLayer):
     """Gathers, for every position, from the known positions, of its own label at best.
 
     A shoe that is hidden can so take after the one that is seen, wherever that is.
@@ -87,18 +89,18 @@ class LabelAttention(keras.layers.Layer):
         build_sublayer(self.output_projection, (*positions, self.width))
         super().build(shapes)
 
-    def _cells(self, x: object) -> object:
+    def _cells(self, x: Tensor) -> Tensor:
         return ops.average_pool(x, self.stride, self.stride)
 
-    def _known(self, mask: object) -> object:
+    def _known(self, mask: Tensor) -> Tensor:
         """`[B, 1, N]` float32: 1.0 where a position is known."""
         hidden = self._cells(ops.cast(mask, "float32"))
         known = ops.cast(hidden <= self.largest_hole, "float32")
         return ops.reshape(known, (-1, 1, known.shape[1] * known.shape[2]))
 
     def attention(
-        self, features: object, mask: object, parsing: object | None = None
-    ) -> object:
+        self, features: Tensor, mask: Tensor, parsing: Tensor | None = None
+    ) -> Tensor:
         """How much each position (row) takes from each (column).
 
         Args:
@@ -123,7 +125,7 @@ class LabelAttention(keras.layers.Layer):
         # The product tells a sample of which nothing is known from all others.
         return ops.softmax(logits + 1e9 * (known - 1.0), axis=-1) * known
 
-    def call(self, inputs: list) -> object:
+    def call(self, inputs: list) -> Tensor:
         features, image, mask, *parsing = inputs
         weights = self.attention(features, mask, *parsing)
         seen = 1.0 - ops.cast(mask, "float32")
@@ -139,20 +141,7 @@ class LabelAttention(keras.layers.Layer):
         gathered = ops.reshape(gathered, (-1, height, width, self.width))
         return self.output_projection(ops.cast(gathered, features.dtype))
 
-    def compute_output_shape(self, shapes: list) -> tuple:
-        return tuple(shapes[0])
 
-    def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "width": self.width,
-            "same_label": self.same_label,
-            "stride": self.stride,
-            "largest_hole": self.largest_hole,
-            "epsilon": self.epsilon,
-        }
-
-
-def _flat(x: object) -> object:
+def _flat(x: Tensor) -> Tensor:
     """`[B, h, w, C]` -> `[B, h * w, C]`."""
     return ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))

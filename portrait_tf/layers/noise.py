@@ -3,10 +3,12 @@
 import keras
 import numpy as np
 
-from portrait_tf.compat import SeedGenerator, Variable, normal, ops, replicas
+from portrait_tf.compat import SeedGenerator, Tensor, Variable, normal, ops, replicas
+from portrait_tf.layers.layer import ConfigLayer
 
 
-class NoiseChannels(keras.layers.Layer):
+@keras.saving.register_keras_serializable("portrait_tf")
+class NoiseChannels(ConfigLayer):
     """Gaussian noise of a tensor's height and width: `[B, H, W, C]` -> `[B, H, W, n]`.
 
     Drawn in training, as the generator of a GAN has it; zeros, its mean, otherwise, so
@@ -36,7 +38,7 @@ class NoiseChannels(keras.layers.Layer):
     def state(self) -> Variable:
         return self.seed_generator.state
 
-    def call(self, x: object, training: bool | None = None) -> object:
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         shape = (*ops.shape(x)[:3], self.channels)
         if training:
             # Of the whole batch: a replica's photos have the noise that they would
@@ -49,15 +51,9 @@ class NoiseChannels(keras.layers.Layer):
     def compute_output_shape(self, shape: tuple) -> tuple:
         return (*shape[:3], self.channels)
 
-    def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "channels": self.channels,
-            "seed": self.seed,
-        }
 
-
-class TextureNoise(keras.layers.Layer):
+@keras.saving.register_keras_serializable("portrait_tf")
+class TextureNoise(ConfigLayer):
     """Adds a fixed field of Gaussian noise, times a strength learned for each channel.
 
     Convolutions alone make no texture out of a smooth feature: StyleGAN (arXiv
@@ -84,12 +80,6 @@ class TextureNoise(keras.layers.Layer):
         rng = np.random.default_rng(self.seed)
         self.field = rng.normal(size=(1, *shape[1:3], 1)).astype(np.float32)
 
-    def call(self, x: object) -> object:
+    def call(self, x: Tensor) -> Tensor:
         field = ops.convert_to_tensor(self.field, dtype=self.compute_dtype)
         return x + field * self.strength
-
-    def compute_output_shape(self, shape: tuple) -> tuple:
-        return tuple(shape)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "seed": self.seed}

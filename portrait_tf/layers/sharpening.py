@@ -2,11 +2,13 @@
 
 import keras
 
-from portrait_tf.compat import ops
+from portrait_tf.compat import Tensor, ops
 from portrait_tf.layers.label_groups import grouped, of_labels
+from portrait_tf.layers.layer import ConfigLayer
 
 
-class SharpenParsing(keras.layers.Layer):
+@keras.saving.register_keras_serializable("portrait_tf")
+class SharpenParsing(ConfigLayer):
     """Raises probabilities to a power: person, then part of the body, then label.
 
     Stage 1 cannot know what a hole hides, so it hedges, and a map that says a third
@@ -28,7 +30,7 @@ class SharpenParsing(keras.layers.Layer):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.power = power
 
-    def call(self, parsing: object) -> object:
+    def call(self, parsing: Tensor) -> Tensor:
         parsing = ops.clip(parsing, 1e-6, 1.0)
         groups = grouped(parsing)
         # As parts of their group: a power of a small number is nothing in float32.
@@ -43,9 +45,3 @@ class SharpenParsing(keras.layers.Layer):
         parts = person * parts / ops.sum(parts, axis=-1, keepdims=True)
         groups = ops.concatenate([1.0 - person, parts], axis=-1)
         return within * of_labels(groups)
-
-    def compute_output_shape(self, shape: tuple) -> tuple:
-        return tuple(shape)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "power": self.power}

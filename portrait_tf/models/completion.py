@@ -9,6 +9,7 @@ from collections.abc import Callable
 import keras
 from keras import layers
 
+from portrait_tf.compat import Tensor
 from portrait_tf.labels import NUM_LABELS
 from portrait_tf.layers import (
     LabelAttention,
@@ -226,7 +227,7 @@ def _label_relaxations(stride: int) -> int:
     return 80 * 16 // stride**2
 
 
-def _blocks(block: Callable, x: object, name: str, count: int) -> object:
+def _blocks(block: Callable, x: Tensor, name: str, count: int) -> Tensor:
     for index in range(count):
         x = block(x, f"{name}_block{index + 1}")
     return x
@@ -262,8 +263,8 @@ def _check_options(
 
 
 def completion_inputs(
-    network: keras.Model, image: object, parsing: object, mask: object
-) -> dict[str, object]:
+    network: keras.Model, image: Tensor, parsing: Tensor, mask: Tensor
+) -> dict[str, Tensor]:
     """What a network of stage 2 is called with.
 
     Args:

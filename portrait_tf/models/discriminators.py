@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 from keras import layers
 
-from portrait_tf.compat import SpectralNormalization, normalise_kernel
+from portrait_tf.compat import SpectralNormalization, Tensor, normalize_kernel
 from portrait_tf.labels import NUM_LABELS
 from portrait_tf.models.backbones import efficientnet_lite0
 from portrait_tf.models.blocks import check_size
@@ -15,7 +15,7 @@ from portrait_tf.models.network import Network
 class _Critic(Network):
     """What both kinds of critic share."""
 
-    def normalise(self) -> None:
+    def normalize(self) -> None:
         """Divides each kernel by its spectral norm: what `training=True` does first.
 
         A critic that is trained calls this, and then itself without `training`: the
@@ -23,7 +23,7 @@ class _Critic(Network):
         """
         for layer in self.layers:
             if isinstance(layer, SpectralNormalization):
-                normalise_kernel(layer)
+                normalize_kernel(layer)
 
 
 def _inputs(size: tuple[int, int], conditioned: bool) -> dict:
@@ -185,7 +185,7 @@ class FeatureDiscriminator(_Critic):
         return _run(lambda name, x: self.get_layer(name)(x, training=training), inputs)
 
 
-def _run(layer: Callable[[str, object], object], inputs: dict) -> list:
+def _run(layer: Callable[[str, Tensor], Tensor], inputs: dict) -> list:
     """The activations of a `FeatureDiscriminator`'s heads, and a list of the scores.
 
     Args:

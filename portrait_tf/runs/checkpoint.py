@@ -5,6 +5,7 @@ import pathlib
 import keras
 
 from portrait_tf.runs.storage import assign_arrays, read_arrays, save_arrays
+from portrait_tf.runs.weights import network_meta
 
 CHECKPOINT_NAME = "checkpoint.npz"
 BEST_NAME = "best.npz"
@@ -20,11 +21,13 @@ def save_checkpoint(trainer: keras.Model, path: pathlib.Path) -> None:
         "kind": type(trainer).__name__,
         "step": int(trainer.step),
         "networks": {
-            name: {"class": type(network).__name__, "config": network.get_config()}
-            for name, network in trainer.networks.items()
+            name: network_meta(network) for name, network in trainer.networks.items()
         },
     }
-    save_arrays(path, {**trainer.state(), **trainer.averaged_state()}, meta)
+    groups = trainer.state()
+    if trainer.ema is not None:
+        groups["averaged"] = trainer.averaged.weights
+    save_arrays(path, groups, meta)
 
 
 def restore_checkpoint(trainer: keras.Model, path: pathlib.Path) -> int:
@@ -41,10 +44,10 @@ def restore_checkpoint(trainer: keras.Model, path: pathlib.Path) -> int:
     arrays, meta = read_arrays(path)
     for group, variables in trainer.state().items():
         assign_arrays(variables, arrays, group, path)
-    trainer.start_average()
-    if weights_group(arrays) == "averaged":
-        for group, variables in trainer.averaged_state().items():
-            assign_arrays(variables, arrays, group, path)
+    if trainer.averaged is not None:
+        trainer.averaged.set_weights(trainer.network.get_weights())
+    if trainer.ema is not None and weights_group(arrays) == "averaged":
+        assign_arrays(trainer.averaged.weights, arrays, "averaged", path)
     trainer.step = meta["step"]
     return trainer.step
 
