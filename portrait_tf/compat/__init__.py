@@ -1,20 +1,17 @@
 """What differs between the two supported stacks, in one place.
 
-The default stack is TensorFlow 2.21 with Keras 3.15; the addons stack TensorFlow 2.15
-with Keras 2.15 and tensorflow-addons (`docs/addons.md`). All other code uses names that
-both Keras versions have, and takes from here:
+The default stack is TensorFlow 2.21 with Keras 3.15; the addons stack is TensorFlow
+2.15 with Keras 2.15 and tensorflow-addons (`docs/addons.md`). Other code uses names
+that both Keras versions have, and these:
 
+* `Tensor`: for type hints;
 * `ops`: `keras.ops`, or the same names over TensorFlow;
-* `Variable`, `SeedGenerator`, `normal`, `map_structure`, `dtype_policy` and
-  `set_dtype_policy`: Keras 3's, or what does the same;
-* `SpectralNormalization`: Keras', or tensorflow-addons', under Keras' names, and
-  `normalize_kernel`, its division alone;
-* `variable_path` and `model_variables`: what a variable is called in files, the same
-  on both stacks, and a network's variables in an order that is the same but for
-  spectral normalisation's own; `name_slots` and
-  `build_sublayer` see to it, and `application_layer_name` where Keras' own layers are
-  taken;
-* `current_rate`: of an optimizer;
+* `Variable`, `SeedGenerator`, `normal`, `map_structure`, `dtype_policy`,
+  `set_dtype_policy`: Keras 3's, or the same over Keras 2;
+* `SpectralNormalization` and `normalize_kernel`, its division;
+* `variable_path`, `model_variables`, `name_slots`, `build_sublayer`,
+  `application_layer_name`: for equal names and order of variables in files;
+* `current_rate`: an optimizer's learning rate;
 * `values_in_place`: to compute with other values than a network's own.
 """
 

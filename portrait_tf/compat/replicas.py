@@ -1,12 +1,12 @@
-"""What a step must know of its fellows when several replicas share a batch.
+"""Sums and means over the replicas that share a batch.
 
 A replica is a device that has a copy of all weights and a part of the batch. Within
 TensorFlow's `strategy.run` these functions reach the other replicas; elsewhere, and on
 other backends, there is one replica and they change nothing.
 
-A step's loss is the mean of what the replicas call their loss. A plain mean over photos
-needs nothing for that, since all replicas have as many. A ratio of sums over the batch
-does: it goes through `ratio`, or through `total`.
+A step's loss is the mean of the replicas' losses. A mean over photos needs no exchange,
+since all replicas have equally many. A ratio of sums over the batch does: use `ratio`
+or `total`.
 """
 
 import keras
@@ -65,7 +65,7 @@ def ratio(numerator: Tensor, denominator: Tensor, smallest: float) -> Tensor:
 
     Args:
         numerator: Scalar, of this replica's photos.
-        denominator: Likewise; the loss may not be differentiated by it.
+        denominator: Scalar, of this replica's photos; it is not differentiated.
         smallest: Of the denominator.
     """
     return count() * numerator / ops.maximum(total(denominator), smallest)
@@ -84,9 +84,8 @@ def own_rows(x: Tensor) -> Tensor:
 def takes_mean_gradients(optimizer: keras.optimizers.Optimizer) -> None:
     """Keeps an optimizer from adding up gradients that are means over the replicas.
 
-    Keras clips a replica's own gradients and adds up what is left. `update_weights` of
-    a trainer takes the mean first, so that what is clipped is the gradient of the
-    whole batch.
+    Keras clips a replica's own gradients, then sums them up. A trainer takes the mean
+    first, so that the gradient of the whole batch is clipped.
     """
     if keras.backend.backend() != "tensorflow":
         return

@@ -1,4 +1,4 @@
-"""Attention from all of a feature map to the part of it that is known."""
+"""Attention from all positions of a feature map to the known ones."""
 
 import keras
 import numpy as np
@@ -15,24 +15,19 @@ _DESIGNS = np.eye(NUM_LABELS, dtype=np.float32)[
 
 @keras.saving.register_keras_serializable("portrait_tf")
 class LabelAttention(ConfigLayer):
-    """Gathers, for every position, from the known positions, of its own label at best.
+    """Gathers features from known positions, preferably of the same label.
 
-    A shoe that is hidden can so take after the one that is seen, wherever that is.
-    Queries are all positions, keys and values the known ones. The values are the
-    features and the mean known colour of the position's cell, so that a colour arrives
-    as it is, not only as what the encoder made of it. With `same_label` the softmax's
-    logits have `log(agreement + epsilon)` added, the agreement of two positions being
-    the dot product of their label probabilities, with left and right of shoes, legs
-    and arms taken together: what agrees is weighed by how much, and where no known
-    position agrees, all do alike. Logits and softmax are float32 under any policy.
+    A hidden shoe can so be painted like the visible one. Queries are all positions;
+    keys and values are the known ones. The values are the features and the mean known
+    color of the position's cell. With `same_label`, `log(agreement + epsilon)` is added
+    to the logits. The agreement of two positions is the dot product of their label
+    probabilities, in which left and right of shoes, legs and arms are one label; where
+    no known position agrees, all count equally. Logits and softmax are float32 under
+    any policy. Features are not mirrored; the convolutions around the layer can do so.
 
-    What is gathered is an average of what was seen at other places. It cannot be
-    turned round: the left shoe's features and colours come as they are in the left
-    shoe, not mirrored; that is for the convolutions around this layer to do.
-
-    Memory grows with the square of the number of positions, N² floats a sample for
-    each of logits and weights: 0.6 MB at 24x16 (192x128 at stride 8), 4 MB at 32x32.
-    So nothing is cut into chunks; do not use it at full resolution.
+    Memory grows with the square of the number of positions: N² floats a sample each for
+    logits and weights, 0.6 MB at 24x16 (192x128 at stride 8), 4 MB at 32x32. Do not use
+    the layer at full resolution.
 
     Sources: *Generative Image Inpainting with Contextual Attention* (arXiv 1801.07892)
     for attention from the hole to known features; scaled dot products from *Attention

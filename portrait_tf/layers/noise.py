@@ -1,4 +1,4 @@
-"""Noise that a network paints details from."""
+"""Noise, from which a network can paint details."""
 
 import keras
 import numpy as np
@@ -11,11 +11,11 @@ from portrait_tf.layers.layer import ConfigLayer
 class NoiseChannels(ConfigLayer):
     """Gaussian noise of a tensor's height and width: `[B, H, W, C]` -> `[B, H, W, n]`.
 
-    Drawn in training, as the generator of a GAN has it; zeros, its mean, otherwise, so
-    that a photo is always completed alike. Whoever wants several answers calls the
-    network with `training=True`. pix2pix (arXiv 1611.07004, section 3.1) found that a
-    generator learns to ignore noise at its input; StyleGAN (arXiv 1812.04948, section
-    2) that noise makes the details that have no cause in the input.
+    The noise is drawn in training only. Otherwise it is zero, its mean, so that a photo
+    always gets the same answer; call the network with `training=True` for different
+    ones. pix2pix (arXiv 1611.07004, section 3.1) found that a generator learns to
+    ignore noise at its input; StyleGAN (arXiv 1812.04948, section 2) found that noise
+    makes the details that have no cause in the input.
 
     The generator's state is in `state`, a `uint32` variable which is in the layer's
     `variables`, but not in its `weights`: a file of weights is the same without it.
@@ -41,8 +41,7 @@ class NoiseChannels(ConfigLayer):
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         shape = (*ops.shape(x)[:3], self.channels)
         if training:
-            # Of the whole batch: a replica's photos have the noise that they would
-            # have without the others.
+            # Drawn for the whole batch, as on one device.
             whole = (shape[0] * replicas.count(), *shape[1:])
             noise = normal(whole, dtype=self.compute_dtype, seed=self.seed_generator)
             return replicas.own_rows(noise)
@@ -56,11 +55,11 @@ class NoiseChannels(ConfigLayer):
 class TextureNoise(ConfigLayer):
     """Adds a fixed field of Gaussian noise, times a strength learned for each channel.
 
-    Convolutions alone make no texture out of a smooth feature: StyleGAN (arXiv
-    1812.04948, section 2) adds noise behind each of its. There it is drawn anew for
-    every photo; here it is one field, from a seed, so that a photo is always completed
-    alike, in training as in use. Our choice: zooms and shifts of the training photos
-    see to it that no content belongs to a place of the field.
+    Convolutions alone make no texture from a smooth feature: StyleGAN (arXiv
+    1812.04948, section 2) adds noise after each of them, drawn anew for every photo.
+    Here it is one field, drawn from a seed, so that a photo always gets the same
+    answer. Our choice: zooms and shifts of the training photos prevent the network from
+    relating content to positions of the field.
 
     Args:
         seed: Of the field.

@@ -1,4 +1,4 @@
-"""Checkpoints that hold all that a run needs to go on: networks, optimizers, step."""
+"""Checkpoints: networks, optimizers, average and step of a trainer."""
 
 import pathlib
 
@@ -12,10 +12,10 @@ BEST_NAME = "best.npz"
 
 
 def save_checkpoint(trainer: keras.Model, path: pathlib.Path) -> None:
-    """Writes the trainer's state; a kill meanwhile leaves the last one whole.
+    """Writes the trainer's state; a kill meanwhile leaves the last checkpoint whole.
 
     Raises:
-        PortraitError: A number is not finite; the last checkpoint is left.
+        PortraitError: A number is not finite; the last checkpoint is kept.
     """
     meta = {
         "kind": type(trainer).__name__,
@@ -33,7 +33,7 @@ def save_checkpoint(trainer: keras.Model, path: pathlib.Path) -> None:
 def restore_checkpoint(trainer: keras.Model, path: pathlib.Path) -> int:
     """Sets the trainer's networks, optimizers, average and step.
 
-    The average of a run that had none until now begins with the network's weights.
+    If the checkpoint has no average, the average starts from the network's weights.
 
     Returns:
         The number of steps done.
@@ -53,7 +53,7 @@ def restore_checkpoint(trainer: keras.Model, path: pathlib.Path) -> int:
 
 
 def weights_group(arrays: dict) -> str:
-    """The group of a checkpoint that is to be used: averaged weights, if it has them.
+    """The group of a checkpoint to use: averaged weights if there are any.
 
     Args:
         arrays: Of `read_arrays`.

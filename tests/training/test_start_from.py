@@ -1,12 +1,22 @@
-"""A fresh run that starts from weights that are there already."""
+"""A run that starts from weights, or continues from a checkpoint, of before."""
+
+import json
+import pathlib
 
 import numpy as np
 import pytest
 from tiny import TINY
+from trainers import trainer_of
 
 from portrait_tf.config import parse_config, with_changes
 from portrait_tf.errors import PortraitError
-from portrait_tf.runs.folder import GIVEN_NAME, build_network, load_run_network
+from portrait_tf.runs.folder import (
+    GIVEN_NAME,
+    STAGES,
+    build_network,
+    load_run_network,
+)
+from portrait_tf.runs.storage import by_path
 from portrait_tf.runs.weights import load_weights, save_weights
 from portrait_tf.training.commands import train_stage
 
@@ -93,3 +103,16 @@ def test_another_class_is_refused(given, tiny_config, portraits, tmp_path):
     config = with_changes(tiny_config, started_from(face))
     with pytest.raises(PortraitError, match="expected a ParsingNetwork .* FaceNetwork"):
         train_stage("parsing", config, portraits, tmp_path, verbose=0)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_checkpoints_of_earlier_versions_fit(stage, tiny_config):
+    """Names and shapes are those that version 0.1.0 wrote for this config."""
+    path = pathlib.Path(__file__).with_name("checkpoints_of_0_1.json")
+    expected = json.loads(path.read_text())[stage]
+    found = {
+        f"{group}/{name}": list(variable.shape)
+        for group, variables in trainer_of(stage, tiny_config).state().items()
+        for name, variable in by_path(variables).items()
+    }
+    assert found == expected
