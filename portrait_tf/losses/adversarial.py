@@ -64,6 +64,7 @@ class AdversarialLoss:
         return {"kind": self.kind}
 
 
+@keras.saving.register_keras_serializable("portrait_tf")
 def patch_weights(mask: Tensor, scores: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
     """How much each patch of a discriminator says about a hole; our choice.
 

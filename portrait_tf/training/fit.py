@@ -157,16 +157,7 @@ def fit(
             loss or gradient that is not finite; a `monitor` that is not logged.
     """
     training, distribution = job.training, job.distribution
-    checkpoint = job.folder / CHECKPOINT_NAME
-
-    def restore() -> int:
-        job.folder.mkdir(parents=True, exist_ok=True)
-        return restore_checkpoint(trainer, checkpoint) if checkpoint.is_file() else 0
-
-    resumed = distribution.on_chief(restore)
-    distribution.broadcast(trainer.everything())
-    if resumed:
-        logger.info("resuming %s at step %d", job.stage, resumed)
+    _resume(trainer, job)
     validation = {}
     if job.validation_reader is not None and training.validation_photos:
         data = job.validation_data(training.batch_size, training.validation_photos)
@@ -185,7 +176,7 @@ def fit(
             distribution.finish()
     except KeyboardInterrupt:
         if distribution.chief:
-            save_checkpoint(trainer, checkpoint)
+            save_checkpoint(trainer, job.folder / CHECKPOINT_NAME)
         logger.warning(
             "stopped at step %d; the same command goes on from there", trainer.step
         )
@@ -198,6 +189,20 @@ def fit(
             if getattr(callback, "csv_file", None) is not None:
                 callback.csv_file.close()
     return history
+
+
+def _resume(trainer: Trainer, job: Job) -> None:
+    """Reads the chief's checkpoint, if there is one, into all processes."""
+    checkpoint, distribution = job.folder / CHECKPOINT_NAME, job.distribution
+
+    def restore() -> int:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        return restore_checkpoint(trainer, checkpoint) if checkpoint.is_file() else 0
+
+    resumed = distribution.on_chief(restore)
+    distribution.broadcast(trainer.everything())
+    if resumed:
+        logger.info("resuming %s at step %d", job.stage, resumed)
 
 
 def _fit_segment(

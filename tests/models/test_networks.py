@@ -142,16 +142,6 @@ def test_a_size_that_does_not_divide_is_refused(case):
         network(**{**arguments, "size": (30, 45)})
 
 
-def test_everything_of_ours_is_registered():
-    registered = keras.saving.get_custom_objects()
-    names = {name.removeprefix("portrait_tf>") for name in registered}
-    assert names >= {
-        "ContextualAttention", "LabelAttention", "NoiseChannels", "PartialConv2D",
-        "ParsingGuidedFill", "PixelShuffle", "PushPull", "SharpenParsing",
-        "TextureNoise", "Upsample",
-    }  # fmt: skip
-
-
 class TestPresets:
     def test_the_packages_own(self):
         assert list(models.ParsingNetwork.presets) == ["demo"]
