@@ -16,8 +16,8 @@ import time
 import numpy as np
 from PIL import Image
 
+from portrait_tf import Portrait
 from portrait_tf.apps import folders
-from portrait_tf.startup import load_tensorflow
 
 
 def resident_mib() -> float:
@@ -53,15 +53,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=int, default=1000)
     count = parser.parse_args().photos
-    load_tensorflow()
-    from portrait_tf.inference.engines import open_engine
-
-    engine = open_engine(None, None)
+    portrait = Portrait.load()
     memory = []
 
     def complete(job: folders.Job) -> list[str]:
-        prepared = folders.prepare_completion(job, folders.MaskOptions())
-        return folders.complete_prepared(engine, job, prepared)
+        return folders.write_completion(portrait.complete(job.photo, job.mask), job)
 
     def watch(done: int, total: int) -> None:
         memory.append(resident_mib())

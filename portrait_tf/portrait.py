@@ -1,27 +1,34 @@
-"""Completion and extrapolation from Python, for arrays, Pillow's images and files.
+"""The one road from a photo to a whole person: prepare, paint, finish.
+
+`prepare_completion` and `prepare_extrapolation` read and check a photo without
+networks. `Portrait.paint` runs the networks, and `Completion` writes the result. The
+command line, folders, batches and the page all go this way; `Portrait.complete` does it
+in one call.
 
 What goes in comes out: an array gives arrays, an image images. A file gives images too,
-and `save` writes them as the command line does, with all that the file had beside its
-pixels. Known pixels keep their values, depth and channels: only the hole is painted.
+and `save` writes them with all that the file had beside its pixels. Known pixels keep
+their values, depth and channels: only the hole is painted.
 """
 
 import dataclasses
+import functools
 import numbers
 import os
 import pathlib
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from portrait_tf.errors import PortraitError
+from portrait_tf.files import write_result
 from portrait_tf.inference.engines import Engine, open_engine
 from portrait_tf.inference.extrapolation import (
     SIDES,
     Length,
     Margins,
+    Wish,
     extrapolate_photo,
-    margins_for_lengths,
     parse_length,
 )
 from portrait_tf.inference.large_photos import PhotoResult, complete_photo, parse_photo
@@ -36,8 +43,6 @@ from portrait_tf.photos import (
     hole_from_alpha,
     hole_from_photo,
     open_photo,
-    read_hole,
-    write_photo,
 )
 from portrait_tf.photos.masks import HOLE, as_hole_mask
 from portrait_tf.photos.parsing_maps import (
@@ -54,25 +59,207 @@ read of one."""
 
 
 @dataclasses.dataclass(frozen=True)
+class MaskOptions:
+    """How a mask is read.
+
+    Attributes:
+        from_alpha: Transparent = hole: in the mask, or without one in the photo.
+        invert: Hole and photo change places.
+        resize: A mask of another size is brought to the photo's.
+    """
+
+    from_alpha: bool = False
+    invert: bool = False
+    resize: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A photo that is read and checked, for `Portrait.paint`.
+
+    Attributes:
+        photo: As its file has it.
+        pixels: RGB `uint8` `[H, W, 3]`: what the networks see of it.
+        hole: `uint8` `[H, W]`, 255 = hole; None where the photo is extended.
+        notes: What the user should know.
+        wish: How the photo is extended; None where a hole is filled.
+        parsing: The user's own label map of the result, if there is one.
+        kind: What the result is given as: `array`, `flat` (an array of two
+            dimensions), `image` or `file`.
+        parsing_name: What to call the label map in messages.
+    """
+
+    photo: PhotoFile
+    pixels: np.ndarray
+    hole: np.ndarray | None
+    notes: list[str]
+    wish: Wish | None = None
+    parsing: np.ndarray | None = None
+    kind: str = "file"
+    parsing_name: str = "parsing"
+
+
+def prepare_completion(
+    photo: Picture,
+    mask: Picture | None = None,
+    parsing: Picture | None = None,
+    options: MaskOptions = MaskOptions(),
+) -> Prepared:
+    """Reads a photo, its mask and its label map; arguments as of `Portrait.complete`.
+
+    Raises:
+        PortraitError: One of them cannot be used; the message names it.
+    """
+    source, kind = _open(photo)
+    hole, notes = find_hole(source, mask, options)
+    labels = None if parsing is None else _labels(parsing, source.size)
+    notes = [*source.notes, *notes]
+    return Prepared(source, source.rgb(), hole, notes, parsing=labels, kind=kind)
+
+
+def prepare_extrapolation(
+    photo: Picture, wish: Wish, parsing: Picture | None = None
+) -> Prepared:
+    """Reads a photo, and checks all of a wish that needs no networks.
+
+    Args:
+        photo: As of `Portrait.complete`.
+        wish: How it is extended.
+        parsing: The user's own label map of the result.
+
+    Raises:
+        PortraitError: The photo cannot be used, or not be extended so; or the label map
+            cannot be read, or is not of the result's size.
+    """
+    source, kind = _open(photo)
+    margins = _margins(source, kind, wish)
+    labels, name = None, "parsing"
+    if parsing is not None:
+        # With `whole_body`, the size is known when stage 1 has seen the photo.
+        size = None if wish.whole_body else margins.result_size(source.size)
+        labels = _labels(parsing, size)
+        name = str(parsing) if isinstance(parsing, (str, os.PathLike)) else name
+    notes = list(source.notes)
+    return Prepared(source, source.rgb(), None, notes, wish, labels, kind, name)
+
+
+def find_hole(
+    photo: PhotoFile, mask: Picture | None, options: MaskOptions = MaskOptions()
+) -> tuple[np.ndarray, list[str]]:
+    """The hole of a photo, `uint8` `[H, W]`, 255 = hole, and what to know of it.
+
+    Args:
+        photo: As it was read.
+        mask: None: the photo's own transparent parts.
+        options: How the mask is meant.
+
+    Raises:
+        PortraitError: The mask cannot be used.
+    """
+    if mask is None:
+        return hole_from_alpha(photo, options.invert)
+    if isinstance(mask, np.ndarray):
+        return as_hole_mask(mask, photo.size), []
+    mask, _ = _open(mask, "mask")
+    try:
+        return hole_from_photo(
+            mask, photo.size, options.from_alpha, options.invert, options.resize
+        )
+    except PortraitError as error:
+        if photo.orientation < 5 or mask.size == photo.size:
+            raise
+        raise PortraitError(
+            f"{error}; the photo counts as upright, after its EXIF orientation"
+        ) from None
+
+
+def _margins(
+    photo: PhotoFile,
+    kind: str,
+    wish: Wish,
+    engine: Engine | None = None,
+    pixels: np.ndarray | None = None,
+) -> Margins:
+    """The margins of a photo, without an engine as far as they are known then."""
+    try:
+        return wish.margins(photo.size, engine, pixels)
+    except PortraitError as error:
+        # A server's error keeps its class and its code.
+        if kind != "file" or type(error) is not PortraitError:
+            raise
+        raise PortraitError(f"{photo.path}: {error}") from None
+
+
 class Completion:
     """A completed photo.
 
     Attributes:
-        completed: Of the photo's kind: an array of its type and channels, or an image
-            of its mode; outside the hole equal to the photo.
-        parsing: LIP's labels 0 to 19: `uint8` `[H, W]`, or an image of mode P whose
-            palette is LIP's.
+        hole: `uint8` `[H, W]` of the result's size, 255 = what was painted.
         notes: What one ought to know, a sentence each.
     """
 
-    completed: np.ndarray | Image.Image
-    parsing: np.ndarray | Image.Image
-    notes: list[str]
-    _written: dict[str, Any] = dataclasses.field(repr=False, compare=False)
+    def __init__(
+        self,
+        prepared: Prepared,
+        result: PhotoResult,
+        hole: np.ndarray,
+        origin: tuple[int, int],
+    ) -> None:
+        self.hole = hole
+        self.notes = [*prepared.notes, *result.notes]
+        self._source, self._kind = prepared.photo, prepared.kind
+        self._result, self._origin = result, origin
+
+    @functools.cached_property
+    def completed(self) -> np.ndarray | Image.Image:
+        """Of the photo's kind: an array of its type and channels, or an image of its
+        mode; outside the hole equal to the photo."""
+        pixels = compose(self._source, self.rgb(), self.hole, self._origin)
+        if self._kind in ("array", "flat"):
+            return pixels[..., 0] if self._kind == "flat" else pixels
+        channels = pixels.shape[2]
+        if channels > 1:
+            # Pillow has no color images of 16 bits.
+            pixels = as_bytes(pixels)
+        completed = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+        kept = {"icc_profile": self._source.icc, "dpi": self._source.dpi}
+        completed.info.update({key: value for key, value in kept.items() if value})
+        return completed
+
+    @functools.cached_property
+    def parsing(self) -> np.ndarray | Image.Image:
+        """LIP's labels 0 to 19: `uint8` `[H, W]`, or an image of mode P whose palette
+        is LIP's."""
+        return _labels_as(self.labels, self._kind)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """`parsing` as an array, whatever the photo is."""
+        return self._result.parsing
 
     def rgb(self) -> np.ndarray:
         """The photo as the networks see it: `uint8` `[H, W, 3]`, without alpha."""
-        return self._written["completed"]
+        return self._result.completed
+
+    def encode(
+        self,
+        name: str | os.PathLike,
+        format: str | None = None,
+        quality: int | None = None,
+    ) -> tuple[bytes, list[str]]:
+        """The content of a file, and sentences on what the format could not keep.
+
+        Args:
+            name: What to call the file in messages.
+            format: Pillow's name; None for the photo's own.
+            quality: 1 to 100, for formats with loss.
+
+        Raises:
+            PortraitError: The format cannot hold the photo.
+        """
+        return encode_photo(
+            name, self._source, self.rgb(), self.hole, self._origin, format, quality
+        )
 
     def save(
         self,
@@ -111,16 +298,16 @@ class Completion:
             format = format_of(path)
         elif isinstance(name := getattr(path, "name", None), str):
             format = format_of(name)
-        elif not self._written["photo"].format:
+        elif not self._source.format:
             raise PortraitError(
                 "expected format=, such as 'png', as neither the open file nor the "
                 "photo has a name whose extension says it, received none"
             )
         if not is_open:
-            return write_photo(path, **self._written, format=format, quality=quality)
-        content, notes = encode_photo(
-            "the open file", **self._written, format=format, quality=quality
-        )
+            content, notes = self.encode(path, format, quality)
+            write_result(path, content)
+            return notes
+        content, notes = self.encode("the open file", format, quality)
         try:
             path.write(content)
         except (OSError, TypeError, ValueError) as error:
@@ -210,16 +397,7 @@ class Portrait:
         Raises:
             PortraitError: One of them cannot be used; or the server refuses.
         """
-        source, kind = _open(photo)
-        notes = list(source.notes)
-        if mask is None:
-            hole, more = hole_from_alpha(source)
-        else:
-            hole, more = _hole(mask, source.size)
-        labels = None if parsing is None else _labels(parsing, source.size)
-        given = {} if labels is None else {"parsing": labels}
-        result = complete_photo(self.engine, source.rgb(), hole, **given)
-        return _completion(source, kind, result, hole, (0, 0), notes + more)
+        return self.paint(prepare_completion(photo, mask, parsing))
 
     def extrapolate(
         self,
@@ -230,6 +408,7 @@ class Portrait:
         right: float | str = 0.0,
         *,
         margins: Margins | None = None,
+        parsing: Picture | None = None,
     ) -> Completion:
         """Extends a photo past its border.
 
@@ -242,31 +421,50 @@ class Portrait:
             right: As `left`.
             margins: In place of these, pixels; `inference.extrapolation` has more
                 ways to come by them.
+            parsing: A map of one's own for the new border, of the result's size; as
+                for `complete`.
 
         Raises:
             PortraitError: The photo or a margin cannot be used, or there is none.
         """
-        source, kind = _open(photo)
         lengths = {
             side: _length(given, side)
             for side, given in zip(SIDES, (top, bottom, left, right), strict=True)
         }
-        if margins is None:
-            margins = margins_for_lengths(source.size, lengths)
-        elif any(length.value for length in lengths.values()):
-            raise PortraitError("expected margins, or parts of the photo, not both")
-        if not any(margins):
-            raise PortraitError(
-                f"expected at least one margin ({', '.join(margins._fields)}) of a "
-                "pixel or more, received none"
+        if margins is not None:
+            if any(length.value for length in lengths.values()):
+                raise PortraitError("expected margins, or parts of the photo, not both")
+            lengths = {
+                side: Length(value, "pixels")
+                for side, value in margins._asdict().items()
+            }
+        return self.paint(prepare_extrapolation(photo, Wish(lengths), parsing))
+
+    def paint(self, prepared: Prepared) -> Completion:
+        """Completes or extends a photo that is prepared.
+
+        Raises:
+            PortraitError: The engine refuses; or what stage 1 says of the photo does
+                not go with the wish or the user's label map.
+        """
+        photo, size = prepared.photo, prepared.photo.size
+        if prepared.wish is None:
+            result = complete_photo(
+                self.engine, prepared.pixels, prepared.hole, parsing=prepared.parsing
             )
-        result = extrapolate_photo(self.engine, source.rgb(), margins)
-        hole = np.full(result.completed.shape[:2], HOLE, np.uint8)
-        height, width = source.size
-        rows = slice(margins.top, margins.top + height)
-        hole[rows, margins.left : margins.left + width] = 0
-        origin = (margins.top, margins.left)
-        return _completion(source, kind, result, hole, origin, list(source.notes))
+            return Completion(prepared, result, prepared.hole, (0, 0))
+        margins = _margins(
+            photo, prepared.kind, prepared.wish, self.engine, prepared.pixels
+        )
+        full, labels = margins.result_size(size), prepared.parsing
+        if labels is not None:
+            labels = check_parsing_map(labels, full, prepared.parsing_name)
+        result = extrapolate_photo(
+            self.engine, prepared.pixels, margins, parsing=labels
+        )
+        hole = np.full(full, HOLE, np.uint8)
+        margins.box(size).of(hole)[:] = 0
+        return Completion(prepared, result, hole, (margins.top, margins.left))
 
     def parse(self, photo: Picture, mask: Picture | None = None) -> Structure:
         """The body structure, hole included: stage 1 alone.
@@ -279,10 +477,9 @@ class Portrait:
             PortraitError: One of them cannot be used; or the server refuses.
         """
         source, kind = _open(photo)
-        notes = list(source.notes)
-        hole = None
+        notes, hole = list(source.notes), None
         if mask is not None:
-            hole, more = _hole(mask, source.size)
+            hole, more = find_hole(source, mask)
             notes += more
         labels, joints = parse_photo(self.engine, source.rgb(), hole)
         return Structure(_labels_as(labels, kind), joints, notes)
@@ -370,15 +567,7 @@ def _open_image(image: Image.Image, name: str) -> PhotoFile:
     return photo
 
 
-def _hole(mask: Picture, size: tuple[int, int]) -> tuple[np.ndarray, list[str]]:
-    if isinstance(mask, np.ndarray):
-        return as_hole_mask(mask, size), []
-    if isinstance(mask, (str, os.PathLike)):
-        return read_hole(mask, size)
-    return hole_from_photo(_open(mask, "mask")[0], size)
-
-
-def _labels(parsing: Picture, size: tuple[int, int]) -> np.ndarray:
+def _labels(parsing: Picture, size: tuple[int, int] | None) -> np.ndarray:
     """`uint8` `[H, W]`: 0 to 19, and 255 where stage 1 is to say."""
     if isinstance(parsing, (str, os.PathLike)):
         return read_parsing_map(parsing, size)
@@ -397,32 +586,3 @@ def _labels_as(labels: np.ndarray, kind: str) -> np.ndarray | Image.Image:
     image = Image.fromarray(labels)
     image.putpalette(PALETTE.tobytes())
     return image
-
-
-def _completion(
-    source: PhotoFile,
-    kind: str,
-    result: PhotoResult,
-    hole: np.ndarray,
-    origin: tuple[int, int],
-    notes: list[str],
-) -> Completion:
-    pixels = compose(source, result.completed, hole, origin)
-    if kind in ("array", "flat"):
-        completed = pixels[..., 0] if kind == "flat" else pixels
-    else:
-        channels = pixels.shape[2]
-        if channels > 1:
-            # Pillow has no colour images of 16 bits.
-            pixels = as_bytes(pixels)
-        completed = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
-        kept = {"icc_profile": source.icc, "dpi": source.dpi}
-        completed.info.update({key: value for key, value in kept.items() if value})
-    written = {
-        "photo": source,
-        "completed": result.completed,
-        "hole": hole,
-        "origin": origin,
-    }
-    labels = _labels_as(result.parsing, kind)
-    return Completion(completed, labels, notes + result.notes, written)

@@ -8,7 +8,8 @@ import pytest
 from command_line import run
 from PIL import Image
 
-from portrait_tf.apps.folders import MaskOptions, ParseJob, parse_file, plan_parsing
+from portrait_tf import Portrait
+from portrait_tf.apps.folders import ParseJob, parse_file, plan_parsing
 from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.engines import PipelineEngine, SavedModelEngine, ServerEngine
@@ -197,7 +198,7 @@ class TestParsing:
         sample = synthetic_portrait(2, (60, 40))
         write_png(tmp_path / "a.png", sample.photo)
         (job,) = plan_parsing(tmp_path / "a.png", tmp_path / "out")
-        assert parse_file(engine, job) == []
+        assert parse_file(Portrait(engine), job) == []
         names = [path.name for path in job.written]
         assert names == ["a-map.png", "a-joints.json", "a-overlay.png"]
         labels, joints = parse_photo(engine, sample.photo)
@@ -216,7 +217,7 @@ class TestParsing:
             write_png(tmp_path / "b.png", photo)
             out = tmp_path / str(value)
             (job,) = plan_parsing(tmp_path / "b.png", out, tmp_path / "m.png")
-            parse_file(engine, job, MaskOptions())
+            parse_file(Portrait(engine), job)
             overlays.append(read_photo(job.overlay_out))
         np.testing.assert_array_equal(*overlays)
 

@@ -14,10 +14,16 @@ from PIL import Image
 
 from benchmarks.folder_memory import draw, resident_mib
 from portrait_tf.apps import folders
-from portrait_tf.apps.folders import Job, MaskOptions, plan_folder, run_folder
+from portrait_tf.apps.folders import Job, plan_folder, run_folder, write_completion
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.extrapolation import Length, Wish
 from portrait_tf.photos import open_photo
+from portrait_tf.portrait import (
+    MaskOptions,
+    Portrait,
+    prepare_completion,
+    prepare_extrapolation,
+)
 
 SIZE = (24, 20)
 STATM = pathlib.Path("/proc/self/statm")
@@ -75,10 +81,16 @@ def tree(tmp_path):
     return tmp_path
 
 
+def prepare(job, options=None):
+    return prepare_completion(
+        job.photo, job.mask, job.parsing_in, options or MaskOptions()
+    )
+
+
 def run(jobs, engine, options=None, **more):
     def complete(job):
-        prepared = folders.prepare_completion(job, options or MaskOptions())
-        return folders.complete_prepared(engine, job, prepared)
+        prepared = prepare(job, options)
+        return write_completion(Portrait(engine).paint(prepared), job)
 
     return run_folder(jobs, complete, **more)
 
@@ -188,7 +200,7 @@ def test_names_that_are_not_utf8(tmp_path, engine):
     assert os.fsencode(lines[0]["input"]) == os.fsencode(jobs[0].photo)
     assert (tmp_path / "out" / name).is_file()
     (parse, _) = folders.plan_parsing(tmp_path / "photos", tmp_path / "parsed")
-    folders.parse_file(ParsingEngine(), parse)
+    folders.parse_file(Portrait(ParsingEngine()), parse)
     found = json.loads(parse.joints_out.read_bytes())
     assert os.fsencode(found["photo"]) == os.fsencode(parse.photo)
 
@@ -253,12 +265,12 @@ class TestMasks:
         mask = save_mask(tmp_path / "m.png", (12, 10))
         job = Job(photo, tmp_path / "out.png", mask)
         with pytest.raises(PortraitError, match="m.png: expected the photo's size"):
-            folders.prepare_completion(job, MaskOptions())
-        ready = folders.prepare_completion(job, MaskOptions(resize=True, invert=True))
+            prepare(job)
+        ready = prepare(job, MaskOptions(resize=True, invert=True))
         assert "brought from 12x10" in ready.notes[0]
         assert ready.hole[0, 0] == 255 and ready.hole[16, 12] == 0
         with pytest.raises(PortraitError, match="a.png: expected an alpha channel"):
-            folders.prepare_completion(Job(photo, tmp_path / "out.png"), MaskOptions())
+            prepare(Job(photo, tmp_path / "out.png"))
 
     def test_the_photos_own_transparent_part(self, tmp_path, engine):
         pixels = np.full((*SIZE, 4), 200, np.uint8)
@@ -278,15 +290,15 @@ class TestMasks:
         photo = save(tmp_path / "a.jpg", exif=exif)
         job = Job(photo, tmp_path / "out.jpg", save_mask(tmp_path / "m.png"))
         with pytest.raises(PortraitError, match="20x24 .* after its EXIF orientation"):
-            folders.prepare_completion(job, MaskOptions())
+            prepare(job)
 
 
 def test_extrapolation_keeps_the_photo(tmp_path, engine):
     photo = save(tmp_path / "a.png")
     job = Job(photo, tmp_path / "out.png")
     wish = Wish({"top": Length(0.5, "part"), "left": Length(2, "pixels")})
-    ready = folders.prepare_extrapolation(job, wish)
-    assert folders.complete_prepared(engine, job, ready) == []
+    completion = Portrait(engine).paint(prepare_extrapolation(photo, wish))
+    assert write_completion(completion, job) == []
     before, after = (
         np.asarray(Image.open(path).copy()) for path in (photo, tmp_path / "out.png")
     )

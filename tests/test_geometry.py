@@ -38,6 +38,7 @@ from portrait_tf.inference.whole_body import look_at
 from portrait_tf.layers import crop_and_resize, heatmap_peaks, joint_heatmaps, uncrop
 from portrait_tf.models.parsing import parsing_labels
 from portrait_tf.photos import write_png
+from portrait_tf.portrait import Portrait
 
 FRAME = (192, 128)
 SIZES = [
@@ -174,7 +175,7 @@ class TestJoints:
         if size == (1023, 677):
             write_png(tmp_path / "dot.png", photo)
             (job,) = plan_parsing(tmp_path / "dot.png", tmp_path)
-            parse_file(DotEngine(), job)
+            parse_file(Portrait(DotEngine()), job)
             told = json.loads(job.joints_out.read_text())["joints"]
             told = [[one["x"], one["y"]] for one in told.values()]
             np.testing.assert_allclose(told, wanted, atol=0.2)

@@ -116,8 +116,7 @@ def test_files_give_images_and_save_as_the_command_line_does(
     portrait, photo, mask, tmp_path
 ):
     """The same bytes, EXIF and tables included, in the photo's format and another."""
-    from portrait_tf.apps.folders import Job, MaskOptions, complete_prepared
-    from portrait_tf.apps.folders import prepare_completion as prepare
+    from portrait_tf.apps.folders import Job, write_completion
 
     path, mask_path = tmp_path / "photo.jpg", tmp_path / "mask.png"
     exif = Image.Exif()
@@ -133,8 +132,7 @@ def test_files_give_images_and_save_as_the_command_line_does(
     for name, format in (("whole.jpg", "JPEG"), ("whole.png", "PNG")):
         result.save(tmp_path / name)
         job = Job(path, tmp_path / f"job_{name}", mask_path, format=format)
-        ready = prepare(job, MaskOptions())
-        complete_prepared(portrait.engine, job, ready)
+        write_completion(portrait.complete(path, mask_path), job)
         assert (tmp_path / name).read_bytes() == job.out.read_bytes()
     with pytest.raises(PortraitError, match="expected an extension"):
         result.save(tmp_path / "whole.gif")

@@ -1,4 +1,4 @@
-"""Photo files through an engine: one, or a whole folder that may be of any length.
+"""Photo files through a `Portrait`: one, or a whole folder of any length.
 
 A folder is worked through one photo at a time: nothing of a photo stays in memory, a
 bad one does not stop the others, and what is done is skipped, so that the same command
@@ -27,26 +27,16 @@ from portrait_tf.files import (
     write_result,
 )
 from portrait_tf.geometry import inside
-from portrait_tf.inference.engines import Engine
-from portrait_tf.inference.extrapolation import Margins, Wish, extrapolate_photo
-from portrait_tf.inference.large_photos import PhotoResult, complete_photo, parse_photo
 from portrait_tf.labels import JOINTS
 from portrait_tf.photos import (
     PHOTO_EXTENSIONS,
     PhotoFile,
-    encode_photo,
-    hole_from_alpha,
-    hole_from_photo,
     open_photo,
     output_name,
     write_png,
 )
-from portrait_tf.photos.masks import HOLE
-from portrait_tf.photos.parsing_maps import (
-    check_parsing_map,
-    read_parsing_map,
-    write_parsing_map,
-)
+from portrait_tf.photos.parsing_maps import write_parsing_map
+from portrait_tf.portrait import Completion, MaskOptions, Portrait, find_hole
 
 _ENDINGS = ("-map.png", "-joints.json", "-overlay.png")
 
@@ -78,206 +68,20 @@ class Job:
         return (self.out, self.parsing_out) if self.parsing_out else (self.out,)
 
 
-@dataclasses.dataclass(frozen=True)
-class MaskOptions:
-    """How a mask is read; as `portrait_tf.photos.read_hole` has it."""
-
-    from_alpha: bool = False
-    invert: bool = False
-    resize: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Prepared:
-    """A photo that is read and checked.
-
-    Attributes:
-        photo: Its file.
-        pixels: RGB `uint8` `[H, W, 3]`: what the networks see of it.
-        hole: `uint8` `[H, W]`, 255 = hole; None where the photo is extended.
-        notes: What the user should know.
-        wish: How it is extended.
-        parsing: The user's own label map, `uint8` `[H, W]` of the result's size, where
-            that is known.
-    """
-
-    photo: PhotoFile
-    pixels: np.ndarray
-    hole: np.ndarray | None
-    notes: list[str]
-    wish: Wish | None = None
-    parsing: np.ndarray | None = None
-
-
-def prepare_completion(job: Job, options: MaskOptions) -> Prepared:
-    """Reads a photo and its mask.
-
-    Raises:
-        PortraitError: One of them cannot be used; the message names it.
-    """
-    photo = open_photo(job.photo)
-    mask = open_photo(job.mask, "mask") if job.mask else None
-    hole, notes = find_hole(mask, photo, options)
-    parsing = read_parsing_map(job.parsing_in, photo.size) if job.parsing_in else None
-    return Prepared(photo, photo.rgb(), hole, photo.notes + notes, parsing=parsing)
-
-
-def find_hole(
-    mask: PhotoFile | None, photo: PhotoFile, options: MaskOptions
-) -> tuple[np.ndarray, list[str]]:
-    """The hole of a photo, `uint8` `[H, W]`, 255 = hole, and what to know of it.
-
-    Args:
-        mask: As it was read; None for the photo's own transparent parts.
-        photo: As it was read.
-        options: How the mask is meant.
-
-    Raises:
-        PortraitError: As `portrait_tf.photos.read_hole`.
-    """
-    if mask is None:
-        return hole_from_alpha(photo, options.invert)
-    try:
-        return hole_from_photo(
-            mask, photo.size, options.from_alpha, options.invert, options.resize
-        )
-    except PortraitError as error:
-        if photo.orientation < 5 or "expected the photo's size" not in str(error):
-            raise
-        raise PortraitError(
-            f"{error}; the photo counts as upright, after its EXIF orientation"
-        ) from None
-
-
-def prepare_extrapolation(job: Job, wish: Wish) -> Prepared:
-    """Reads a photo, and checks all of a wish that needs no networks.
-
-    Raises:
-        PortraitError: The photo cannot be used, or not be extended so; or the user's
-            label map is not of the result's size, or cannot be read.
-    """
-    photo = open_photo(job.photo)
-    margins = check_wish(wish, photo)
-    parsing = None
-    if job.parsing_in:
-        # What stage 1 has a word in is known later.
-        size = None if wish.whole_body else margins.result_size(photo.size)
-        parsing = read_parsing_map(job.parsing_in, size)
-    return Prepared(photo, photo.rgb(), None, list(photo.notes), wish, parsing)
-
-
-def check_wish(wish: Wish, photo: PhotoFile) -> Margins:
-    """The margins of a photo, as far as they are known without networks.
-
-    Raises:
-        PortraitError: The photo cannot be extended so.
-    """
-    try:
-        return wish.margins(photo.size)
-    except PortraitError as error:
-        raise PortraitError(f"{photo.path}: {error}") from None
-
-
-@dataclasses.dataclass(frozen=True)
-class Painted:
-    """A photo that the networks have completed.
-
-    Attributes:
-        result: Of `complete_photo` or `extrapolate_photo`.
-        hole: `uint8` `[H, W]` of the result's size, 255 = what was painted.
-        origin: Row and column of the photo's corner in the result.
-    """
-
-    result: PhotoResult
-    hole: np.ndarray
-    origin: tuple[int, int]
-
-
-def complete_prepared(
-    engine: Engine, job: Job, prepared: Prepared, quality: int | None = None
+def write_completion(
+    completion: Completion, job: Job, quality: int | None = None
 ) -> list[str]:
-    """Completes a photo and writes what the job names.
-
-    Returns:
-        What the user should know.
+    """Writes what a job names; gives what the user should know.
 
     Raises:
-        PortraitError: The engine refuses, or a file cannot be written.
+        PortraitError: A file cannot be written.
     """
-    painted = paint_prepared(engine, prepared, job.parsing_in)
     # First the map: a photo that is there counts as done.
     if job.parsing_out:
-        write_parsing_map(job.parsing_out, painted.result.parsing)
-    content, notes = encode_painted(prepared, painted, job.out, job.format, quality)
+        write_parsing_map(job.parsing_out, completion.labels)
+    content, notes = completion.encode(job.out, job.format, quality)
     write_result(job.out, content)
-    return notes
-
-
-def paint_prepared(
-    engine: Engine, prepared: Prepared, parsing_in: pathlib.Path | None = None
-) -> Painted:
-    """Completes or extends a photo, and writes nothing.
-
-    Args:
-        engine: Where the networks run.
-        prepared: The photo.
-        parsing_in: What to call the user's label map in messages.
-
-    Raises:
-        PortraitError: The engine refuses.
-    """
-    if prepared.wish is None:
-        result = complete_photo(
-            engine, prepared.pixels, prepared.hole, parsing=prepared.parsing
-        )
-        return Painted(result, prepared.hole, (0, 0))
-    size, name = prepared.photo.size, str(prepared.photo.path)
-    try:
-        margins = prepared.wish.margins(size, engine, prepared.pixels)
-        parsing = prepared.parsing
-        if parsing is not None:
-            parsing = check_parsing_map(
-                parsing, margins.result_size(size), str(parsing_in)
-            )
-        result = extrapolate_photo(engine, prepared.pixels, margins, parsing=parsing)
-    except PortraitError as error:
-        if name in str(error) or str(parsing_in) in str(error):
-            raise
-        raise PortraitError(f"{name}: {error}") from None
-    hole = np.full(margins.result_size(size), HOLE, np.uint8)
-    margins.box(size).of(hole)[:] = 0
-    return Painted(result, hole, (margins.top, margins.left))
-
-
-def encode_painted(
-    prepared: Prepared,
-    painted: Painted,
-    name: str | pathlib.Path,
-    format: str | None = None,
-    quality: int | None = None,
-) -> tuple[bytes, list[str]]:
-    """The content of the output's file, and what the user should know of all.
-
-    Args:
-        prepared: The photo.
-        painted: Of `paint_prepared`.
-        name: What to call the output in messages.
-        format: Pillow's name; None for the photo's own.
-        quality: 1 to 100, for formats with loss.
-
-    Raises:
-        PortraitError: The format cannot hold the photo.
-    """
-    content, notes = encode_photo(
-        name,
-        prepared.photo,
-        painted.result.completed,
-        painted.hole,
-        painted.origin,
-        format,
-        quality,
-    )
-    return content, [*prepared.notes, *painted.result.notes, *notes]
+    return [*completion.notes, *notes]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -311,7 +115,7 @@ class ParseJob:
 
 
 def parse_file(
-    engine: Engine, job: ParseJob, options: MaskOptions | None = None
+    portrait: Portrait, job: ParseJob, options: MaskOptions | None = None
 ) -> list[str]:
     """Writes what stage 1 says of a photo: map, joints and overlay.
 
@@ -329,7 +133,8 @@ def parse_file(
 
     photo, hole, notes = read_parse_job(job, options or MaskOptions())
     pixels = photo.rgb()
-    labels, joints = parse_photo(engine, pixels, hole)
+    structure = portrait.parse(pixels, hole)
+    labels, joints = structure.parsing, structure.joints
     overlay = pixels if hole is None else show_hole(pixels, hole)
     overlay = overlay_parsing(overlay, labels)
     if joints is not None:
@@ -357,8 +162,7 @@ def read_parse_job(
     photo = open_photo(job.photo)
     if job.mask is None and not options.from_alpha:
         return photo, None, []
-    mask = open_photo(job.mask, "mask") if job.mask else None
-    return photo, *find_hole(mask, photo, options)
+    return photo, *find_hole(photo, job.mask, options)
 
 
 def _describe_joints(joints: np.ndarray, size: tuple[int, int]) -> dict[str, dict]:

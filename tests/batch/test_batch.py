@@ -424,13 +424,12 @@ def test_a_server_that_is_away_for_a_while(photos, tiny_models, tmp_path):
         ServerGoneError,
     )
     from portrait_tf.apps.batch.manifest import Row
-    from portrait_tf.apps.folders import MaskOptions, Prepared, find_hole
+    from portrait_tf.portrait import prepare_completion
 
     photo = open_photo(photos / "photos" / "002.tif")
     mask = open_photo(photos / "masks" / "002.bmp", "mask")
-    hole, _ = find_hole(mask, photo, MaskOptions())
     row = Row("m.csv", 2, "a.tif", "digest", None, "/a.tif", output="a.tif")
-    ready = Ready(row, Prepared(photo, photo.rgb(), hole, []))
+    ready = Ready(row, prepare_completion(photo, mask))
     (port,) = free_ports(1)
 
     def start():

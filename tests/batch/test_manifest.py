@@ -14,9 +14,9 @@ from portrait_tf.apps.batch.manifest import (
     read_rows,
     resolve,
 )
-from portrait_tf.apps.folders import MaskOptions
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.extrapolation import Length
+from portrait_tf.portrait import MaskOptions
 
 ROOT = "/data/photos"
 

@@ -109,7 +109,7 @@ def test_joints_are_those_of_portrait_parse_and_of_the_formula(
     engine = PipelineEngine(tiny_pipeline)
     wanted = Portrait(engine).parse(path).joints
     (job,) = plan_parsing(path, tmp_path)
-    parse_file(engine, job)
+    parse_file(Portrait(engine), job)
     told = json.loads(job.joints_out.read_text())["joints"].values()
     told = np.array([[one["x"], one["y"]] for one in told])
     # The frame of 32x32 holds the photo in its upper 19 rows.

@@ -21,7 +21,6 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from portrait_tf.apps.batch.files import PassingError, fetch_folder, is_remote
 from portrait_tf.apps.batch.manifest import Row
-from portrait_tf.apps.folders import Painted, Prepared, encode_painted, paint_prepared
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.engines import (
     Engine,
@@ -29,6 +28,7 @@ from portrait_tf.inference.engines import (
     ServerEngine,
     open_engine,
 )
+from portrait_tf.portrait import Completion, Portrait, Prepared
 
 _TRIES = 3
 """Of a photo, when its server goes away and comes back: it may be the photo's fault."""
@@ -234,26 +234,25 @@ class PhotoHandler(ModelHandler[Ready, Finished | Failed, LazyEngine]):
     def _complete(self, model: LazyEngine, ready: Ready) -> Finished | Failed:
         row, prepared = ready.row, ready.prepared
         try:
-            painted = self._paint(model, prepared)
-            content, notes = encode_painted(
-                prepared, painted, row.output, row.format, self._quality
-            )
+            completion = self._paint(model, prepared)
+            content, notes = completion.encode(row.output, row.format, self._quality)
         except ServerGoneError:
             raise
         except Exception as error:
             return failure(row, "complete", error)
-        return Finished(row, content, painted.hole.shape, notes)
+        notes = [*completion.notes, *notes]
+        return Finished(row, content, completion.hole.shape, notes)
 
-    def _paint(self, model: LazyEngine, prepared: Prepared) -> Painted:
+    def _paint(self, model: LazyEngine, prepared: Prepared) -> Completion:
         for _ in range(_TRIES - 1):
             try:
-                return paint_prepared(model.get(), prepared)
+                return Portrait(model.get()).paint(prepared)
             except PortraitError as error:
                 if getattr(error, "code", None) != grpc.StatusCode.UNAVAILABLE:
                     raise
             # The client's own attempts end before a server has started again.
             model.wait()
-        return paint_prepared(model.get(), prepared)
+        return Portrait(model.get()).paint(prepared)
 
     def get_num_bytes(self, batch: Sequence[Ready]) -> int:
         return sum(ready.prepared.pixels.nbytes for ready in batch)

@@ -22,7 +22,6 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 
-from portrait_tf.apps.folders import MaskOptions
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import other_encoding
 from portrait_tf.inference.extrapolation import (
@@ -33,6 +32,7 @@ from portrait_tf.inference.extrapolation import (
     parse_size,
 )
 from portrait_tf.photos import format_of, output_name
+from portrait_tf.portrait import MaskOptions
 
 WISHES = (*SIDES, "to_aspect", "to_size", "whole_body", "anchor")
 COLUMNS = ("photo", "mask", *WISHES, "output")

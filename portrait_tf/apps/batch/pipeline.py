@@ -40,9 +40,9 @@ from portrait_tf.apps.batch.manifest import (
     key_of,
     read_rows,
 )
-from portrait_tf.apps.folders import Prepared, check_wish, find_hole
 from portrait_tf.errors import PortraitError
 from portrait_tf.photos.reading import decode_photo
+from portrait_tf.portrait import Prepared, prepare_completion, prepare_extrapolation
 
 NAMESPACE = "portrait_tf.apps.batch"
 COUNTERS = ("completed", "skipped", "failed", "failed_before")
@@ -358,14 +358,12 @@ class _Read(beam.DoFn):
     def _prepare(self, row: Row) -> Prepared:
         photo = decode_photo(files.read_bytes(row.source, "photo"), row.source)
         if row.wish is not None:
-            check_wish(row.wish, photo)
-            return Prepared(photo, photo.rgb(), None, list(photo.notes), row.wish)
+            return prepare_extrapolation(photo, row.wish)
         mask = None
         if row.mask:
             data = files.read_bytes(row.mask, "mask")
             mask = decode_photo(data, row.mask, "mask")
-        hole, notes = find_hole(mask, photo, self._options.masks)
-        return Prepared(photo, photo.rgb(), hole, photo.notes + notes)
+        return prepare_completion(photo, mask, options=self._options.masks)
 
 
 class _Write(beam.DoFn):

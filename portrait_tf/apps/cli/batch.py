@@ -131,8 +131,8 @@ def batch(
         from portrait_tf.apps.batch.engine import EngineSettings
         from portrait_tf.apps.batch.manifest import RowOptions
         from portrait_tf.apps.batch.run import again, plan, run
-    from portrait_tf.apps.folders import MaskOptions
     from portrait_tf.photos import check_format
+    from portrait_tf.portrait import MaskOptions
 
     written = _PILLOW_NAMES[format] if format else None
     if written:

@@ -112,15 +112,15 @@ def complete(
     log: Log = None,
 ) -> None:
     """Fill the hole of a photo, or of every photo of a folder and its sub-folders."""
-    from portrait_tf.apps import folders
+    from portrait_tf.portrait import MaskOptions, prepare_completion
 
     if mask is None and not mask_from_alpha:
         raise PortraitError("expected --mask, or --mask-from-alpha, received neither")
     _check_exists(mask, "mask")
-    options = folders.MaskOptions(mask_from_alpha, invert_mask, resize_mask)
+    options = MaskOptions(mask_from_alpha, invert_mask, resize_mask)
     _complete_files(
         photo,
-        lambda job: folders.prepare_completion(job, options),
+        lambda job: prepare_completion(job.photo, job.mask, job.parsing_in, options),
         (server, model, detail),
         (out, parsing_out, format),
         quality,
@@ -183,8 +183,8 @@ def extrapolate(
     log: Log = None,
 ) -> None:
     """Extend a photo, or every photo of a folder and its sub-folders."""
-    from portrait_tf.apps import folders
     from portrait_tf.inference import extrapolation
+    from portrait_tf.portrait import prepare_extrapolation
 
     given = {"top": top, "bottom": bottom, "left": left, "right": right}
     wish = extrapolation.Wish(
@@ -200,7 +200,7 @@ def extrapolate(
     )
     _complete_files(
         photo,
-        lambda job: folders.prepare_extrapolation(job, wish),
+        lambda job: prepare_extrapolation(job.photo, wish, job.parsing_in),
         (server, model, detail),
         (out, parsing_out, format),
         quality,
@@ -230,19 +230,19 @@ def parse(
 ) -> None:
     """Write stage 1's label map, joints and an overlay of a photo, or of a folder's."""
     from portrait_tf.apps import folders
-    from portrait_tf.inference import engines
+    from portrait_tf.portrait import MaskOptions, Portrait
 
     _check_exists(mask, "mask")
-    options = folders.MaskOptions(mask_from_alpha, invert_mask, resize_mask)
+    options = MaskOptions(mask_from_alpha, invert_mask, resize_mask)
     jobs = folders.plan_parsing(photo, out, mask, _tell)
     if not photo.is_dir():
         # A mistake should cost no time.
         folders.read_parse_job(jobs[0], options)
     start_tensorflow()
-    network = engines.open_engine(server, model)
+    portrait = Portrait.load(model, server)
 
     def parse_one(job: folders.ParseJob) -> list[str]:
-        return folders.parse_file(network, job, options)
+        return folders.parse_file(portrait, job, options)
 
     if photo.is_dir():
         _work_through(jobs, parse_one, overwrite, log, ("parsing", "parsed"))
@@ -266,7 +266,7 @@ def _complete_files(
     """One photo, whose mistakes cost no time; or a folder, past its bad files."""
     from portrait_tf import photos
     from portrait_tf.apps import folders
-    from portrait_tf.inference import engines
+    from portrait_tf.portrait import Portrait
 
     out, parsing_out, format = targets
     format = _PILLOW_NAMES[format] if format else None
@@ -292,11 +292,12 @@ def _complete_files(
         job = folders.Job(photo, out, mask, parsing_out, format, parsing_in=parsing_in)
         jobs, prepared, overwrite = [job], prepare(job), True
     start_tensorflow()
-    network = engines.open_engine(*engine)
+    server, model, detail = engine
+    portrait = Portrait.load(model, server, detail)
 
     def complete_one(job: folders.Job) -> list[str]:
-        ready = prepared or prepare(job)
-        return folders.complete_prepared(network, job, ready, quality)
+        completion = portrait.paint(prepared or prepare(job))
+        return folders.write_completion(completion, job, quality)
 
     if prepared:
         for note in folders.run_one(jobs[0], complete_one, log):

@@ -155,7 +155,7 @@ def complete(
     notes = completion.notes + completion.save(photo)
     write_png(mask, hole)
     before = shrink(session.photo.rgb(), session.preview)
-    labels = shrink_labels(np.asarray(completion.parsing), session.preview)
+    labels = shrink_labels(completion.labels, session.preview)
     body = _body_json(session, labels, None, completed=True)
     pair = _pair_json(session, before, completion, session.preview)
     return Result(pair, body, photo, mask, size, notes)
@@ -178,7 +178,7 @@ def _extend(
     completion = portrait.extrapolate(session.photo, **margins)
     path = session.next_folder() / f"{_stem(session.photo)}-extended.png"
     notes = completion.notes + completion.save(path)
-    labels = np.asarray(completion.parsing)
+    labels = completion.labels
     size = labels.shape
     preview = preview_size(size)
     top, left = round(margins["top"] * height), round(margins["left"] * width)
