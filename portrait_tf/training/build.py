@@ -82,6 +82,8 @@ def _completion(
         "total_variation": loss.total_variation,
         "label_colour": loss.label_colour,
     }
+    # Before the VGG, whose weights would change what is drawn for them.
+    critics = _completion_critics(completion, network.size)
     perceptual = None
     if loss.perceptual or loss.style:
         with precision(completion.training.mixed_precision):
@@ -92,7 +94,7 @@ def _completion(
         network,
         earlier[0],
         losses=losses,
-        critics=_completion_critics(completion, network.size),
+        critics=critics,
         perceptual=perceptual,
         predicted_parsing=completion.predicted_parsing,
         phases=_phases(completion),

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 
 import keras
+import tensorflow as tf
 
 from portrait_tf.config import Config
 from portrait_tf.data.dataset import (
@@ -69,7 +70,7 @@ class Job:
             updates["masks"] = self.config.face.masks
         self.data_config = self.config.model_copy(update=updates)
 
-    def validation_data(self, batch_size: int, photos: int):  # noqa: ANN201
+    def validation_data(self, batch_size: int, photos: int) -> tf.data.Dataset:
         """A stream of the first photos with the holes of this stage's validation."""
         return validation_dataset(
             self.validation_reader,
