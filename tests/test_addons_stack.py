@@ -1,4 +1,8 @@
-"""What the addons stack has in place of Keras 3's names."""
+"""The names of Keras 3 on the addons stack, and the one backend of both stacks."""
+
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -14,10 +18,10 @@ KERNEL = np.random.default_rng(1).normal(size=(3, 3, 3, 5)).astype(np.float32)
 @pytest.mark.parametrize(
     "call",
     [
-        lambda ops: ops.maximum(X, 0.1) + ops.minimum(0.5, ops.cast(X, "float16")),
+        lambda ops: [ops.maximum(X, 0.1), ops.minimum(0.5, ops.cast(X, "float16"))],
         lambda ops: ops.where(X > 0, X, 0.0) * ops.clip(X, -0.5, 0.5),
         lambda ops: [f(X, axis=(1, 2)) for f in (ops.sum, ops.mean, ops.max, ops.min)],
-        lambda ops: ops.sum(X, axis=-1, keepdims=True) + ops.all(ops.equal(X, X)) * 1.0,
+        lambda ops: [ops.sum(X, axis=-1, keepdims=True), ops.all(ops.equal(X, X))],
         lambda ops: ops.argmax(X, axis=-1),
         lambda ops: ops.log10(ops.abs(X) + 1.0) + ops.sqrt(ops.square(X)),
         lambda ops: ops.softmax(X, axis=-1) + ops.softmax(X),
@@ -46,3 +50,18 @@ def test_ops_do_what_keras_3_does(call):
     for one, two in zip(found, expected, strict=True):
         assert one.shape == two.shape and one.dtype == two.dtype
         np.testing.assert_allclose(np.array(one), np.array(two), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_another_backend_is_refused(backend):
+    code = "from portrait_tf.startup import load_keras; load_keras()"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode
+    assert ended.stderr.splitlines()[-1].endswith(
+        f"expected Keras' backend tensorflow, received KERAS_BACKEND {backend!r}"
+    )

@@ -10,12 +10,13 @@ from collections.abc import Callable
 import keras
 
 from portrait_tf.compat import Tensor, map_structure, ops, replicas
+from portrait_tf.losses.base import ConfigLoss
 
 KINDS = ("hinge", "least_squares", "wgan_gp")
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
-class AdversarialLoss:
+class AdversarialLoss(ConfigLoss):
     """Loss of discriminators and of the network they train against.
 
     Args:
@@ -59,9 +60,6 @@ class AdversarialLoss:
         if self.kind == "least_squares":
             return 0.5 * (scores - 1.0) ** 2
         return -scores
-
-    def get_config(self) -> dict:
-        return {"kind": self.kind}
 
 
 @keras.saving.register_keras_serializable("portrait_tf")

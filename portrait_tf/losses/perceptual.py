@@ -9,6 +9,7 @@ import keras
 
 from portrait_tf.compat import Tensor, ops, replicas
 from portrait_tf.errors import PortraitError
+from portrait_tf.losses.base import ConfigLoss
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ _MEANS = (103.939, 116.779, 123.68)
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
-class PerceptualLoss:
+class PerceptualLoss(ConfigLoss):
     """Weighted mean absolute difference of VGG features (arXiv 1603.08155).
 
     `sum_n w_n * mean(|F_n(y_true) - F_n(y_pred)|) / mean(|F_n(y_true)|)` over layers n.
@@ -56,21 +57,11 @@ class PerceptualLoss:
     ) -> None:
         self.network = network
         self.weights = weights
-        self.layer_weights = layers or {"block3_conv3": 1.0}
+        self.layers = layers or {"block3_conv3": 1.0}
         self.scale = scale
         self.seed = seed
         self.difference = difference
-        self.features = build_vgg(network, weights, list(self.layer_weights), seed)
-
-    def get_config(self) -> dict:
-        return {
-            "network": self.network,
-            "weights": self.weights,
-            "layers": self.layer_weights,
-            "scale": self.scale,
-            "seed": self.seed,
-            "difference": self.difference,
-        }
+        self.features = build_vgg(network, weights, list(self.layers), seed)
 
     def _preprocess(self, x: Tensor) -> Tensor:
         x = ops.cast(x, "float32")
@@ -90,7 +81,7 @@ class PerceptualLoss:
     def compare(self, real: dict, fake: dict) -> Tensor:
         """The loss between what `extract` gives of the truth and of another."""
         total = 0.0
-        for name, weight in self.layer_weights.items():
+        for name, weight in self.layers.items():
             truth = ops.stop_gradient(real[name])
             if self.difference == "unit":
                 term = ops.mean(_unit_distance(truth, fake[name]))
@@ -108,7 +99,7 @@ class PerceptualLoss:
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
-class StyleLoss:
+class StyleLoss(ConfigLoss):
     """Distance of Gram matrices of VGG features (Gatys et al., arXiv 1508.06576).
 
     `sum_n w_n * mean(|G_n(truth) - G_n(painted)|)` over layers n, with
@@ -123,14 +114,11 @@ class StyleLoss:
     """
 
     def __init__(self, layers: dict[str, float]) -> None:
-        self.layer_weights = layers
-
-    def get_config(self) -> dict:
-        return {"layers": self.layer_weights}
+        self.layers = layers
 
     def __call__(self, real: dict, fake: dict) -> Tensor:
         total = 0.0
-        for name, weight in self.layer_weights.items():
+        for name, weight in self.layers.items():
             truth = ops.stop_gradient(real[name])
             unit = _typical(truth)
             difference = _gram(truth / unit) - _gram(fake[name] / unit)

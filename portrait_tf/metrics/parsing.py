@@ -31,3 +31,6 @@ class ParsingIoU(keras.metrics.MeanIoU):
             ops.argmax(logits, axis=-1),
             sample_weight=weight,
         )
+
+    def get_config(self) -> dict:
+        return {"name": self.name, "dtype": self.dtype}

@@ -107,7 +107,7 @@ class CompletionTrainer(Trainer):
         elif perceptual is None:
             perceptual = PerceptualLoss()
         self.perceptual = perceptual
-        self.style = StyleLoss(perceptual.layer_weights) if perceptual else None
+        self.style = StyleLoss(perceptual.layers) if perceptual else None
         self.psnr_hole = HolePSNR("psnr_hole")
         self.scores = [self.psnr_hole]
 
