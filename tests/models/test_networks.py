@@ -6,7 +6,7 @@ import pytest
 from tiny import TINY
 
 from portrait_tf import models
-from portrait_tf.compat import KERAS_3, map_structure, variable_path
+from portrait_tf.compat import map_structure, variable_path
 from portrait_tf.config import parse_config, save_config
 from portrait_tf.errors import PortraitError
 from portrait_tf.models.network import precision
@@ -64,8 +64,13 @@ CASES = {
     ),
     "feature_discriminator": (models.FeatureDiscriminator, {"size": SIZE, "width": 4}),
 }  # fmt: skip
+SLOW = ("jppnet", "hints", "without_map", "glc", "plain_discriminator")
 every_network = pytest.mark.parametrize(
-    ("network", "arguments"), CASES.values(), ids=CASES
+    ("network", "arguments"),
+    [
+        pytest.param(*case, id=name, marks=[pytest.mark.long] * (name in SLOW))
+        for name, case in CASES.items()
+    ],
 )
 
 
@@ -97,9 +102,8 @@ def test_files_and_copies_are_the_same_network(network, arguments, tmp_path):
     expected = one(x, training=False)
     one.save(tmp_path / "network.keras")
     copies = [keras.saving.load_model(tmp_path / "network.keras")]
-    if KERAS_3:
-        copies.append(keras.models.clone_model(one))
-        copies[-1].set_weights(one.get_weights())
+    copies.append(network.from_config(one.get_config()))
+    copies[-1].set_weights(one.get_weights())
     if network in models.NETWORKS.values():
         save_weights(one, tmp_path / "network.npz", {}, dtype=None)
         copies.append(load_weights(tmp_path / "network.npz"))
