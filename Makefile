@@ -18,11 +18,15 @@ SHARED = -n auto --maxprocesses 4 --dist loadfile
 PYTEST = $(VENV)/bin/python -m pytest $(SHARED)
 PYTEST_ADDONS = .venv-addons/bin/python -m pytest $(SHARED)
 
-.PHONY: demo test test-all test-long test-python test-3.12 test-3.13 test-min test-addons \
+.PHONY: demo docs test test-all test-long test-python test-3.12 test-3.13 test-min test-addons \
 	lint format clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python examples/demo.py --out demo
+
+# The site, in `site/`; broken links and unknown names are errors.
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
 
 test: $(VENV)/installed lint
 	$(PYTEST)

@@ -21,7 +21,7 @@ from portrait_tf.config import Config
 from portrait_tf.data.dataset import Reader, usable_reader, validation_sample
 from portrait_tf.errors import PortraitError
 from portrait_tf.geometry import joint_parts
-from portrait_tf.labels import GROUP_OF_LABEL, JOINTS, LABEL_GROUPS, colour_parsing
+from portrait_tf.labels import GROUP_OF_LABEL, JOINTS, LABEL_GROUPS, color_parsing
 from portrait_tf.models.parsing import find_structure, full_size_logits
 from portrait_tf.photos import write_png
 from portrait_tf.photos.drawing import contact_sheet, draw_joints, show_hole
@@ -103,7 +103,7 @@ def score(
             followed.append((centres[1] - centres[0]) / (2 * shift * network.size[0]))
         photo = show_hole(sample["image"], mask / 255)
         drawn = draw_joints(photo, joints)
-        rows.append([drawn, *map(colour_parsing, [*maps, sample["parsing"]])])
+        rows.append([drawn, *map(color_parsing, [*maps, sample["parsing"]])])
     if not followed:
         raise PortraitError("no photo has both knees and ankles below the cut")
     without, with_true = overlaps / np.maximum(unions, 1)

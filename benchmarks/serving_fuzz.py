@@ -142,6 +142,7 @@ class Fuzzer:
         signatures: The inputs of each signature it serves, by name.
         seed: What everything follows from.
         bomb_side: Height and width of the pictures that are small only as files.
+        largest: Height and width of good photos at most.
     """
 
     def __init__(
@@ -150,11 +151,13 @@ class Fuzzer:
         signatures: dict[str, tuple[str, ...]],
         seed: int = 0,
         bomb_side: int = 6000,
+        largest: int = 64,
     ):
         self.address = address
         self.signatures = signatures
         self.rng = np.random.default_rng(seed)
         self.bomb_side = bomb_side
+        self.largest = largest
 
     def cases(self, count: int) -> Iterator[Case]:
         """`count` requests, every kind as often as any other."""
@@ -205,7 +208,7 @@ class Fuzzer:
     # === Good inputs ===
 
     def size(self) -> tuple[int, int]:
-        return tuple(int(side) for side in self.rng.integers(16, 65, 2))
+        return tuple(int(side) for side in self.rng.integers(16, self.largest + 1, 2))
 
     def photo(self, size: tuple[int, int]) -> np.ndarray:
         return self.rng.integers(0, 256, (*size, 3), np.uint8)
@@ -765,6 +768,7 @@ def fuzz(
     seed: int = 0,
     bomb_side: int = 6000,
     report: Callable[[str], None] = lambda line: None,
+    largest: int = 64,
 ) -> dict:
     """Sends the requests, and says what came of them.
 
@@ -774,6 +778,7 @@ def fuzz(
         seed: What they follow from.
         bomb_side: See `Fuzzer`.
         report: Takes a line whenever something is wrong.
+        largest: See `Fuzzer`.
 
     Returns:
         What the JSON file holds; `failed` says whether anything was wrong.
@@ -785,7 +790,7 @@ def fuzz(
             f"{address.target} serves none of this project's signatures as"
             f" {address.model_name!r}"
         )
-    fuzzer = Fuzzer(address, signatures, seed, bomb_side)
+    fuzzer = Fuzzer(address, signatures, seed, bomb_side, largest)
     reference = {}
     for signature in signatures:
         content = fuzzer.request(signature).SerializeToString()
@@ -874,6 +879,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--bomb-side", type=int, default=6000, help="pixels; 6000 is 103 MB decoded"
     )
+    parser.add_argument(
+        "--largest", type=int, default=64,
+        help="pixels of a good photo's side; above the networks' size, with detail",
+    )  # fmt: skip
     options = read_server_options(parser, arguments)
     try:
         with contextlib.ExitStack() as stack:
@@ -891,6 +900,7 @@ def main(arguments: list[str] | None = None) -> None:
                 options.seed,
                 options.bomb_side,
                 lambda line: print(line, file=sys.stderr, flush=True),
+                options.largest,
             )
     except PortraitError as error:
         raise SystemExit(str(error)) from None

@@ -1,13 +1,14 @@
-"""Does a painted shoe take after the one that is seen? With attention and without.
+"""Does a painted shoe take after the one that is seen? With detail and without.
 
+    python -m benchmarks.shoes --data DIR --count 20 --out shoes.png
     python -m benchmarks.shoes --data DIR --with RUN --without RUN --out shoes.png
 
 Of every validation photo that shows both shoes, one is hidden, left and right in turn,
-with some of what is around it. Both networks paint it through the same map. What is
-printed is the distance of the painted shoe's mean colour from the seen one's (CIE76 in
-L*a*b*: 2.3 is just noticeable), the median over photos, beside the distance that the
-true shoes have: light falls otherwise on each. `--with` and `--without` take a run or
-a file of weights.
+with some of what is around it. It is painted through the true map by the bundled
+weights, with detail and without, or by two runs. Printed are medians over photos of how
+far the painted shoe is from the seen one, beside how far the true shoes are apart:
+`color` is CIE76 of the mean colors (2.3 is just noticeable), `texture` the factor
+between the mean differences of neighbouring pixels, as a power of 2.
 """
 
 import argparse
@@ -17,16 +18,16 @@ import pathlib
 import cv2
 import numpy as np
 
-from portrait_tf.data.augment import prepare
 from portrait_tf.data.dataset import Reader, usable_reader
 from portrait_tf.errors import PortraitError
+from portrait_tf.geometry import Box
 from portrait_tf.labels import LABELS
 from portrait_tf.photos import write_png
 from portrait_tf.photos.drawing import contact_sheet, show_hole
 from portrait_tf.photos.masks import HOLE
 
 SHOES = (LABELS.index("LeftShoe"), LABELS.index("RightShoe"))
-TITLES = ("input", "without", "with", "truth")
+METHODS = ("without", "with")
 
 
 @dataclasses.dataclass
@@ -85,15 +86,14 @@ def hide_a_shoe(
 
 
 def hidden_shoes(
-    reader: Reader, size: tuple[int, int], count: int | None = None, **arguments: float
+    reader: Reader, enlarge: float = 1.0, count: int | None = None
 ) -> list[Hidden]:
     """Every photo of a split that shows both shoes, one of them hidden in turn.
 
     Args:
         reader: Photos with label maps.
-        size: Height and width that photos are brought to.
+        enlarge: How often photos are enlarged before.
         count: No more than so many.
-        **arguments: Of `hide_a_shoe`.
 
     Raises:
         PortraitError: There is no such photo.
@@ -103,14 +103,16 @@ def hidden_shoes(
         if len(found) == count:
             break
         sample = reader[index]
-        prepared = prepare(sample, size)
-        one = hide_a_shoe(
-            sample.name,
-            prepared["image"],
-            prepared["parsing"],
-            len(found) % 2,
-            **arguments,
-        )
+        if sample.parsing is None:
+            continue
+        size = [round(enlarge * n) for n in sample.parsing.shape[::-1]]
+        photo, parsing = (
+            cv2.resize(x, size, interpolation=how)
+            for x, how in (
+                (sample.photo, cv2.INTER_CUBIC), (sample.parsing, cv2.INTER_NEAREST),
+            )
+        )  # fmt: skip
+        one = hide_a_shoe(sample.name, photo, parsing, len(found) % 2)
         if one is not None:
             found.append(one)
     if not found:
@@ -120,41 +122,8 @@ def hidden_shoes(
     return found
 
 
-def complete_hidden(
-    pipeline: object, shoes: list[Hidden], true_map: bool
-) -> list[np.ndarray]:
-    """Completes at the working size, photo by photo.
-
-    Args:
-        pipeline: A `portrait_tf.inference.pipeline.Pipeline`.
-        shoes: Photos of its size.
-        true_map: Whether stage 2 gets the true map, in place of stage 1's; what is void
-            there is stage 1's even so.
-
-    Returns:
-        RGB `uint8` `[H, W, 3]` a photo.
-    """
-    import tensorflow as tf
-
-    from portrait_tf.models.parsing import true_parsing
-
-    completed = []
-    for one in shoes:
-        image = (one.photo[None] / 127.5 - 1.0).astype(np.float32)
-        mask = (one.mask[None, ..., None] > 0).astype(np.float32)
-        parsing = None
-        if true_map:
-            structure = pipeline.structure(image * (1.0 - mask), mask)
-            labels = tf.constant(one.parsing[None], tf.int32)
-            parsing = true_parsing(labels, structure["parsing"])
-        result = np.asarray(pipeline.networks(image, mask, parsing)["completed"])[0]
-        painted = np.clip(np.rint((result + 1.0) * 127.5), 0, 255).astype(np.uint8)
-        completed.append(np.where(one.mask[..., None] > 0, painted, one.photo))
-    return completed
-
-
-def colour_distance(picture: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
-    """Distance of two regions' mean colours: CIE76, of the means in L*a*b*.
+def color_distance(picture: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
+    """Distance of two regions' mean colors: CIE76, of the means in L*a*b*.
 
     Args:
         picture: RGB `uint8` `[H, W, 3]`.
@@ -165,121 +134,125 @@ def colour_distance(picture: np.ndarray, one: np.ndarray, other: np.ndarray) -> 
     return float(np.linalg.norm(lab[one].mean(0) - lab[other].mean(0)))
 
 
+def texture_distance(picture: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
+    """By what factor two regions' mean differences of neighbours differ, as log2.
+
+    Args:
+        picture: RGB `uint8` `[H, W, 3]`.
+        one: `bool` `[H, W]`.
+        other: The same.
+    """
+    gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    means = []
+    for region in (one, other):
+        differences = [
+            np.abs(np.diff(gray, axis=axis))[both]
+            for axis, both in (
+                (0, region[1:] & region[:-1]), (1, region[:, 1:] & region[:, :-1]),
+            )
+        ]  # fmt: skip
+        means.append(max(float(np.concatenate(differences).mean()), 0.1))
+    return abs(float(np.log2(means[0] / means[1])))
+
+
+DISTANCES = {"color": color_distance, "texture": texture_distance}
+
+
 def score_shoes(
     shoes: list[Hidden], completed: dict[str, list[np.ndarray]]
-) -> dict[str, dict[str, float]]:
-    """Colour distances between the shoes, by photo.
+) -> dict[str, dict[str, list[float]]]:
+    """Distances between the shoes of each photo.
 
     Args:
         shoes: What was hidden.
         completed: A picture a photo, by method.
 
     Returns:
-        `{METHOD: {NAME: DISTANCE}}`; the method `truth` is added.
+        `{METHOD: {"color": [...], "texture": [...]}}`; the method `truth` is added.
     """
     pictures = {**completed, "truth": [one.photo for one in shoes]}
     return {
         method: {
-            one.name: colour_distance(picture, one.painted, one.seen)
-            for one, picture in zip(shoes, made, strict=True)
+            name: [
+                distance(picture, one.painted, one.seen)
+                for one, picture in zip(shoes, made, strict=True)
+            ]
+            for name, distance in DISTANCES.items()
         }
         for method, made in pictures.items()
     }
 
 
-def summary(scores: dict[str, dict[str, float]]) -> str:
-    """Medians over photos, and how often attention is nearer to the seen shoe."""
+def summary(scores: dict[str, dict[str, list[float]]]) -> str:
+    """Medians over photos, and how often `with` is nearer to the seen shoe."""
     lines = [
-        f"{method:<8} median distance {np.median(list(distances.values())):6.2f}"
-        for method, distances in scores.items()
+        f"{method:<8} median {name} distance {np.median(found):6.2f}"
+        for method, by_name in scores.items()
+        for name, found in by_name.items()
     ]
-    nearer = [
-        scores["with"][name] < distance for name, distance in scores["without"].items()
-    ]
-    return "\n".join(
-        [*lines, f"nearer with than without: {sum(nearer)} of {len(nearer)} photos"]
-    )
+    for name in DISTANCES:
+        nearer = np.less(scores["with"][name], scores["without"][name])
+        lines.append(
+            f"{name} nearer with than without: {nearer.sum()} of {nearer.size} photos"
+        )
+    return "\n".join(lines)
 
 
 def draw_shoes(
     shoes: list[Hidden], completed: dict[str, list[np.ndarray]], rows: int
 ) -> np.ndarray:
-    """A row a photo, evenly chosen: input, without, with, truth.
-
-    Returns:
-        RGB `uint8`.
-    """
+    """A row a photo, evenly chosen, about the hole: RGB `uint8`."""
     chosen = np.unique(np.linspace(0, len(shoes) - 1, min(rows, len(shoes))).round())
-    return contact_sheet(
-        [
-            [
-                show_hole(shoes[index].photo, shoes[index].mask),
-                completed["without"][index],
-                completed["with"][index],
-                shoes[index].photo,
-            ]
-            for index in chosen.astype(int)
-        ],
-        list(TITLES),
-        height=288,
-    )
-
-
-def open_network(path: str, stage: str) -> object:
-    """A stage's network from a run's folder, a file of weights, or `bundled`."""
-    from portrait_tf.runs.folder import load_run_network
-    from portrait_tf.runs.weights import load_bundled, load_weights
-
-    if path == "bundled":
-        return load_bundled(stage)
-    if pathlib.Path(path).is_dir():
-        return load_run_network(path, stage)
-    return load_weights(path)
-
-
-def stage_1_of(path: str) -> str:
-    """The run itself if it has a stage 1, else the bundled one."""
-    from portrait_tf.runs.folder import trained_stages
-
-    return path if "parsing" in trained_stages(path) else "bundled"
+    sheet = []
+    for index in chosen.astype(int):
+        one = shoes[index]
+        box = Box.about(one.mask)
+        box = box.grown(box.height, box.width, one.mask.shape)
+        made = [completed[method][index] for method in METHODS]
+        row = [show_hole(one.photo, one.mask), *made, one.photo]
+        sheet.append([box.of(picture) for picture in row])
+    return contact_sheet(sheet, ["input", *METHODS, "truth"], height=288)
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="a data set")
-    parser.add_argument("--with", dest="attentive", required=True, metavar="RUN")
-    parser.add_argument("--without", dest="plain", required=True, metavar="RUN")
-    parser.add_argument(
-        "--parsing", help="stage 1: a run, a file, bundled; else that of --with"
-    )
-    parser.add_argument("--map", choices=("true", "predicted"), default="true")
+    parser.add_argument("--with", metavar="RUN", help="in place of detail")
+    parser.add_argument("--without", metavar="RUN", help="in place of no detail")
     parser.add_argument("--count", type=int, help="the first photos only")
-    parser.add_argument("--dilation", type=float, default=0.03)
+    parser.add_argument("--enlarge", type=float, default=1.0, help="photos, before")
     parser.add_argument("--rows", type=int, default=8, help="of the sheet")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("shoes.png"))
     options = parser.parse_args(arguments)
+    runs = {method: vars(options)[method] for method in METHODS}
+    if None in runs.values() and any(runs.values()):
+        parser.error("expected --with and --without, or neither; received one")
 
     from portrait_tf.data.open import open_dataset
+    from portrait_tf.inference.engines import PipelineEngine
+    from portrait_tf.inference.large_photos import complete_photo
     from portrait_tf.inference.pipeline import Pipeline
 
     try:
-        stage_1 = open_network(
-            options.parsing or stage_1_of(options.attentive), "parsing"
-        )
-        pipelines = {
-            "without": Pipeline(stage_1, open_network(options.plain, "completion")),
-            "with": Pipeline(stage_1, open_network(options.attentive, "completion")),
-        }
         shoes = hidden_shoes(
             usable_reader(open_dataset(options.data, "val")),
-            pipelines["with"].size,
+            options.enlarge,
             options.count,
-            dilation=options.dilation,
         )
-        completed = {
-            method: complete_hidden(pipeline, shoes, options.map == "true")
-            for method, pipeline in pipelines.items()
-        }
+        completed = {}
+        for method, run in runs.items():
+            pipeline = (
+                Pipeline.from_run(run)
+                if run
+                else Pipeline.bundled(detail=method == "with")
+            )
+            engine = PipelineEngine(pipeline)
+            completed[method] = [
+                complete_photo(
+                    engine, one.photo, one.mask, parsing=one.parsing
+                ).completed
+                for one in shoes
+            ]
         write_png(options.out, draw_shoes(shoes, completed, options.rows))
     except PortraitError as error:
         raise SystemExit(str(error)) from None

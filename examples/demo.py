@@ -24,8 +24,9 @@ import skimage.data
 
 from portrait_tf.data.masks import body_part_mask, border_mask, stroke_mask
 from portrait_tf.data.synthetic import synthetic_portrait
-from portrait_tf.labels import colour_parsing
-from portrait_tf.photos import extend_photo, write_png
+from portrait_tf.inference.extrapolation import Margins, extend_photo
+from portrait_tf.labels import color_parsing
+from portrait_tf.photos import write_png
 from portrait_tf.photos.drawing import contact_sheet, show_hole
 from portrait_tf.startup import load_tensorflow
 from serving.client import PortraitClient
@@ -92,7 +93,9 @@ def cases() -> list[tuple]:
         np.random.default_rng(4), mask.shape, (3, 4), (0.02, 0.03), (0.5, 0.9)
     )
     found.append(("astronaut: scratches", astronaut, mask, astronaut))
-    canvas, mask = extend_photo(astronaut, bottom=0.5)
+    canvas, mask = extend_photo(
+        astronaut, Margins.from_fractions(astronaut.shape[:2], bottom=0.5)
+    )
     found.append(("astronaut: extended", canvas, mask, None))
     return found
 
@@ -108,7 +111,7 @@ def complete_all(out: pathlib.Path, address: str) -> list[dict]:
             seconds = time.perf_counter() - start
             if not np.array_equal(result.completed[mask == 0], photo[mask == 0]):
                 raise SystemExit(f"{name}: known pixels were changed")
-            parsing = colour_parsing(result.parsing)
+            parsing = color_parsing(result.parsing)
             empty = np.full_like(photo, 255)
             pictures = [
                 show_hole(photo, mask),

@@ -24,8 +24,9 @@ from export.warmup import MAX_RECORDS, warmup_inputs, write_warmup
 from portrait_tf.data.masks import border_mask
 from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.errors import PortraitError
+from portrait_tf.inference.extrapolation import Margins, extend_photo
 from portrait_tf.inference.pipeline import Pipeline
-from portrait_tf.photos import encode_png, extend_photo
+from portrait_tf.photos import encode_png
 from portrait_tf.startup import hidden_notices
 
 __all__ = ["MODEL_NAME", "check_export", "export_pipeline", "run_signature"]
@@ -231,7 +232,9 @@ def expected_answers(
     parse = {"parsing": answer["parsing"]}
     if "pose" in result:
         parse["joints"] = pipeline.place_joints(result["pose"], size, place)
-    canvas, hole = extend_photo(photo, **_MARGINS)
+    canvas, hole = extend_photo(
+        photo, Margins.from_fractions(photo.shape[:2], **_MARGINS)
+    )
     answers = {
         "serving_default": answer,
         "encoded": {f"{name}_bytes": value for name, value in answer.items()},

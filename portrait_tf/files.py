@@ -121,7 +121,7 @@ def check_target(path: str | pathlib.Path) -> None:
         # Nothing is there yet, or writing will say what is wrong.
         return
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-        raise PortraitError(f"{path}: expected a file or a pipe, received a device")
+        raise PortraitError(path=path, expected="a file or a pipe", received="a device")
     if stat.S_ISDIR(mode):
         raise PortraitError(f"{path} is a folder; a file is expected")
 

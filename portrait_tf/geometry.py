@@ -1,6 +1,6 @@
 """Where pixels go when pictures are placed, shrunk, enlarged, cropped and mirrored.
 
-A coordinate is the centre of a pixel, everywhere: the first column of a photo W pixels
+A coordinate is the center of a pixel, everywhere: the first column of a photo W pixels
 wide is at x = 0, the last at x = W - 1, and the photo covers -0.5 to W - 0.5.
 
 * A scale s, new length over old length, maps x to `(x + 0.5) * s - 0.5` (`scaled`), as
@@ -17,7 +17,7 @@ The formulas take Python numbers, NumPy arrays and tensors. The functions below
 "Tensors" import TensorFlow when they are called.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -204,7 +204,7 @@ class Placement(NamedTuple):
     """Where a scaled photo lies in the working frame, in whole working pixels.
 
     Whole pixels keep photo and labels aligned, and let the photo be resampled once,
-    where it is not turned. `angle` turns it about the frame's centre, in degrees
+    where it is not turned. `angle` turns it about the frame's center, in degrees
     against the clock, before it is mirrored.
     """
 
@@ -215,9 +215,14 @@ class Placement(NamedTuple):
     mirror: bool = False
     angle: float = 0.0
 
+    @property
+    def box(self) -> Box:
+        """Where the photo lies, before it is mirrored or turned."""
+        return Box(self.top, self.left, self.top + self.height, self.left + self.width)
+
 
 def fit_placement(photo_size: tuple[int, int], size: tuple[int, int]) -> Placement:
-    """Fits a photo into the frame: aspect kept, centred, at the top.
+    """Fits a photo into the frame: aspect kept, centered, at the top.
 
     The space below is where a portrait most often goes on.
 
@@ -251,8 +256,8 @@ def placement_matrix(
         ]
     )
     if placement.angle:
-        centre = (size[1] - 1) / 2, (size[0] - 1) / 2
-        turn = cv2.getRotationMatrix2D(centre, placement.angle, 1.0)
+        center = (size[1] - 1) / 2, (size[0] - 1) / 2
+        turn = cv2.getRotationMatrix2D(center, placement.angle, 1.0)
         matrix = turn @ np.vstack([matrix, [0, 0, 1]])
     if placement.mirror:
         matrix[0] *= -1
@@ -307,26 +312,40 @@ def shrink(
     return small, np.where(hole, np.uint8(255), np.uint8(0))
 
 
-def enlarge_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Enlarges a label map, with smooth borders.
-
-    The label whose enlarged region covers a pixel most; one region at a time, as 20
-    numbers a pixel would take gigabytes.
+def strongest_labels(
+    maps: Iterable[tuple[int, np.ndarray]], size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Enlarges a map for each label, and takes the label whose map is highest.
 
     Args:
-        labels: `uint8` `[h, w]`.
+        maps: Labels, and maps `[h, w]`; only one of them is enlarged at a time, since
+            20 numbers a pixel of a large photo would take gigabytes.
         size: Height and width of the result.
+
+    Returns:
+        Labels `uint8` `[H, W]`, the first among equals; and their maps' values.
     """
-    best = enlarged = None
-    for label in np.unique(labels):
-        region = np.where(labels == label, np.uint8(255), np.uint8(0))
-        cover = cv2.resize(region, size[::-1], interpolation=cv2.INTER_LINEAR)
-        if best is None:
-            best, enlarged = cover, np.full(cover.shape, label, np.uint8)
+    labels = highest = None
+    for label, small in maps:
+        one = cv2.resize(small, size[::-1], interpolation=cv2.INTER_LINEAR)
+        if highest is None:
+            labels, highest = np.full(size, label, np.uint8), one
         else:
-            enlarged[cover > best] = label
-            np.maximum(best, cover, out=best)
-    return enlarged
+            labels[one > highest] = label
+            np.maximum(highest, one, out=highest)
+    return labels, highest
+
+
+def enlarge_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Enlarges a label map `uint8` `[h, w]` to a height and width, with smooth borders.
+
+    A pixel gets the label whose enlarged region covers it most.
+    """
+    regions = (
+        (label, np.where(labels == label, np.uint8(255), np.uint8(0)))
+        for label in np.unique(labels)
+    )
+    return strongest_labels(regions, size)[0]
 
 
 # === Tensors ===

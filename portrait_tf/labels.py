@@ -1,4 +1,4 @@
-"""LIP's labels and joints: their order, colours, and what a mirror swaps.
+"""LIP's labels and joints: their order, colors, and what a mirror swaps.
 
 Source: the *Look into Person* data set (arXiv 1703.05446) as JPPNet reads it
 (arXiv 1804.01984): 20 labels, 0 is the background; 16 joints.
@@ -44,8 +44,8 @@ LABEL_GROUPS = {
     "legs": ("Socks", "Pants", "Skirt", "LeftLeg", "RightLeg"),
     "shoes": ("LeftShoe", "RightShoe"),
 }
-"""What of the body a label is; our choice. Which garment it is, left or right, is often
-undecided in a hole where the part of the body is certain."""
+"""Part of the body of each label; our choice. In a hole, the part of the body is often
+certain where the garment, or left and right, is not."""
 
 GROUP_OF_LABEL = np.array(
     [
@@ -61,7 +61,7 @@ VOID_LABEL = 255
 """Pixels of this value have no label: they count in no loss and in no score."""
 
 VOID_NAME = "void"
-"""What stands for `VOID_LABEL` where a label's name is expected."""
+"""Name of `VOID_LABEL`."""
 
 ATR_TO_LIP = {
     "Background": "Background",
@@ -133,7 +133,7 @@ FLIPPED_JOINTS[[0, 5, 1, 4, 2, 3, 10, 15, 11, 14, 12, 13]] = [
 ]  # fmt: skip
 """`joints[FLIPPED_JOINTS]` are the joints of the mirrored photo, in order."""
 
-# The colours of LIP's own drawings, which people recognise.
+# The colors of LIP's own drawings, which people recognise.
 PALETTE = np.array(
     [
         (0, 0, 0),
@@ -161,14 +161,14 @@ PALETTE = np.array(
 )
 
 
-def colour_parsing(parsing: np.ndarray) -> np.ndarray:
-    """Draws a label map in LIP's colours.
+def color_parsing(parsing: np.ndarray) -> np.ndarray:
+    """Draws a label map in LIP's colors.
 
     Args:
         parsing: Integers `[..., H, W]` or `[..., H, W, 1]`; values above 19 are void.
 
     Returns:
-        `uint8` RGB of shape `[..., H, W, 3]`; void is mid-grey.
+        `uint8` RGB of shape `[..., H, W, 3]`; void is mid-gray.
     """
     parsing = np.asarray(parsing)
     if parsing.ndim >= 3 and parsing.shape[-1] == 1:

@@ -20,7 +20,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from portrait_tf.errors import PortraitError
+from portrait_tf.errors import PortraitError, SizeError
 from portrait_tf.files import write_result
 from portrait_tf.inference.engines import Engine, open_engine
 from portrait_tf.inference.extrapolation import (
@@ -48,10 +48,10 @@ from portrait_tf.photos.masks import HOLE, as_hole_mask
 from portrait_tf.photos.parsing_maps import (
     check_lossless,
     check_parsing_map,
-    labels_of_colours,
+    labels_of_colors,
     read_parsing_map,
 )
-from portrait_tf.photos.reading import as_bytes
+from portrait_tf.photos.photo_file import as_bytes
 
 Picture = np.ndarray | Image.Image | str | os.PathLike | BinaryIO | PhotoFile
 """An array, an image, the path of a file, an open file, or what `photos.open_photo`
@@ -165,10 +165,10 @@ def find_hole(
         return hole_from_photo(
             mask, photo.size, options.from_alpha, options.invert, options.resize
         )
-    except PortraitError as error:
-        if photo.orientation < 5 or mask.size == photo.size:
+    except SizeError as error:
+        if photo.orientation < 5:
             raise
-        raise PortraitError(
+        raise SizeError(
             f"{error}; the photo counts as upright, after its EXIF orientation"
         ) from None
 
@@ -576,7 +576,7 @@ def _labels(parsing: Picture, size: tuple[int, int] | None) -> np.ndarray:
         # None for an image that is of no file. Of WebP, Pillow does not tell.
         check_lossless(parsing.format or "", name)
         if parsing.mode not in ("P", "L"):
-            parsing = labels_of_colours(np.asarray(parsing.convert("RGB")), name)
+            parsing = labels_of_colors(np.asarray(parsing.convert("RGB")), name)
     return check_parsing_map(np.asarray(parsing), size, name)
 
 

@@ -1,7 +1,8 @@
 """The process's standard streams: never closed, and filtered in one place.
 
-Some C libraries have no switch for what they write to stderr. File descriptor 2 belongs
-to the whole process, so only this module redirects it, under one lock.
+TensorFlow's C++ parts have no switch for some of what they write to stderr. File
+descriptor 2 belongs to the whole process, so only this module redirects it, under one
+lock.
 """
 
 import contextlib
@@ -46,43 +47,36 @@ def _flush() -> None:
 
 
 @contextlib.contextmanager
-def filtered_stderr(lines: re.Pattern[bytes]) -> Iterator[list[str]]:
-    """Keeps whole lines that C libraries write off the process's stderr.
+def filtered_stderr(lines: re.Pattern[bytes]) -> Iterator[None]:
+    """Drops lines that C libraries write to the process's stderr.
+
+    All other output of the process reaches stderr after the block. If the block raises,
+    nothing is dropped.
 
     Args:
-        lines: Matches each line to keep off, with its newline.
-
-    Yields:
-        A list, which holds those lines, stripped, after the block. Everything else that
-        is written meanwhile, by other threads too, reaches stderr after the block; if
-        the block raises, so do those lines.
+        lines: Matches each line to drop, with its newline.
     """
-    found = []
     with _lock, contextlib.ExitStack() as stack:
         _open_descriptors()
         try:
             file = stack.enter_context(tempfile.TemporaryFile())
         except OSError:  # Such as a container without a folder to write to.
-            yield found
+            yield
             return
         _flush()
         kept = os.dup(2)
         os.dup2(file.fileno(), 2)
-        done = False
+        pattern = None
         try:
-            yield found
-            done = True
+            yield
+            pattern = lines
         finally:
             _flush()
             os.dup2(kept, 2)
             os.close(kept)
             file.seek(0)
             content = file.read()
-            found += [
-                match[0].decode("utf-8", "replace").strip()
-                for match in lines.finditer(content)
-            ]
-            _write(lines.sub(b"", content) if done else content)
+            _write(content if pattern is None else pattern.sub(b"", content))
 
 
 def _write(content: bytes) -> None:

@@ -74,7 +74,9 @@ def test_names_that_are_no_text_are_printed(tmp_path):
     assert "caf\\udce9.png: cannot read the mask" in done.stderr
     assert done.stderr.count("\n") == 1
     code = (
-        "from portrait_tf import cli\ntry: cli.main()\nfinally: print('caf\\udce9.png')"
+        "from portrait_tf.apps import cli\n"
+        "try: cli.main()\n"
+        "finally: print('caf\\udce9.png')"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "--version"],
@@ -91,7 +93,7 @@ def test_devices_are_no_output(photo, mask):
 
 def test_help_and_mistakes_do_not_load_tensorflow(tmp_path):
     code = (
-        "import sys; from portrait_tf import cli\n"
+        "import sys; from portrait_tf.apps import cli\n"
         "try: cli.main()\n"
         "except SystemExit as e: code = e.code\n"
         "names = ('tensorflow', 'keras', 'apache_beam')\n"

@@ -109,7 +109,7 @@ def test_there_are_configs():
                     }
                 }
             },
-            "feature_matching needs a critic",
+            "feature_matching needs a discriminator",
         ),
         (
             {"completion": {"loss": {"hole": 0, "known": 0, "perceptual": 0}}},

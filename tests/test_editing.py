@@ -14,7 +14,7 @@ from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.engines import PipelineEngine, SavedModelEngine, ServerEngine
 from portrait_tf.inference.large_photos import complete_photo, parse_photo
-from portrait_tf.labels import JOINTS, LABELS, PALETTE, VOID_LABEL, colour_parsing
+from portrait_tf.labels import JOINTS, LABELS, PALETTE, VOID_LABEL, color_parsing
 from portrait_tf.photos import read_photo, write_png
 from portrait_tf.photos.parsing_maps import read_parsing_map, write_parsing_map
 
@@ -48,10 +48,10 @@ class TestFiles:
             assert picture.mode == "P"
             np.testing.assert_array_equal(np.asarray(picture), every_label)
             shown = np.asarray(picture.convert("RGB"))
-        np.testing.assert_array_equal(shown, colour_parsing(every_label))
+        np.testing.assert_array_equal(shown, color_parsing(every_label))
 
     def test_labels_or_colours_of_many_kinds(self, tmp_path, every_label):
-        shown = colour_parsing(every_label)
+        shown = color_parsing(every_label)
         reordered = Image.fromarray(every_label)
         # As an editor leaves it: the same picture, its palette in another order.
         palette = np.zeros((256, 3), np.uint8)
@@ -82,7 +82,7 @@ class TestFiles:
         wrong = every_label.copy()
         wrong[3, 2] = 20
         write_png(tmp_path / "value.png", wrong)
-        colours = colour_parsing(every_label)
+        colours = color_parsing(every_label)
         colours[3, 2] = (1, 2, 3)
         write_png(tmp_path / "colour.png", colours)
         cv2.imwrite(str(tmp_path / "deep.png"), every_label.astype(np.uint16))
@@ -316,7 +316,7 @@ class TestCommandLine:
         before = read_photo(out)
         labels = read_parsing_map(map_path)
         labels[24:40] = COAT
-        write_png(map_path, colour_parsing(labels))
+        write_png(map_path, color_parsing(labels))
         maps = tmp_path / "after-map.png"
         assert run(*complete, map_path, "-o", out, "--parsing-out", maps)[0] == 0
         after, hole = read_photo(out), hole_of((64, 64)) != 0

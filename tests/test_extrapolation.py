@@ -15,7 +15,6 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.inference.engines import PipelineEngine
 from portrait_tf.inference.extrapolation import (
     ANCHORS,
-    LEADS,
     MOST_PIXELS,
     SEEN_BORDER,
     Length,
@@ -255,8 +254,7 @@ class TestPainting:
         steps = len(growth_steps(SIZE, margins))
         assert (f"painted in {steps} steps" in " ".join(result.notes)) == (steps > 1)
 
-    @pytest.mark.parametrize("lead", LEADS)
-    def test_a_step_knows_what_the_last_one_painted(self, engine, lead):
+    def test_a_step_knows_what_the_last_one_painted(self, engine):
         asked = []
 
         class Watched:
@@ -270,21 +268,15 @@ class TestPainting:
 
         photo = synthetic_portrait(1, (16, 16)).photo[:12]
         margins = Margins(0, 19)
-        result = extrapolate_photo(Watched(), photo, margins, lead=lead)
+        result = extrapolate_photo(Watched(), photo, margins)
         assert [mask.shape for mask, _ in asked] == [(20, 16), (31, 16)]
         np.testing.assert_array_equal(asked[1][0].any(1), np.arange(31) >= 20)
-        if lead == "not":
-            assert asked[0][1] is asked[1][1] is None
-            return
         np.testing.assert_array_equal(asked[1][1][20:], result.parsing[20:])
-        # What was asked once says the same of both steps.
         canvas = np.pad(photo, ((0, 19), (0, 0), (0, 0)), constant_values=128)
         unknown = np.pad(np.zeros((12, 16), np.uint8), ((0, 19), (0, 0)), mode="edge")
         unknown[12:] = 255
         labels, _ = engine.parse(canvas, unknown)
         np.testing.assert_array_equal(asked[0][1][12:], labels[12:20])
-        if lead == "once":
-            np.testing.assert_array_equal(asked[1][1][20:], labels[20:])
 
     def test_without_margins_the_photo_is_the_result(self, engine):
         photo = synthetic_portrait(3, SIZE).photo
@@ -313,8 +305,6 @@ class TestPainting:
             extrapolate_photo(engine, photo, Margins(0, -1))
         with pytest.raises(PortraitError, match="at most 179 megapixels"):
             extrapolate_photo(engine, photo, Margins(10**8, 0))
-        with pytest.raises(PortraitError, match="'never' is no lead"):
-            extrapolate_photo(engine, photo, Margins(9, 0), lead="never")
 
 
 class TestWholeBody:

@@ -60,7 +60,7 @@ def dot(size, place, spread):
 
 
 def middle_of(bright):
-    """x and y of the centre of mass of `[h, w]`."""
+    """x and y of the center of mass of `[h, w]`."""
     rows, columns = np.indices(bright.shape)
     return np.array([(bright * n).sum() / bright.sum() for n in (columns, rows)])
 
@@ -114,7 +114,7 @@ class TestAuthorities:
         np.testing.assert_allclose(found[inner], wanted[inner], atol=0.03)
 
     @pytest.mark.parametrize("factor", [2, 3, 20])
-    def test_a_single_pixel_has_its_centre_there(self, factor):
+    def test_a_single_pixel_has_its_center_there(self, factor):
         delta = np.zeros((12, 8), np.float32)
         delta[7, 2] = 1
         size = (12 * factor, 8 * factor)
@@ -281,7 +281,7 @@ class TestMaps:
             assert abs((found[0] < 9).sum() - 7 * size[1] / 24) <= 0.6 * size[1] / 24
             assert abs((found[:, 0] < 3).sum() - 5 * size[0] / 16) <= 0.6 * size[0] / 16
 
-    def test_shares_have_the_labels_centre(self):
+    def test_shares_have_the_labels_center(self):
         labels = np.zeros((120, 200, 1), np.uint8)
         labels[40:70, 90:150] = 5
         where = place_photos(tf.constant([120, 200]), (64, 64))

@@ -8,7 +8,7 @@ from portrait_tf.labels import (
     LABEL_GROUPS,
     LABELS,
     PALETTE,
-    colour_parsing,
+    color_parsing,
 )
 
 
@@ -39,16 +39,16 @@ def test_every_label_is_in_one_group():
     )
 
 
-def test_colours_tell_labels_apart():
+def test_colors_tell_labels_apart():
     assert len(np.unique(PALETTE, axis=0)) == len(LABELS)
 
 
-def test_colour_parsing_takes_both_ranks_and_void():
+def test_color_parsing_takes_both_ranks_and_void():
     parsing = np.array([[0, 13], [255, 1]], np.uint8)
-    coloured = colour_parsing(parsing)
-    assert coloured.dtype == np.uint8
-    assert coloured.tolist() == [
+    colored = color_parsing(parsing)
+    assert colored.dtype == np.uint8
+    assert colored.tolist() == [
         [[0, 0, 0], [0, 0, 255]],
         [[128, 128, 128], [128, 0, 0]],
     ]
-    np.testing.assert_array_equal(colour_parsing(parsing[..., None]), coloured)
+    np.testing.assert_array_equal(color_parsing(parsing[..., None]), colored)

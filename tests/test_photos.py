@@ -78,11 +78,11 @@ needs_imagemagick = pytest.mark.skipif(
 
 @pytest.fixture
 def scene():
-    """Smooth colours with some grain, no two rows or columns alike."""
+    """Smooth colors with some grain, no two rows or columns alike."""
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
     grain = np.random.default_rng(0).integers(0, 9, (*SIZE, 3))
-    colours = np.stack([rows * 3, columns * 4, 200 - rows - columns], -1)
-    return np.clip(colours + grain, 0, 255).astype(np.uint8)
+    colors = np.stack([rows * 3, columns * 4, 200 - rows - columns], -1)
+    return np.clip(colors + grain, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def make_exif(orientation, thumbnail=b""):
 
 
 def complete(path, out, hole, origin=(0, 0), **options):
-    """What the command does, with one colour for the networks' answer."""
+    """What the command does, with one color for the networks' answer."""
     photo = open_photo(path)
     completed = np.zeros((*hole.shape, 3), np.uint8)
     top, left = origin
@@ -167,8 +167,8 @@ class TestPng:
         np.testing.assert_array_equal(before[known], after[known])
         inside = after[hole != 0].reshape(np.count_nonzero(hole), -1)[0]
         luma = round(0.299 * FILLED[0] + 0.587 * FILLED[1] + 0.114 * FILLED[2])
-        colours = [luma] if mode.startswith("L") else list(FILLED)
-        assert inside.tolist() == colours + [255] * mode.endswith("A")
+        colors = [luma] if mode.startswith("L") else list(FILLED)
+        assert inside.tolist() == colors + [255] * mode.endswith("A")
 
     def test_what_the_networks_see_of_transparent_parts_is_white(self, tmp_path):
         pixels = np.zeros((4, 6, 4), np.uint8)
@@ -226,7 +226,7 @@ class TestPng:
             assert inside[-1] == 65535
 
     @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
-    def test_a_transparent_colour_of_grey_becomes_alpha(self, bits):
+    def test_a_transparent_color_of_gray_becomes_alpha(self, bits):
         values = np.arange(64).reshape(4, 16) % min(1 << bits, 256)
         if bits == 16:
             rows = values.astype(">u2").view(np.uint8).reshape(4, -1)
@@ -241,11 +241,11 @@ class TestPng:
         np.testing.assert_array_equal(photo.alpha, np.where(values == 1, 0, most))
 
     @pytest.mark.parametrize("bits", [8, 16])
-    def test_a_transparent_colour_of_rgb_becomes_alpha(self, scene, hole, bits):
+    def test_a_transparent_color_of_rgb_becomes_alpha(self, scene, hole, bits):
         pixels = scene if bits == 8 else scene.astype(np.uint16) * 257
         rows = pixels.astype(f">u{bits // 8}").view(np.uint8).reshape(SIZE[0], -1)
-        colour = pixels[0, 0].astype(">u2").tobytes()
-        data = png_file(SIZE, bits, 2, rows, (b"tRNS", colour))
+        color = pixels[0, 0].astype(">u2").tobytes()
+        data = png_file(SIZE, bits, 2, rows, (b"tRNS", color))
         photo = decode_photo(data, "a.png")
         np.testing.assert_array_equal(photo.pixels[..., :3], pixels)
         expected = (pixels != pixels[0, 0]).any(-1)
@@ -255,7 +255,7 @@ class TestPng:
         assert notes == []
         np.testing.assert_array_equal(after[hole == 0], photo.pixels[hole == 0])
 
-    def test_a_palette_becomes_full_colours(self, scene, hole, tmp_path):
+    def test_a_palette_becomes_full_colors(self, scene, hole, tmp_path):
         path, out = tmp_path / "a.png", tmp_path / "b.png"
         Image.fromarray(scene).quantize(64).save(path)
         assert "palette" in complete(path, out, hole)[0]
@@ -394,7 +394,7 @@ class TestJpeg:
         assert rights in out.read_bytes()
         assert info.keys() == before.keys()
 
-    def test_grey_stays_grey(self, scene, hole, tmp_path):
+    def test_gray_stays_gray(self, scene, hole, tmp_path):
         path, out = tmp_path / "a.jpg", tmp_path / "b.jpg"
         Image.fromarray(scene).convert("L").save(path, quality=80)
         complete(path, out, hole)
@@ -472,21 +472,12 @@ class TestTiff:
         expected = "tiff_adobe_deflate" if compression else "raw"
         assert after.info["compression"] == expected
 
-    def test_16_bit_grey(self, hole, tmp_path):
-        path, out = tmp_path / "a.tif", tmp_path / "b.tif"
-        pixels = np.random.default_rng(2).integers(0, 1 << 16, SIZE, np.uint16)
-        Image.fromarray(pixels).save(path)
-        complete(path, out, hole)
-        after = np.asarray(opened(out))
-        assert after.dtype == np.uint16
-        np.testing.assert_array_equal(after[hole == 0], pixels[hole == 0])
-
     @needs_imagemagick
     @pytest.mark.parametrize(
         ("orientation", "compression"),
         [(1, "none"), (1, "lzw"), *((index, "zip") for index in (3, 4, 6, 7))],
     )
-    def test_16_bit_colour_by_imagemagick(
+    def test_16_bit_color_by_imagemagick(
         self, scene, hole, profile, tmp_path, orientation, compression
     ):
         stored = np.ascontiguousarray(turn_back(scene, orientation))
@@ -532,7 +523,7 @@ class TestTiff:
     def test_premultiplied_alpha_stays_so(self, hole, tmp_path):
         path, out = tmp_path / "a.tif", tmp_path / "b.tif"
         pixels = np.random.default_rng(3).integers(0, 999, (*SIZE, 4), np.uint16)
-        path.write_bytes(tiff.encode_tiff(pixels, {}, premultiplied=True))
+        path.write_bytes(tiff.encode_tiff(pixels, tiff.Tags(), premultiplied=True))
         complete(path, out, hole)
         assert opened(path).tag_v2[338] == opened(out).tag_v2[338] == (1,)
         np.testing.assert_array_equal(
@@ -615,7 +606,7 @@ class TestTiffStorage:
             offsets, counts = page.tags[273], page.tags[279]
         for tag, words in (
             (offsets, "are missing"),
-            (counts, "missing|incomplete|cut"),
+            (counts, "missing|corrupted|decompress"),
         ):
             kind = {2: "H", 4: "I"}[tag.valuebytecount // tag.count]
             damaged = bytearray(data)
@@ -646,7 +637,7 @@ class TestTiffStorage:
         assert capfd.readouterr().err == ""
 
     @pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "jpeg", "lzma"])
-    def test_damage_that_libtiff_finds(self, scene, compression, capfd):
+    def test_damage_that_decoders_find(self, scene, compression, capfd):
         file = io.BytesIO()
         Image.fromarray(scene).save(file, "TIFF", compression=compression)
         data = bytearray(file.getvalue())
@@ -659,7 +650,7 @@ class TestTiffStorage:
             decode_photo(bytes(data), "a.tif")
         assert capfd.readouterr().err == ""
 
-    def test_a_compression_that_this_libtiff_lacks(self, scene, capfd):
+    def test_data_of_another_compression(self, scene, capfd):
         file = io.BytesIO()
         Image.fromarray(scene).save(file, "TIFF", compression="tiff_lzw")
         entry = struct.pack("<HHIH", 259, 3, 1, 5)
@@ -676,7 +667,7 @@ class TestTiffStorage:
         data = bytearray(file.getvalue())
         start = data.index(b"\xff\xc0") + 5
         data[start : start + 2] = struct.pack(">H", SIZE[0] - 8)
-        with pytest.raises(PortraitError, match="a.tif: .*smaller than its strip"):
+        with pytest.raises(PortraitError, match="a.tif: expected a whole photo"):
             decode_photo(bytes(data), "a.tif")
 
     @pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt"])
@@ -702,9 +693,9 @@ class TestTiffStorage:
             content, notes = encode_photo("b", photo, photo.rgb(), hole, format=format)
             decode_photo(content, "b")
             said = "TIFF tags that EXIF cannot hold: 65000"
-            # Pillow passes over types that it does not know.
-            assert notes == ([said] if format and kind == 16 else [])
-            if not format and kind == 16:
+            # No reader knows the length of a type that is in no specification.
+            assert notes == ([said] if format and kind != 99 else [])
+            if not format and kind != 99:
                 with tifffile.TiffFile(io.BytesIO(content)) as file:
                     assert file.pages[0].tags[65000].value == value
 
@@ -770,17 +761,6 @@ class TestWebp:
         complete(path, tmp_path / "c.webp", hole, quality=10)
         assert (tmp_path / "c.webp").stat().st_size < out.stat().st_size
 
-    @needs_imagemagick
-    def test_files_by_imagemagick(self, scene, hole, tmp_path):
-        Image.fromarray(scene).save(tmp_path / "scene.png")
-        path, out = tmp_path / "a.webp", tmp_path / "b.webp"
-        convert(tmp_path / "scene.png", "-define", "webp:lossless=true", path)
-        complete(path, out, hole)
-        known = (hole == 0).ravel()
-        np.testing.assert_array_equal(
-            as_imagemagick_sees(out)[known], as_imagemagick_sees(path)[known]
-        )
-
 
 class TestBmp:
     @pytest.mark.parametrize("mode", ["L", "RGB"])
@@ -794,38 +774,56 @@ class TestBmp:
             np.asarray(after)[hole == 0], np.asarray(before)[hole == 0]
         )
 
-    @needs_imagemagick
-    def test_files_by_imagemagick(self, scene, hole, tmp_path):
-        Image.fromarray(scene).save(tmp_path / "scene.png")
-        path, out = tmp_path / "a.bmp", tmp_path / "b.bmp"
-        convert(tmp_path / "scene.png", f"bmp3:{path}")
-        complete(path, out, hole)
-        known = (hole == 0).ravel()
-        np.testing.assert_array_equal(
-            as_imagemagick_sees(out, "rgb")[known],
-            as_imagemagick_sees(path, "rgb")[known],
-        )
+
+@needs_imagemagick
+@pytest.mark.parametrize(
+    ("name", "channels", "options"),
+    [
+        ("a.webp", "rgba", ["-define", "webp:lossless=true"]),
+        ("a.bmp", "rgb", []),
+    ],
+)
+def test_files_without_loss_by_imagemagick(
+    scene, hole, tmp_path, name, channels, options
+):
+    Image.fromarray(scene).save(tmp_path / "scene.png")
+    path, out = tmp_path / name, tmp_path / f"out-{name}"
+    convert(tmp_path / "scene.png", *options, path)
+    complete(path, out, hole)
+    known = (hole == 0).ravel()
+    np.testing.assert_array_equal(
+        as_imagemagick_sees(out, channels)[known],
+        as_imagemagick_sees(path, channels)[known],
+    )
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("format", ["HEIF", "AVIF"])
+def test_heic_and_avif(scene, hole, profile, tmp_path, format, orientation):
+    if format == "HEIF":
+        heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+        heif.register_heif_opener()
+    elif not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    path, out = tmp_path / f"a{EXTENSIONS[format]}", tmp_path / f"b{EXTENSIONS[format]}"
+    Image.fromarray(np.ascontiguousarray(turn_back(scene, orientation))).save(
+        path, quality=95, icc_profile=profile,
+        exif=b"Exif\0\0" + make_exif(orientation),
+    )  # fmt: skip
+    photo = open_photo(path)
+    assert photo.format == format and photo.size == SIZE
+    assert np.abs(photo.rgb().astype(int) - scene).mean() < 8
+    assert complete(path, out, hole) == []
+    after = open_photo(out)
+    assert after.format == format and after.size == SIZE and after.icc == profile
+    # Pillow's plugin turns HEIC by itself.
+    assert after.orientation == (1 if format == "HEIF" else orientation)
+    assert b"AnyCamera" in after.exif
+    known = cv2.dilate(hole, np.ones((33, 33))) == 0
+    assert np.abs(after.rgb()[known].astype(int) - photo.rgb()[known]).mean() < 4
 
 
 class TestHeic:
-    def test_heic(self, scene, hole, profile, tmp_path):
-        heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
-        heif.register_heif_opener()
-        path, out = tmp_path / "a.heic", tmp_path / "b.heic"
-        Image.fromarray(np.ascontiguousarray(turn_back(scene, 6))).save(
-            path, quality=90, exif=b"Exif\0\0" + make_exif(6), icc_profile=profile
-        )
-        photo = open_photo(path)
-        assert photo.format == "HEIF" and photo.size == SIZE
-        assert np.abs(photo.rgb().astype(int) - scene).mean() < 8
-        assert complete(path, out, hole) == []
-        after = open_photo(out)
-        assert after.size == SIZE and after.icc == profile
-        assert after.orientation == 1
-        assert b"AnyCamera" in after.exif
-        known = cv2.dilate(hole, np.ones((33, 33))) == 0
-        assert np.abs(after.rgb()[known].astype(int) - photo.rgb()[known]).mean() < 4
-
     @needs_imagemagick
     def test_files_by_imagemagick(self, scene, hole, tmp_path):
         pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
@@ -851,23 +849,6 @@ class TestHeic:
 
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
 class TestAvif:
-    @pytest.mark.parametrize("orientation", [1, 6])
-    def test_avif(self, scene, hole, profile, tmp_path, orientation):
-        path, out = tmp_path / "a.avif", tmp_path / "b.avif"
-        Image.fromarray(np.ascontiguousarray(turn_back(scene, orientation))).save(
-            path, quality=95, subsampling="4:4:4", icc_profile=profile,
-            exif=b"Exif\0\0" + make_exif(orientation),
-        )  # fmt: skip
-        photo = open_photo(path)
-        assert photo.format == "AVIF" and photo.size == SIZE
-        assert np.abs(photo.rgb().astype(int) - scene).mean() < 4
-        assert complete(path, out, hole) == []
-        after = open_photo(out)
-        assert after.format == "AVIF" and after.size == SIZE and after.icc == profile
-        assert after.orientation == orientation and b"AnyCamera" in after.exif
-        known = cv2.dilate(hole, np.ones((33, 33))) == 0
-        assert np.abs(after.rgb()[known].astype(int) - photo.rgb()[known]).mean() < 4
-
     def test_cut_off(self, scene, tmp_path):
         path = tmp_path / "a.avif"
         Image.fromarray(scene).save(path)
@@ -1256,18 +1237,7 @@ class TestBrokenFiles:
 
     def test_bombs(self, tmp_path):
         path = tmp_path / "a.png"
-        chunks = [
-            (b"IHDR", struct.pack(">IIBBBBB", 40000, 40000, 8, 2, 0, 0, 0)),
-            (b"IDAT", zlib.compress(bytes(1 << 20))),
-            (b"IEND", b""),
-        ]
-        path.write_bytes(
-            b"\x89PNG\r\n\x1a\n" + b"".join(
-                struct.pack(">I", len(body)) + name + body
-                + struct.pack(">I", zlib.crc32(name + body))
-                for name, body in chunks
-            )
-        )  # fmt: skip
+        path.write_bytes(png_file((40000, 40000), 8, 2, [np.zeros(1 << 20, np.uint8)]))
         with pytest.raises(PortraitError, match="at most 179 megapixels"):
             open_photo(path)
         text = PngImagePlugin.PngInfo()
@@ -1325,7 +1295,7 @@ class TestMasks:
         deep = (hole[..., None] != 0) * np.uint16(65535)
         (tmp_path / "deep.png").write_bytes(plain_deep_png(deep))
         for path in (
-            self.save(tmp_path / "grey.png", hole),
+            self.save(tmp_path / "gray.png", hole),
             self.save(tmp_path / "rgb.png", np.repeat(hole[..., None], 3, 2)),
             self.save(tmp_path / "bits.png", hole > 0),
             self.save(tmp_path / "jpeg.jpg", hole, quality=90),
@@ -1336,7 +1306,7 @@ class TestMasks:
             np.testing.assert_array_equal(found, hole)
         found, notes = read_hole(self.save(tmp_path / "soft.png", soft), SIZE)
         np.testing.assert_array_equal(found, hole)
-        assert "soft.png: 100% of the mask is grey" in notes[0]
+        assert "soft.png: 100% of the mask is gray" in notes[0]
 
     def test_alpha_and_inversion(self, scene, hole, tmp_path):
         layer = np.full((*SIZE, 4), 255, np.uint8)
@@ -1397,9 +1367,9 @@ class TestMasks:
             (self.save(tmp_path / "ones.png", ones), "value found is 1$"),
             (
                 self.save(tmp_path / "red.png", red),
-                r"is 76, of the colour \(255, 0, 0\)",
+                r"is 76, of the color \(255, 0, 0\)",
             ),
-            (tmp_path / "palette.png", r"is 38, of the colour \(128, 0, 0\)"),
+            (tmp_path / "palette.png", r"is 38, of the color \(128, 0, 0\)"),
         ):
             message = f"{path.name}: .* above 127 of 255 where the hole is.* {words}"
             with pytest.raises(PortraitError, match=message):

@@ -14,7 +14,7 @@ from portrait_tf import Portrait, PortraitError
 from portrait_tf.apps import cli
 from portrait_tf.inference.engines import PipelineEngine
 from portrait_tf.inference.extrapolation import Margins
-from portrait_tf.labels import PALETTE, colour_parsing
+from portrait_tf.labels import PALETTE, color_parsing
 from portrait_tf.photos import open_photo, write_png
 
 SIZE = (64, 64)
@@ -109,7 +109,7 @@ def test_images_give_images(portrait, photo, mask, mode):
     assert (ours[mask > 0] != theirs[mask > 0]).any()
     assert result.parsing.mode == "P"
     shown = np.asarray(result.parsing.convert("RGB"))
-    np.testing.assert_array_equal(shown, colour_parsing(np.asarray(result.parsing)))
+    np.testing.assert_array_equal(shown, color_parsing(np.asarray(result.parsing)))
 
 
 def test_files_give_images_and_save_as_the_command_line_does(
@@ -240,7 +240,7 @@ def test_a_map_of_ones_own(portrait, photo, mask, tmp_path):
     with_palette.putpalette(PALETTE.tobytes())
     with_palette.save(tmp_path / "palette.png")
     Image.fromarray(labels).save(tmp_path / "plain.png")
-    Image.fromarray(colour_parsing(labels)).save(tmp_path / "colours.png")
+    Image.fromarray(color_parsing(labels)).save(tmp_path / "colours.png")
     expected = portrait.complete(photo, mask, parsing=labels).completed
     for name in ("palette", "plain", "colours"):
         again = portrait.complete(photo, mask, parsing=tmp_path / f"{name}.png")
@@ -251,7 +251,7 @@ def test_a_map_of_ones_own(portrait, photo, mask, tmp_path):
     for wrong, message in (
         (labels[1:], "64x64"),
         (labels / 2, "uint8, received float64"),
-        (Image.fromarray(photo), "LIP's colours"),
+        (Image.fromarray(photo), "LIP's colors"),
         (tmp_path / "none.png", "none.png"),
     ):
         with pytest.raises(PortraitError, match=message):

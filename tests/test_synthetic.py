@@ -150,8 +150,8 @@ def test_sides_are_the_persons(people, part, joints):
             apart = np.linalg.norm(ends[0].mean(0) - ends[1].mean(0))
             if (person.parsing == label).sum() < 15 or not apart > 8:
                 continue
-            centre = centroid(person.parsing, label)
-            own, far = (np.linalg.norm(end.mean(0) - centre) for end in ends)
+            center = centroid(person.parsing, label)
+            own, far = (np.linalg.norm(end.mean(0) - center) for end in ends)
             right, total = right + (own < far), total + 1
     assert total > 30
     assert right / total > 0.95

@@ -1,9 +1,9 @@
-"""Other clothes' colours and other backgrounds, by the label map.
+"""Other clothes' colors and other backgrounds, by the label map.
 
 Both leave the labels as they are. They work at the networks' size, where a border
-between two labels is one or two pixels of both colours; so what changes at a border is
-spread over as many, or a rim of the old colour would tell the networks where it is.
-The ideas are copy-paste (arXiv 2012.07177) and colour jitter, a label at a time; how
+between two labels is one or two pixels of both colors; so what changes at a border is
+spread over as many, or a rim of the old color would tell the networks where it is.
+The ideas are copy-paste (arXiv 2012.07177) and color jitter, a label at a time; how
 strong each is, is our choice. Nothing here needs TensorFlow.
 """
 
@@ -17,14 +17,14 @@ _GARMENT_NAMES = (
     "Scarf", "Skirt",
 )  # fmt: skip
 GARMENTS = (*((LABELS.index(name),) for name in _GARMENT_NAMES), SHOE_LABELS)
-"""Labels that are recoloured alike; skin, face, hair and glasses are none of them."""
+"""Labels that are recolored together; not skin, face, hair and glasses."""
 
 _IS_GARMENT = np.zeros(256, np.uint8)
 _IS_GARMENT[[label for labels in GARMENTS for label in labels]] = 1
 
-_GARMENT_CHANCE = 0.75  # Of each garment of a sample; so new colours meet old ones.
+_GARMENT_CHANCE = 0.75  # Of each garment of a sample; so new colors meet old ones.
 _CHROMA_GAIN = 0.6, 1.4
-_CHROMA_SHIFT = 28.0  # Of 255: so that grey clothes get a colour, too.
+_CHROMA_SHIFT = 28.0  # Of 255: so that gray clothes get a color, too.
 _LIGHTNESS_GAIN = 0.85, 1.15
 _LIGHTNESS_SHIFT = 50.0
 _MEAN_LIGHTNESS = 35.0, 225.0  # What a garment's mean may become: its folds stay.
@@ -60,10 +60,10 @@ def _lab_change(rng: np.random.Generator, lightness: float) -> np.ndarray:
     return change
 
 
-def recolour_clothes(
+def recolor_clothes(
     rng: np.random.Generator, image: np.ndarray, parsing: np.ndarray
 ) -> np.ndarray:
-    """Gives clothes other colours: hue, saturation and lightness, one change a garment.
+    """Gives clothes other colors: hue, saturation and lightness, one change a garment.
 
     All pixels of a garment change by the same map of Lab, so patterns and folds stay.
     Both shoes are one garment. Pixels of the background that touch a garment take a
@@ -88,7 +88,7 @@ def recolour_clothes(
     )
     before, labels_inside = image[box], parsing[box]
     lab = cv2.cvtColor(before, cv2.COLOR_RGB2LAB)
-    recoloured = lab.copy()
+    recolored = lab.copy()
     changed = np.zeros(labels_inside.shape, np.uint8)
     present = np.bincount(labels_inside.ravel(), minlength=VOID_LABEL + 1) > 0
     for labels in GARMENTS:
@@ -97,9 +97,9 @@ def recolour_clothes(
         # Labels of one garment follow each other.
         garment = cv2.inRange(labels_inside, labels[0], labels[-1])
         change = _lab_change(rng, cv2.mean(lab, garment)[0])
-        cv2.copyTo(cv2.transform(lab, change), garment, recoloured)
+        cv2.copyTo(cv2.transform(lab, change), garment, recolored)
         changed |= garment
-    after = cv2.cvtColor(recoloured, cv2.COLOR_LAB2RGB)
+    after = cv2.cvtColor(recolored, cv2.COLOR_LAB2RGB)
     difference = cv2.subtract(after, before, dtype=cv2.CV_16S)
     difference = cv2.copyTo(difference, changed)
     # What a pixel shows of a garment changes as the garment does.
@@ -142,7 +142,7 @@ def exchange_background(
 ) -> np.ndarray:
     """Puts the person in front of another background.
 
-    Person is what has a label of its own, and gaps in it as thin as a belt. Pixels
+    The person is every labeled pixel, and gaps as thin as a belt. Pixels
     without a label inside the photo stay as they are. A bag is background in LIP: it
     is cut off.
 

@@ -12,7 +12,7 @@ import numpy as np
 from portrait_tf.config import AugmentationConfig
 from portrait_tf.data.appearance import (
     exchange_background,
-    recolour_clothes,
+    recolor_clothes,
     without_person,
 )
 from portrait_tf.data.distortion import random_cutout, random_flow, warp_sample
@@ -40,7 +40,7 @@ def random_placement(
     augmentation: AugmentationConfig,
     points: np.ndarray | None = None,
 ) -> Placement:
-    """Changes the fit at random: mirrored, zoomed about the photo's centre, shifted.
+    """Changes the fit at random: mirrored, zoomed about the photo's center, shifted.
 
     Or, in place of zoom and shift, a close-up; in both cases turned, too.
 
@@ -97,7 +97,7 @@ def _close_up(
         place = wanted * size[axis]
         place -= (point[1 - axis] + 0.5) * scaled[axis] / photo_size[axis]
         room = size[axis] - scaled[axis]
-        # A photo that is narrower than the frame, even enlarged, is centred.
+        # A photo that is narrower than the frame, even enlarged, is centered.
         corner.append(room // 2 if room > 0 else round(min(0, max(room, place))))
     return Placement(*scaled, *corner)
 
@@ -200,7 +200,7 @@ def _backdrop(
     )
 
 
-def _jitter_colours(
+def _jitter_colors(
     rng: np.random.Generator, image: np.ndarray, augmentation: AugmentationConfig
 ) -> np.ndarray:
     brightness, contrast, saturation = (
@@ -211,32 +211,38 @@ def _jitter_colours(
             augmentation.saturation,
         )
     )
-    # Saturation scales the distance to grey, contrast that to the mean grey: one
+    # Saturation scales the distance to gray, contrast that to the mean gray: one
     # 3x4 matrix does all.
     mean_luma = float(_LUMA @ cv2.mean(image)[:3])
-    colour = (1 + saturation) * np.eye(3) - saturation * _LUMA
+    color = (1 + saturation) * np.eye(3) - saturation * _LUMA
     offset = np.full((3, 1), -contrast * mean_luma + 255 * brightness)
-    return cv2.transform(image, np.hstack([(1 + contrast) * colour, offset]))
+    return cv2.transform(image, np.hstack([(1 + contrast) * color, offset]))
 
 
 def _check(sample: Sample) -> None:
     photo, parsing, joints = sample.photo, sample.parsing, sample.joints
     if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
         raise PortraitError(
-            f"{sample.name}: expected a photo of type uint8 and shape "
-            f"[height, width, 3], received {photo.dtype} {list(photo.shape)}"
+            path=sample.name,
+            expected="a photo of type uint8 and shape [height, width, 3]",
+            received=f"{photo.dtype} {list(photo.shape)}",
         )
     if parsing is not None and (
         parsing.dtype != np.uint8 or parsing.shape != photo.shape[:2]
     ):
         raise PortraitError(
-            f"{sample.name}: expected a label map of type uint8 and the photo's shape "
-            f"{list(photo.shape[:2])}, received {parsing.dtype} {list(parsing.shape)}"
+            path=sample.name,
+            expected=(
+                "a label map of type uint8 and the photo's shape "
+                f"{list(photo.shape[:2])}"
+            ),
+            received=f"{parsing.dtype} {list(parsing.shape)}",
         )
     if joints is not None and joints.shape != (NUM_JOINTS, 3):
         raise PortraitError(
-            f"{sample.name}: expected joints of shape [{NUM_JOINTS}, 3], received "
-            f"{list(joints.shape)}"
+            path=sample.name,
+            expected=f"joints of shape [{NUM_JOINTS}, 3]",
+            received=list(joints.shape),
         )
 
 
@@ -249,9 +255,9 @@ def prepare(
 ) -> dict[str, np.ndarray]:
     """Brings a sample to the working size.
 
-    Without `rng` the whole photo is fitted into the frame (aspect kept, centred
+    Without `rng` the whole photo is fitted into the frame (aspect kept, centered
     horizontally, at the top) and its edge pixels fill what is left. With `rng` it is
-    also mirrored, zoomed, shifted and its colours changed, and what is left shows the
+    also mirrored, zoomed, shifted and its colors changed, and what is left shows the
     photo's reflection. Either way labels outside the photo are void. `recolour` and
     `background` of the augmentation change the photo alone, and only with a label map.
 
@@ -277,32 +283,44 @@ def prepare(
     _check(sample)
     photo_size = sample.photo.shape[:2]
     if rng is None:
-        placement = fit_placement(photo_size, size)
-        image = _warp_photo(sample.photo, size, placement, cv2.BORDER_REPLICATE)
+        placement, border = fit_placement(photo_size, size), cv2.BORDER_REPLICATE
     else:
         augmentation = augmentation or AugmentationConfig()
         points = _body_points(sample) if augmentation.crop else None
         placement = random_placement(rng, photo_size, size, augmentation, points)
-        image = _warp_photo(sample.photo, size, placement, cv2.BORDER_REFLECT_101)
-    if sample.parsing is None:
-        parsing = np.full(size, VOID_LABEL, np.uint8)
-    else:
+        border = cv2.BORDER_REFLECT_101
+    image = _warp_photo(sample.photo, size, placement, border)
+    parsing = np.full(size, VOID_LABEL, np.uint8)
+    if sample.parsing is not None:
         parsing = _warp_parsing(sample.parsing, size, placement)
     joints = _move_joints(sample.joints, photo_size, size, placement)
     if rng is not None:
         if sample.parsing is not None:
-            if augmentation.recolour and rng.random() < augmentation.recolour:
-                image = recolour_clothes(rng, image, parsing)
-            wanted = another is not None and augmentation.background
-            if wanted and rng.random() < augmentation.background:
-                backdrop = _backdrop(rng, another(rng), size)
-                if backdrop is not None:
-                    covered = _covered(photo_size, size, placement)
-                    image = exchange_background(image, parsing, covered, backdrop)
-        image = _jitter_colours(rng, image, augmentation)
+            covered = _covered(photo_size, size, placement)
+            image = _change_looks(rng, image, parsing, covered, augmentation, another)
+        image = _jitter_colors(rng, image, augmentation)
         if augmentation.warp:
             flow = random_flow(rng, size, augmentation.warp)
             image, parsing, joints = warp_sample(image, parsing, joints, flow)
         if augmentation.cutout and rng.random() < augmentation.cutout:
             image = random_cutout(rng, image, augmentation)
     return {"image": image, "parsing": parsing, "joints": joints}
+
+
+def _change_looks(
+    rng: np.random.Generator,
+    image: np.ndarray,
+    parsing: np.ndarray,
+    covered: np.ndarray,
+    augmentation: AugmentationConfig,
+    another: Callable[[np.random.Generator], Sample] | None,
+) -> np.ndarray:
+    """Changes clothes' colors and the background, each with its probability."""
+    if augmentation.recolour and rng.random() < augmentation.recolour:
+        image = recolor_clothes(rng, image, parsing)
+    wanted = another is not None and augmentation.background
+    if wanted and rng.random() < augmentation.background:
+        backdrop = _backdrop(rng, another(rng), parsing.shape)
+        if backdrop is not None:
+            image = exchange_background(image, parsing, covered, backdrop)
+    return image

@@ -26,8 +26,8 @@ class CachedReader:
     """A reader whose decoded samples stay in memory, as long as there is room.
 
     Nothing is thrown out for another: every epoch reads every sample once, so what
-    was used last is what comes last. A sample is shared: who changes its arrays
-    changes it for all.
+    was used last is what comes last. Samples are shared, so
+    their arrays must not be changed.
 
     Args:
         reader: Any reader.

@@ -116,7 +116,7 @@ def _pad(picture: np.ndarray) -> np.ndarray:
 def sample_sheet(
     readers: Iterable[DatasetReader], count: int = 12
 ) -> np.ndarray | None:
-    """Draws some samples: photo, label map and skeleton, and what the colours mean.
+    """Draws some samples: photo, label map and skeleton, and what the colors mean.
 
     Args:
         readers: The splits.

@@ -10,7 +10,7 @@ from portrait_tf.labels import VOID_LABEL
 _CELLS = 4
 """Independent shifts along each side: about a head, a torso and two of legs."""
 
-_GREY = 127
+_GRAY = 127
 
 
 def random_flow(
@@ -82,7 +82,7 @@ def _warp_joints(joints: np.ndarray, flow: np.ndarray) -> np.ndarray:
 def random_cutout(
     rng: np.random.Generator, image: np.ndarray, augmentation: AugmentationConfig
 ) -> np.ndarray:
-    """A grey rectangle about a random place.
+    """A gray rectangle about a random place.
 
     Args:
         rng: Source of randomness.
@@ -93,5 +93,5 @@ def random_cutout(
 
     sides = rng.uniform(*augmentation.cutout_size, 2) * image.shape[:2]
     size = tuple(2 * max(1, round(side / 2)) for side in sides)
-    centre = tuple(int(rng.integers(side)) for side in image.shape[:2])
-    return cutout(image, centre, size, _GREY)
+    center = tuple(int(rng.integers(side)) for side in image.shape[:2])
+    return cutout(image, center, size, _GRAY)

@@ -47,8 +47,9 @@ def list_files(
             entry.encode()
         except UnicodeEncodeError:
             raise PortraitError(
-                f"{folder}: expected file names in UTF-8, received "
-                f"{os.fsencode(entry)!r}"
+                path=folder,
+                expected="file names in UTF-8",
+                received=f"{os.fsencode(entry)!r}",
             ) from None
         name = one_spelling(root)
         other = found.setdefault(name, folder / entry)

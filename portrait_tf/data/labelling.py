@@ -15,23 +15,23 @@ import shutil
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
-import cv2
 import keras
 import numpy as np
 import pydantic
 
 from portrait_tf.data.augment import prepare
 from portrait_tf.data.poses import read_poses
-from portrait_tf.data.reader import DatasetReader, Progress, in_threads
+from portrait_tf.data.reader import DatasetReader, Progress, in_threads, ticker
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import temporary_beside, write_result
+from portrait_tf.files import cannot_write, temporary_beside, write_result
 from portrait_tf.geometry import (
     Placement,
     fit_placement,
     inside,
     joints_of_parts,
     scale_joints,
+    strongest_labels,
 )
 from portrait_tf.labels import NUM_JOINTS, NUM_LABELS, VOID_LABEL
 from portrait_tf.photos import encode_png
@@ -44,7 +44,7 @@ _AT_ONCE = 32 * _BATCH  # Photos between two writes of the pose file.
 
 
 class Settings(pydantic.BaseModel):
-    """What the maps depend on; a folder that was begun with others is not gone on with.
+    """Settings that the maps depend on; a folder is only continued with equal ones.
 
     Attributes:
         data: The folder of the photos.
@@ -52,7 +52,7 @@ class Settings(pydantic.BaseModel):
         size: Its working height and width.
         confidence: Pixels whose label has a lower probability are void.
         joint_confidence: Joints whose heatmap has a lower peak are left out.
-        replace: Whether maps and joints that there were have been replaced.
+        replace: Whether existing maps and joints are replaced.
     """
 
     data: str
@@ -64,7 +64,7 @@ class Settings(pydantic.BaseModel):
 
 
 class Counts(NamedTuple):
-    """What was written; without what a run before had done."""
+    """Numbers of this run, without the work of earlier runs."""
 
     photos: int
     predicted_maps: int
@@ -112,25 +112,14 @@ def enlarge_map(
     Returns:
         `uint8` `[H, W]`.
     """
-    top, left = placement.top, placement.left
-    inside = probabilities[top : top + placement.height, left : left + placement.width]
-    labels = np.zeros(size, np.uint8)
-    highest = np.full(size, -1.0, np.float32)
-    # One label at a time: twenty of a large photo's size would fill the memory.
-    for label in range(NUM_LABELS):
-        one = cv2.resize(
-            np.ascontiguousarray(inside[..., label]),
-            size[::-1],
-            interpolation=cv2.INTER_LINEAR,
-        )
-        higher = one > highest
-        labels[higher] = label
-        np.maximum(highest, one, out=highest)
+    shown = placement.box.of(probabilities)
+    maps = ((label, shown[..., label].copy()) for label in range(NUM_LABELS))
+    labels, highest = strongest_labels(maps, size)
     labels[highest < confidence] = VOID_LABEL
     return labels
 
 
-def place_joints(
+def photo_joints(
     peaks: np.ndarray,
     placement: Placement,
     photo_size: tuple[int, int],
@@ -140,7 +129,7 @@ def place_joints(
     """Joints in the photo's pixels, as `Sample` has them.
 
     Args:
-        peaks: `[16, 3]`, as `Predict` has them.
+        peaks: `[16, 3]`, as `Structure.predict` gives them.
         placement: Where the photo lies in the frame.
         photo_size: Height and width of the photo.
         size: Height and width of the frame.
@@ -253,7 +242,7 @@ class _Split:
         fit = fit_placement(sample.photo.shape[:2], self.size)
         image = prepare(sample, self.size)["image"].astype(np.float32) / 127.5 - 1
         mask = np.ones((*self.size, 1), np.float32)
-        mask[fit.top : fit.top + fit.height, fit.left : fit.left + fit.width] = 0
+        fit.box.of(mask)[:] = 0
         return image * (1 - mask), mask
 
     def _finish(
@@ -273,7 +262,7 @@ class _Split:
         posed = peaks is not None and (replace or joints is None)
         if posed:
             confidence = self.settings.joint_confidence
-            joints = place_joints(peaks, fit, size, self.size, confidence)
+            joints = photo_joints(peaks, fit, size, self.size, confidence)
         write_result(self.maps / f"{sample.name}.png", encode_png(parsing))
         target = self._photo_path(index)
         _place_photo(self.reader.photo_file(index), target, sample)
@@ -352,7 +341,7 @@ def label_dataset(
     replace: bool = False,
     progress: Progress | None = None,
 ) -> Counts:
-    """Writes a data set with predicted maps, or goes on where a run was stopped.
+    """Writes a data set with predicted maps, or continues a stopped run.
 
     Stage 1 sees the whole photo, fitted into its working size, and the mirrored one;
     the mean of both answers is enlarged to the photo's size (`enlarge_map`). Photos are
@@ -365,8 +354,7 @@ def label_dataset(
         out: A new or empty folder.
         confidence: Pixels whose label has a lower probability are void.
         joint_confidence: Joints whose heatmap has a lower peak are left out.
-        replace: Whether maps and joints that there are already are replaced; else they
-            are kept.
+        replace: Whether existing maps and joints are replaced; else they are kept.
         progress: Called with how many photos are done and the total.
 
     Returns:
@@ -378,9 +366,8 @@ def label_dataset(
     """
     out = pathlib.Path(out).absolute()
     unfinished = out.with_name(f"{out.name}.unfinished")
-    directory = next(iter(readers.values())).directory
     settings = Settings(
-        data=str(directory.resolve()),
+        data=str(next(iter(readers.values())).directory.resolve()),
         network=network_digest(structure.network),
         size=tuple(structure.size),
         confidence=confidence,
@@ -388,20 +375,8 @@ def label_dataset(
         replace=replace,
     )
     _check_folder(out, unfinished, settings)
-    for reader in readers.values():
-        if commas := [name for name in reader.names if "," in name]:
-            raise PortraitError(
-                f"{directory}: expected names without commas, as LIP's pose files "
-                f"are separated by them, found '{commas[0]}'"
-            )
-    total, done = sum(map(len, readers.values())), 0
-
-    def tick(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress:
-            progress(done, total)
-
+    _check_names(readers)
+    tick = ticker(progress, sum(map(len, readers.values())))
     try:
         write_result(unfinished / SETTINGS, settings.model_dump_json().encode())
         splits = [
@@ -412,9 +387,7 @@ def label_dataset(
             split.write(tick)
         unfinished.rename(out)
     except OSError as error:
-        raise PortraitError(
-            f"{unfinished}: cannot write: {error.strerror or error}"
-        ) from None
+        raise cannot_write(unfinished, error) from None
     pixels = sum(split.pixels for split in splits)
     return Counts(
         sum(len(split.rows) for split in splits),
@@ -423,3 +396,13 @@ def label_dataset(
         sum(split.kept for split in splits),
         sum(split.void for split in splits) / max(pixels, 1),
     )
+
+
+def _check_names(readers: dict[str, DatasetReader]) -> None:
+    """Raises PortraitError: a name has a comma, which separates LIP's columns."""
+    for reader in readers.values():
+        if commas := [name for name in reader.names if "," in name]:
+            raise PortraitError(
+                f"{reader.directory}: expected names without commas, as LIP's pose "
+                f"files are separated by them, found '{commas[0]}'"
+            )

@@ -34,7 +34,7 @@ class LipDataset(PhotoFolder):
 
     Nothing but names and the pose file's lines is read up front. Folders that an
     archive has doubled (`TrainVal_images/TrainVal_images`) are found, and so are
-    `train_images` and its like directly inside the directory. The samples' order is
+    split folders directly inside the directory. The samples' order is
     that of the id file, or by name.
 
     Args:

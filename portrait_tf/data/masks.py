@@ -1,7 +1,7 @@
 """Holes: random ones for training, and fixed ones for evaluation.
 
 A mask is `uint8` `[H, W]`; 255 is a hole, 0 is known. MAT, PConv-Keras and NVIDIA's
-partial convolution have it the other way round. Sizes are (height, width). All
+partial convolution use the opposite convention. Sizes are (height, width). All
 randomness comes from the generator that is passed in: the same seed, the same mask.
 """
 
@@ -20,7 +20,7 @@ MAX_HOLE_FRACTION = 0.85
 
 EVALUATION_TASKS = ("square", "strokes", "lower_third", "right_quarter")
 FACE_TASK = "face"
-"""A task of its own, for face refinement: no table has it beside the four."""
+"""The task of face refinement; not among the four of the tables."""
 
 _BODY_PAIRS = {14: 15, 15: 14, 16: 17, 17: 16, 18: 19, 19: 18}
 _ATTEMPTS = 20
@@ -201,8 +201,8 @@ def face_mask(
     middle = middle + rng.uniform(-0.25, 0.25, 2) * face
     half = np.maximum(rng.uniform(*side, 2) * face / 2, 1.0)
     distance = [
-        np.abs(np.arange(length) - centre) / radius
-        for length, centre, radius in zip(size, middle, half, strict=True)
+        np.abs(np.arange(length) - center) / radius
+        for length, center, radius in zip(size, middle, half, strict=True)
     ]
     rows, columns = distance[0][:, None], distance[1][None]
     if rng.random() < 0.5:
@@ -247,7 +247,7 @@ def border_mask(
 def random_border_mask(
     rng: np.random.Generator, size: tuple[int, int], config: MaskConfig
 ) -> np.ndarray:
-    """Cuts one side off, or two, as `config` weighs them.
+    """Cuts off one side or two, weighted by `config`.
 
     Args:
         rng: Source of randomness.

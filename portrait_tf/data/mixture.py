@@ -19,7 +19,7 @@ ORDER, SAMPLE = 0, 1
 
 
 class Reader(Protocol):
-    """What a data set is to the streams."""
+    """The part of a data set that the streams need."""
 
     def __len__(self) -> int: ...
 
@@ -48,9 +48,9 @@ def sample_index(position: int, length: int, seed: int, source: int = 0) -> int:
 
 
 def _draws(lengths: Sequence[int], weights: Sequence[float]) -> tuple:
-    """How often each is drawn in an epoch as long as all: the weights, in whole draws.
+    """Draws of each data set in an epoch: the weights, in whole numbers.
 
-    By largest remainder; at least once each. Weights that are the lengths give these.
+    By largest remainder, at least one each. Weights equal to the lengths give these.
     """
     exact = np.array(weights) / sum(weights) * sum(lengths)
     draws = np.floor(exact + 1e-9).astype(int)
@@ -63,7 +63,7 @@ def _draws(lengths: Sequence[int], weights: Sequence[float]) -> tuple:
 def _turns(
     draws: tuple[int, ...], seed: int, epoch: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of each place of an epoch: whose turn it is, and that one's how-manieth."""
+    """For each position of an epoch, its source and its rank within that source."""
     order = _order(sum(draws), seed, epoch, 0)
     sources = np.repeat(np.arange(len(draws)), draws)[order]
     ranks = np.empty_like(sources)
@@ -82,8 +82,7 @@ class Mixture:
 
     Args:
         readers: The data sets.
-        weights: How often a sample is of each, relative to each other; None: by their
-            lengths.
+        weights: Relative frequency of each; None: by their lengths.
 
     Attributes:
         draws: How many samples of each an epoch holds.
@@ -115,8 +114,8 @@ class Mixture:
         lengths = [len(reader) for reader in readers]
         if not lengths or not min(lengths):
             raise PortraitError(
-                "expected data sets with at least one sample each, received lengths "
-                f"of {lengths}"
+                expected="data sets with at least one sample each",
+                received=f"lengths of {lengths}",
             )
         self.readers = tuple(readers)
         self.weights = None if weights is None else tuple(weights)
@@ -142,17 +141,17 @@ class Mixture:
         epoch, place = divmod(position, sum(self.draws))
         sources, ranks = _turns(self.draws, seed, epoch)
         source = int(sources[place])
-        # The how-manieth draw of this data set since the run began.
+        # Draws of this data set since the run began.
         draw = epoch * self.draws[source] + int(ranks[place])
         length = len(self.readers[source])
         return self._starts[source] + sample_index(draw, length, seed, source + 1)
 
     def siblings(self, index: int) -> range:
-        """The indices of the data set that a sample is of."""
+        """The indices of a sample's data set."""
         return self.part(self.source(index))
 
     def source(self, index: int) -> int:
-        """The position of the data set that a sample is of."""
+        """The position of a sample's data set."""
         return bisect.bisect_right(self._starts, index) - 1
 
     def part(self, source: int) -> range:
@@ -161,7 +160,7 @@ class Mixture:
 
     @property
     def skip_broken(self) -> bool:
-        """Whether one of the readers is to leave out its broken samples."""
+        """Whether one of the readers leaves out its broken samples."""
         return any(getattr(reader, "skip_broken", False) for reader in self.readers)
 
     @property
@@ -207,17 +206,17 @@ def stream_index(reader: Reader, position: int, seed: int) -> int:
 
 
 def siblings(reader: Reader, index: int) -> range:
-    """The indices of the data set that a sample is of; all, of a plain reader."""
+    """The indices of a sample's data set; all indices of a plain reader."""
     return reader.siblings(index) if isinstance(reader, Mixture) else range(len(reader))
 
 
 def backgrounds(reader: Reader, index: int, sources: Sequence[int]) -> range:
-    """The indices of the samples whose backgrounds a sample may be put before.
+    """The indices of samples that may lend a sample their background.
 
     Args:
         reader: A `Mixture`, or a plain reader, which is one data set.
         index: Of the sample.
-        sources: For each data set, the position of that whose backgrounds it takes.
+        sources: For each data set, the position of the data set that lends backgrounds.
 
     Raises:
         PortraitError: There are more or fewer data sets, or none of a position.

@@ -10,7 +10,7 @@ from portrait_tf.data.reader import SPLITS, DatasetReader, NoSplitError, Split
 from portrait_tf.data.shards import ShardDataset, unfinished
 from portrait_tf.errors import PortraitError
 
-# What is said in a file of its own comes before what folders look like.
+# Layouts with a file of their own come first; the others are told by their folders.
 READERS: dict[str, type[DatasetReader]] = {
     reader.layout: reader
     for reader in (ShardDataset, FolderDataset, LipDataset, AtrDataset, CihpDataset)
@@ -53,7 +53,7 @@ def _reader(directory: str | pathlib.Path, layout: str | None) -> type[DatasetRe
         return _detect(pathlib.Path(directory))
     if layout not in READERS:
         raise PortraitError(
-            f"expected a layout of {', '.join(READERS)}, received '{layout}'"
+            expected=f"a layout of {', '.join(READERS)}", received=f"'{layout}'"
         )
     return READERS[layout]
 
@@ -70,7 +70,7 @@ def open_dataset(
         directory: The data set's folder.
         split: `train` or `val`.
         skip_broken: As in `DatasetReader`.
-        layout: A key of `READERS`, or None to look at what is there.
+        layout: A key of `READERS`, or None to detect it.
 
     Raises:
         PortraitError: The folder has none of the layouts, or what the reader raises.
@@ -86,9 +86,9 @@ def open_splits(
     """Opens the splits that a data set has.
 
     Args:
-        directory: As in `open_dataset`, like the others.
-        skip_broken: See `directory`.
-        layout: See `directory`.
+        directory: The data set's folder.
+        skip_broken: As in `DatasetReader`.
+        layout: A key of `READERS`, or None to detect it.
 
     Raises:
         PortraitError: As `open_dataset`, also for a split that is there but cannot be

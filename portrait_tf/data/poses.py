@@ -35,8 +35,11 @@ class PoseRow:
         place = f"{self.file}, line {self.line}"
         if len(self.values) != _COLUMNS:
             raise PortraitError(
-                f"{place}: expected {_COLUMNS} columns (a name and x, y, v of "
-                f"{NUM_JOINTS} joints), received {len(self.values)}"
+                path=place,
+                expected=(
+                    f"{_COLUMNS} columns (a name and x, y, v of {NUM_JOINTS} joints)"
+                ),
+                received=len(self.values),
             )
         joints = np.empty(3 * NUM_JOINTS, np.float32)
         for column, text in enumerate(self.values[1:]):
@@ -44,12 +47,13 @@ class PoseRow:
                 joints[column] = float(text)
             except ValueError:
                 raise PortraitError(
-                    f"{place}: expected a number or nan in column {column + 2}, "
-                    f"received '{text.strip()}'"
+                    path=place,
+                    expected=f"a number or nan in column {column + 2}",
+                    received=f"'{text.strip()}'",
                 ) from None
         if np.isinf(joints).any():
             raise PortraitError(
-                f"{place}: expected finite numbers or nan, received inf"
+                path=place, expected="finite numbers or nan", received="inf"
             )
         joints = joints.reshape(NUM_JOINTS, 3)
         joints[np.isnan(joints).any(axis=1)] = np.nan

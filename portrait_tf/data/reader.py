@@ -1,4 +1,4 @@
-"""What all readers of data sets share.
+"""Base classes of the data set readers.
 
 A reader is one split of a data set on disk. Nothing but names is read up front where
 that can be, so a broken file is met when its sample is read, or by `scan`. Reading is
@@ -20,7 +20,7 @@ import numpy as np
 from portrait_tf.data.files import PHOTO_EXTENSIONS, count_unread, read_names
 from portrait_tf.data.poses import PoseRow
 from portrait_tf.data.sample import Sample
-from portrait_tf.errors import PortraitError
+from portrait_tf.errors import PortraitError, SizeError
 from portrait_tf.labels import VOID_LABEL
 from portrait_tf.photos import read_photo
 from portrait_tf.photos.label_maps import LIP_TABLE, LabelTable, read_parsing
@@ -40,7 +40,7 @@ class NoSplitError(PortraitError):
 
 @dataclass(frozen=True)
 class Scan:
-    """What reading every sample has shown.
+    """Result of reading every sample.
 
     Attributes:
         ok: Names of the samples that can be read.
@@ -53,7 +53,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Summary:
-    """What is remembered of a sample that was read.
+    """Facts about a sample that was read.
 
     Attributes:
         name: The sample's.
@@ -73,16 +73,28 @@ class Summary:
 def in_threads(
     work: Callable[[Item], Result],
     items: Iterable[Item],
-    progress: Callable[[int], None] | None = None,
+    tick: Callable[[], None] = lambda: None,
 ) -> list[Result]:
-    """Results in the items' order; `progress` gets how many are done."""
+    """Results in the items' order; `tick` is called after each."""
     results = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for result in pool.map(work, items):
             results.append(result)
-            if progress:
-                progress(len(results))
+            tick()
     return results
+
+
+def ticker(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """A function that adds to the number done, and calls `progress` with it."""
+    done = 0
+
+    def tick(count: int = 1) -> None:
+        nonlocal done
+        done += count
+        if progress:
+            progress(done, total)
+
+    return tick
 
 
 class DatasetReader(abc.ABC):
@@ -91,17 +103,17 @@ class DatasetReader(abc.ABC):
     Args:
         directory: The folder that holds what `expected` shows.
         split: `train` or `val`.
-        skip_broken: Whether the streams of `portrait_tf.data.dataset` are to leave
-            broken samples out (they read everything once, first). This object itself
-            still counts them; `usable()` does not.
+        skip_broken: Whether the streams of `portrait_tf.data.dataset` leave broken
+            samples out, after reading everything once. This object still counts them;
+            `usable()` does not.
 
     Attributes:
         layout: The layout's short name.
         expected: The layout, drawn.
         names: The samples' names in order.
         broken: Names and messages of the samples that `usable` has left out.
-        left_out: How many samples the reader leaves out by its own rule, or pictures
-            in its folder of photos as they are of formats that it does not read.
+        left_out: Number of samples that the reader leaves out by its own rule, and of
+            pictures in formats that it does not read.
 
     Raises:
         NoSplitError: The directory has no such split.
@@ -118,7 +130,9 @@ class DatasetReader(abc.ABC):
         skip_broken: bool = False,
     ) -> None:
         if split not in SPLITS:
-            raise PortraitError(f"expected the split train or val, received '{split}'")
+            raise PortraitError(
+                expected="the split train or val", received=f"'{split}'"
+            )
         self.directory = pathlib.Path(directory)
         self.split = split
         self.skip_broken = skip_broken
@@ -161,7 +175,7 @@ class DatasetReader(abc.ABC):
         """All files that the sample is made of; a missing one may be among them."""
         return ()
 
-    def _summarise(self, index: int) -> Summary:
+    def _summarize(self, index: int) -> Summary:
         try:
             sample = self[index]
         except PortraitError as error:
@@ -180,8 +194,8 @@ class DatasetReader(abc.ABC):
             progress: Called after each sample with how many are done and the total.
         """
         if self._summaries is None:
-            tell = progress and (lambda done: progress(done, len(self)))
-            self._summaries = in_threads(self._summarise, range(len(self)), tell)
+            tick = ticker(progress, len(self))
+            self._summaries = in_threads(self._summarize, range(len(self)), tick)
         return self._summaries
 
     def scan(self, progress: Progress | None = None) -> Scan:
@@ -300,12 +314,15 @@ class PhotoFolder(DatasetReader):
 
 
 def check_size(path: pathlib.Path, values: np.ndarray, photo: np.ndarray) -> None:
-    """Raises PortraitError: a map `[H, W]` has not the photo's size."""
+    """Raises SizeError: a map `[H, W]` has not the photo's size."""
     if values.shape != photo.shape[:2]:
-        raise PortraitError(
-            f"{path}: expected the photo's size of "
-            f"{photo.shape[0]}x{photo.shape[1]} (height x width), received "
-            f"{values.shape[0]}x{values.shape[1]}"
+        raise SizeError(
+            path=path,
+            expected=(
+                f"the photo's size of {photo.shape[0]}x{photo.shape[1]} (height "
+                "x width)"
+            ),
+            received=f"{values.shape[0]}x{values.shape[1]}",
         )
 
 

@@ -14,7 +14,7 @@ class Sample:
         photo: RGB `uint8` `[H, W, 3]`.
         parsing: LIP labels, `uint8` `[H, W]`; 255 is void. None: not annotated.
         joints: `float32` `[16, 3]`, LIP's order; columns are x (column) and y (row)
-            in pixels of `photo` (the centre of the first is 0), and v as LIP has it (0
+            in pixels of `photo` (the center of the first is 0), and v as LIP has it (0
             visible, 1 hidden). A joint that is not annotated is three times NaN. None:
             no pose annotated.
     """

@@ -5,7 +5,7 @@ A record is a `tf.train.Example` with the features
 * `name`: the sample's;
 * `photo`: the bytes of the photo's file, or a PNG where the photo was cut out of its
   file or made smaller;
-* `parsing`: the label map as a grey PNG of LIP's labels, 255 is void; may be missing;
+* `parsing`: the label map as a gray PNG of LIP's labels, 255 is void; may be missing;
 * `joints`: 48 floats as in `Sample`, row by row; may be missing.
 
 So a shard gives the very arrays that its source gives, in the same order. The manifest
@@ -18,7 +18,7 @@ import hashlib
 import os
 import pathlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeVar
 
@@ -27,11 +27,18 @@ import numpy as np
 import pydantic
 from pydantic import Field
 
-from portrait_tf.data.reader import SPLITS, DatasetReader, NoSplitError, Progress, Split
+from portrait_tf.data.reader import (
+    SPLITS,
+    DatasetReader,
+    NoSplitError,
+    Progress,
+    Split,
+    ticker,
+)
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import temporary_beside, write_result
-from portrait_tf.geometry import scale_joints, shrunk_size
+from portrait_tf.geometry import means, scale_joints, shrunk_size
 from portrait_tf.labels import NUM_JOINTS
 from portrait_tf.photos import decode_image, encode_png
 from portrait_tf.startup import load_tensorflow
@@ -50,6 +57,11 @@ train-00000.tfrecord, ...          and val-00000.tfrecord, ..."""
 _HEADER, _FOOTER = 12, 4
 
 _AT_ONCE = 32
+
+_OTHER_DATA = (
+    "{}: holds the finished shards of other data, or of this data before it changed; "
+    "expected a new folder"
+)
 
 
 class _Part(pydantic.BaseModel):
@@ -91,7 +103,7 @@ class SplitShards(_Part):
 
 
 class Settings(_Part):
-    """What shapes the shards, beside the data."""
+    """Settings that shape the shards."""
 
     layout: str
     size: tuple[int, int] | None
@@ -152,7 +164,7 @@ def _shrink(sample: Sample, size: tuple[int, int]) -> Sample | None:
     small = shrunk_size((height, width), size)
     if small == (height, width):
         return None
-    photo = cv2.resize(sample.photo, small[::-1], interpolation=cv2.INTER_AREA)
+    photo = means(sample.photo, small)
     parsing, joints = sample.parsing, sample.joints
     if parsing is not None:
         parsing = cv2.resize(
@@ -172,8 +184,10 @@ class _Writer:
         out: pathlib.Path,
         settings: Settings,
         known: dict[str, Shard],
+        whole: bool,
     ) -> None:
         self.reader, self.out, self.settings, self.known = reader, out, settings, known
+        self.whole, self.kept = whole, 0
         size = settings.photos_per_shard
         self.parts = [
             range(first, min(first + size, len(reader)))
@@ -184,7 +198,7 @@ class _Writer:
         return self.out / f"{self.reader.split}-{number:05d}.tfrecord"
 
     def note(self, number: int) -> pathlib.Path:
-        """What a run notes of each shard it has finished, until there is a manifest."""
+        """The file that describes a finished shard until there is a manifest."""
         return self.path(number).with_suffix(".tfrecord.json")
 
     def source(self, part: range) -> str:
@@ -209,7 +223,7 @@ class _Writer:
             return None
         return shard if _sha256(path) == shard.sha256 else None
 
-    def _serialise(self, index: int) -> tuple[str, bytes] | PortraitError:
+    def _serialize(self, index: int) -> tuple[str, bytes] | PortraitError:
         import tensorflow as tf
 
         try:
@@ -238,17 +252,41 @@ class _Writer:
         example = tf.train.Example(features=tf.train.Features(feature=features))
         return sample.name, example.SerializeToString(deterministic=True)
 
-    def _serialised(
+    def _serialized(
         self, part: range
     ) -> Iterator[tuple[int, tuple[str, bytes] | PortraitError]]:
         # A few at a time: they wait in memory, and an interrupt waits for them.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for first in range(0, len(part), _AT_ONCE):
                 few = part[first : first + _AT_ONCE]
-                yield from zip(few, pool.map(self._serialise, few), strict=True)
+                yield from zip(few, pool.map(self._serialize, few), strict=True)
 
-    def write(self, number: int, source: str, tick) -> Shard:  # noqa: ANN001
-        """Writes a shard and its note; `tick` gets the number of samples done."""
+    def write_all(self, tick: Callable[[int], None]) -> SplitShards:
+        """Writes the shards that are not there; `tick` gets the samples done.
+
+        Raises:
+            PortraitError: Finished shards are of other data.
+        """
+        shards = []
+        for number, part in enumerate(self.parts):
+            source = self.source(part)
+            shard = self.finished(number, source)
+            if shard:
+                self.kept += 1
+                tick(len(part))
+            elif self.whole and source != self.known[self.path(number).name].source:
+                raise PortraitError(_OTHER_DATA.format(self.out))
+            else:
+                shard = self.write(number, source, tick)
+            shards.append(shard)
+        return SplitShards(
+            count=sum(len(shard.records) for shard in shards),
+            left_out=self.reader.left_out,
+            shards=shards,
+        )
+
+    def write(self, number: int, source: str, tick: Callable[[int], None]) -> Shard:
+        """Writes a shard and its note."""
         import tensorflow as tf
 
         path, part = self.path(number), self.parts[number]
@@ -256,7 +294,7 @@ class _Writer:
         names, broken = [], {}
         try:
             with tf.io.TFRecordWriter(str(temporary)) as file:
-                for index, made in self._serialised(part):
+                for index, made in self._serialized(part):
                     if not isinstance(made, PortraitError):
                         names.append((made[0], len(made[1])))
                         file.write(made[1])
@@ -292,7 +330,7 @@ def _records(names: list[tuple[str, int]], content: memoryview) -> Iterator[Reco
 
 
 def _known_shards(out: pathlib.Path, settings: Settings) -> dict[str, Shard]:
-    """The shards that the folder's manifest, or else its notes, tell of.
+    """The shards in the folder's manifest, or else in its notes.
 
     Raises:
         PortraitError: The folder holds something else.
@@ -325,12 +363,6 @@ def _tidy(out: pathlib.Path, kept: set[str]) -> None:
             path.unlink()
 
 
-_OTHER_DATA = (
-    "{}: holds the finished shards of other data, or of this data before it changed; "
-    "expected a new folder"
-)
-
-
 def write_shards(
     readers: dict[str, DatasetReader],
     out: str | pathlib.Path,
@@ -338,7 +370,7 @@ def write_shards(
     photos_per_shard: int = PHOTOS_PER_SHARD,
     progress: Progress | None = None,
 ) -> tuple[Manifest, int]:
-    """Writes a data set as shards, or goes on where a run was stopped.
+    """Writes a data set as shards, or continues a stopped run.
 
     The same data gives the same bytes. A shard that is there already, whole and made
     from the same files, is kept. The manifest is written last: without it there is no
@@ -363,53 +395,30 @@ def write_shards(
     out = pathlib.Path(out)
     layout = next(iter(readers.values())).layout
     if layout == ShardDataset.layout:
-        raise PortraitError("expected a data set's own files, received shards of one")
+        raise PortraitError(expected="a data set's own files", received="shards of one")
     settings = Settings(layout=layout, size=size, photos_per_shard=photos_per_shard)
     known = _known_shards(out, settings)
-    writers = [_Writer(one, out, settings, known) for one in readers.values()]
     whole = (out / MANIFEST).exists()
+    writers = [
+        _Writer(reader, out, settings, known, whole) for reader in readers.values()
+    ]
     files = {one.path(n).name for one in writers for n in range(len(one.parts))}
     if whole and files != set(known):
         raise PortraitError(_OTHER_DATA.format(out))
     load_tensorflow()
     import tensorflow as tf
 
-    total, done, kept = sum(map(len, readers.values())), 0, 0
-
-    def tick(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress:
-            progress(done, total)
-
-    splits = {}
+    tick = ticker(progress, sum(map(len, readers.values())))
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for writer in writers:
-            shards = []
-            for number, part in enumerate(writer.parts):
-                source = writer.source(part)
-                shard = writer.finished(number, source)
-                if shard:
-                    kept += 1
-                    tick(len(part))
-                elif whole and source != known[writer.path(number).name].source:
-                    raise PortraitError(_OTHER_DATA.format(out))
-                else:
-                    shard = writer.write(number, source, tick)
-                shards.append(shard)
-            splits[writer.reader.split] = SplitShards(
-                count=sum(len(shard.records) for shard in shards),
-                left_out=writer.reader.left_out,
-                shards=shards,
-            )
+        splits = {writer.reader.split: writer.write_all(tick) for writer in writers}
         manifest = Manifest(version=VERSION, settings=settings, splits=splits)
         write_result(out / MANIFEST, _dump(manifest))
-        _tidy(out, {shard.file for one in splits.values() for shard in one.shards})
+        _tidy(out, files)
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or error.message
         raise PortraitError(f"{out}: cannot write: {reason}") from None
-    return manifest, kept
+    return manifest, sum(writer.kept for writer in writers)
 
 
 class ShardDataset(DatasetReader):
@@ -469,14 +478,16 @@ class ShardDataset(DatasetReader):
             raise PortraitError(f"{place}: cannot read: {error.strerror}") from None
         if len(data) < record.length:
             raise PortraitError(
-                f"{place}: expected {record.length} bytes, received {len(data)}: the "
-                "shard is cut off"
+                path=place,
+                expected=f"{record.length} bytes",
+                received=f"{len(data)}: the shard is cut off",
             )
         crc32 = zlib.crc32(data)
         if crc32 != record.crc32:
             raise PortraitError(
-                f"{place}: expected the checksum {record.crc32:08x}, received "
-                f"{crc32:08x}: the shard is damaged"
+                path=place,
+                expected=f"the checksum {record.crc32:08x}",
+                received=f"{crc32:08x}: the shard is damaged",
             )
         example = tf.train.Example.FromString(data[_HEADER:-_FOOTER])
         features = example.features.feature

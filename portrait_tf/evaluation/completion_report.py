@@ -36,7 +36,7 @@ from portrait_tf.evaluation.report_folder import (
     write_folder,
 )
 from portrait_tf.inference.engines import Engine
-from portrait_tf.labels import colour_parsing
+from portrait_tf.labels import color_parsing
 from portrait_tf.photos.drawing import caption, contact_sheet, label_legend, show_hole
 
 SHEET_PHOTOS = 24
@@ -263,7 +263,7 @@ def draw_examples(
             ((completed, parsing),) = complete_holes(engine, [hole])
             pictures = {
                 "input": show_hole(hole.photo, hole.mask),
-                "predicted map": colour_parsing(parsing),
+                "predicted map": color_parsing(parsing),
                 OURS: completed,
             }
             for other, method in methods.items():
@@ -314,9 +314,7 @@ class ContactSheets:
         score = row["hole_miou"]
         pictures = {
             hole.name: show_hole(hole.photo, hole.mask),
-            "" if score is None else f"IoU in hole {score:.2f}": colour_parsing(
-                parsing
-            ),
+            "" if score is None else f"IoU in hole {score:.2f}": color_parsing(parsing),
             f"{row['psnr_hole']:.1f} dB in hole": completed,
         }
         noted = [_noted(picture, text) for text, picture in pictures.items()]

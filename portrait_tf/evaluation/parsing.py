@@ -24,7 +24,7 @@ from portrait_tf.labels import (
     LABELS,
     NUM_LABELS,
     PCKH_JOINTS,
-    colour_parsing,
+    color_parsing,
 )
 from portrait_tf.models.parsing import parsing_labels
 from portrait_tf.photos.drawing import show_hole
@@ -393,8 +393,8 @@ def draw_examples(
                     one["photo"],
                     one["mean_iou_hole"],
                     show_hole(photo.image, mask),
-                    _outlined(colour_parsing(photo.truth), mask),
-                    _outlined(colour_parsing(parsing), mask),
+                    _outlined(color_parsing(photo.truth), mask),
+                    _outlined(color_parsing(parsing), mask),
                 )
             )
     return examples

@@ -1,9 +1,9 @@
 """Fits a painted hole into its photo: no seam, and nothing outside the hole changes.
 
 What a network paints at its own size is enlarged to the photo's, and then meets pixels
-that it never saw: at the hole's border colours jump. The methods here take that jump
-back, each in its own way, from inside the hole alone; `docs/large_photos.md` has what
-they measure. NumPy and OpenCV; a channel at a time, which bounds memory.
+that it never saw: at the hole's border colors jump. `blend` takes that jump back, from
+inside the hole alone; `docs/large_photos.md` has what other ways measured. NumPy and
+OpenCV; a channel at a time, which bounds memory.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,6 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from portrait_tf.errors import PortraitError
 from portrait_tf.geometry import scaled
 
 _RELAXATIONS = 10
@@ -50,25 +49,18 @@ def cubic_weights(count: int, total: int, start: int, stop: int) -> np.ndarray:
 
 
 def membrane(
-    values: np.ndarray,
-    known: np.ndarray,
-    reach: float | None = None,
-    relaxations: int = _RELAXATIONS,
+    values: np.ndarray, known: np.ndarray, relaxations: int = _RELAXATIONS
 ) -> np.ndarray:
     """Spans a membrane between known values.
 
     Solves Laplace's equation where nothing is known, with the known values as they are
     and no flow across the array's border. Pushed down and pulled up a pyramid, with
     relaxations at each level: the method of `portrait_tf.layers.prefill.diffuse`
-    (Gortler et al., *The Lumigraph*, SIGGRAPH 1996), here in OpenCV. With a `reach` it
-    is the screened equation, whose solution fades to 0 away from what is known
-    (compare Bhat et al., *Fourier Analysis of the 2D Screened Poisson Equation for
-    Gradient Domain Problems*, ECCV 2008).
+    (Gortler et al., *The Lumigraph*, SIGGRAPH 1996), here in OpenCV.
 
     Args:
         values: `float32` `[H, W]`; read where known alone.
         known: `bool` `[H, W]`.
-        reach: Pixels in which a straight border's value falls to 1/e; None: no fading.
         relaxations: Per level.
 
     Returns:
@@ -83,17 +75,12 @@ def membrane(
         levels.append((value * gain, weight * gain))
     value, weight = levels.pop()
     filled = value / np.maximum(weight, 1e-6)
-    level = len(levels)
     while levels:
-        level -= 1
         value, weight = levels.pop()
         height, width = value.shape
         filled = cv2.resize(filled, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
         filled = np.ascontiguousarray(filled[:height, :width])
-        # The mean of 3x3 pixels is the value in the middle plus a third of its
-        # Laplacian.
-        damping = 1.0 if reach is None else 1 / (1 + 4.0**level / (3 * reach**2))
-        unknown = (1 - weight) * np.float32(damping)
+        unknown = 1 - weight
         filled *= unknown
         filled += value
         for _ in range(relaxations):
@@ -113,109 +100,30 @@ def _halve(values: np.ndarray) -> np.ndarray:
     return cv2.resize(even, size, interpolation=cv2.INTER_AREA)
 
 
-def _paste(
-    photo: np.ndarray, hole: np.ndarray, painted: np.ndarray, feather: float
-) -> np.ndarray:
-    return painted
-
-
-def _feather(
-    photo: np.ndarray, hole: np.ndarray, painted: np.ndarray, feather: float
-) -> np.ndarray:
-    known = membrane(photo, ~hole)
-    distance = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
-    part = np.clip(distance / max(feather, 1), 0, 1)
-    return known + (painted - known) * (part * part * (3 - 2 * part))
-
-
-def _multiband(
-    photo: np.ndarray, hole: np.ndarray, painted: np.ndarray, feather: float
-) -> np.ndarray:
-    known = membrane(photo, ~hole)
-    distance = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
-    part = (distance > feather / 2).astype(np.float32)
-    levels = max(1, min(6, int(np.log2(max(2, min(photo.shape) // 4)))))
-    # The pyramid of a difference is the difference of the pyramids.
-    difference, parts, bands = painted - known, [part], []
-    for _ in range(levels):
-        smaller = cv2.pyrDown(difference)
-        size = difference.shape[::-1]
-        bands.append(difference - cv2.pyrUp(smaller, dstsize=size))
-        parts.append(cv2.pyrDown(parts[-1]))
-        difference = smaller
-    mixed = difference * parts.pop()
-    while bands:
-        band = bands.pop()
-        mixed = cv2.pyrUp(mixed, dstsize=band.shape[::-1]) + band * parts.pop()
-    return known + mixed
-
-
 def _border(hole: np.ndarray) -> np.ndarray:
     """Known pixels that touch the hole, corners included."""
     return (cv2.dilate(hole.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~hole
 
 
-def _membrane(
-    photo: np.ndarray, hole: np.ndarray, painted: np.ndarray, feather: float
-) -> np.ndarray:
-    return painted + membrane(photo - painted, _border(hole))
-
-
-def _screened(
-    photo: np.ndarray, hole: np.ndarray, painted: np.ndarray, feather: float
-) -> np.ndarray:
-    return painted + membrane(photo - painted, _border(hole), feather)
-
-
-METHODS = {
-    "paste": _paste,
-    "feather": _feather,
-    "multiband": _multiband,
-    "membrane": _membrane,
-    "screened": _screened,
-}
-
-
-def blend(
-    photo: np.ndarray,
-    hole: np.ndarray,
-    painted: Channel,
-    method: str = "membrane",
-    feather: float = 8.0,
-) -> np.ndarray:
+def blend(photo: np.ndarray, hole: np.ndarray, painted: Channel) -> np.ndarray:
     """Fills a hole with a painting.
+
+    What differs at the border is spanned across the hole and taken back (Perez et al.,
+    *Poisson Image Editing*, SIGGRAPH 2003, where the painting's gradients are kept).
 
     Args:
         photo: RGB `uint8` `[H, W, 3]`; the hole is not read.
         hole: `bool` `[H, W]`.
         painted: The painting, hole and surroundings, a channel at a time.
-        method: One of `METHODS`: `paste`, the painting as it is; `feather`, faded in
-            over the continued colours of the known pixels; `multiband`, the same with a
-            width for each frequency (Burt and Adelson, ACM ToG 1983); `membrane`, what
-            differs at the border is spanned across the hole and taken back (Perez et
-            al., *Poisson Image Editing*, SIGGRAPH 2003, where the painting's gradients
-            are kept); `screened`, the same with a correction that fades.
-        feather: Width of the border in the hole, in pixels, of the methods that have
-            one.
 
     Returns:
         RGB `uint8` `[H, W, 3]`; outside the hole the photo.
-
-    Raises:
-        PortraitError: There is no such method.
     """
-    if method not in METHODS:
-        raise PortraitError(
-            f"'{method}' is no way of blending; expected one of {', '.join(METHODS)}"
-        )
     result = photo.copy()
     for channel in range(3):
-        values = METHODS[method](
-            np.where(hole, 0, photo[..., channel]).astype(np.float32),
-            hole,
-            painted(channel),
-            feather,
-        )
+        known = np.where(hole, 0, photo[..., channel]).astype(np.float32)
+        values = painted(channel)
+        values = values + membrane(known - values, _border(hole))
         filled = np.clip(np.rint(values), 0, 255).astype(np.uint8)
         np.copyto(result[..., channel], filled, where=hole)
     return result

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from portrait_tf.inference.choice import prefers
 from portrait_tf.labels import FLIPPED_LABELS, NUM_LABELS
 
 DETAILED_FROM = 1.25
@@ -126,7 +127,7 @@ def add_detail(
     hole = mask[..., 0] != 0
 
     def detailed() -> tf.Tensor:
-        box = _box(hole, times)
+        box = surroundings(hole, times)
         near = [x[box[0] : box[2], box[1] : box[3]] for x in (completed, mask, parsing)]
         labels = tf.minimum(tf.cast(near[2][..., 0], tf.int32), NUM_LABELS - 1)
         photo = _Photo(
@@ -136,6 +137,8 @@ def add_detail(
             times,
         )
         fine = tf.cast(_synthesised(photo), tf.uint8)
+        chosen = prefers(fine, near[0], photo.hole, labels)
+        fine = tf.where(chosen[..., None], fine, near[0])
         full = tf.shape(completed)
         around = [[box[0], full[0] - box[2]], [box[1], full[1] - box[3]], [0, 0]]
         return tf.where(hole[..., None], tf.pad(fine, around), completed)
@@ -155,13 +158,16 @@ def detailed_hole(
     return add_detail(tf.constant(completed), *maps, times).numpy()
 
 
-def surroundings(length: int, times: float) -> int:
-    """How far around a hole of that length patches are looked for, in pixels."""
-    return max(length, int(_LEAST_AROUND * times))
+def surroundings(hole: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
+    """The box in which patches for a hole are looked for.
 
+    Args:
+        hole: `bool` `[H, W]`.
+        times: `float32` scalar: how often the painted picture was enlarged.
 
-def _box(hole: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
-    """Of the hole and its `surroundings`: top, left, bottom, right."""
+    Returns:
+        `int32` `[4]`: top, left, bottom, right; as far around the hole as it is long.
+    """
     edges = []
     for axis in (1, 0):
         places = tf.where(tf.reduce_any(hole, axis))[:, 0]

@@ -60,8 +60,6 @@ ANCHORS = {
 `auto` is for stage 1 to say: see `find_anchor`.
 """
 
-LEADS = ("steps", "once", "not")
-
 ROOM = 0.04
 """Left around a whole body, as a part of its height."""
 
@@ -488,6 +486,25 @@ def growth_steps(
     return steps
 
 
+def extend_photo(photo: np.ndarray, margins: Margins) -> tuple[np.ndarray, np.ndarray]:
+    """Puts a photo on a larger canvas, whose new border is the hole.
+
+    Args:
+        photo: RGB `uint8` `[H, W, 3]`.
+        margins: What is added.
+
+    Returns:
+        The canvas `[H2, W2, 3]`, gray in the border, and its mask, 255 = hole.
+    """
+    size = photo.shape[:2]
+    full, inner = margins.result_size(size), margins.box(size)
+    canvas = np.full((*full, 3), 128, np.uint8)
+    inner.of(canvas)[:] = photo
+    mask = np.full(full, HOLE, np.uint8)
+    inner.of(mask)[:] = 0
+    return canvas, mask
+
+
 def extrapolate_photo(
     engine: Engine,
     photo: np.ndarray,
@@ -495,8 +512,6 @@ def extrapolate_photo(
     *,
     parsing: np.ndarray | None = None,
     working_size: tuple[int, int] | None = None,
-    method: str = "membrane",
-    lead: str = "steps",
 ) -> PhotoResult:
     """Extends a photo of any size past its borders.
 
@@ -507,22 +522,15 @@ def extrapolate_photo(
         parsing: The user's own map of the result, `uint8` `[H2, W2]`, as of
             `complete_photo`; it is read in the new border.
         working_size: As of `complete_photo`.
-        method: As of `complete_photo`.
-        lead: Where there are several steps, whether stage 1 is asked for the map of
-            the whole result `once`, or before all `steps` anew, and each step paints
-            its part of that map; or `not`, and each takes its own border for the
-            result's.
 
     Returns:
         Photo, map, notes and crops of the result's size; the photo's own pixels are in
         it bit for bit.
 
     Raises:
-        PortraitError: As `complete_photo`; negative margins, a result that is too
-            large, or no such lead.
+        PortraitError: As `complete_photo`; negative margins, or a result that is
+            too large.
     """
-    if lead not in LEADS:
-        raise PortraitError(f"'{lead}' is no lead; expected one of {', '.join(LEADS)}")
     photo = check_photo(photo)
     size = photo.shape[:2]
     if min(margins) < 0:
@@ -536,14 +544,11 @@ def extrapolate_photo(
         labels, _ = parse_photo(engine, photo, working_size=working_size)
         return PhotoResult(photo.copy(), labels, ["nothing is missing: nothing added"])
     inner = margins.box(size)
-    canvas = np.full((*full, 3), 128, np.uint8)
-    inner.of(canvas)[:] = photo
-    unknown = np.full(full, HOLE, np.uint8)
-    inner.of(unknown)[:] = 0
+    canvas, unknown = extend_photo(photo, margins)
     labels = np.zeros(full, np.uint8)
     crops, notes, led = [], [], parsing
-    for index, step in enumerate(steps):
-        if len(steps) > 1 and (lead == "steps" or (lead == "once" and not index)):
+    for step in steps:
+        if len(steps) > 1:
             led, _ = parse_photo(engine, canvas, unknown, working_size=working_size)
             if parsing is not None:
                 np.copyto(led, parsing, where=parsing != VOID_LABEL)
@@ -558,7 +563,6 @@ def extrapolate_photo(
             box.of(unknown),
             parsing=None if led is None else box.of(led),
             working_size=working_size,
-            method=method,
         )
         box.of(canvas)[:] = result.completed
         # The map that a part was painted by stays, whatever later looks say of it.
@@ -567,17 +571,21 @@ def extrapolate_photo(
         crops += [crop.moved(top, left) for crop in result.crops]
         notes = result.notes
     if len(steps) > 1:
-        notes = [_steps_note(len(steps), crops, frame_of(engine, working_size))]
+        frame = frame_of(engine, working_size)
+        soft = not getattr(engine, "detail", False)
+        notes = [_steps_note(len(steps), crops, frame, soft)]
     inner.of(labels)[:] = inner.of(result.parsing)
     return PhotoResult(canvas, labels, notes, crops)
 
 
-def _steps_note(count: int, crops: list[Box], frame: tuple[int, int]) -> str:
+def _steps_note(
+    count: int, crops: list[Box], frame: tuple[int, int], soft: bool
+) -> str:
     note = (
         f"the new border was painted in {count} steps, as the networks learned from "
         f"borders of at most {SEEN_BORDER:.0%} of the result"
     )
     times = max(max(crop.height / frame[0], crop.width / frame[1]) for crop in crops)
-    if times < SOFT_FROM:
+    if not soft or times < SOFT_FROM:
         return note
     return f"{note}, up to {times:.1f} times smaller: its detail is soft"

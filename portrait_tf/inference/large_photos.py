@@ -24,7 +24,7 @@ from portrait_tf.geometry import (
     shrink,
     shrunk_size,
 )
-from portrait_tf.inference.blending import METHODS, blend, cubic_weights
+from portrait_tf.inference.blending import blend, cubic_weights
 from portrait_tf.inference.engines import DEFAULT_WORKING_SIZE, Engine
 from portrait_tf.labels import VOID_LABEL
 from portrait_tf.photos.masks import as_hole_mask
@@ -32,8 +32,6 @@ from portrait_tf.photos.parsing_maps import check_parsing_map
 
 SOFT_FROM = 2.0
 """What is enlarged this often shows its softness, and a note says so."""
-
-CONTEXTS = ("auto", "person", "hole")
 
 _GRID = 512
 """Holes are grouped on a grid of at most so many cells a side."""
@@ -51,7 +49,7 @@ _SPECK_SIDE = 5.5
 """Holes of less pixels than that, as the networks would see them, need no person."""
 _SMALLER = 1.5
 """A hole that would make a crop's person smaller than so many times goes in parts."""
-_LEAST_FEATHER = 4.0
+_LEAST_BORDER = 4.0
 _VIEW_SHAPES = (0.4, 3.0)
 """Width over height, narrowest and widest, as multiples of the networks' frame.
 
@@ -111,9 +109,6 @@ def complete_photo(
     *,
     parsing: np.ndarray | None = None,
     working_size: tuple[int, int] | None = None,
-    method: str = "membrane",
-    feather: float | None = None,
-    context: str = "auto",
 ) -> PhotoResult:
     """Completes a photo of any size at its own resolution.
 
@@ -135,29 +130,14 @@ def complete_photo(
             what the networks see by nearest neighbour.
         working_size: Height and width at which the networks work; None: what the
             engine says (`working_size`), or that of the bundled weights.
-        method: How the painting is blended in, one of
-            `portrait_tf.inference.blending.METHODS`.
-        feather: Width of the blended border in pixels, for methods that have one;
-            None: one pixel of the working size, enlarged, and 4 at least.
-        context: What is shown around a hole: `person`, who touches it, whole; `hole`,
-            surroundings of the hole's own size; `auto`, the second only for a hole that
-            the first would shrink to some 5 pixels: it hides cloth, and no limb.
 
     Returns:
         The photo completed, the label map, and notes.
 
     Raises:
         PortraitError: No photo, a mask that `as_hole_mask` refuses, a label map of
-            another size or with other values, or no such method or context.
+            another size or with other values.
     """
-    if context not in CONTEXTS:
-        raise PortraitError(
-            f"'{context}' is no context; expected one of {', '.join(CONTEXTS)}"
-        )
-    if method not in METHODS:
-        raise PortraitError(
-            f"'{method}' is no way of blending; expected one of {', '.join(METHODS)}"
-        )
     photo = check_photo(photo)
     size = photo.shape[:2]
     mask = as_hole_mask(mask, size)
@@ -169,13 +149,13 @@ def complete_photo(
 
     grid = _Grid.of_photo(size)
     parts = _Parts(engine, photo, mask, frame, grid, given)
-    tasks = parts.tasks(context)
+    tasks = parts.tasks()
     owner = np.zeros(grid.cells, np.uint16)
     for index, task in enumerate(tasks):
         owner[task.cells] = index + 1
     parsing = parts.overview.labels()
     completed, unknown = photo.copy(), mask.copy()
-    notes, looks = [], []
+    looks, fills = [], []
     detailed = getattr(engine, "detail", False)
     for index, task in enumerate(tasks):
         look = task.look
@@ -184,18 +164,17 @@ def complete_photo(
             box = _with_something_known(task.box, unknown)
             look = _look(engine, completed, unknown, box, frame, given)
         looks.append(look)
-        box, filled = _fill(
-            completed, unknown, grid, owner, index + 1, look, method, feather
-        )
+        box, filled = _fill(completed, unknown, grid, owner, index + 1, look)
         if task.person:
             look.box.of(parsing)[:] = look.labels()
-        if not detailed:
-            notes += _softness(look, box, filled)
+        fills.append((look, box, filled))
         box.of(unknown)[filled] = 0
     if given is not None:
         np.copyto(parsing, given, where=given != VOID_LABEL)
-    if detailed:
-        _add_detail(completed, mask, parsing, looks)
+    notes = []
+    soft = _add_detail(completed, mask, parsing, looks) if detailed else mask != 0
+    for look, box, filled in fills:
+        notes += _softness(look, box, filled & box.of(soft), detailed)
     return PhotoResult(completed, parsing, notes, [look.box for look in looks])
 
 
@@ -344,17 +323,13 @@ def _fill(
     owner: np.ndarray,
     number: int,
     look: _Look,
-    method: str,
-    feather: float | None,
 ) -> tuple[Box, np.ndarray]:
     """Paints one task's pixels, in place.
 
     Returns:
         A box, and which of its pixels were filled, `bool`.
     """
-    if feather is None:
-        feather = max(_LEAST_FEATHER, look.magnification)
-    margin = max(2, round(2 * feather))
+    margin = round(2 * max(_LEAST_BORDER, look.magnification))
     size = unknown.shape
     box = grid.box(owner == number).grown(margin, margin, size).common(look.box)
     hole = box.of(unknown) != 0
@@ -369,39 +344,46 @@ def _fill(
     def painted(channel: int) -> np.ndarray:
         return down @ look.painted[..., channel].astype(np.float32) @ across.T
 
-    result = blend(box.of(completed), hole, painted, method, feather)
+    result = blend(box.of(completed), hole, painted)
     np.copyto(box.of(completed), result, where=filled[..., None])
     return box, filled
 
 
 def _add_detail(
     completed: np.ndarray, mask: np.ndarray, parsing: np.ndarray, looks: list[_Look]
-) -> None:
+) -> np.ndarray:
     """Gives what was painted the photo's own texture, in place.
 
     When all is painted: then no crop shows a part of the hole that is still open.
+
+    Returns:
+        `bool` `[H, W]`: the connected holes that stay as they were painted.
     """
     # It imports TensorFlow, which a photo that fits into the working size needs not.
     from portrait_tf.inference.detail import detailed_hole, surroundings
 
-    open_mask = mask.copy()
+    open_mask, changed = mask.copy(), np.zeros(mask.shape, bool)
     for look in looks:
         # Each part of the hole is done once, in the first crop that shows it.
         mine = look.box.of(open_mask) != 0
         if not mine.any():
             continue
-        box = Box.about(mine).moved(look.box.top, look.box.left)
-        margin = surroundings(max(box.height, box.width), look.magnification)
-        box = box.grown(margin, margin, mask.shape).common(look.box)
+        box = Box(*surroundings(mine, look.magnification).numpy().tolist())
+        box = box.moved(look.box.top, look.box.left)
         detailed = detailed_hole(
             box.of(completed), box.of(mask), box.of(parsing), look.magnification
         )
         to_do = box.of(open_mask) != 0
+        box.of(changed)[to_do] = (detailed != box.of(completed)).any(-1)[to_do]
         np.copyto(box.of(completed), detailed, where=to_do[..., None])
         box.of(open_mask)[:] = 0
+    count, holes = cv2.connectedComponents((mask != 0).astype(np.uint8))
+    stays = np.arange(count) > 0
+    stays[holes[changed]] = False
+    return stays[holes]
 
 
-def _softness(look: _Look, box: Box, filled: np.ndarray) -> list[str]:
+def _softness(look: _Look, box: Box, filled: np.ndarray, tried: bool) -> list[str]:
     """A note on a hole that is enlarged much, and not too thin for that to show."""
     times = look.magnification
     if times < SOFT_FROM:
@@ -416,7 +398,7 @@ def _softness(look: _Look, box: Box, filled: np.ndarray) -> list[str]:
         f"{hole.left} to {hole.right - 1} was painted "
         f"{times:.1f} times smaller, as the networks see {look.painted.shape[0]}x"
         f"{look.painted.shape[1]} pixels (height x width), and enlarged: its detail "
-        "is soft"
+        "is soft" + (", as no texture from around it fits better" if tried else "")
     ]
 
 
@@ -493,7 +475,7 @@ class _Parts:
         self._looks = {whole: self._see(whole)}
         self.overview = self._looks[whole]
 
-    def tasks(self, context: str = "auto") -> list[_Task]:
+    def tasks(self) -> list[_Task]:
         """People first, each with all that touches them; then what is left."""
         cells_of: dict[tuple, np.ndarray] = {}
         boxes: dict[tuple, Box] = {}
@@ -501,7 +483,7 @@ class _Parts:
         for piece in self._pieces():
             view = self._view(self.grid.box(piece))
             seen = self._times(view)
-            people = {} if context == "hole" else self._people(view)
+            people = self._people(view)
             # At the working size a person may end a pixel before the hole.
             near = self._widened(
                 piece, max(_JOIN * max(view.height, view.width), 1.5 * seen)
@@ -515,7 +497,7 @@ class _Parts:
                 self._add_lone(lone, piece)
                 continue
             for number, part in _nearest(piece, touched).items():
-                if context == "auto" and self._is_speck(part, touched[number][1]):
+                if self._is_speck(part, touched[number][1]):
                     self._add_lone(lone, part)
                     continue
                 key = (view, number)

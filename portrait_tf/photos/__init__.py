@@ -12,20 +12,14 @@ from portrait_tf.photos.arrays import (
     read_image_bytes,
     write_png,
 )
-from portrait_tf.photos.canvas import check_margins, extend_photo
 from portrait_tf.photos.masks import (
     hole_from_alpha,
     hole_from_photo,
     read_hole,
     read_mask,
 )
-from portrait_tf.photos.reading import (
-    FORMATS,
-    PhotoFile,
-    decode_photo,
-    open_photo,
-    read_photo,
-)
+from portrait_tf.photos.photo_file import PhotoFile
+from portrait_tf.photos.reading import FORMATS, decode_photo, open_photo, read_photo
 from portrait_tf.photos.writing import (
     EXTENSIONS,
     check_format,
@@ -46,13 +40,11 @@ __all__ = [
     "PhotoFile",
     "check_format",
     "check_image_bytes",
-    "check_margins",
     "compose",
     "decode_image",
     "decode_photo",
     "encode_photo",
     "encode_png",
-    "extend_photo",
     "format_named",
     "format_of",
     "hole_from_alpha",

@@ -56,11 +56,11 @@ def check_image_bytes(data: bytes, name: str | pathlib.Path, kind: str) -> None:
             damage = containers.CUT_OFF
     if damage == containers.CUT_OFF:
         raise PortraitError(
-            f"{name}: expected a whole {kind}, received a file that is cut off"
+            path=name, expected=f"a whole {kind}", received="a file that is cut off"
         )
     if damage:
         raise PortraitError(
-            f"{name}: expected a whole {kind}, received a damaged file ({damage})"
+            path=name, expected=f"a whole {kind}", received=f"a damaged file ({damage})"
         )
 
 
@@ -82,14 +82,14 @@ def decode_image(data: bytes, flags: int) -> np.ndarray | None:
 
 
 def encode_png(picture: np.ndarray) -> bytes:
-    """PNG bytes of RGB `[H, W, 3]` or grey `[H, W]`, `uint8`."""
+    """PNG bytes of RGB `[H, W, 3]` or gray `[H, W]`, `uint8`."""
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".png", picture)[1].tobytes()
 
 
 def write_png(path: str | pathlib.Path, picture: np.ndarray) -> None:
-    """Writes RGB `[H, W, 3]` or grey `[H, W]`, `uint8`, whole or not at all.
+    """Writes RGB `[H, W, 3]` or gray `[H, W]`, `uint8`, whole or not at all.
 
     Raises:
         PortraitError: The folder cannot be written to.

@@ -1,4 +1,4 @@
-"""What Pillow does not tell of a file: its chunks, and damage that it passes over."""
+"""Parts of files that Pillow does not expose: chunks, and damage that it ignores."""
 
 import re
 import struct
@@ -21,7 +21,7 @@ _KEPT_CHUNKS = {
 
 _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""Samples a pixel of each colour type of a PNG."""
+"""Samples a pixel of each color type of a PNG."""
 
 _ADAM7 = [
     *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
@@ -33,7 +33,7 @@ _FEW_BYTES = 8
 
 _JPEG_DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progress")
 _NO_JPEG = (ValueError, KeyError)
-"""Of simplejpeg; a KeyError of a header without colours."""
+"""Of simplejpeg; a KeyError of a header without colors."""
 
 _INKS = ("CMYK", "YCCK")
 _PIECE = 1 << 20
@@ -85,7 +85,7 @@ def jpeg_segment(marker: int, content: bytes) -> bytes:
 def jpeg_damage(data: bytes) -> str | None:
     """What libjpeg warns of when it decodes a JPEG; None if it is sound.
 
-    libjpeg goes on past damaged data, with grey or shifted blocks. Neither OpenCV nor
+    libjpeg goes on past damaged data, with gray or shifted blocks. Neither OpenCV nor
     Pillow hands its warnings on; simplejpeg does, and decodes an eighth of the size
     here, which reads everything and computes hardly anything. Padding at the end of a
     scan is harmless, and some cameras write it. Damage after which the bits still make
@@ -106,14 +106,6 @@ def jpeg_damage(data: bytes) -> str | None:
             return warning
         bare = bare[: end - extra] + bare[end:]
     return None
-
-
-def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Height and width; None of no JPEG."""
-    try:
-        return simplejpeg.decode_jpeg_header(data, strict=False)[:2]
-    except _NO_JPEG:
-        return None
 
 
 def decode_sound_jpeg(data: bytes, most: int) -> np.ndarray | None:
@@ -209,45 +201,12 @@ def png_damage(data: bytes) -> str | None:
     return None if missing < 0 or inflate.eof else "the pixels are cut off"
 
 
-def inflated_length(data: bytes | memoryview, most: int) -> int:
-    """The length of a whole zlib stream, decompressed a piece at a time.
-
-    Args:
-        data: The stream.
-        most: Bytes after which nothing more is decompressed; that is no error.
-
-    Raises:
-        zlib.error: It is damaged or cut off.
-    """
-    inflate = zlib.decompressobj()
-    length = _inflated_length(inflate, data, most)
-    if length <= most and not inflate.eof:
-        raise zlib.error("the stream is cut off")
-    return length
-
-
 def _inflated_length(inflate: Any, data: bytes | memoryview, most: int) -> int:
     length = 0
     while data and not inflate.eof and length <= most:
         length += len(inflate.decompress(data, _PIECE))
         data = inflate.unconsumed_tail
     return length
-
-
-def packbits_length(data: bytes | memoryview) -> int:
-    """The length of a PackBits stream, decompressed (TIFF 6.0, section 9)."""
-    position = length = 0
-    while position < len(data):
-        count = data[position]
-        if count < 128:
-            position += count + 2
-            length += count + 1
-        elif count > 128:
-            position += 2
-            length += 257 - count
-        else:
-            position += 1
-    return length - max(position - len(data), 0)
 
 
 def _png_bytes(header: bytes) -> int | None:
@@ -280,22 +239,6 @@ def png_pixels(data: bytes, more: tuple[bytes, ...] = ()) -> bytes:
     return b"".join([PNG_SIGNATURE, *chunks])
 
 
-def transparent_colour(data: bytes) -> np.ndarray | None:
-    """The colour that a grey or RGB PNG without alpha declares transparent.
-
-    Returns:
-        `[1]` or `[3]`, on the scale of the decoded pixels: of 8 bits, or of 16.
-    """
-    bits, kind = data[24], data[25]
-    for name, body in png_chunks(data):
-        if name == b"tRNS" and kind in (0, 2) and len(body) == 2 * _SAMPLES[kind]:
-            colour = np.frombuffer(body, ">u2") & ((1 << bits) - 1)
-            return colour * 255 // ((1 << bits) - 1) if bits < 8 else colour
-        if name == b"IDAT":
-            break
-    return None
-
-
 def kept_png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     """The chunks that say something of the photo, not of how its pixels are stored."""
     return [(name, body) for name, body in png_chunks(data) if name in _KEPT_CHUNKS]
@@ -311,29 +254,6 @@ def add_png_chunks(data: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
     end = len(PNG_SIGNATURE) + 25
     return b"".join(
         [data[:end], *(_png_chunk(name, body) for name, body in chunks), data[end:]]
-    )
-
-
-def encode_deep_png(pixels: np.ndarray) -> bytes:
-    """PNG with 16 bits, of all kinds; Pillow writes grey only, OpenCV no grey + alpha.
-
-    Args:
-        pixels: `uint16` `[H, W, C]`: grey, grey and alpha, RGB, or RGBA.
-    """
-    height, width, channels = pixels.shape
-    rows = pixels.astype(">u2").view(np.uint8).reshape(height, -1)
-    # The filter "up" of the PNG specification: what the row above does not say yet.
-    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
-    filtered[:, 0] = 2
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
-    return (
-        PNG_SIGNATURE
-        + _png_chunk(b"IHDR", header)
-        + _png_chunk(b"IDAT", zlib.compress(filtered))
-        + _png_chunk(b"IEND", b"")
     )
 
 

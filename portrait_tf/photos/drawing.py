@@ -3,13 +3,13 @@
 import cv2
 import numpy as np
 
-from portrait_tf.labels import BONES, LABELS, PALETTE, colour_parsing
+from portrait_tf.labels import BONES, LABELS, PALETTE, color_parsing
 
 _CAPTION = 18
 
 
 def show_hole(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The photo as the networks get it: its hole in a light, checked grey."""
+    """The photo as the networks get it: its hole in a light, checked gray."""
     rows, columns = np.indices(photo.shape[:2])
     checks = np.where((rows // 8 + columns // 8) % 2, 225, 200).astype(np.uint8)
     return np.where((mask > 0)[..., None], checks[..., None], photo)
@@ -25,7 +25,7 @@ def draw_joints(photo: np.ndarray, joints: np.ndarray) -> np.ndarray:
     picture = photo.copy()
     radius = max(1, photo.shape[0] // 100)
 
-    def colour(joint: int) -> tuple[int, int, int]:
+    def color(joint: int) -> tuple[int, int, int]:
         if joint in (6, 7, 8, 9):
             return (255, 220, 0)
         return (255, 60, 60) if joint in (0, 1, 2, 10, 11, 12) else (60, 120, 255)
@@ -34,21 +34,21 @@ def draw_joints(photo: np.ndarray, joints: np.ndarray) -> np.ndarray:
     for start, stop in BONES:
         if joints[start, 2] > 0 and joints[stop, 2] > 0:
             outer = start if start not in (6, 8) else stop
-            cv2.line(picture, points[start], points[stop], colour(outer), radius)
+            cv2.line(picture, points[start], points[stop], color(outer), radius)
     for joint, point in enumerate(points):
         if joints[joint, 2] > 0:
-            cv2.circle(picture, point, radius + 1, colour(joint), -1, cv2.LINE_AA)
+            cv2.circle(picture, point, radius + 1, color(joint), -1, cv2.LINE_AA)
     return picture
 
 
 def overlay_parsing(photo: np.ndarray, parsing: np.ndarray) -> np.ndarray:
-    """Lays the coloured label map over a photo, whose background stays as it is.
+    """Lays the colored label map over a photo, whose background stays as it is.
 
     Args:
         photo: RGB `uint8` `[H, W, 3]`.
-        parsing: LIP's labels, `uint8` `[H, W]`; void is grey.
+        parsing: LIP's labels, `uint8` `[H, W]`; void is gray.
     """
-    mixed = cv2.addWeighted(photo, 0.45, colour_parsing(parsing), 0.55, 0)
+    mixed = cv2.addWeighted(photo, 0.45, color_parsing(parsing), 0.55, 0)
     return np.where((parsing > 0)[..., None], mixed, photo)
 
 
@@ -60,7 +60,7 @@ def caption(picture: np.ndarray, text: str) -> np.ndarray:
 
 
 def label_legend(width: int) -> np.ndarray:
-    """LIP's labels with their colours, in as many rows as a width needs.
+    """LIP's labels with their colors, in as many rows as a width needs.
 
     Returns:
         RGB `uint8` `[H, width, 3]`.
@@ -69,9 +69,9 @@ def label_legend(width: int) -> np.ndarray:
     columns = max(1, width // cell)
     rows = -(-len(LABELS) // columns)
     legend = np.full((rows * _CAPTION + 6, width, 3), 255, np.uint8)
-    for index, (label, colour) in enumerate(zip(LABELS, PALETTE, strict=True)):
+    for index, (label, color) in enumerate(zip(LABELS, PALETTE, strict=True)):
         x, y = 6 + index % columns * cell, index // columns * _CAPTION
-        legend[y + 3 : y + 15, x : x + 12] = colour
+        legend[y + 3 : y + 15, x : x + 12] = color
         _write(legend, label, (x + 17, y + 13), 0.4)
     return legend
 
@@ -82,7 +82,7 @@ def contact_sheet(
     """Lays pictures out in rows, each scaled to one height, with a title a column.
 
     Args:
-        rows: RGB `uint8` `[H, W, 3]` or grey `[H, W]`.
+        rows: RGB `uint8` `[H, W, 3]` or gray `[H, W]`.
         titles: One a column.
         height: Of every picture, in pixels.
 

@@ -14,7 +14,7 @@ from portrait_tf.labels import LABELS, NUM_LABELS, VOID_LABEL, VOID_NAME
 from portrait_tf.photos import decode_image, read_image_bytes
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GREY, _PALETTE = 0, 3
+_GRAY, _PALETTE = 0, 3
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ LIP_TABLE = LabelTable.from_names(
 
 
 def _without_palette(data: bytes) -> tuple[bytes, int]:
-    """Declares the indices of a coloured PNG to be grey values.
+    """Declares the indices of a colored PNG to be gray values.
 
-    OpenCV gives such a picture's colours only, and a palette may repeat a colour; the
-    indices are what was annotated. Grey of few bits is spread over 0 to 255.
+    OpenCV gives such a picture's colors only, and a palette may repeat a color; the
+    indices are what was annotated. Gray of few bits is spread over 0 to 255.
 
     Returns:
         The PNG, and what its decoded values are to be divided by.
     """
     if not data.startswith(_SIGNATURE) or data[25:26] != bytes([_PALETTE]):
         return data, 1
-    header = b"IHDR" + data[16:25] + bytes([_GREY]) + data[26:29]
+    header = b"IHDR" + data[16:25] + bytes([_GRAY]) + data[26:29]
     chunks = [_SIGNATURE, data[8:12], header, zlib.crc32(header).to_bytes(4, "big")]
     position = 33
     while position + 8 <= len(data):
@@ -76,7 +76,7 @@ def _kind_of(data: bytes) -> str:
 
 
 def read_values(path: str | pathlib.Path) -> np.ndarray:
-    """Reads a map: grey values, palette indices, or three equal channels.
+    """Reads a map: gray values, palette indices, or three equal channels.
 
     Args:
         path: A PNG file.
@@ -90,21 +90,22 @@ def read_values(path: str | pathlib.Path) -> np.ndarray:
     """
     path = pathlib.Path(path)
     data = read_image_bytes(path, "label map")
-    # A JPEG's grey levels are near the labels, which is worse than none.
+    # A JPEG's gray levels are near the labels, which is worse than none.
     if not data.startswith(_SIGNATURE):
         raise PortraitError(
-            f"{path}: expected a PNG label map, received {_kind_of(data)}"
+            path=path, expected="a PNG label map", received=_kind_of(data)
         )
     data, scale = _without_palette(data)
     values = decode_image(data, cv2.IMREAD_UNCHANGED)
     if values is None:
         raise PortraitError(f"{path}: expected a PNG label map, cannot decode it")
     if values.ndim == 3:
-        colours = values[..., :3]
-        if (colours != colours[..., :1]).any():
+        colors = values[..., :3]
+        if (colors != colors[..., :1]).any():
             raise PortraitError(
-                f"{path}: expected labels in one channel or in three equal ones, "
-                "received three that differ"
+                path=path,
+                expected="labels in one channel or in three equal ones",
+                received="three that differ",
             )
         values = values[..., 0]
     return np.ascontiguousarray(values // scale if scale > 1 else values)
@@ -130,6 +131,6 @@ def read_parsing(path: str | pathlib.Path, table: LabelTable = LIP_TABLE) -> np.
     labels = lip[values]
     if (labels < 0).any():
         raise PortraitError(
-            f"{path}: expected {table.expected}, received {values[labels < 0].max()}"
+            path=path, expected=table.expected, received=values[labels < 0].max()
         )
     return labels.astype(np.uint8)

@@ -5,8 +5,9 @@ import pathlib
 import cv2
 import numpy as np
 
-from portrait_tf.errors import PortraitError
-from portrait_tf.photos.reading import PhotoFile, as_bytes, open_photo
+from portrait_tf.errors import PortraitError, SizeError
+from portrait_tf.photos.photo_file import PhotoFile, as_bytes
+from portrait_tf.photos.reading import open_photo
 
 HOLE = 255
 """The value of a hole; 0 is known."""
@@ -14,7 +15,7 @@ HOLE = 255
 _THRESHOLD = 127
 """The hole is above it."""
 
-_GREYS = (32, 223)
+_GRAYS = (32, 223)
 """What compression leaves of black and white is beyond these."""
 
 _MANY = 0.25
@@ -35,8 +36,7 @@ def read_hole(
         size: Height and width of the upright photo.
         from_alpha: Whether its alpha channel is the mask: transparent = hole.
         invert: Whether hole and photo change places.
-        resize: Whether a mask of another size is brought to the photo's, with the
-            nearest pixels.
+        resize: Whether a mask of another size is resized to the photo's.
 
     Returns:
         `uint8` `[H, W]`, 255 = hole, above 127 in the file; and warnings.
@@ -56,7 +56,7 @@ def hole_from_photo(
     invert: bool = False,
     resize: bool = False,
 ) -> tuple[np.ndarray, list[str]]:
-    """As `read_hole`, of a mask that is read already."""
+    """The hole of a mask that is read already; see `read_hole`."""
     path = photo.path
     light = _transparency(photo) if from_alpha else _brightness(photo)
     notes = []
@@ -92,7 +92,7 @@ def hole_from_alpha(
 
 def _brightness(photo: PhotoFile) -> np.ndarray:
     pixels = as_bytes(photo.pixels)
-    if photo.is_grey:
+    if photo.is_gray:
         light = pixels[..., 0]
     else:
         light = cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_RGB2GRAY)
@@ -105,8 +105,9 @@ def _brightness(photo: PhotoFile) -> np.ndarray:
 def _transparency(photo: PhotoFile) -> np.ndarray:
     if photo.alpha is None:
         raise PortraitError(
-            f"{photo.path}: expected an alpha channel, whose transparent parts are the "
-            "hole, received a picture without one"
+            path=photo.path,
+            expected="an alpha channel, whose transparent parts are the hole",
+            received="a picture without one",
         )
     return 255 - as_bytes(photo.alpha)
 
@@ -123,11 +124,11 @@ def _threshold(
     if light.shape == tuple(size) and (above.all() or not above.any()):
         raise PortraitError(f"{name}: {_one_sided(light, photo, from_alpha, invert)}")
     hole = as_hole_mask(above != invert, size, name)
-    greys = np.count_nonzero((light > _GREYS[0]) & (light < _GREYS[1]))
-    if greys <= _MANY * np.count_nonzero(hole):
+    grays = np.count_nonzero((light > _GRAYS[0]) & (light < _GRAYS[1]))
+    if grays <= _MANY * np.count_nonzero(hole):
         return hole, []
     return hole, [
-        f"{name}: {greys / light.size:.0%} of the mask is grey; all above "
+        f"{name}: {grays / light.size:.0%} of the mask is gray; all above "
         f"{_THRESHOLD} was taken for white"
     ]
 
@@ -150,12 +151,12 @@ def _one_sided(
         f"{'photo is known' if is_hole else 'hole is'}, but the {extreme} value found "
         f"is {found}"
     )
-    if not (from_alpha or photo.is_grey):
+    if not (from_alpha or photo.is_gray):
         # A pure red is dark.
         pixels = as_bytes(photo.pixels)
         place = np.argmin if extreme == "darkest" else np.argmax
-        colour = pixels.reshape(-1, pixels.shape[2])[place(_brightness(photo))]
-        text += f", of the colour {tuple(colour[:3].tolist())}"
+        color = pixels.reshape(-1, pixels.shape[2])[place(_brightness(photo))]
+        text += f", of the color {tuple(color[:3].tolist())}"
     return text + (" (all of it is hole)" if is_hole else "")
 
 
@@ -180,33 +181,37 @@ def as_hole_mask(
     mask = np.asarray(mask)
     if mask.dtype not in (np.uint8, np.bool_):
         raise PortraitError(
-            f"{name}: expected values of type uint8, received {mask.dtype}"
+            path=name, expected="values of type uint8", received=mask.dtype
         )
     if not (mask.ndim == 2 or (mask.ndim == 3 and mask.shape[2] in (1, 3))):
         raise PortraitError(
-            f"{name}: expected the shape [height, width], with 1 or 3 equal channels "
-            f"or none, received {list(mask.shape)}"
+            path=name,
+            expected="the shape [height, width], with 1 or 3 equal channels or none",
+            received=list(mask.shape),
         )
     if mask.shape[:2] != tuple(size):
-        raise PortraitError(
-            f"{name}: expected the photo's size of {size[0]}x{size[1]} "
-            f"(height x width), received {mask.shape[0]}x{mask.shape[1]}"
+        raise SizeError(
+            path=name,
+            expected=f"the photo's size of {size[0]}x{size[1]} (height x width)",
+            received=f"{mask.shape[0]}x{mask.shape[1]}",
         )
     if mask.ndim == 3:
         if (mask != mask[..., :1]).any():
             raise PortraitError(
-                f"{name}: expected one channel or three equal ones, received three "
-                "that differ"
+                path=name,
+                expected="one channel or three equal ones",
+                received="three that differ",
             )
         mask = mask[..., 0]
     hole = mask != 0
     if not hole.any():
         raise PortraitError(
-            f"{name}: expected non-zero pixels where the hole is, received none"
+            path=name, expected="non-zero pixels where the hole is", received="none"
         )
     if hole.all():
         raise PortraitError(
-            f"{name}: expected zero pixels where the photo is known, received none "
-            "(all of it is hole)"
+            path=name,
+            expected="zero pixels where the photo is known",
+            received="none (all of it is hole)",
         )
     return np.where(hole, np.uint8(HOLE), np.uint8(0))

@@ -99,7 +99,7 @@ def patch_exif(exif: bytes, orientation: int, size: tuple[int, int]) -> bytes:
     Args:
         exif: The block, without `EXIF_PREFIX`.
         orientation: Of the pixels that are written.
-        size: Height and width of them.
+        size: Height and width of these pixels.
 
     Returns:
         A block of equal length; as it was if it is damaged.

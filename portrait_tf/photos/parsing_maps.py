@@ -1,13 +1,13 @@
-"""Label maps that people look at and edit: PNG files in LIP's colours, and back."""
+"""Label maps that people look at and edit: PNG files in LIP's colors, and back."""
 
 import io
 import pathlib
 
 import numpy as np
 
-from portrait_tf.errors import PortraitError
+from portrait_tf.errors import PortraitError, SizeError
 from portrait_tf.files import write_result
-from portrait_tf.labels import NUM_LABELS, PALETTE, VOID_LABEL, colour_parsing
+from portrait_tf.labels import NUM_LABELS, PALETTE, VOID_LABEL, color_parsing
 
 _LABELS_TEXT = f"labels 0 to {NUM_LABELS - 1}, or {VOID_LABEL} where stage 1 is to say"
 _VOID_COLOUR = (128, 128, 128)
@@ -32,26 +32,29 @@ def check_parsing_map(
     """
     if parsing.dtype != np.uint8:
         raise PortraitError(
-            f"{name}: expected values of type uint8, received {parsing.dtype}"
+            path=name, expected="values of type uint8", received=parsing.dtype
         )
     if parsing.ndim == 3 and parsing.shape[2] == 1:
         parsing = parsing[..., 0]
     if parsing.ndim != 2:
         raise PortraitError(
-            f"{name}: expected the shape [height, width], received "
-            f"{list(parsing.shape)}"
+            path=name,
+            expected="the shape [height, width]",
+            received=list(parsing.shape),
         )
     if parsing.shape != tuple(size):
-        raise PortraitError(
-            f"{name}: expected the result's size of {size[0]}x{size[1]} "
-            f"(height x width), received {parsing.shape[0]}x{parsing.shape[1]}"
+        raise SizeError(
+            path=name,
+            expected=f"the result's size of {size[0]}x{size[1]} (height x width)",
+            received=f"{parsing.shape[0]}x{parsing.shape[1]}",
         )
     wrong = (parsing >= NUM_LABELS) & (parsing != VOID_LABEL)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise PortraitError(
-            f"{name}: expected {_LABELS_TEXT}, received {parsing[row, column]} in row "
-            f"{row}, column {column}"
+            path=name,
+            expected=_LABELS_TEXT,
+            received=f"{parsing[row, column]} in row {row}, column {column}",
         )
     return parsing
 
@@ -69,9 +72,11 @@ def check_lossless(format: str, name: str, lossless: bool = True) -> None:
     """
     if format in _LOSSY or (format == "WEBP" and not lossless):
         raise PortraitError(
-            f"{name}: expected a label map in a format without loss, such as PNG, "
-            f"received {'lossy WebP' if format == 'WEBP' else format}, which changes "
-            "labels"
+            path=name,
+            expected="a label map in a format without loss, such as PNG",
+            received=(
+                f"{'lossy WebP' if format == 'WEBP' else format}, which changes labels"
+            ),
         )
 
 
@@ -81,9 +86,9 @@ def read_parsing_map(
     """Reads a map that a user made.
 
     Args:
-        path: A file without loss, such as PNG, whatever its name. Colours are LIP's,
-            whatever a palette calls them, since editors reorder palettes; mid-grey is
-            for stage 1 to say. Else grey values, palette indices or three equal
+        path: A file without loss, such as PNG, whatever its name. Colors are LIP's,
+            whatever a palette calls them, since editors reorder palettes; mid-gray is
+            for stage 1 to say. Else gray values, palette indices or three equal
             channels are labels 0 to 19, or 255. What is transparent is for stage 1 to
             say, too.
         size: Height and width that it has to have; None: any.
@@ -92,7 +97,7 @@ def read_parsing_map(
         `uint8` `[H, W]`: LIP's labels 0 to 19, and 255 for "as stage 1 says".
 
     Raises:
-        PortraitError: The file cannot be read, has loss, or has another size, colour
+        PortraitError: The file cannot be read, has loss, or has another size, color
             or value.
     """
     from portrait_tf.photos import open_photo
@@ -102,15 +107,15 @@ def read_parsing_map(
     check_lossless(photo.format, str(path), photo.encoding.get("lossless", False))
     if photo.pixels.dtype != np.uint8:
         raise PortraitError(
-            f"{path}: expected a label map of 8 bits, received {photo.pixels.dtype}"
+            path=path, expected="a label map of 8 bits", received=photo.pixels.dtype
         )
-    if photo.is_grey:
+    if photo.is_gray:
         labels = photo.pixels[..., 0].copy()
     else:
         try:
-            labels = labels_of_colours(photo.pixels[..., :3], str(path))
+            labels = labels_of_colors(photo.pixels[..., :3], str(path))
         except PortraitError:
-            # A palette of other colours, whose indices are labels all the same.
+            # A palette of other colors, whose indices are labels all the same.
             labels = _stored_values(path)
             if labels is None:
                 raise
@@ -124,7 +129,7 @@ def write_parsing_map(path: str | pathlib.Path, parsing: np.ndarray) -> None:
 
     Args:
         path: Its folder is made if it is not there.
-        parsing: `uint8` `[H, W]`; values above 19 are mid-grey.
+        parsing: `uint8` `[H, W]`; values above 19 are mid-gray.
 
     Raises:
         PortraitError: The folder cannot be written to.
@@ -132,38 +137,39 @@ def write_parsing_map(path: str | pathlib.Path, parsing: np.ndarray) -> None:
     from PIL import Image
 
     picture = Image.fromarray(np.ascontiguousarray(parsing))
-    picture.putpalette(colour_parsing(np.arange(256)[None])[0].tobytes())
+    picture.putpalette(color_parsing(np.arange(256)[None])[0].tobytes())
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     write_result(path, buffer.getvalue())
 
 
-def labels_of_colours(colours: np.ndarray, name: str) -> np.ndarray:
-    """Labels from LIP's colours; mid-grey is 255.
+def labels_of_colors(colors: np.ndarray, name: str) -> np.ndarray:
+    """Labels from LIP's colors; mid-gray is 255.
 
     Args:
-        colours: RGB `uint8` `[H, W, 3]`.
+        colors: RGB `uint8` `[H, W, 3]`.
         name: What to call the map in a message.
 
     Returns:
         `uint8` `[H, W]`.
 
     Raises:
-        PortraitError: There is another colour.
+        PortraitError: There is another color.
     """
     place = np.array([65536, 256, 1])
-    codes = colours.astype(np.uint32) @ place.astype(np.uint32)
+    codes = colors.astype(np.uint32) @ place.astype(np.uint32)
     found, index = np.unique(codes, return_inverse=True)
-    table = {int(colour @ place): n for n, colour in enumerate(PALETTE.astype(int))}
+    table = {int(color @ place): n for n, color in enumerate(PALETTE.astype(int))}
     table[int(np.array(_VOID_COLOUR) @ place)] = VOID_LABEL
     labels = [table.get(int(code), -1) for code in found]
     if -1 in labels:
         wrong = int(found[labels.index(-1)])
         row, column = np.argwhere(codes == wrong)[0]
-        colour = (wrong >> 16, wrong >> 8 & 255, wrong & 255)
+        color = (wrong >> 16, wrong >> 8 & 255, wrong & 255)
         raise PortraitError(
-            f"{name}: expected LIP's colours or {_LABELS_TEXT}, received the colour "
-            f"{colour} in row {row}, column {column}"
+            path=name,
+            expected=f"LIP's colors or {_LABELS_TEXT}",
+            received=f"the color {color} in row {row}, column {column}",
         )
     return np.array(labels, np.uint8)[index.reshape(codes.shape)]
 

@@ -1,397 +1,317 @@
-"""TIFF of 8 and 16 bits; Pillow has no colour with 16.
+"""TIFF of 8 and 16 bits, read and written by tifffile.
 
-Before anything is decoded, each strip or tile is checked to be there: libtiff and its
-callers leave what is missing as the memory was.
+Tags are copied byte for byte, except the EXIF and GPS folders: their values lie at
+absolute offsets, so Pillow parses and packs them.
 """
 
-import contextlib
 import dataclasses
+import fractions
 import io
-import itertools
-import re
+import logging
+import math
+import pathlib
 import struct
-import zlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from PIL import Image, TiffImagePlugin, TiffTags, UnidentifiedImageError
+import tifffile
+from PIL import Image, TiffImagePlugin, TiffTags
 
 from portrait_tf.errors import PortraitError
 from portrait_tf.photos import containers
-from portrait_tf.streams import filtered_stderr
+from portrait_tf.photos.photo_file import PhotoFile, from_cmyk
 
-_RAW, _LZW, _JPEG, _DEFLATE, _PACK_BITS = 1, 5, 7, 8, 32773
-_LZMA, _ZSTD, _WEBP = 34925, 50000, 50001
-_DEFLATES = (_DEFLATE, 32946)
-_WITH_PREDICTOR = (_LZW, *_DEFLATES, _LZMA, _ZSTD)
-_COMPRESSIONS = (_RAW, _JPEG, _PACK_BITS, _WEBP, *_WITH_PREDICTOR)
-"""Those whose decoders fail at damage; others, such as fax, leave rows as they were."""
+_COMPRESSIONS = {
+    1: "none",
+    5: "LZW",
+    7: "JPEG",
+    8: "Deflate",
+    32946: "Deflate",
+    32773: "PackBits",
+    34925: "LZMA",
+    50000: "Zstandard",
+    50001: "WebP",
+}
+"""Compressions whose decoders fail at damage; others, such as fax, go on past it."""
 
-_YCBCR = 6
+_JPEG = 7
+_WHITE_IS_ZERO, _GRAY, _RGB, _PALETTE, _INKS, _YCBCR = 0, 1, 2, 3, 5, 6
+_COLORS = {_WHITE_IS_ZERO: 1, _GRAY: 1, _RGB: 3, _PALETTE: 1, _INKS: 4, _YCBCR: 3}
+"""Samples per pixel of each photometric interpretation, without extra samples."""
+
+_UNSPECIFIED, _PREMULTIPLIED = 0, 1
 _ROWS = 256
 
 _STRUCTURE = {
     *(254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 274, 277, 278, 279, 280, 281),
     *(284, 288, 289, 290, 291, 292, 293, 301, 317, 318, 319, 320, 321, 322, 323, 324),
-    *(325, 330, 332, 333, 334, 336, 338, 339, 340, 341, 347, 512, 513, 514, 515, 517),
-    *(518, 519, 520, 521, 529, 530, 531, 532, 37724, 50784),
+    *(325, 330, 332, 333, 334, 336, 338, 339, 340, 341, 347, 400, 512, 513, 514, 515),
+    *(517, 518, 519, 520, 521, 529, 530, 531, 532, 32997, 32998, 37724, 50784),
 }
 """Tags of how pixels are stored, and Photoshop's layers: all of it is written anew."""
 
-_ORIENTATION, _ICC, _XMP = 274, 34675, 700
-_PHOTOSHOP, _IPTC = 34377, 33723
-_EXIF_FOLDERS = (34665, 34853)
-_JPEG_TABLES = 347
-_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _INCH = 282, 283, 296, 2
+_ORIENTATION, _ICC, _XMP, _PHOTOSHOP, _IPTC = 274, 34675, 700, 34377, 33723
+_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
+_WRITTEN_BY_TIFFFILE = (_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT)
+_INCHES = {2: 1.0, 3: 2.54}
+_FOLDERS = {34665: "ExifTag", 34853: "GPSTag"}
+_FOLDER_TYPES = (13, 18)
+_RATIONALS = {5: "I", 10: "i"}
 
-
-_COMPLAINTS = re.compile(
-    rb"^(?:_?TIFF\w+|\w*(?:Decode|Setup|State|Lib|Fax)\w*|tempfile\.tif)[:,] .*\n"
-    rb"|^\w*: \w+ compression support is not configured.*\n",
-    re.MULTILINE,
-)
-"""Of libtiff, in Pillow, which has no switch for them."""
-
-
-class _AnyTiff(TiffImagePlugin.TiffImageFile):
-    """Opens grey and alpha of 16 bits, too, which Pillow has no mode for."""
-
-    def _setup(self) -> None:
-        tags = self.tag_v2
-        if tags.get(258) != (16, 16):
-            super()._setup()
-            return
-        stored = {tag: tags[tag] for tag in (258, 277, 338) if tag in tags}
-        tags[258], tags[277] = (16,), 1
-        if 338 in tags:
-            del tags[338]
-        super()._setup()
-        for tag, value in stored.items():
-            tags[tag] = value
-
-
-def open_tiff(data: bytes) -> Image.Image | None:
-    """Opens a TIFF, as `Image.open` does; None of another file.
-
-    Raises:
-        UnidentifiedImageError: Pillow does not know its kind.
-        Image.DecompressionBombError: It is too large.
-    """
-    if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return None
-    try:
-        image = _AnyTiff(io.BytesIO(data))
-    except SyntaxError as error:
-        raise UnidentifiedImageError(str(error)) from None
-    if image.width * image.height > 2 * Image.MAX_IMAGE_PIXELS:
-        raise Image.DecompressionBombError
-    return image
-
-
-class TiffDamage(ValueError):
-    """Pixels of a TIFF that are missing or damaged."""
+# Without a handler, Python writes tifffile's warnings to stderr.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 @dataclasses.dataclass
-class _Layout:
-    """How the pixels lie in the file.
+class Tags:
+    """The tags of a TIFF that describe the photo, not how its pixels are stored.
 
     Attributes:
-        size: Height and width of the picture.
-        block: Height and width of a strip or tile.
-        tiled: Whether they are tiles.
-        samples: Samples a pixel.
-        planar: Whether each sample has strips or tiles of its own.
-        bits: Bits a sample.
-        segments: The strips or tiles, as stored.
+        byteorder: `<` or `>`.
+        plain: Type and packed content of each tag.
+        folders: Values of the EXIF and GPS folders, by tag.
     """
 
-    size: tuple[int, int]
-    block: tuple[int, int]
-    tiled: bool
-    samples: int
-    planar: bool
-    bits: int
-    segments: list[memoryview]
+    byteorder: str = "<"
+    plain: dict[int, tuple[int, bytes]] = dataclasses.field(default_factory=dict)
+    folders: dict[int, dict[int, Any]] = dataclasses.field(default_factory=dict)
 
-    @property
-    def blocks(self) -> tuple[int, int]:
-        """Strips or tiles down and across, of one plane."""
-        down, across = (
-            -(-length // step)
-            for length, step in zip(self.size, self.block, strict=True)
+    @classmethod
+    def read(cls, data: bytes) -> "Tags":
+        """Reads the tags of a TIFF file, or of an EXIF block without its prefix."""
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            return cls._of(file, data)
+
+    @classmethod
+    def _of(cls, file: tifffile.TiffFile, data: bytes) -> "Tags":
+        exif = _exif(file, data)
+        page = file.pages.first
+        plain = {
+            tag.code: (
+                int(tag.dtype),
+                data[tag.valueoffset : tag.valueoffset + tag.valuebytecount],
+            )
+            for tag in page.tags
+            if tag.code not in _STRUCTURE | TiffTags.TAGS_V2_GROUPS.keys()
+            and tag.dtype not in _FOLDER_TYPES
+        }
+        folders = {tag: dict(exif.get_ifd(tag)) for tag in _FOLDERS if tag in exif}
+        return cls(
+            file.byteorder, plain, {tag: one for tag, one in folders.items() if one}
         )
-        return down, across
 
-    def expected_rows(self, index: int) -> int:
-        """Rows of a strip or tile; the last strip may have fewer."""
-        rows = self.block[0]
-        if self.tiled:
-            return rows
-        return min(rows, self.size[0] - index % self.blocks[0] * rows)
+    def replaced(
+        self,
+        icc: bytes | None,
+        xmp: bytes | None,
+        dpi: tuple[float, float] | None = None,
+    ) -> "Tags":
+        """The tags with another profile and XMP, and another resolution if given."""
+        plain = {tag: one for tag, one in self.plain.items() if tag != _ICC}
+        if icc:
+            plain[_ICC] = (7, icc)
+        if xmp:
+            plain[_XMP] = (1, xmp)
+        if dpi:
+            for tag, dots in zip((_X_RESOLUTION, _Y_RESOLUTION), dpi, strict=True):
+                ratio = fractions.Fraction(dots).limit_denominator(1000)
+                plain[tag] = (
+                    5,
+                    struct.pack(f"{self.byteorder}2I", *ratio.as_integer_ratio()),
+                )
+            plain[_RESOLUTION_UNIT] = (3, struct.pack(f"{self.byteorder}H", 2))
+        return dataclasses.replace(self, plain=plain)
 
-    def expected_length(self, index: int) -> int:
-        """Bytes of a strip or tile, uncompressed."""
-        return self.expected_rows(index) * self._row_length
-
-    @property
-    def full_length(self) -> int:
-        """Bytes of a full strip or tile, uncompressed."""
-        return self.block[0] * self._row_length
-
-    @property
-    def _row_length(self) -> int:
-        samples = 1 if self.planar else self.samples
-        return (self.block[1] * samples * self.bits + 7) // 8
-
-
-def _read_layout(image: Image.Image, data: bytes) -> _Layout:
-    """Raises TiffDamage: strips or tiles are missing."""
-    tags = image.tag_v2
-    width, height = tags[256], tags[257]
-    samples = tags.get(277, 1)
-    tiled = 322 in tags
-    if tiled:
-        block = (tags.get(323, 0), tags[322])
-    else:
-        block = (min(tags.get(278, height), height), width)
-    offsets, counts = (tags.get(tag) for tag in ((324, 325) if tiled else (273, 279)))
-    offsets = offsets or ()
-    if min(*block, samples, height, width) < 1:
-        raise TiffDamage("strips or tiles without pixels")
-    planar = tags.get(284, 1) == 2 and samples > 1
-    bits = max(tags.get(258, (1,)))
-    layout = _Layout((height, width), block, tiled, samples, planar, bits, [])
-    down, across = layout.blocks
-    number = down * across * (samples if planar else 1)
-    if counts is None and number == 1 and len(offsets) == 1:
-        counts = (len(data) - offsets[0],)  # Old writers leave the tag out.
-    stored = min(len(offsets), len(counts or ()))
-    if stored < number:
-        raise TiffDamage(f"{number} strips or tiles expected, {stored} stored")
-    view = memoryview(data)
-    for start, count in zip(offsets[:number], counts[:number], strict=True):
-        if count < 1 or start + count > len(data):
-            raise TiffDamage("strips or tiles are missing")
-        layout.segments.append(view[start : start + count])
-    return layout
+    def content(self, tag: int) -> bytes | None:
+        """The packed content of a tag, if it is there."""
+        return self.plain[tag][1] if tag in self.plain else None
 
 
-def check_tiff(image: Image.Image, data: bytes) -> None:
-    """Checks that all strips or tiles are there, and whole as far as can be told.
+def _exif(file: tifffile.TiffFile, data: bytes) -> Image.Exif:
+    """The first folder of a file as Pillow parses it."""
+    exif = Image.Exif()
+    exif.bigtiff, exif.endian = file.is_bigtiff, file.byteorder
+    exif.load_from_fp(io.BytesIO(data), file.pages.first.offset)
+    return exif
 
-    What only its decoder can tell, such as of LZW, is left to it.
+
+def is_tiff(data: bytes) -> bool:
+    return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def decode_tiff(data: bytes, name: str | pathlib.Path, kind: str) -> PhotoFile:
+    """Decodes a TIFF.
 
     Args:
-        image: As `open_tiff` has opened it.
         data: The file.
-
-    Raises:
-        TiffDamage: Some are missing, cut off or damaged.
-        PortraitError: The compression is not read.
-    """
-    layout = _read_layout(image, data)
-    compression = image.tag_v2.get(259, _RAW)
-    if compression not in _COMPRESSIONS:
-        raise PortraitError(
-            "expected a TIFF that is uncompressed or compressed with LZW, Deflate, "
-            "PackBits, JPEG, LZMA, Zstandard or WebP, received compression "
-            f"{compression}"
-        )
-    # Of YCbCr, chroma may be stored for a part of the pixels.
-    subsampled = image.tag_v2.get(262) == _YCBCR
-    tables = image.tag_v2.get(_JPEG_TABLES, b"")
-    for index, segment in enumerate(layout.segments):
-        expected = 0 if subsampled else layout.expected_length(index)
-        if compression in _DEFLATES:
-            try:
-                length = containers.inflated_length(segment, layout.full_length)
-            except zlib.error as error:
-                raise TiffDamage(str(error)) from None
-        elif compression == _PACK_BITS:
-            length = containers.packbits_length(segment)
-        elif compression == _RAW:
-            length = len(segment)
-        elif compression == _JPEG:
-            picture = bytes(segment)
-            if tables:
-                picture = tables[:-2] + picture[2:]
-            size = containers.jpeg_size(picture)
-            rows = layout.expected_rows(index)
-            if size is None or size[0] < rows or size[1] < layout.block[1]:
-                raise TiffDamage("a JPEG that is smaller than its strip or tile")
-            if damage := containers.jpeg_damage(picture):
-                raise TiffDamage(damage)
-            continue
-        else:
-            continue
-        if length < expected:
-            raise TiffDamage(f"{expected - length} bytes of pixels are missing")
-
-
-@contextlib.contextmanager
-def libtiff_errors() -> Iterator[None]:
-    """Raises TiffDamage: libtiff complains, which it does on stderr."""
-    failed = None
-    with filtered_stderr(_COMPLAINTS) as complaints:
-        try:
-            yield
-        except (OSError, ValueError) as error:
-            failed = error
-    if complaints:
-        raise TiffDamage(complaints[0])
-    if failed:
-        raise failed
-
-
-def plain_pixels(image: Image.Image, data: bytes) -> np.ndarray:
-    """The pixels of a TIFF of 8 or 16 bits, stored in any order.
-
-    Pillow has 16 bits in grey alone, and no planes of grey and alpha. So libtiff is
-    shown pictures that are grey: each plane, or all samples of a pixel side by side.
-
-    Args:
-        image: As `open_tiff` has opened it.
-        data: The file.
+        name: What to call the file in messages; becomes `PhotoFile.path`.
+        kind: What to call the picture in messages.
 
     Returns:
-        `uint8` or `uint16` `[H, W, C]`, as stored.
+        The photo; its pixels are as stored, not turned upright.
 
     Raises:
-        TiffDamage: Strips or tiles are missing or damaged.
+        PortraitError: The compression, the numbers or the color model is not read.
+        ValueError: The file is damaged.
+        Image.DecompressionBombError: It is too large.
     """
-    layout = _read_layout(image, data)
-    height, width = layout.size
-    if layout.planar:
-        number = len(layout.segments) // layout.samples
-        return np.stack(
-            [
-                _grey_pixels(image, layout, layout.segments[start : start + number], 1)
-                for start in range(0, len(layout.segments), number)
-            ],
-            axis=-1,
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages.first
+        if page.imagewidth * page.imagelength > 2 * Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombError
+        _check_segments(page, data)
+        _check_kind(page, name, kind)
+        tags = Tags._of(file, data)
+        photo = PhotoFile(name, "TIFF", np.empty((0, 0, 3), np.uint8))
+        photo.icc, photo.xmp = tags.content(_ICC), tags.content(_XMP)
+        orientation = page.tags.valueof(_ORIENTATION, 1)
+        photo.orientation = orientation if orientation in range(1, 9) else 1
+        photo.dpi = _dpi(page)
+        photo.exif, left_out = _exif_block(_exif(file, data), tags)
+        photo.encoding = {
+            "tags": tags,
+            "compressed": page.compression != 1,
+            "not_in_exif": left_out,
+        }
+        if len(file.pages) > 1:
+            photo.notes.append(
+                f"of {len(file.pages)} pictures in the file, the first is kept"
+            )
+        stored = page.asarray(maxworkers=1)
+        if page.planarconfig == 2 and page.samplesperpixel > 1:
+            stored = np.moveaxis(stored, 0, -1)
+        stored = stored.reshape(*stored.shape[:2], -1)
+        photo.pixels = _photo_pixels(page, photo, stored)
+    return photo
+
+
+def _check_segments(page: tifffile.TiffPage, data: bytes) -> None:
+    """Checks that all strips or tiles are there: tifffile fills gaps with zeros."""
+    if page.imagewidth < 1 or page.imagelength < 1 or 0 in page.chunks:
+        raise ValueError("strips or tiles without pixels")
+    expected, offsets = math.prod(page.chunked), page.dataoffsets
+    stored = min(len(offsets), len(page.databytecounts))
+    if stored < expected:
+        raise ValueError(f"{expected} strips or tiles expected, {stored} stored")
+    segments = list(zip(offsets, page.databytecounts, strict=False))[:expected]
+    if any(count < 1 or start + count > len(data) for start, count in segments):
+        raise ValueError("strips or tiles are missing")
+    total = sum(count for _, count in segments)
+    if page.compression == 1 and total < page.nbytes * page.bitspersample // (
+        8 * page.dtype.itemsize
+    ):
+        raise ValueError("bytes of pixels are missing")
+    if page.photometric == _PALETTE and page.colormap is None:
+        raise ValueError("the palette is missing")
+    if page.compression == _JPEG:
+        # libjpeg only warns of damage, and tifffile does not pass its warnings on.
+        tables = page.tags.valueof(347, b"")
+        for start, count in segments:
+            picture = data[start : start + count]
+            picture = tables[:-2] + picture[2:] if tables else picture
+            if damage := containers.jpeg_damage(picture):
+                raise ValueError(damage)
+
+
+def _check_kind(page: tifffile.TiffPage, name: str | pathlib.Path, kind: str) -> None:
+    """Raises PortraitError: the file is sound, but of a kind that is not read."""
+    bits, model, samples = page.bitspersample, page.photometric, page.samplesperpixel
+    whole = page.sampleformat in (1, 4)
+
+    def refuse(expected: str, received: object) -> None:
+        raise PortraitError(path=name, expected=expected, received=received)
+
+    if page.compression not in _COMPRESSIONS:
+        *others, last = dict.fromkeys(list(_COMPRESSIONS.values())[1:])
+        refuse(
+            "a TIFF that is uncompressed or compressed with "
+            f"{', '.join(others)} or {last}",
+            f"compression {int(page.compression)}",
         )
-    pixels = _grey_pixels(image, layout, layout.segments, layout.samples)
-    pixels = pixels.reshape(height, width, layout.samples)
-    if layout.samples > 1 and _is_predicted(image):
-        # Each sample is stored as the difference from the one a pixel before.
-        for start in range(0, width, layout.block[1]):
-            part = pixels[:, start : start + layout.block[1]]
-            np.add.accumulate(part, axis=1, dtype=part.dtype, out=part)
+    if bits not in (1, 2, 4, 8, 16) or not whole:
+        refuse(
+            f"a {kind} with whole numbers of 8 or 16 bits",
+            f"{bits} bits" + ("" if whole else ", signed or floating"),
+        )
+    plain = (model, samples) in ((_GRAY, 1), (_GRAY, 2), (_RGB, 3), (_RGB, 4))
+    other = model not in _COLORS or (model == _YCBCR and page.compression != _JPEG)
+    if other or (bits == 16 and not plain):
+        refuse(
+            f"a {kind} in {'gray or RGB' if bits == 16 else 'gray, RGB or CMYK'}",
+            f"{samples} channels of {bits} bits of another color model",
+        )
+
+
+def _dpi(page: tifffile.TiffPage) -> tuple[float, float] | None:
+    unit = _INCHES.get(page.tags.valueof(_RESOLUTION_UNIT, 2))
+    found = [page.tags.valueof(tag, (0, 0)) for tag in (_X_RESOLUTION, _Y_RESOLUTION)]
+    if not unit or not all(dots > 0 and parts > 0 for dots, parts in found):
+        return None
+    x, y = (dots / parts * unit for dots, parts in found)
+    return x, y
+
+
+def _photo_pixels(
+    page: tifffile.TiffPage, photo: PhotoFile, stored: np.ndarray
+) -> np.ndarray:
+    """Pixels of a `PhotoFile`; adds notes on converted color models.
+
+    Args:
+        page: The page.
+        photo: Gets the notes, the profile and the way alpha is stored.
+        stored: `[H, W, samples]` as tifffile decodes them.
+    """
+    model, bits = page.photometric, page.bitspersample
+    if model == _PALETTE:
+        photo.notes.append("the palette was replaced by full colors")
+        colors = (page.colormap.T >> 8).astype(np.uint8)[stored[..., 0]]
+    else:
+        colors = stored[..., : _COLORS[model]]
+        if bits < 8:
+            colors = colors.astype(np.uint8) * np.uint8(255 // ((1 << bits) - 1))
+        if model == _WHITE_IS_ZERO:
+            colors = 255 - colors
+        elif model == _INKS:
+            colors, photo.icc = from_cmyk(np.ascontiguousarray(colors), photo.icc)
+            photo.notes.append("CMYK was converted to RGB, and the output is RGB")
+    alpha = stored[..., _COLORS[model] :][..., :1]
+    meaning = page.extrasamples[0] if page.extrasamples else None
+    if not alpha.size or (meaning == _UNSPECIFIED and bits == 8):
+        return colors
+    pixels = np.concatenate([colors, alpha], axis=-1)
+    if meaning == _PREMULTIPLIED:
+        if bits == 8 and pixels.shape[2] == 4:
+            picture = Image.frombytes("RGBa", pixels.shape[1::-1], pixels.tobytes())
+            return np.asarray(picture.convert("RGBA"))
+        photo.encoding["premultiplied"] = True
     return pixels
 
 
-def _is_predicted(image: Image.Image) -> bool:
-    compression = image.tag_v2.get(259, _RAW)
-    return image.tag_v2.get(317, 1) == 2 and compression in _WITH_PREDICTOR
+def _exif_block(exif: Image.Exif, tags: Tags) -> tuple[bytes | None, list[int]]:
+    """An EXIF block for files of other formats.
 
-
-def _grey_pixels(
-    image: Image.Image, layout: _Layout, segments: list[memoryview], samples: int
-) -> np.ndarray:
-    """`[H, W * samples]` of strips or tiles with so many samples a pixel."""
-    (height, width), (rows, columns) = layout.size, layout.block
-    tags = image.tag_v2
-    folder = {
-        256: [width * samples],
-        257: [height],
-        258: [layout.bits],
-        259: [tags.get(259, _RAW)],
-        262: [1],
-        266: [tags.get(266, 1)],
-        277: [1],
-        284: [1],
-    }
-    lengths = [len(segment) for segment in segments]
-    starts = list(itertools.accumulate(lengths[:-1], initial=8))
-    if layout.tiled:
-        folder |= {322: [columns * samples], 323: [rows], 324: starts, 325: lengths}
-    else:
-        folder |= {273: starts, 278: [rows], 279: lengths}
-    if samples == 1 and _is_predicted(image):
-        folder[317] = [2]
-    file = io.BytesIO(_tiff_file(tags.prefix, folder, segments))
-    with TiffImagePlugin.TiffImageFile(file) as grey, libtiff_errors():
-        grey.load()
-        pixels = np.asarray(grey)
-    kind = {8: np.uint8, 16: np.uint16}[layout.bits]
-    if pixels.dtype.newbyteorder("=") != kind:
-        raise TiffDamage(f"numbers of {pixels.dtype}")
-    return pixels.astype(kind)
-
-
-def _tiff_file(
-    prefix: bytes, folder: dict[int, list[int]], segments: list[memoryview]
-) -> bytes:
-    """A file of strips or tiles, and a folder whose values are all of type LONG."""
-    order = "<" if prefix == b"II" else ">"
-    start = 8 + sum(map(len, segments))
-    entries = struct.pack(order + "H", len(folder))
-    position, long_values = start + 2 + 12 * len(folder) + 4, b""
-    for tag, values in sorted(folder.items()):
-        packed = struct.pack(f"{order}{len(values)}L", *values)
-        entries += struct.pack(order + "HHL", tag, TiffTags.LONG, len(values))
-        if len(values) == 1:
-            entries += packed
-        else:
-            entries += struct.pack(order + "L", position + len(long_values))
-            long_values += packed
-    header = prefix + struct.pack(order + "HL", 42, start)
-    return b"".join([header, *segments, entries, bytes(4), long_values])
-
-
-def read_tags(image: Image.Image) -> dict[int, tuple[int | None, object]]:
-    """The tags that say something of the photo: type and value of each."""
-    exif = image.getexif()
-    tags = {
-        tag: (image.tag_v2.tagtype.get(tag), value)
-        for tag, value in image.tag_v2.items()
-        if tag not in _STRUCTURE and tag not in TiffTags.TAGS_V2_GROUPS
-    }
-    for tag in _EXIF_FOLDERS:
-        if folder := dict(exif.get_ifd(tag)):
-            tags[tag] = (None, folder)
-    return tags
-
-
-def tags_from_exif(exif: bytes) -> dict[int, tuple[int | None, object]]:
-    """Likewise, of an EXIF block, without its prefix."""
-    block = Image.Exif()
-    block.load(b"Exif\x00\x00" + exif)
-    tags = {
-        tag: (None, value)
-        for tag, value in block.items()
-        if tag not in _STRUCTURE and tag not in TiffTags.TAGS_V2_GROUPS
-    }
-    for tag in _EXIF_FOLDERS:
-        if folder := dict(block.get_ifd(tag)):
-            tags[tag] = (None, folder)
-    return tags
-
-
-def exif_from_tags(
-    tags: dict[int, tuple[int | None, object]],
-) -> tuple[bytes, list[int]]:
-    """An EXIF block, without its prefix, for a file of another format.
+    Args:
+        exif: What Pillow has read of the file.
+        tags: All tags of the file.
 
     Returns:
-        The block, and the tags that it cannot hold, such as numbers of 64 bits.
+        The block without its prefix, None if it is empty; and the tags that it cannot
+        hold, such as numbers of 64 bits.
     """
     block, left_out = Image.Exif(), []
-    for tag, (_, value) in tags.items():
+    for tag in tags.plain:
         if tag in (_ICC, _XMP, _PHOTOSHOP, _IPTC):
             continue
-        if isinstance(value, dict):
-            kept = {inner: one for inner, one in value.items() if _fits(inner, one)}
-            left_out += sorted(value.keys() - kept.keys())
-            block[tag] = kept
-        elif _fits(tag, value):
-            block[tag] = value
+        if tag in exif and _fits(tag, exif[tag]):
+            block[tag] = exif[tag]
         else:
             left_out.append(tag)
-    exif = block.tobytes().removeprefix(b"Exif\x00\x00") if len(block) else b""
-    return exif, left_out
+    for tag, folder in tags.folders.items():
+        kept = {inner: value for inner, value in folder.items() if _fits(inner, value)}
+        left_out += sorted(folder.keys() - kept.keys())
+        block[tag] = kept
+    content = block.tobytes().removeprefix(b"Exif\0\0") if len(block) else None
+    return content, left_out
 
 
 def _fits(tag: int, value: Any) -> bool:
@@ -406,62 +326,68 @@ def _fits(tag: int, value: Any) -> bool:
 
 def encode_tiff(
     pixels: np.ndarray,
-    tags: dict[int, tuple[int | None, object]],
+    tags: Tags,
     orientation: int = 1,
     compressed: bool = True,
-    icc: bytes | None = None,
-    xmp: bytes | None = None,
-    dpi: tuple[float, float] | None = None,
     premultiplied: bool = False,
 ) -> bytes:
-    """A TIFF file of one picture.
+    """Encodes one picture as a TIFF file.
 
     Args:
-        pixels: `uint8` or `uint16` `[H, W, C]`: grey, grey and alpha, RGB, or RGBA.
-        tags: Of `read_tags` or `tags_from_exif`.
-        orientation: Of the pixels.
-        compressed: With Deflate; else not at all.
-        icc: Colour profile; that of the tags is not written.
-        xmp: XMP.
-        dpi: Pixels an inch, x and y; in place of what the tags say.
-        premultiplied: Whether the colours were multiplied by alpha.
+        pixels: `uint8` or `uint16` `[H, W, C]`: gray, gray and alpha, RGB, or RGBA.
+        tags: What to say of the photo.
+        orientation: EXIF orientation of the pixels.
+        compressed: Whether strips are compressed with Deflate.
+        premultiplied: Whether the colors are multiplied by alpha.
     """
-    height, width, channels = pixels.shape
-    little = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
-    strips = [little[row : row + _ROWS].tobytes() for row in range(0, height, _ROWS)]
-    if compressed:
-        strips = [zlib.compress(strip) for strip in strips]
-    folder = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
-    for tag, (kind, value) in tags.items():
-        if tag == _ICC:
-            continue
-        if kind is not None:
-            folder.tagtype[tag] = kind
-        folder[tag] = value
-    if icc:
-        folder[_ICC] = icc
-    if xmp:
-        folder[_XMP] = xmp
-    if dpi:
-        folder[_X_RESOLUTION], folder[_Y_RESOLUTION] = dpi
-        folder[_RESOLUTION_UNIT] = _INCH
-    folder[256], folder[257] = width, height
-    folder[258] = (8 * pixels.itemsize,) * channels
-    folder[259] = _DEFLATE if compressed else _RAW
-    folder[262] = 1 if channels <= 2 else 2
-    folder[_ORIENTATION] = orientation
-    folder[277] = channels
-    folder[278] = _ROWS
-    folder[284] = 1
-    if channels in (2, 4):
-        folder[338] = 1 if premultiplied else 2
-    lengths = [len(strip) for strip in strips]
-    for tag in (273, 279):
-        folder.tagtype[tag] = TiffTags.LONG
-    # Pillow's writer adds the place where the folder ends.
-    folder[273] = tuple(int(sum(lengths[:index])) for index in range(len(strips)))
-    folder[279] = tuple(lengths)
+    channels = pixels.shape[2]
     file = io.BytesIO()
-    folder.save(file)
-    file.writelines(strips)
+    tifffile.imwrite(
+        file,
+        pixels if channels > 1 else pixels[..., 0],
+        byteorder=tags.byteorder,
+        photometric="rgb" if channels > 2 else "minisblack",
+        planarconfig="contig" if channels > 1 else None,
+        extrasamples=[_PREMULTIPLIED if premultiplied else 2] * (channels in (2, 4)),
+        rowsperstrip=_ROWS,
+        compression="zlib" if compressed else None,
+        metadata=None,
+        software=False,
+        extratags=[
+            (_ORIENTATION, 3, 1, orientation, True),
+            *(
+                (tag, *_values(*packed, tags.byteorder), True)
+                for tag, packed in tags.plain.items()
+                if tag not in _WRITTEN_BY_TIFFFILE
+            ),
+            # By their names, as tifffile takes no number of a folder.
+            *((_FOLDERS[tag], 4, 1, 8, True) for tag in tags.folders),
+        ],
+    )
+    places = {}
+    for tag, values in tags.folders.items():
+        folder = TiffImagePlugin.ImageFileDirectory_v2(
+            prefix=b"II" if tags.byteorder == "<" else b"MM", group=tag
+        )
+        folder.update(values)
+        places[tag] = file.seek(0, io.SEEK_END)
+        file.write(folder.tobytes(places[tag]))
+    file.seek(0)
+    with tifffile.TiffFile(file, mode="r+b") as written:
+        page = written.pages.first
+        for tag, place in places.items():
+            page.tags[tag].overwrite(place)
+        for tag in _WRITTEN_BY_TIFFFILE:
+            if tag in tags.plain:
+                page.tags[tag].overwrite(tags.content(tag))
     return file.getvalue()
+
+
+def _values(dtype: int, content: bytes, byteorder: str) -> tuple[int, int, Any]:
+    """Type, count and value of a tag, for tifffile."""
+    if dtype in _RATIONALS:  # tifffile miscounts packed ones.
+        values = struct.unpack(
+            f"{byteorder}{len(content) // 4}{_RATIONALS[dtype]}", content
+        )
+        return dtype, len(values) // 2, values
+    return dtype, len(content), content

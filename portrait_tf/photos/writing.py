@@ -1,8 +1,8 @@
-"""Completed photos back into a photographer's files.
+"""Completed photos written back into a photographer's files.
 
-Known pixels are those of the file that was read, whatever its depth and channels;
-formats without loss store them bit for bit. JPEG and the like are encoded again, as
-gently as can be: with the photo's own quantisation tables, on its own block grid.
+Known pixels are those of the file, whatever its depth and channels: formats without
+loss store them bit for bit. JPEG and its like are encoded again, as gently as possible:
+with the photo's own quantization tables, on its own block grid.
 """
 
 import io
@@ -10,6 +10,7 @@ import pathlib
 import struct
 import zlib
 
+import imagecodecs
 import numpy as np
 from PIL import Image
 
@@ -22,14 +23,8 @@ from portrait_tf.photos.orientation import (
     patch_xmp,
     turn_back,
 )
-from portrait_tf.photos.reading import (
-    FORMATS,
-    PhotoFile,
-    as_bytes,
-    avif_is_supported,
-    heif_is_installed,
-    over_white,
-)
+from portrait_tf.photos.photo_file import PhotoFile, as_bytes, over_white
+from portrait_tf.photos.reading import FORMATS, check_installed
 
 EXTENSIONS = {
     "JPEG": ".jpg",
@@ -40,13 +35,13 @@ EXTENSIONS = {
     "HEIF": ".heic",
     "AVIF": ".avif",
 }
-"""Of the formats that photos are written in, by Pillow's names."""
+"""Extensions of the formats that photos are written in, by Pillow's names."""
 
 _INSTEAD = "PNG"
-"""For photos of a format that is read only: it keeps their pixels bit for bit."""
+"""Replaces formats that are read only: it keeps their pixels bit for bit."""
 
 _QUALITY = {"JPEG": 95, "WEBP": 90, "HEIF": 90, "AVIF": 90}
-"""Without --quality, where the photo's own coding says nothing."""
+"""Defaults where neither the user nor the photo's own coding says anything."""
 
 _LUMA = np.array([299, 587, 114], np.uint32)
 
@@ -55,7 +50,7 @@ def format_of(path: str | pathlib.Path) -> str:
     """The format that a file's extension stands for.
 
     Raises:
-        PortraitError: None that photos are written in; or one that is not installed.
+        PortraitError: Photos are not written in this format, or it is not installed.
     """
     suffix = pathlib.Path(path).suffix.lower()
     if FORMATS.get(suffix) not in EXTENSIONS:
@@ -83,10 +78,10 @@ def output_name(name: pathlib.PurePath, format: str | None = None) -> pathlib.Pu
 
 
 def format_named(name: str) -> str:
-    """The format of a name such as `png` or `JPEG`; Pillow's name of it.
+    """Pillow's name of a format that a user calls `png`, `JPEG` or `jpg`.
 
     Raises:
-        PortraitError: None that photos are written in; or HEIC without its extra.
+        PortraitError: Photos are not written in this format, or it is not installed.
     """
     names = {known.lower(): known for known in EXTENSIONS}
     # As extensions have them: jpg, tif, heic.
@@ -98,8 +93,8 @@ def format_named(name: str) -> str:
     format = names.get(str(name).lower().lstrip("."))
     if format is None:
         raise PortraitError(
-            f"expected a format of {', '.join(known.lower() for known in EXTENSIONS)}, "
-            f"received {name!r}"
+            expected=f"a format of {', '.join(EXTENSIONS).lower()}",
+            received=repr(name),
         )
     check_format(format)
     return format
@@ -107,15 +102,7 @@ def format_named(name: str) -> str:
 
 def check_format(format: str) -> None:
     """Raises PortraitError: HEIC or AVIF is wanted, and is not installed."""
-    if format == "HEIF" and not heif_is_installed():
-        raise PortraitError(
-            "to write HEIC, install the extra: pip install 'portrait-tf[heic]'"
-        )
-    if format == "AVIF" and not avif_is_supported():
-        raise PortraitError(
-            "to write AVIF, expected a Pillow that was built with it, such as its "
-            "wheels of 11.3 and later"
-        )
+    check_installed(format, "to write")
 
 
 def compose(
@@ -124,12 +111,12 @@ def compose(
     hole: np.ndarray,
     origin: tuple[int, int] = (0, 0),
 ) -> np.ndarray:
-    """The photo's own pixels, and the answer in its hole.
+    """Pastes the networks' answer into the hole of a photo.
 
     Args:
-        photo: As it was read.
-        completed: RGB `uint8` `[H, W, 3]`, upright; as large as the photo, or larger.
-        hole: `[H, W]`, non-zero = hole; covers all that is not the photo.
+        photo: The photo as read.
+        completed: RGB `uint8` `[H, W, 3]`, upright, at least as large as the photo.
+        hole: `[H, W]`, non-zero = hole; covers everything outside the photo.
         origin: Row and column of the photo's corner in `completed`.
 
     Returns:
@@ -141,12 +128,12 @@ def compose(
     pixels[top : top + height, left : left + width] = photo.pixels
     inside = hole != 0
     filled = completed[inside]
-    if photo.is_grey:
+    if photo.is_gray:
         filled = ((filled @ _LUMA + 500) // 1000).astype(np.uint8)[:, None]
     if pixels.dtype == np.uint16:
         filled = filled.astype(np.uint16) * 257
-    colours = filled.shape[1]
-    if colours == pixels.shape[2]:
+    colors = filled.shape[1]
+    if colors == pixels.shape[2]:
         pixels[inside] = filled
     else:
         opaque = np.full((len(filled), 1), np.iinfo(pixels.dtype).max, pixels.dtype)
@@ -163,17 +150,17 @@ def write_photo(
     format: str | None = None,
     quality: int | None = None,
 ) -> list[str]:
-    """Writes a completed photo like the one that was read, whole or not at all.
+    """Writes a completed photo in the way of the original, whole or not at all.
 
     Args:
-        path: The file; its extension is not looked at.
-        photo: As it was read.
-        completed: As `compose` has it, and `hole` and `origin` likewise.
-        hole: See `completed`.
-        origin: See `completed`.
+        path: The file; its extension does not matter.
+        photo: The photo as read.
+        completed: RGB `uint8` `[H, W, 3]`, upright, at least as large as the photo.
+        hole: `[H, W]`, non-zero = hole; covers everything outside the photo.
+        origin: Row and column of the photo's corner in `completed`.
         format: Pillow's name; None for the photo's own, or PNG where that is read only.
             In its own format a photo is stored as it was, turned or not; in another it
-            is upright.
+            is stored upright.
         quality: 1 to 100, for formats with loss.
 
     Returns:
@@ -198,72 +185,47 @@ def encode_photo(
 ) -> tuple[bytes, list[str]]:
     """The content of the file that `write_photo` writes, and its notes.
 
-    Args:
-        path: What to call the file in messages; the others are as of `write_photo`.
-        photo: See `path`.
-        completed: See `path`.
-        hole: See `path`.
-        origin: See `path`.
-        format: See `path`.
-        quality: See `path`.
+    Takes the arguments of `write_photo`; `path` only names the file in messages.
 
     Raises:
         PortraitError: The format cannot hold the photo.
     """
     format = format or (photo.format if photo.format in EXTENSIONS else _INSTEAD)
     check_format(format)
-    same = format == photo.format
-    orientation = photo.orientation if same else 1
-    notes = []
     pixels = compose(photo, completed, hole, origin)
-    pixels = np.ascontiguousarray(turn_back(pixels, orientation))
-    size = pixels.shape[:2]
-    writer = _Writer(photo, same, orientation, quality, notes)
-    if not same and (tags := photo.encoding.get("not_in_exif")):
-        notes.append(f"TIFF tags that EXIF cannot hold: {', '.join(map(str, tags))}")
-    if photo.exif:
-        writer.exif = patch_exif(photo.exif, orientation, size)
-    if photo.xmp:
-        writer.xmp = patch_xmp(photo.xmp, orientation)
+    writer = _Writer(photo, format, quality)
+    pixels = np.ascontiguousarray(turn_back(pixels, writer.orientation))
+    height, width = pixels.shape[:2]
     try:
-        content = writer.encode(format, pixels)
+        content = writer.encode(pixels)
     except (OSError, ValueError, RuntimeError, OverflowError, struct.error) as error:
         raise PortraitError(
-            f"{path}: a photo of {size[0]}x{size[1]} (height x width) cannot be "
+            f"{path}: a photo of {height}x{width} (height x width) cannot be "
             f"written as {format}: {error}"
         ) from None
-    return content, notes
-
-
-def _with_density(
-    content: bytes, unit: int | None, density: tuple[int, int] | None
-) -> bytes:
-    """JFIF's density as it was: Pillow writes whole dots an inch only."""
-    if not density or content[2:4] != b"\xff\xe0":
-        return content
-    return content[:13] + struct.pack(">BHH", unit, *density) + content[18:]
+    return content, writer.notes
 
 
 class _Writer:
-    """Pixels and metadata into the bytes of one format."""
+    """Turns pixels and metadata into the bytes of one format."""
 
-    def __init__(
-        self,
-        photo: PhotoFile,
-        same: bool,
-        orientation: int,
-        quality: int | None,
-        notes: list[str],
-    ) -> None:
-        self.photo = photo
+    def __init__(self, photo: PhotoFile, format: str, quality: int | None) -> None:
+        same = format == photo.format
+        self.photo, self.format, self.quality = photo, format, quality
         self.own = photo.encoding if same else {}
-        self.orientation = orientation
-        self.quality = quality
-        self.notes = notes
+        self.orientation = photo.orientation if same else 1
+        self.notes: list[str] = []
         self.exif = self.xmp = None
-        self.icc = photo.icc
+        if not same and (tags := photo.encoding.get("not_in_exif")):
+            names = ", ".join(map(str, tags))
+            self.notes.append(f"TIFF tags that EXIF cannot hold: {names}")
 
-    def encode(self, format: str, pixels: np.ndarray) -> bytes:
+    def encode(self, pixels: np.ndarray) -> bytes:
+        photo = self.photo
+        if photo.exif:
+            self.exif = patch_exif(photo.exif, self.orientation, pixels.shape[:2])
+        if photo.xmp:
+            self.xmp = patch_xmp(photo.xmp, self.orientation)
         return {
             "JPEG": self._jpeg,
             "PNG": self._png,
@@ -272,7 +234,7 @@ class _Writer:
             "BMP": self._bmp,
             "HEIF": self._heif,
             "AVIF": self._avif,
-        }[format](pixels)
+        }[self.format](pixels)
 
     def _bytes(self, pixels: np.ndarray, alpha: bool) -> np.ndarray:
         """8 bits a channel, and alpha only where the format has it."""
@@ -282,59 +244,65 @@ class _Writer:
         if pixels.shape[2] in (2, 4) and not alpha:
             if (pixels[..., -1] < 255).any():
                 self.notes.append("transparent parts were laid over white")
-            grey = pixels.shape[2] == 2
-            pixels = over_white(pixels)[..., : 1 if grey else 3]
+            gray = pixels.shape[2] == 2
+            pixels = over_white(pixels)[..., : 1 if gray else 3]
         return pixels
 
-    def _save(self, pixels: np.ndarray, format: str, **options: object) -> bytes:
+    def _save(self, pixels: np.ndarray, **options: object) -> bytes:
+        """Encodes by Pillow; options that are None are left out."""
         if pixels.shape[2] == 1:
             pixels = pixels[..., 0]
         file = io.BytesIO()
         options = {key: value for key, value in options.items() if value is not None}
-        Image.fromarray(np.ascontiguousarray(pixels)).save(file, format, **options)
+        Image.fromarray(np.ascontiguousarray(pixels)).save(file, self.format, **options)
         return file.getvalue()
 
-    def _jpeg(self, pixels: np.ndarray) -> bytes:
-        pixels = self._bytes(pixels, alpha=False)
-        options = {
-            "quality": self.quality or _QUALITY["JPEG"],
-            "subsampling": 0,
-            "optimize": True,
-        }
-        if self.own:
-            if self.own["subsampling"] >= 0:
-                options["subsampling"] = self.own["subsampling"]
-            options["progressive"] = self.own["progressive"]
-            options["comment"] = self.own["comment"]
-            segments = self.own["segments"]
-            options["extra"] = b"".join(
-                containers.jpeg_segment(*segment) for segment in segments
-            )
-            if not self.quality and self.own["tables"]:
-                luma, chroma = self.own["tables"][0], self.own["tables"][-1]
-                tables = [luma] if pixels.shape[2] == 1 else [luma, chroma]
-                options["qtables"] = [table.ravel().tolist() for table in tables]
-                del options["quality"]
-        if pixels.shape[2] == 1:
-            del options["subsampling"]
-        exif, xmp = self._fitting("EXIF", self.exif), self._fitting("XMP", self.xmp)
-        content = self._save(
+    def _save_described(self, pixels: np.ndarray, **options: object) -> bytes:
+        """Encodes by Pillow, with profile, EXIF and XMP."""
+        return self._save(
             pixels,
-            "JPEG",
-            icc_profile=self.icc,
-            exif=EXIF_PREFIX + exif if exif else None,
-            xmp=xmp,
-            dpi=self._dpi(0xFFFF),
+            icc_profile=self.photo.icc,
+            exif=EXIF_PREFIX + self.exif if self.exif else None,
+            xmp=self.xmp,
             **options,
         )
-        return _with_density(content, *self.own.get("density", (None, None)))
 
-    def _dpi(self, most: float) -> tuple[float, float] | None:
+    def _dpi(self, limit: float) -> tuple[float, float] | None:
         """The resolution, where the format has numbers for it."""
-        if self.photo.dpi and max(self.photo.dpi) >= most:
+        if self.photo.dpi and max(self.photo.dpi) >= limit:
             self.notes.append("the format cannot hold the resolution")
             return None
         return self.photo.dpi
+
+    def _jpeg(self, pixels: np.ndarray) -> bytes:
+        pixels = self._bytes(pixels, alpha=False)
+        self.exif = self._fitting("EXIF", self.exif)
+        self.xmp = self._fitting("XMP", self.xmp)
+        options = self._jpeg_options(pixels.shape[2] == 1)
+        content = self._save_described(pixels, dpi=self._dpi(0xFFFF), **options)
+        unit, density = self.own.get("density", (None, None))
+        if not density or content[2:4] != b"\xff\xe0":
+            return content
+        # JFIF's density as it was: Pillow writes whole dots an inch only.
+        return content[:13] + struct.pack(">BHH", unit, *density) + content[18:]
+
+    def _jpeg_options(self, gray: bool) -> dict[str, object]:
+        options = {"optimize": True, "quality": self.quality or _QUALITY["JPEG"]}
+        subsampling = max(self.own.get("subsampling", 0), 0)
+        if not gray:
+            options["subsampling"] = subsampling
+        if self.own:
+            options["progressive"] = self.own["progressive"]
+            options["comment"] = self.own["comment"]
+            options["extra"] = b"".join(
+                containers.jpeg_segment(*segment) for segment in self.own["segments"]
+            )
+            if not self.quality and self.own["tables"]:
+                luma, chroma = self.own["tables"][0], self.own["tables"][-1]
+                tables = [luma] if gray else [luma, chroma]
+                options["qtables"] = [table.ravel().tolist() for table in tables]
+                del options["quality"]
+        return options
 
     def _fitting(self, name: str, block: bytes | None) -> bytes | None:
         """A block that a segment of a JPEG can hold."""
@@ -345,21 +313,24 @@ class _Writer:
 
     def _png(self, pixels: np.ndarray) -> bytes:
         if pixels.dtype == np.uint16:
-            content = containers.encode_deep_png(pixels)
+            content = imagecodecs.png_encode(pixels)
         else:
-            content = self._save(pixels, "PNG")
+            content = self._save(pixels)
         return containers.add_png_chunks(content, self._png_chunks())
 
     def _png_chunks(self) -> list[tuple[bytes, bytes]]:
         if self.own:
-            chunks = dict.fromkeys(self.own["chunks"])
-            return [self._patched(*chunk) for chunk in chunks]
+            return [
+                (name, self.exif if name == b"eXIf" and self.exif else body)
+                for name, body in dict.fromkeys(self.own["chunks"])
+            ]
         chunks = []
-        if self.icc:
-            chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(self.icc)))
+        if self.photo.icc:
+            profile = zlib.compress(self.photo.icc)
+            chunks.append((b"iCCP", b"ICC profile\0\0" + profile))
         if dpi := self._dpi(0xFFFFFFFF * 0.0254):
-            metre = [round(dots / 0.0254) for dots in dpi]
-            body = b"".join(dots.to_bytes(4, "big") for dots in metre) + b"\x01"
+            meter = [round(dots / 0.0254) for dots in dpi]
+            body = b"".join(dots.to_bytes(4, "big") for dots in meter) + b"\x01"
             chunks.append((b"pHYs", body))
         if self.exif:
             chunks.append((b"eXIf", self.exif))
@@ -367,73 +338,53 @@ class _Writer:
             chunks.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + self.xmp))
         return chunks
 
-    def _patched(self, name: bytes, body: bytes) -> tuple[bytes, bytes]:
-        return (name, self.exif) if name == b"eXIf" and self.exif else (name, body)
-
     def _webp(self, pixels: np.ndarray) -> bytes:
         pixels = self._bytes(pixels, alpha=True)
         if pixels.shape[2] <= 2:
-            grey = np.repeat(pixels[..., :1], 3, axis=2)
-            pixels = np.concatenate([grey, pixels[..., 1:]], axis=2)
+            gray = np.repeat(pixels[..., :1], 3, axis=2)
+            pixels = np.concatenate([gray, pixels[..., 1:]], axis=2)
         # Without a word of the user, as the photo was: with loss or without.
         from_lossless = self.photo.format in ("PNG", "TIFF", "BMP", "GIF")
         lossless = not self.quality and self.own.get("lossless", from_lossless)
-        return self._save(
-            pixels,
-            "WEBP",
-            lossless=lossless,
-            quality=80 if lossless else self.quality or _QUALITY["WEBP"],
-            exact=True,
-            icc_profile=self.icc,
-            exif=EXIF_PREFIX + self.exif if self.exif else None,
-            xmp=self.xmp,
+        quality = 80 if lossless else self.quality or _QUALITY["WEBP"]
+        return self._save_described(
+            pixels, lossless=lossless, quality=quality, exact=True
         )
 
     def _tiff(self, pixels: np.ndarray) -> bytes:
         if self.own:
             return tiff.encode_tiff(
                 pixels,
-                self.own["tags"],
+                self.own["tags"].replaced(icc=self.photo.icc, xmp=self.xmp),
                 self.orientation,
                 self.own["compressed"],
-                icc=self.icc,
-                premultiplied=self.own["premultiplied"],
+                self.own.get("premultiplied", False),
             )
-        return tiff.encode_tiff(
-            pixels,
-            tiff.tags_from_exif(self.exif) if self.exif else {},
-            icc=self.icc,
-            xmp=self.xmp,
-            dpi=self.photo.dpi,
-        )
+        tags = tiff.Tags.read(self.exif) if self.exif else tiff.Tags()
+        tags = tags.replaced(self.photo.icc, self.xmp, self.photo.dpi)
+        return tiff.encode_tiff(pixels, tags)
 
     def _bmp(self, pixels: np.ndarray) -> bytes:
         pixels = self._bytes(pixels, alpha=False)
         for name, kept in (
             ("EXIF", self.exif),
             ("XMP", self.xmp),
-            ("colour profile", self.icc),
+            ("color profile", self.photo.icc),
         ):
             if kept:
                 self.notes.append(f"a BMP has no place for the {name}")
-        return self._save(pixels, "BMP", dpi=self._dpi(0x7FFFFFFF * 0.0254))
+        return self._save(pixels, dpi=self._dpi(0x7FFFFFFF * 0.0254))
 
     def _heif(self, pixels: np.ndarray) -> bytes:
-        return self._save_with_exif(pixels, "HEIF", chroma=self.own.get("chroma"))
+        return self._save_described(
+            self._bytes(pixels, alpha=True),
+            quality=self.quality or _QUALITY["HEIF"],
+            chroma=self.own.get("chroma"),
+        )
 
     def _avif(self, pixels: np.ndarray) -> bytes:
-        return self._save_with_exif(pixels, "AVIF", subsampling="4:4:4")
-
-    def _save_with_exif(
-        self, pixels: np.ndarray, format: str, **options: object
-    ) -> bytes:
-        pixels = self._bytes(pixels, alpha=True)
-        return self._save(
-            pixels,
-            format,
-            quality=self.quality or _QUALITY[format],
-            icc_profile=self.icc,
-            exif=EXIF_PREFIX + self.exif if self.exif else None,
-            xmp=self.xmp,
-            **options,
+        return self._save_described(
+            self._bytes(pixels, alpha=True),
+            quality=self.quality or _QUALITY["AVIF"],
+            subsampling="4:4:4",
         )

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from portrait_tf.geometry import joints_of_parts
 from portrait_tf.inference.pipeline import Pipeline
-from portrait_tf.labels import colour_parsing
+from portrait_tf.labels import color_parsing
 from portrait_tf.layers import heatmap_peaks
 from portrait_tf.models.parsing import find_structure
 from portrait_tf.photos import write_png
@@ -71,12 +71,12 @@ class Preview(keras.callbacks.Callback):
             row = [
                 show_hole(photo, hole),
                 (hole * 255).astype(np.uint8),
-                colour_parsing(parsing[index]),
+                color_parsing(parsing[index]),
             ]
             if pose is not None:
                 row.append(draw_joints(show_hole(photo, hole), pose[index]))
             row += [output[index] for output in outputs.values()]
-            rows.append([*row, photo, colour_parsing(truth[index])])
+            rows.append([*row, photo, color_parsing(truth[index])])
         return contact_sheet(rows, titles)
 
     def _answers(self, image: np.ndarray, mask: np.ndarray) -> tuple:

@@ -5,17 +5,10 @@ parsing maps `uint8` LIP labels 0 to 19. What can be checked here is checked bef
 anything is sent. Only `PortraitError` leaves a client, of which `ServerError` is one.
 gRPC, protobuf, NumPy and Pillow are all that it needs (`pip install portrait-tf`).
 
-Modules, each using only those before it:
-
-* `errors`: one exception for each status;
-* `results`: what the calls return;
-* `protocol`: the messages of TensorFlow Serving, and tensors in them;
-* `connection`: TLS, keepalive, retries, headers;
-* `pictures`: arrays, paths and bytes of image files, checked;
-* `calls`: each call as a request and a function that reads its answer;
-* `base`: settings, and what errors mean;
-* `sync`, `asynchronous`: the two clients, which only send and wait;
-* `doctor`: looks for what is wrong with a set-up.
+Modules, each using only those before it: `errors`, `results`, `protocol` (the messages
+of TensorFlow Serving), `connection` (TLS, retries, gRPC's options), `pictures`, `calls`
+(each as a request and a function that reads its answer), `base` (the body of both
+clients), `sync` and `asynchronous`, `doctor`.
 """
 
 from serving.client.asynchronous import AsyncPortraitClient

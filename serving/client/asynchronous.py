@@ -1,26 +1,22 @@
 """The client for asyncio."""
 
 import asyncio
-import collections
 import functools
-import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from typing import Concatenate, ParamSpec
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Sequence,
+)
+from typing import Any, Concatenate, ParamSpec
 
 import grpc
 
 from portrait_tf.errors import PortraitError
-from serving.client.base import (
-    POLL_SECONDS,
-    PROBE,
-    PROBE_SECONDS,
-    BaseClient,
-    check_pair,
-    check_stream,
-)
+from serving.client.base import BaseClient
 from serving.client.calls import Call, Calls, Result
-from serving.client.connection import check_timeout
-from serving.client.errors import ServerError
 from serving.client.pictures import Picture
 from serving.client.results import CompletionResult
 
@@ -38,11 +34,27 @@ def _sends(
         *arguments: Arguments.args,
         **named: Arguments.kwargs,
     ) -> Result:
-        self._check_open()
-        call = await asyncio.to_thread(make, self._calls, *arguments, **named)
-        return await self._send(call)
+        return await self._call(make, *arguments, **named)
 
     return send
+
+
+class _Tasks:
+    """The workers of `complete_many`."""
+
+    def __init__(self, count: int):
+        pass
+
+    def start(self, make: Callable[[], Awaitable]) -> asyncio.Future:
+        return asyncio.ensure_future(make())
+
+    async def settle(self, task: asyncio.Future) -> None:
+        await asyncio.wait([task])
+
+    async def end(self, under_way: Iterable[asyncio.Future]) -> None:
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
 
 
 class AsyncPortraitClient(BaseClient):
@@ -88,22 +100,14 @@ class AsyncPortraitClient(BaseClient):
         Yields:
             One result, or error, for each photo, in the photos' order.
         """
-        check_stream(concurrency, on_error)
-        self._check_open()
-        complete = functools.partial(
-            self.complete, signature=signature, parsing=parsing, timeout=timeout
-        )
-
-        async def complete_one(item: object) -> CompletionResult:
-            return await complete(*check_pair(item))
-
-        return _stream(complete_one, photos, concurrency, on_error)
+        return self._many(
+            _Tasks, photos, concurrency, on_error,
+            signature=signature, parsing=parsing, timeout=timeout,
+        )  # fmt: skip
 
     async def wait_until_available(self, timeout: float = 60.0) -> None:
         """As `PortraitClient.wait_until_available`: ends when a version answers."""
-        end = time.monotonic() + check_timeout(timeout)
-        while not self._is_available(await self._states(end), timeout, end):
-            await asyncio.sleep(POLL_SECONDS)
+        await self._wait(timeout)
 
     async def close(self) -> None:
         """Ends the connection, and calls under way with a CancelledError."""
@@ -121,23 +125,13 @@ class AsyncPortraitClient(BaseClient):
         # gRPC binds a channel to the running loop, and there may be none yet.
         self._channel: grpc.aio.Channel | None = None
 
-    async def _states(self, end: float) -> list | ServerError:
-        try:
-            return await self.status(timeout=max(end - time.monotonic(), 0.001))
-        except ServerError as error:
-            return error
-
-    async def _send(self, call: Call[Result]) -> Result:
-        self._check_open()
+    async def _ask(
+        self, method: str, codecs: Sequence[Callable], request: Any, **settings: Any
+    ) -> Any:
         if self._channel is None:
             self._channel = self._open(grpc.aio)
         try:
-            method = self._channel.unary_unary(call.method, *call.codecs)
-            response = await method(call.request, **self._settings(call))
-        except grpc.RpcError as error:
-            late = error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-            probed = await self._probe() if late else None
-            raise self._error(error, call, probed) from error
+            return await self._channel.unary_unary(method, *codecs)(request, **settings)
         except asyncio.CancelledError:
             # By `close`, or by somebody who gives this task up.
             if not self._is_closed or asyncio.current_task().cancelling():
@@ -145,59 +139,9 @@ class AsyncPortraitClient(BaseClient):
             raise self._cancelled() from None
         except grpc.aio.UsageError:
             raise self._cancelled() from None
-        return await asyncio.to_thread(call.read, response)
 
-    async def _probe(self) -> grpc.RpcError | None:
-        try:
-            await self._channel.unary_unary(PROBE)(b"", timeout=PROBE_SECONDS)
-        except grpc.RpcError as error:
-            return error
-        except (asyncio.CancelledError, grpc.aio.UsageError):
-            if asyncio.current_task().cancelling():
-                raise
-        return None
+    async def _apart(self, function: Callable, *arguments: Any, **named: Any) -> Any:
+        return await asyncio.to_thread(function, *arguments, **named)
 
-
-async def _iterate(photos: Iterable | AsyncIterable) -> AsyncIterator:
-    if isinstance(photos, AsyncIterable):
-        async for item in photos:
-            yield item
-    else:
-        for item in photos:
-            yield item
-
-
-async def _stream(
-    complete_one: Callable[[object], Awaitable[CompletionResult]],
-    photos: Iterable | AsyncIterable,
-    concurrency: int,
-    on_error: str,
-) -> AsyncIterator[CompletionResult | PortraitError]:
-    under_way: collections.deque[asyncio.Task] = collections.deque()
-    waiting = _iterate(photos)
-    is_at_end = False
-    try:
-        while True:
-            while not is_at_end and len(under_way) < concurrency:
-                try:
-                    item = await anext(waiting)
-                except StopAsyncIteration:
-                    is_at_end = True
-                else:
-                    under_way.append(asyncio.ensure_future(complete_one(item)))
-            if not under_way:
-                return
-            await asyncio.wait([under_way[0]])
-            task = under_way.popleft()
-            error = task.exception()
-            if error is None:
-                yield task.result()
-            elif on_error == "yield" and isinstance(error, PortraitError):
-                yield error
-            else:
-                raise error
-    finally:
-        for task in under_way:
-            task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
-        await waiting.aclose()
+    async def _sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

@@ -1,15 +1,24 @@
-"""What both clients are made of: settings, checked once, and the meaning of errors."""
+"""What both clients are made of: settings, and the bodies of their calls."""
 
+import collections
+import functools
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+)
 from types import MappingProxyType
 from typing import Any
 
 import grpc
 
 from portrait_tf.errors import PortraitError
-from serving.client.calls import Call, Calls
+from serving.client.calls import Call, Calls, Result
 from serving.client.connection import (
     Keepalive,
     RetryPolicy,
@@ -17,6 +26,7 @@ from serving.client.connection import (
     channel_options,
     check_number,
     check_target,
+    check_timeout,
     make_headers,
 )
 from serving.client.errors import (
@@ -26,12 +36,13 @@ from serving.client.errors import (
     server_error,
 )
 from serving.client.pictures import MAX_PIXELS
-from serving.client.results import VersionStatus
+from serving.client.results import CompletionResult
 
 POLL_SECONDS = 0.1
 PROBE_SECONDS = 0.1
 DEFAULT_RETRY = RetryPolicy()
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+_END = object()
 PROBE = "/grpc.health.v1.Health/Check"
 _LASTING = (
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -92,14 +103,6 @@ class BaseClient:
             return api.insecure_channel(self.target, options=self._options)
         return api.secure_channel(self.target, self._credentials, options=self._options)
 
-    def _settings(self, call: Call) -> dict[str, Any]:
-        """Of a call of gRPC."""
-        return {
-            "timeout": call.timeout,
-            "metadata": self._headers,
-            "wait_for_ready": self.retry.waits,
-        }
-
     def _check_open(self) -> None:
         if self._is_closed:
             raise PortraitError(
@@ -112,67 +115,146 @@ class BaseClient:
             f"the client of {self.target} was closed during the call",
         )
 
-    def _error(
-        self, error: grpc.RpcError, call: Call, probed: grpc.RpcError | None
-    ) -> ServerError:
-        """What a failed call means.
+    # === The bodies of both clients ===
+    #
+    # Where they wait, the client for asyncio waits in an `await`, and the other one in
+    # a call that returns when it is over: its coroutines end at once. Each has an
+    # `_ask`, which gives gRPC's answer, or CancelledError where the client was closed
+    # meanwhile; `_apart`, which runs a function that works for long; and `_sleep`.
 
-        Args:
-            error: Its error.
-            call: It.
-            probed: How a second call ended that did not wait for the server, made
-                where the first one's time was up.
-        """
-        if self._is_closed and error.code() == grpc.StatusCode.CANCELLED:
-            return self._cancelled()
-        if probed is not None and probed.code() == grpc.StatusCode.UNAVAILABLE:
-            error = probed
-        return from_rpc_error(error, self.target, self._calls.wanted, call.timeout)
-
-    def _is_available(
-        self, found: list[VersionStatus] | ServerError, timeout: float, end: float
-    ) -> bool:
-        """Whether a version answers requests.
-
-        Raises:
-            ServerError: None does, and the time is up or waiting does not help.
-        """
-        lasts, over = False, time.monotonic() + POLL_SECONDS >= end
-        if isinstance(found, ServerError):
-            code, reason = found.code, str(found)
-            # A version that is asked for may be published yet.
-            named = self.version is None and self.version_label is None
-            lasts = code in _LASTING or (named and code == grpc.StatusCode.NOT_FOUND)
-        elif any(entry.state == "AVAILABLE" for entry in found):
-            return True
-        else:
-            code = grpc.StatusCode.UNAVAILABLE
-            reason = "its state is " + ", ".join(
-                f"{entry.version}: {entry.state} {entry.error}".rstrip()
-                for entry in found
+    async def _call(
+        self, make: Callable[..., Call[Result]], *arguments: Any, **named: Any
+    ) -> Result:
+        """Makes a call, sends it, and waits for its result."""
+        self._check_open()
+        call = await self._apart(make, self._calls, *arguments, **named)
+        self._check_open()
+        try:
+            answer = await self._ask(
+                call.method,
+                call.codecs,
+                call.request,
+                timeout=call.timeout,
+                metadata=self._headers,
+                wait_for_ready=self.retry.waits,
             )
-        if lasts:
-            raise found
-        if over:
-            raise server_error(
-                code,
-                f"model {self.model_name!r} at {self.target} was not available within"
-                f" {timeout:g} s: {reason}",
+        except grpc.RpcError as error:
+            if self._is_closed and error.code() == grpc.StatusCode.CANCELLED:
+                raise self._cancelled() from error
+            late = error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            cause = (await self._probe() if late else None) or error
+            wanted = self._calls.wanted
+            raise from_rpc_error(cause, self.target, wanted, call.timeout) from error
+        return await self._apart(call.read, answer)
+
+    async def _probe(self) -> grpc.RpcError | None:
+        """Why the server cannot be reached, if so: a call that does not wait for it."""
+        try:
+            await self._ask(PROBE, (), b"", timeout=PROBE_SECONDS)
+        except grpc.RpcError as error:
+            return error if error.code() == grpc.StatusCode.UNAVAILABLE else None
+        except CancelledError:
+            pass
+        return None
+
+    async def _wait(self, timeout: float) -> None:
+        """Waits for a version; `PortraitClient.wait_until_available` documents it."""
+        end = time.monotonic() + check_timeout(timeout)
+        # A version that is asked for may be published yet.
+        named = self.version is None and self.version_label is None
+        while True:
+            left = max(end - time.monotonic(), 0.001)
+            try:
+                found = await self._call(Calls.status, timeout=left)
+            except ServerError as error:
+                code, reason = error.code, str(error)
+                if code in _LASTING or (named and code == grpc.StatusCode.NOT_FOUND):
+                    raise
+            else:
+                if any(entry.state == "AVAILABLE" for entry in found):
+                    return
+                code = grpc.StatusCode.UNAVAILABLE
+                reason = "its state is " + ", ".join(
+                    f"{entry.version}: {entry.state} {entry.error}".rstrip()
+                    for entry in found
+                )
+            if time.monotonic() + POLL_SECONDS >= end:
+                raise server_error(
+                    code,
+                    f"model {self.model_name!r} at {self.target} was not available"
+                    f" within {timeout:g} s: {reason}",
+                )
+            await self._sleep(POLL_SECONDS)
+
+    def _many(
+        self,
+        workers: type,
+        photos: Iterable | AsyncIterable,
+        concurrency: int,
+        on_error: str,
+        **named: Any,
+    ) -> AsyncIterator[CompletionResult | PortraitError]:
+        """`PortraitClient.complete_many` documents it.
+
+        A worker has `start` for a function that makes a coroutine, which gives a
+        future; `settle`, to wait for one; and `end` for those that are left.
+        """
+        check_number("concurrency", concurrency, "at least 1", 1, whole=True)
+        if on_error not in ("raise", "yield"):
+            raise PortraitError(
+                f"on_error is {on_error!r}; expected 'raise' or 'yield'"
             )
-        return False
+        self._check_open()
+
+        async def complete(item: object) -> CompletionResult:
+            if not (isinstance(item, tuple | list) and len(item) == 2):
+                raise PortraitError(
+                    f"the photos gave a {type(item).__name__}; expected pairs (image,"
+                    " mask)"
+                )
+            return await self._call(Calls.complete, *item, **named)
+
+        return _stream(workers(concurrency), complete, photos, concurrency, on_error)
 
 
-def check_stream(concurrency: int, on_error: str) -> None:
-    """Raises PortraitError: arguments of `complete_many` that mean nothing."""
-    check_number("concurrency", concurrency, "at least 1", 1, whole=True)
-    if on_error not in ("raise", "yield"):
-        raise PortraitError(f"on_error is {on_error!r}; expected 'raise' or 'yield'")
+async def _iterate(photos: Iterable | AsyncIterable) -> AsyncIterator:
+    if isinstance(photos, AsyncIterable):
+        async for item in photos:
+            yield item
+    else:
+        for item in photos:
+            yield item
 
 
-def check_pair(item: object) -> tuple:
-    """Raises PortraitError: what a stream gave is no pair of photo and mask."""
-    if not (isinstance(item, tuple | list) and len(item) == 2):
-        raise PortraitError(
-            f"the photos gave a {type(item).__name__}; expected pairs (image, mask)"
-        )
-    return tuple(item)
+async def _stream(
+    workers: Any,
+    complete: Callable[[object], Awaitable[CompletionResult]],
+    photos: Iterable | AsyncIterable,
+    concurrency: int,
+    on_error: str,
+) -> AsyncIterator[CompletionResult | PortraitError]:
+    under_way: collections.deque[Any] = collections.deque()
+    waiting = _iterate(photos)
+    is_at_end = False
+    try:
+        while True:
+            while not is_at_end and len(under_way) < concurrency:
+                item = await anext(waiting, _END)
+                is_at_end = item is _END
+                if not is_at_end:
+                    start = functools.partial(complete, item)
+                    under_way.append(workers.start(start))
+            if not under_way:
+                return
+            await workers.settle(under_way[0])
+            future = under_way.popleft()
+            error = future.exception()
+            if error is None:
+                yield future.result()
+            elif on_error == "yield" and isinstance(error, PortraitError):
+                yield error
+            else:
+                raise error
+    finally:
+        await workers.end(under_way)
+        await waiting.aclose()

@@ -164,33 +164,26 @@ class Calls:
                 f"signature {signature!r} does not complete; expected one of"
                 f" {', '.join(COMPLETING)}"
             )
-        if chosen == "encoded" and not isinstance(image, np.ndarray):
-            return self._complete_file(image, mask, parsing, timeout)
-        image, mask, is_batch = self._arrays(image, mask)
+        suffix = ""
         if chosen == "encoded":
-            return self._complete_contents(
-                [encode_png(one) for one in image],
-                [encode_png(one[..., 0]) for one in mask],
-                image.shape[1:3],
-                is_batch,
-                parsing,
-                timeout,
-            )
-        shapes = {"completed": image.shape, "parsing": mask.shape}
-        if not parsing:
-            del shapes["parsing"]
-        return self._predict(
-            chosen,
-            {"image": image, "mask": mask},
-            lambda outputs: CompletionResult(
+            images, masks, shape, is_batch = self._files(image, mask)
+            inputs, suffix = {"image_bytes": images, "mask_bytes": masks}, "_bytes"
+        else:
+            image, mask, is_batch = self._arrays(image, mask)
+            inputs, shape = {"image": image, "mask": mask}, image.shape[:3]
+        wanted = {"completed": 3, "parsing": 1} if parsing else {"completed": 3}
+
+        def read(outputs: Mapping) -> CompletionResult:
+            get = self._decoded if suffix else self._picture
+            return CompletionResult(
                 **{
-                    name: self._picture(outputs, name, shape, is_batch)
-                    for name, shape in shapes.items()
+                    name: get(outputs, name + suffix, (*shape, channels), is_batch)
+                    for name, channels in wanted.items()
                 }
-            ),
-            timeout,
-            [] if parsing else list(shapes),
-        )
+            )
+
+        outputs = [] if parsing else [f"completed{suffix}"]
+        return self._predict(chosen, inputs, read, timeout, outputs)
 
     def complete_encoded(
         self, image_bytes: bytes, mask_bytes: bytes, *, timeout: float | None = None
@@ -468,6 +461,28 @@ class Calls:
         mask = _check_mask(mask, image.shape[:3], is_batch, needs_hole)
         return image, mask, is_batch
 
+    def _files(
+        self, image: Picture, mask: Picture
+    ) -> tuple[list[bytes], list[bytes], tuple[int, int, int], bool]:
+        """Image and mask as files, their `(B, H, W)`, and whether it is a batch."""
+        if isinstance(image, np.ndarray):
+            image, mask, is_batch = self._arrays(image, mask)
+            images = [encode_png(one) for one in image]
+            masks = [encode_png(one[..., 0]) for one in mask]
+            return images, masks, image.shape[:3], is_batch
+        file = pictures.open_file(image, "image", self.max_pixels)
+        content = file.content
+        if file.orientation != 1:
+            # TensorFlow does not turn photos; a mask was drawn on the turned one.
+            content = encode_png(pictures.decode_photo(file))
+        mask_file = None
+        if not isinstance(mask, np.ndarray):
+            mask, mask_file = self._mask_of_file(mask)
+        shape = (1, *file.size)
+        mask = _check_mask(mask, shape, False)
+        mask_content = mask_file.content if mask_file else encode_png(mask[0, ..., 0])
+        return [content], [mask_content], shape, False
+
     def _mask_of_file(self, mask: Picture) -> tuple[np.ndarray, PictureFile | None]:
         """The mask, and its file if that can be sent as it is."""
         file = pictures.open_file(mask, "mask", self.max_pixels)
@@ -484,59 +499,6 @@ class Calls:
         return _check_shape(parsing, "parsing map", expected, is_batch)
 
     # === Requests ===
-
-    def _complete_file(
-        self, image: Picture, mask: Picture, parsing: bool, timeout: float | None
-    ) -> Call[CompletionResult]:
-        file = pictures.open_file(image, "image", self.max_pixels)
-        content = file.content
-        if file.orientation != 1:
-            # TensorFlow does not turn photos; a mask was drawn on the turned one.
-            content = encode_png(pictures.decode_photo(file))
-        mask_file = None
-        if not isinstance(mask, np.ndarray):
-            mask, mask_file = self._mask_of_file(mask)
-        mask = _check_mask(mask, (1, *file.size), False)
-        mask_content = mask_file.content if mask_file else encode_png(mask[0, ..., 0])
-        return self._complete_contents(
-            [content], [mask_content], file.size, False, parsing, timeout
-        )
-
-    def _complete_contents(
-        self,
-        images: list[bytes],
-        masks: list[bytes],
-        size: tuple[int, int],
-        is_batch: bool,
-        parsing: bool,
-        timeout: float | None,
-    ) -> Call[CompletionResult]:
-        channels = {"completed": 3, "parsing": 1} if parsing else {"completed": 3}
-
-        def read(outputs: Mapping) -> CompletionResult:
-            found = {}
-            for name, count in channels.items():
-                contents = self._tensor(
-                    outputs, f"{name}_bytes", "string", (len(images),)
-                )
-                decoded = [
-                    pictures.decode_answer(content, size, count) for content in contents
-                ]
-                if any(picture is None for picture in decoded):
-                    raise self._foreign(
-                        f"output '{name}_bytes' that is no PNG of {size[0]}x{size[1]}"
-                        " pixels"
-                    )
-                found[name] = np.stack(decoded) if is_batch else decoded[0]
-            return CompletionResult(**found)
-
-        return self._predict(
-            "encoded",
-            {"image_bytes": images, "mask_bytes": masks},
-            read,
-            timeout,
-            [] if parsing else [f"{name}_bytes" for name in channels],
-        )
 
     def _predict(
         self,
@@ -582,6 +544,20 @@ class Calls:
     ) -> np.ndarray:
         value = self._tensor(outputs, name, "uint8", shape)
         return value if is_batch else value[0]
+
+    def _decoded(
+        self, outputs: Mapping, name: str, shape: tuple[int, ...], is_batch: bool
+    ) -> np.ndarray:
+        """As `_picture`, of PNGs."""
+        contents = self._tensor(outputs, name, "string", shape[:1])
+        found = [
+            pictures.decode_answer(content, shape[1:3], shape[3])
+            for content in contents
+        ]
+        if any(picture is None for picture in found):
+            size = f"{shape[1]}x{shape[2]}"
+            raise self._foreign(f"output {name!r} that is no PNG of {size} pixels")
+        return np.stack(found) if is_batch else found[0]
 
     def _tensor(
         self, outputs: Mapping, name: str, dtype: str, shape: Sequence[int | range]

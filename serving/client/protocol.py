@@ -3,8 +3,7 @@
 Fields have the names, numbers and types of `tensorflow_serving/apis` and
 `tensorflow/core`, or types that are the same on the wire: `int32` for an enumeration,
 `bytes` for packed numbers, which NumPy reads a hundred times faster than protobuf. What
-is left out here is skipped when it is read. The messages are in a descriptor pool of
-their own: TensorFlow's own can be in the same process, of whatever version.
+is left out here is skipped when it is read.
 """
 
 import math
@@ -12,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from serving.messages import build_messages
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
@@ -55,7 +55,6 @@ GetModelStatusRequest: 1 ModelSpec model_spec
 GetModelStatusResponse: 1 repeated ModelVersionStatus model_version_status
 """
 
-_Field = descriptor_pb2.FieldDescriptorProto
 _VALUES = {
     "float32": "float_val",
     "int32": "int_val",
@@ -64,44 +63,7 @@ _VALUES = {
 }
 
 
-def _build(text: str) -> dict[str, type]:
-    """A class for each message of `text`."""
-    file = descriptor_pb2.FileDescriptorProto(name="serving/client", syntax="proto3")
-    for line in text.strip().replace(",\n", ",").splitlines():
-        message_name, _, fields = line.partition(": ")
-        message = file.message_type.add(name=message_name)
-        for number, *label, kind, name in map(str.split, fields.split(",")):
-            field = message.field.add(name=name, number=int(number))
-            field.label = _Field.LABEL_REPEATED if label else _Field.LABEL_OPTIONAL
-            if label == ["map"]:
-                entry = message.nested_type.add(
-                    name=name.title().replace("_", "") + "Entry"
-                )
-                entry.options.map_entry = True
-                for at, (part, of) in enumerate(
-                    (("key", "string"), ("value", kind)), 1
-                ):
-                    _set_type(entry.field.add(name=part, number=at, label=1), of)
-                kind = f"{message_name}.{entry.name}"
-            _set_type(field, kind)
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    return {
-        message.name: message_factory.GetMessageClass(
-            pool.FindMessageTypeByName(message.name)
-        )
-        for message in file.message_type
-    }
-
-
-def _set_type(field: _Field, kind: str) -> None:
-    if kind[0].islower():
-        field.type = getattr(_Field, f"TYPE_{kind.upper()}")
-    else:
-        field.type, field.type_name = _Field.TYPE_MESSAGE, f".{kind}"
-
-
-MESSAGES = _build(_MESSAGES)
+MESSAGES = build_messages(_MESSAGES)
 """The classes, by name."""
 
 

@@ -1,31 +1,31 @@
 """The client that waits for its answers."""
 
-import collections
 import concurrent.futures
+import contextlib
 import functools
-import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Concatenate, ParamSpec
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import grpc
 
 from portrait_tf.errors import PortraitError
-from serving.client.base import (
-    POLL_SECONDS,
-    PROBE,
-    PROBE_SECONDS,
-    BaseClient,
-    check_pair,
-    check_stream,
-)
+from serving.client.base import BaseClient
 from serving.client.calls import Call, Calls, Result
-from serving.client.connection import check_timeout
-from serving.client.errors import ServerError
 from serving.client.pictures import Picture
 from serving.client.results import CompletionResult
 
 Arguments = ParamSpec("Arguments")
+Value = TypeVar("Value")
+
+
+def _finish(coroutine: Coroutine[Any, Any, Value]) -> Value:
+    """What a coroutine gives that never has to wait for an event loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise RuntimeError("it waits for an event loop")
 
 
 def _sends(
@@ -37,10 +37,26 @@ def _sends(
     def send(
         self: "PortraitClient", *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Result:
-        self._check_open()
-        return self._send(make(self._calls, *arguments, **named))
+        return _finish(self._call(make, *arguments, **named))
 
     return send
+
+
+class _Threads:
+    """The workers of `complete_many`."""
+
+    def __init__(self, count: int):
+        self._pool = concurrent.futures.ThreadPoolExecutor(count, "complete_many")
+
+    def start(self, make: Callable[[], Coroutine]) -> concurrent.futures.Future:
+        return self._pool.submit(lambda: _finish(make()))
+
+    async def settle(self, future: concurrent.futures.Future) -> None:
+        concurrent.futures.wait([future])
+
+    async def end(self, under_way: Iterable) -> None:
+        # Those under way end by themselves, at the latest with their deadline.
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class PortraitClient(BaseClient):
@@ -122,14 +138,20 @@ class PortraitClient(BaseClient):
         Raises:
             PortraitError: As for `complete`; also for a concurrency below 1.
         """
-        check_stream(concurrency, on_error)
-        self._check_open()
-        complete = functools.partial(
-            self.complete, signature=signature, parsing=parsing, timeout=timeout
-        )
-        return _stream(
-            lambda item: complete(*check_pair(item)), photos, concurrency, on_error
-        )
+        results = self._many(
+            _Threads, photos, concurrency, on_error,
+            signature=signature, parsing=parsing, timeout=timeout,
+        )  # fmt: skip
+
+        def wait() -> Iterator[CompletionResult | PortraitError]:
+            try:
+                with contextlib.suppress(StopAsyncIteration):
+                    while True:
+                        yield _finish(anext(results))
+            finally:
+                _finish(results.aclose())
+
+        return wait()
 
     def wait_until_available(self, timeout: float = 60.0) -> None:
         """Waits until a version of the model (the one asked for) is AVAILABLE.
@@ -139,9 +161,7 @@ class PortraitClient(BaseClient):
                 of the last attempt), or waiting does not help: a wrong key or name,
                 or what answers is not TensorFlow Serving.
         """
-        end = time.monotonic() + check_timeout(timeout)
-        while not self._is_available(self._states(end), timeout, end):
-            time.sleep(POLL_SECONDS)
+        _finish(self._wait(timeout))
 
     def close(self) -> None:
         """Ends the connection, and calls under way with a CancelledError."""
@@ -157,55 +177,16 @@ class PortraitClient(BaseClient):
     def _connect(self) -> None:
         self._channel = self._open(grpc)
 
-    def _states(self, end: float) -> list | ServerError:
+    async def _ask(
+        self, method: str, codecs: Sequence[Callable], request: Any, **settings: Any
+    ) -> Any:
         try:
-            return self.status(timeout=max(end - time.monotonic(), 0.001))
-        except ServerError as error:
-            return error
-
-    def _send(self, call: Call[Result]) -> Result:
-        try:
-            method = self._channel.unary_unary(call.method, *call.codecs)
-            response = method(call.request, **self._settings(call))
-        except grpc.RpcError as error:
-            late = error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-            raise self._error(error, call, self._probe() if late else None) from error
+            return self._channel.unary_unary(method, *codecs)(request, **settings)
         except ValueError:  # The channel was closed between two lines.
             raise self._cancelled() from None
-        return call.read(response)
 
-    def _probe(self) -> grpc.RpcError | None:
-        try:
-            self._channel.unary_unary(PROBE)(b"", timeout=PROBE_SECONDS)
-        except grpc.RpcError as error:
-            return error
-        except ValueError:  # As above.
-            return None
+    async def _apart(self, function: Callable, *arguments: Any, **named: Any) -> Any:
+        return function(*arguments, **named)
 
-
-def _stream(
-    complete_one: Callable[[Any], CompletionResult],
-    photos: Iterable,
-    concurrency: int,
-    on_error: str,
-) -> Iterator[CompletionResult | PortraitError]:
-    pool = concurrent.futures.ThreadPoolExecutor(concurrency, "complete_many")
-    under_way: collections.deque[concurrent.futures.Future] = collections.deque()
-    waiting = iter(photos)
-    try:
-        while True:
-            for item in itertools.islice(waiting, concurrency - len(under_way)):
-                under_way.append(pool.submit(complete_one, item))
-            if not under_way:
-                return
-            future = under_way.popleft()
-            error = future.exception()
-            if error is None:
-                yield future.result()
-            elif on_error == "yield" and isinstance(error, PortraitError):
-                yield error
-            else:
-                raise error
-    finally:
-        # Those under way end by themselves, at the latest with their deadline.
-        pool.shutdown(wait=False, cancel_futures=True)
+    async def _sleep(self, seconds: float) -> None:
+        time.sleep(seconds)

@@ -5,21 +5,10 @@ exported model as TF Serving does (a Session, not the eager loader) and answers 
 TF Serving does (gRPC and REST, status codes, key phrases), so that an export or a
 client that works here can be expected to work there.
 
-Modules, from the inside out:
-
-* `request_error`: the one exception that carries a status code to the client;
-* `tensors`: `TensorProto` to numpy and back, bounded;
-* `text_protos`: TensorFlow Serving's files of configuration;
-* `metrics`: what is counted, and its page for Prometheus;
-* `batching`: requests merged;
-* `model`: one loaded version, its Session and signatures; the versions folder;
-* `predict`: the checks of a request, then its run; `warmup` replays through it;
-* `manager`: which versions are loaded, and when they come and go;
-* `model_config`: which models, versions and labels are wanted;
-* `core`: which model and version a request means;
-* `grpc_services`, `rest`, `json_tensors`: the two front ends over `core`;
-* `options`: the settings and their flags, without TensorFlow;
-* `server`: ports, start and stop.
+From the inside out: `request_error` (statuses), `tensors`, `text_protos`, `metrics`,
+`options`; `batching`, `model` (a loaded version), `warmup`; `model_config`, `manager`
+(which versions are loaded), `core` (which of them a request means); the front ends
+`grpc_services` and `rest` with `json_tensors`; `server`.
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """Merging of requests, after TensorFlow Serving's batching session.
 
-Conventions: tasks of one signature and one set of outputs share a queue; a batch goes
+Tasks of one signature and one set of outputs share a queue; a batch goes
 to a thread when it is full or when its first task has waited long enough. Inputs are
 joined along axis 0, outputs are cut along it. What goes wrong with a batch goes wrong
 for each task in it, other tasks' mistakes included: TF Serving does so, too.
@@ -8,13 +8,12 @@ for each task in it, other tasks' mistakes included: TF Serving does so, too.
 
 import collections
 import dataclasses
-import logging
 import os
 import pathlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import grpc
 import numpy as np
@@ -22,7 +21,13 @@ import numpy as np
 from portrait_tf.errors import PortraitError
 from serving.local_server import text_protos
 from serving.local_server.metrics import Metrics
-from serving.local_server.request_error import RequestError, invalid_argument
+from serving.local_server.options import check_least
+from serving.local_server.request_error import (
+    RequestError,
+    attempt,
+    failed_precondition,
+    invalid_argument,
+)
 
 PARAMETERS_FILE = "batching_params.pbtxt"
 """The name of a version's own parameters, in its folder."""
@@ -30,8 +35,6 @@ PARAMETERS_FILE = "batching_params.pbtxt"
 Arrays = Mapping[str, np.ndarray]
 Run = Callable[[object, Arrays, Sequence[str], float | None], dict[str, np.ndarray]]
 """Runs (signature, inputs, outputs, timeout), as `LoadedModel.run` does."""
-
-_LOGGER = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,17 +56,10 @@ class BatchingParameters:
     max_execution_batch_size: int = 0
 
     def __post_init__(self):
-        for name, least in (
-            ("max_batch_size", 1),
-            ("batch_timeout_micros", 0),
-            ("max_enqueued_batches", 1),
-            ("num_batch_threads", 1),
-            ("max_execution_batch_size", 0),
-        ):
-            if getattr(self, name) < least:
-                raise PortraitError(
-                    f"{name} is {getattr(self, name)}; expected at least {least}"
-                )
+        check_least(
+            self, max_batch_size=1, batch_timeout_micros=0, max_enqueued_batches=1,
+            num_batch_threads=1, max_execution_batch_size=0,
+        )  # fmt: skip
         sizes = self.allowed_batch_sizes
         if list(sizes) != sorted({size for size in sizes if size > 0}):
             raise PortraitError(
@@ -87,11 +83,13 @@ class BatchingParameters:
 
     @classmethod
     def read(cls, path: str | pathlib.Path) -> "BatchingParameters":
-        """Reads a text proto.
+        """Of a text proto; defaults where there is no path.
 
         Raises:
             PortraitError: When it cannot be read, or says what cannot be.
         """
+        if not path:
+            return cls()
         message = text_protos.read_text_proto(path, text_protos.BatchingParameters)
         values = {
             field.name: value if field.message_type is None else value.value
@@ -104,156 +102,86 @@ class BatchingParameters:
             raise PortraitError(f"{path}: {error}") from error
 
 
+@dataclasses.dataclass(eq=False)
 class _Task:
     """A request, or a part of one, and the result that its caller waits for."""
 
-    def __init__(self, inputs: Arrays, size: int, timeout: float | None):
-        self.inputs = inputs
-        self.size = size
-        self.begun = time.monotonic()
-        self.deadline = None if timeout is None else self.begun + timeout
-        self.result: Future = Future()
+    inputs: Arrays
+    size: int
+    deadline: float | None
+    begun: float = dataclasses.field(default_factory=time.monotonic)
+    result: Future = dataclasses.field(default_factory=Future)
 
 
-class _Queue:
-    """The batches of one signature that wait for a thread; the last may still grow."""
+@dataclasses.dataclass(eq=False)
+class _Batch:
+    """Tasks that go together; while they wait for a thread, more may join."""
 
-    def __init__(
-        self, parameters: BatchingParameters, process: Callable[[list[_Task]], None]
-    ):
-        self.parameters = parameters
-        self.process = process
-        self.batches: collections.deque[list[_Task]] = collections.deque()
+    parameters: BatchingParameters
+    run: Callable[[Arrays, float | None], dict[str, np.ndarray]]
+    tasks: list[_Task] = dataclasses.field(default_factory=list)
+    timer: threading.Timer | None = None
+    is_released: bool = False
 
-    def add(self, task: _Task) -> None:
-        limit = self.parameters.largest_run
-        if not self.batches or _size(self.batches[-1]) + task.size > limit:
-            if len(self.batches) >= self.parameters.max_enqueued_batches:
-                raise RequestError(
-                    grpc.StatusCode.UNAVAILABLE,
-                    "The batch scheduling queue to which this task was submitted is"
-                    " full",
+    @property
+    def size(self) -> int:
+        return sum(task.size for task in self.tasks)
+
+    def process(self) -> None:
+        """Gives each task its rows of the result, or raises."""
+        timeout = _time_left(self.tasks)
+        allowed = self.parameters.allowed_batch_sizes
+        padding = next((one for one in allowed if one >= self.size), self.size)
+        padding -= self.size
+        pads = self.parameters.pad_variable_length_inputs
+        merged = {
+            name: _merge(name, [one.inputs[name] for one in self.tasks], padding, pads)
+            for name in self.tasks[0].inputs
+        }
+        results = self.run(merged, timeout)
+        for array in results.values():
+            if np.ndim(array) == 0:
+                raise failed_precondition("Batched output tensor has 0 dimensions")
+            if len(array) != self.size + padding:
+                raise failed_precondition(
+                    "Batched output tensor's 0th dimension does not equal the sum of"
+                    " the 0th dimension sizes of the input tensors"
                 )
-            self.batches.append([])
-        self.batches[-1].append(task)
-
-    def ready_at(self) -> float:
-        """When the first batch may go."""
-        first = self.batches[0]
-        if len(self.batches) > 1 or _size(first) >= self.parameters.largest_run:
-            return 0.0
-        return first[0].begun + self.parameters.batch_timeout_micros / 1e6
+        start = 0
+        for task in self.tasks:
+            end = start + task.size
+            task.result.set_result({key: a[start:end] for key, a in results.items()})
+            start = end
 
 
-class BatchThreads:
-    """The threads that process batches, shared by all models of a server.
+class Batching:
+    """Merges the requests to all models of a server, on threads that they share.
 
     Args:
-        parameters: The server's; the number of threads and their name.
-        metrics: Where time in queues is noted.
+        parameters: The server's; the number and the name of the threads are for all.
+        metrics: Where batches, and time in queues, are noted.
     """
 
     def __init__(self, parameters: BatchingParameters, metrics: Metrics):
         self.parameters = parameters
-        self.metrics = metrics
-        self._changed = threading.Condition()
-        self._queues: dict[tuple, _Queue] = {}
-        self._draining = self._stopping = False
-        name = parameters.thread_pool_name
-        self._threads = [
-            threading.Thread(target=self._work, name=f"{name}-{index}", daemon=True)
-            for index in range(parameters.num_batch_threads)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def submit(self, key: tuple, queue: _Queue, tasks: Sequence[_Task]) -> None:
-        """Puts tasks into the queue of that key; `queue`, if there is none yet."""
-        with self._changed:
-            queue = self._queues.setdefault(key, queue)
-            for task in tasks:
-                queue.add(task)
-            self._changed.notify_all()
-
-    def forget(self, batcher: "Batcher") -> None:
-        with self._changed:
-            for key in [key for key in self._queues if key[0] is batcher]:
-                del self._queues[key]
-
-    def drain(self) -> None:
-        """From now on, batches wait for no further requests."""
-        with self._changed:
-            self._draining = True
-            self._changed.notify_all()
-
-    def stop(self) -> None:
-        """Ends the threads; what is queued is processed before."""
-        self._stopping = True
-        self.drain()
-        for thread in self._threads:
-            thread.join()
-
-    def _work(self) -> None:
-        while (taken := self._take()) is not None:
-            process, batch = taken
-            now = time.monotonic()
-            for task in batch:
-                self.metrics.observe(
-                    ":tensorflow:serving:batching_session:queuing_latency",
-                    now - task.begun,
-                    self.parameters.thread_pool_name,
-                )
-            try:
-                process(batch)
-            except Exception as error:
-                if not isinstance(error, RequestError):
-                    _LOGGER.exception("a batch failed in the server")
-                    message = f"{type(error).__name__} in the server"
-                    error = RequestError(grpc.StatusCode.INTERNAL, message)
-                for task in batch:
-                    # One each: several threads may raise what is the same failure.
-                    task.result.set_exception(RequestError(error.code, error.message))
-
-    def _take(self) -> tuple[Callable, list[_Task]] | None:
-        with self._changed:
-            while True:
-                waiting = {key: one for key, one in self._queues.items() if one.batches}
-                if not waiting and self._stopping:
-                    return None
-                pause = None
-                if waiting:
-                    key = min(waiting, key=lambda key: waiting[key].ready_at())
-                    pause = waiting[key].ready_at() - time.monotonic()
-                    if pause <= 0 or self._draining:
-                        break
-                self._changed.wait(pause)
-            # To the end of the line, so that no queue starves another.
-            queue = self._queues[key] = self._queues.pop(key)
-            return queue.process, queue.batches.popleft()
-
-
-class Batcher:
-    """Merges the requests to one version of a model.
-
-    Args:
-        run: Runs a merged batch.
-        parameters: How to merge.
-        threads: The server's threads.
-    """
-
-    def __init__(self, run: Run, parameters: BatchingParameters, threads: BatchThreads):
-        self._run = run
-        self._parameters = parameters
-        self._threads = threads
+        self._metrics = metrics
+        self._lock = threading.RLock()
+        self._queues: dict[tuple, collections.deque[_Batch]] = {}
+        self._draining = False
+        self._pool = ThreadPoolExecutor(
+            parameters.num_batch_threads, parameters.thread_pool_name
+        )
 
     def run(
         self,
+        run: Run,
+        parameters: BatchingParameters,
         signature: object,
         inputs: Arrays,
         outputs: Sequence[str],
         timeout: float | None = None,
     ) -> dict[str, np.ndarray]:
-        """Runs inputs within a batch, and waits for the result.
+        """Runs inputs in a batch with others' for the same `run`; waits for the result.
 
         Raises:
             RequestError: INVALID_ARGUMENT for inputs without one common axis 0 or
@@ -261,74 +189,97 @@ class Batcher:
                 FAILED_PRECONDITION when photos of a batch differ in size, or outputs
                 do not follow axis 0; the Session's status when the run fails.
         """
-        size = _batch_size(inputs)
+        size, limit = _batch_size(inputs), parameters.largest_run
         if size == 0:
-            return self._run(signature, inputs, outputs, timeout)
-        limit = self._parameters.largest_run
-        if size > limit and not self._parameters.enable_large_batch_splitting:
+            return run(signature, inputs, outputs, timeout)
+        if size > limit and not parameters.enable_large_batch_splitting:
             raise invalid_argument(
                 f"Task size {size} is larger than maximum input batch size {limit}"
             )
-        tasks = [
-            _Task(
-                {name: array[start : start + limit] for name, array in inputs.items()},
-                min(limit, size - start),
-                timeout,
-            )
-            for start in range(0, size, limit)
-        ]
-        queue = _Queue(
-            self._parameters, lambda tasks: self._process(signature, outputs, tasks)
-        )
-        key = (self, signature.name, tuple(sorted(outputs)))
-        self._threads.submit(key, queue, tasks)
+
+        def run_merged(merged: Arrays, timeout: float | None) -> dict[str, np.ndarray]:
+            self._metrics.add("serving:batching_session:wrapped_run_count")
+            return run(signature, merged, outputs, timeout)
+
+        deadline = None if timeout is None else time.monotonic() + timeout
+        key = (run, signature.name, tuple(sorted(outputs)))
+        tasks = []
+        with self._lock:
+            for start in range(0, size, limit):
+                part = {
+                    name: one[start : start + limit] for name, one in inputs.items()
+                }
+                tasks.append(_Task(part, min(limit, size - start), deadline))
+                self._enqueue(key, tasks[-1], parameters, run_merged)
         results = [task.result.result() for task in tasks]
+        if len(results) == 1:
+            return results[0]
         return {
-            name: np.concatenate([result[name] for result in results])
-            if len(results) > 1
-            else results[0][name]
-            for name in outputs
+            name: np.concatenate([one[name] for one in results]) for name in outputs
         }
 
-    def close(self) -> None:
-        self._threads.forget(self)
+    def drain(self) -> None:
+        """From now on, batches wait for no further requests."""
+        with self._lock:
+            self._draining = True
+            for key, queue in self._queues.items():
+                for batch in queue:
+                    self._release(key, batch)
 
-    def _process(
-        self, signature: object, outputs: Sequence[str], tasks: list[_Task]
+    def stop(self) -> None:
+        """Ends the threads; what is queued is processed before."""
+        self.drain()
+        self._pool.shutdown()
+
+    def _enqueue(
+        self, key: tuple, task: _Task, parameters: BatchingParameters, run: Callable
     ) -> None:
-        timeout = _time_left(tasks)
-        size = _size(tasks)
-        allowed = self._parameters.allowed_batch_sizes
-        padding = next((one for one in allowed if one >= size), size) - size
-        pads = self._parameters.pad_variable_length_inputs
-        merged = {
-            name: _merge(name, [task.inputs[name] for task in tasks], padding, pads)
-            for name in tasks[0].inputs
-        }
-        self._threads.metrics.count(
-            ":tensorflow:serving:batching_session:wrapped_run_count"
-        )
-        results = self._run(signature, merged, outputs, timeout)
-        for array in results.values():
-            problem = None
-            if np.ndim(array) == 0:
-                problem = "Batched output tensor has 0 dimensions"
-            elif len(array) != size + padding:
-                problem = (
-                    "Batched output tensor's 0th dimension does not equal the sum of"
-                    " the 0th dimension sizes of the input tensors"
+        queue = self._queues.setdefault(key, collections.deque())
+        if not queue or queue[-1].size + task.size > parameters.largest_run:
+            if len(queue) >= parameters.max_enqueued_batches:
+                raise RequestError(
+                    grpc.StatusCode.UNAVAILABLE,
+                    "The batch scheduling queue to which this task was submitted is"
+                    " full",
                 )
-            if problem:
-                raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, problem)
-        start = 0
-        for task in tasks:
-            end = start + task.size
-            task.result.set_result({key: a[start:end] for key, a in results.items()})
-            start = end
+            if queue:
+                self._release(key, queue[-1])
+            queue.append(_Batch(parameters, run))
+        batch = queue[-1]
+        batch.tasks.append(task)
+        wait = parameters.batch_timeout_micros / 1e6
+        if self._draining or not wait or batch.size >= parameters.largest_run:
+            self._release(key, batch)
+        elif batch.timer is None:
+            batch.timer = threading.Timer(wait, self._release, (key, batch))
+            batch.timer.daemon = True
+            batch.timer.start()
 
+    def _release(self, key: tuple, batch: _Batch) -> None:
+        """Lets a thread take the first batch of a queue, once for each batch in it."""
+        with self._lock:
+            if batch.is_released:
+                return
+            batch.is_released = True
+            if batch.timer is not None:
+                batch.timer.cancel()
+            self._pool.submit(self._work, key)
 
-def _size(tasks: Sequence[_Task]) -> int:
-    return sum(task.size for task in tasks)
+    def _work(self, key: tuple) -> None:
+        with self._lock:
+            batch = self._queues[key].popleft()
+            if not self._queues[key]:
+                del self._queues[key]
+        name, now = self.parameters.thread_pool_name, time.monotonic()
+        for task in batch.tasks:
+            waited = (now - task.begun) * 1e6
+            queuing = "serving:batching_session:queuing_latency"
+            self._metrics.add(queuing, name, value=waited)
+        code, answer = attempt(batch.process)
+        if code is not grpc.StatusCode.OK:
+            for task in batch.tasks:
+                # One each: several threads may raise what is the same failure.
+                task.result.set_exception(RequestError(code, answer))
 
 
 def _batch_size(inputs: Arrays) -> int:
@@ -359,24 +310,23 @@ def _merge(name: str, arrays: list[np.ndarray], padding: int, pads: bool) -> np.
     shapes = {array.shape[1:] for array in arrays}
     if len(shapes) > 1:
         if not pads or len({len(shape) for shape in shapes}) > 1:
-            raise RequestError(
-                grpc.StatusCode.FAILED_PRECONDITION,
+            raise failed_precondition(
                 f"Tensors with name '{name}' from different tasks have different"
                 " shapes and padding is turned off. Set pad_variable_length_inputs to"
                 " true, or ensure that all tensors with the same name have equal"
                 " dimensions starting with the first dim.",
             )
         largest = np.max(list(shapes), axis=0)
-        arrays = [_grow(array, largest) for array in arrays]
+        filler = b"" if arrays[0].dtype == object else 0
+        arrays = [
+            np.pad(
+                array,
+                [(0, 0), *((0, n) for n in largest - array.shape[1:])],
+                constant_values=filler,
+            )
+            for array in arrays
+        ]
     if padding:
         # A row that is known to be valid, as TensorFlow Serving takes one.
         arrays = [*arrays, np.repeat(arrays[-1][:1], padding, axis=0)]
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-
-
-def _grow(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    missing = [
-        (0, int(size) - now) for size, now in zip(shape, array.shape[1:], strict=True)
-    ]
-    filler = b"" if array.dtype == object else 0
-    return np.pad(array, [(0, 0), *missing], constant_values=filler)

@@ -1,13 +1,13 @@
 """Which model and which version a request means; the front ends ask only this.
 
-Conventions: a model has one or more loaded versions; a request without a version
-means the highest, one with a label the version that the label names. Unknown names and
-versions are NOT_FOUND, in TensorFlow Serving's words.
+A model has one or more loaded versions; a request without a version means the highest,
+one with a label the version that the label names. Unknown names and versions are
+NOT_FOUND, in TensorFlow Serving's words.
 """
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import grpc
 from tensorflow_serving.apis import (
@@ -18,47 +18,31 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from serving.local_server import predict
-from serving.local_server.manager import ModelManager, State
+from serving.local_server.manager import ModelManager
 from serving.local_server.metrics import Metrics
 from serving.local_server.model import LoadedModel
-from serving.local_server.model_config import (
-    Labels,
-    ModelSet,
-    check_labels,
-    read_config,
+from serving.local_server.model_config import ModelSource, read_config
+from serving.local_server.options import ServerOptions
+from serving.local_server.request_error import (
+    RequestError,
+    failed_precondition,
+    invalid_argument,
+    not_found,
 )
-from serving.local_server.request_error import RequestError, invalid_argument
 
 
 class ServerCore:
-    """The models, their labels, and what is asked of them.
+    """The models, their labels, and what is asked of them."""
 
-    Args:
-        manager: Loads the versions.
-        metrics: Where requests are noted.
-        as_content: How answers are written, see `tensors.encode`.
-        allow_labels_for_unavailable: For labels that are new.
-    """
-
-    def __init__(
-        self,
-        manager: ModelManager,
-        metrics: Metrics,
-        *,
-        as_content: bool = False,
-        allow_labels_for_unavailable: bool = False,
-    ):
+    def __init__(self, manager: ModelManager, metrics: Metrics, options: ServerOptions):
         self.metrics = metrics
-        self.as_content = as_content
+        self.options = options
         self._manager = manager
-        self._allow_unavailable = allow_labels_for_unavailable
-        self._labels: Labels = {}
         self._configuring = threading.Lock()
 
     # === Models ===
 
-    def apply(self, models: ModelSet, kind: str = "model(s)") -> None:
+    def apply(self, models: Mapping[str, ModelSource], kind: str = "model(s)") -> None:
         """Serves these models from now on, and waits for those that are new.
 
         `kind` is what TensorFlow Serving calls those that fail: models, at a reload.
@@ -69,24 +53,16 @@ class ServerCore:
                 version that loads.
         """
         with self._configuring:
-            known = set(self._manager.names())
-            available = {name: self._manager.available(name) for name in known}
-            check_labels(
-                models.labels,
-                self._labels,
-                available,
-                allow_unavailable=self._allow_unavailable,
-            )
-            self._manager.configure(models.sources)
-            self._labels = models.labels
-            new = [name for name in models.sources if name not in known]
-            failed = self._manager.wait(new)
+            known = self._manager.sources
+            for name, source in models.items():
+                self._check_labels(name, source)
+            self._manager.configure(models)
+            failed = self._manager.wait([name for name in models if name not in known])
         if failed:
+            reasons = "".join(f"{{{why}}}, " for why in failed.values())
             raise RequestError(
                 grpc.StatusCode.UNKNOWN,
-                f"{len(failed)} {kind} did not become available: {{"
-                + "".join(f"{{{why}}}, " for why in failed.values())
-                + "}",
+                f"{len(failed)} {kind} did not become available: {{{reasons}}}",
             )
 
     # === Requests ===
@@ -107,16 +83,10 @@ class ServerCore:
     def predict(
         self, request: predict_pb2.PredictRequest, timeout: float | None = None
     ) -> predict_pb2.PredictResponse:
-        """Answers Predict; errors as `use` and `predict.predict`."""
+        """Answers Predict; errors as `use` and `LoadedModel.predict`."""
         _check_spec(request)
         with self.use(request.model_spec) as model:
-            return predict.predict(
-                model,
-                request,
-                metrics=self.metrics,
-                timeout=timeout,
-                as_content=self.as_content,
-            )
+            return model.predict(request, timeout)
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
@@ -127,9 +97,8 @@ class ServerCore:
             raise invalid_argument(
                 "GetModelMetadataRequest must specify at least one metadata_field"
             )
-        for field in request.metadata_field:
-            if field != "signature_def":
-                raise invalid_argument(f"Metadata field {field} is not supported")
+        for field in set(request.metadata_field) - {"signature_def"}:
+            raise invalid_argument(f"Metadata field {field} is not supported")
         signatures = get_model_metadata_pb2.SignatureDefMap()
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         with self.use(request.model_spec) as model:
@@ -145,24 +114,19 @@ class ServerCore:
     ) -> get_model_status_pb2.GetModelStatusResponse:
         """Answers GetModelStatus for one version, or for all of a model."""
         _check_spec(request)
-        spec = request.model_spec
-        wanted = self._version_of(spec)
-        found = self._manager.statuses(spec.name)
-        if wanted is not None:
-            found = [status for status in found if status[0] == wanted]
-        if not found:
-            which = "any versions" if wanted is None else f"version {wanted}"
-            raise RequestError(
-                grpc.StatusCode.NOT_FOUND,
-                f"Could not find {which} of model {spec.name}",
-            )
+        name, wanted = request.model_spec.name, self._version_of(request.model_spec)
         response = get_model_status_pb2.GetModelStatusResponse()
-        for version, state, error in found:
+        for version, state, error in self._manager.statuses(name):
+            if wanted not in (None, version):
+                continue
             entry = response.model_version_status.add(version=version, state=state)
             entry.status.SetInParent()
-            if error is not None and state is State.END:
+            if error is not None and state == entry.END:
                 entry.status.error_code = error.code.value[0]
                 entry.status.error_message = error.message
+        if not response.model_version_status:
+            which = "any versions" if wanted is None else f"version {wanted}"
+            raise not_found(f"Could not find {which} of model {name}")
         return response
 
     def reload(
@@ -179,12 +143,32 @@ class ServerCore:
             return spec.version.value
         if not spec.version_label:
             return None
-        version = self._labels.get(spec.name, {}).get(spec.version_label)
+        version = self._labels(spec.name).get(spec.version_label)
         if version is None:
             raise invalid_argument(
                 f"Unrecognized servable version label: {spec.version_label}"
             )
         return version
+
+    def _labels(self, name: str) -> Mapping[str, int]:
+        source = self._manager.sources.get(name)
+        return source.labels if source else {}
+
+    def _check_labels(self, name: str, source: ModelSource) -> None:
+        """Raises FAILED_PRECONDITION: a label names a version that does not answer.
+
+        One that is new may, if that is allowed; one that moves may not: requests to it
+        would fail.
+        """
+        allowed = self.options.allow_version_labels_for_unavailable_models
+        available = self._manager.available(name)
+        for label, version in source.labels.items():
+            moves = self._labels(name).get(label, version) != version
+            if version not in available and (moves or not allowed):
+                raise failed_precondition(
+                    f"Request to assign label to version {version} of model {name},"
+                    " which is not currently available for inference"
+                )
 
 
 def _check_spec(request) -> None:  # noqa: ANN001

@@ -4,9 +4,7 @@ Predict, GetModelMetadata, GetModelStatus and HandleReloadConfigRequest are serv
 every other method answers UNIMPLEMENTED.
 """
 
-import logging
 import time
-from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import TypeVar
 
@@ -17,8 +15,10 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from portrait_tf.errors import PortraitError
+from serving.local_server import text_protos
 from serving.local_server.core import ServerCore
-from serving.local_server.request_error import RequestError
+from serving.local_server.request_error import attempt
 
 # so_reuseport is off because with it two servers share one port without a word, and
 # requests go to either.
@@ -27,15 +27,14 @@ _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),
 )
-_LOGGER = logging.getLogger(__name__)
 _Response = TypeVar("_Response")
 
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """TensorFlow Serving's PredictionService over a `ServerCore`.
-
-    Classify, Regress and MultiInference are left to gRPC, which answers UNIMPLEMENTED.
-    """
+class Services(
+    prediction_service_pb2_grpc.PredictionServiceServicer,
+    model_service_pb2_grpc.ModelServiceServicer,
+):
+    """TensorFlow Serving's services; what is not here is UNIMPLEMENTED by gRPC."""
 
     def __init__(self, core: ServerCore):
         self._core = core
@@ -49,73 +48,59 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed in the queue"
             )
         begun = time.monotonic()
-
-        def note(status: str) -> None:
-            took, name = time.monotonic() - begun, request.model_spec.name
-            self._core.metrics.record_request(name, "Predict", "GRPC", status, took)
-
-        return _answer(context, lambda: self._core.predict(request, remaining), note)
+        code, answer = attempt(lambda: self._core.predict(request, remaining))
+        took, name = time.monotonic() - begun, request.model_spec.name
+        self._core.metrics.record_request(name, "Predict", "GRPC", code.name, took)
+        return _end(context, code, answer)
 
     def GetModelMetadata(self, request, context):  # noqa: ANN001, ANN201
-        return _answer(context, lambda: self._core.metadata(request))
-
-
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """TensorFlow Serving's ModelService over a `ServerCore`."""
-
-    def __init__(self, core: ServerCore):
-        self._core = core
+        return _end(context, *attempt(lambda: self._core.metadata(request)))
 
     def GetModelStatus(self, request, context):  # noqa: ANN001, ANN201
-        return _answer(context, lambda: self._core.status(request))
+        return _end(context, *attempt(lambda: self._core.status(request)))
 
     def HandleReloadConfigRequest(self, request, context):  # noqa: ANN001, ANN201
-        return _answer(context, lambda: self._core.reload(request))
+        return _end(context, *attempt(lambda: self._core.reload(request)))
 
 
 class GrpcFrontEnd:
-    """A gRPC server on one address, which answers at once.
+    """A gRPC server, which answers at once; `port` is the one that is bound.
 
-    Args as of `ServerOptions`; `workers` requests are handled at the same time. The
-    health service says that the process answers, whatever the models' states. `port`
-    is the one that is bound. Raises OSError when an address cannot be bound.
+    The health service says that the process answers, whatever the models' states.
+    Raises OSError when an address cannot be bound.
     """
 
-    def __init__(
-        self,
-        core: ServerCore,
-        address: str,
-        workers: int,
-        *,
-        credentials: grpc.ServerCredentials | None = None,
-        socket_path: str = "",
-        arguments: Sequence[tuple[str, int | str]] = (),
-        with_health: bool = True,
-    ):
-        self._executor = futures.ThreadPoolExecutor(workers, "grpc")
-        self._server = grpc.server(self._executor, options=[*_OPTIONS, *arguments])
+    def __init__(self, core: ServerCore, credentials: grpc.ServerCredentials | None):
+        options = core.options
+        self._executor = futures.ThreadPoolExecutor(options.grpc_max_threads, "grpc")
+        self._server = grpc.server(
+            self._executor, options=[*_OPTIONS, *options.channel_arguments]
+        )
+        services = Services(core)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(core), self._server
+            services, self._server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelService(core), self._server
+            services, self._server
         )
-        if with_health:
+        if options.enable_grpc_healthcheck_service:
             servicer = health.HealthServicer()
             servicer.set(health.OVERALL_HEALTH, health_pb2.HealthCheckResponse.SERVING)
             health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
-        addresses = [address, f"unix:{socket_path}"] if socket_path else [address]
-        try:
+
+        def add_port(address: str) -> int:
             if credentials is None:
-                ports = [self._server.add_insecure_port(one) for one in addresses]
-            else:
-                ports = [
-                    self._server.add_secure_port(one, credentials) for one in addresses
-                ]
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, credentials)
+
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        try:
+            self.port = add_port(f"{host}:{options.port}")
+            if options.grpc_socket_path:
+                add_port(f"unix:{options.grpc_socket_path}")
         except RuntimeError as error:
             self.stop(0)
             raise OSError(str(error)) from error
-        self.port = ports[0]
         self._server.start()
 
     def stop(self, grace: float) -> None:
@@ -124,19 +109,30 @@ class GrpcFrontEnd:
         self._executor.shutdown(wait=False)
 
 
-def _answer(
-    context: grpc.ServicerContext,
-    produce: Callable[[], _Response],
-    note: Callable[[str], None] = lambda status: None,
+def read_credentials(path: str) -> grpc.ServerCredentials | None:
+    """TLS as a file with an SSLConfig says; None without a path.
+
+    Raises:
+        PortraitError: For another file, and for keys and certificates that are no PEM.
+    """
+    if not path:
+        return None
+    config = text_protos.read_text_proto(path, text_protos.SSLConfig)
+    needed = ["server_key", "server_cert"] + ["custom_ca"] * config.client_verify
+    for name in needed:
+        # gRPC itself would only say that a port cannot be taken.
+        if "-----BEGIN " not in getattr(config, name):
+            raise PortraitError(f"{path}: expected {name}, the text of a PEM file")
+    return grpc.ssl_server_credentials(
+        [(config.server_key.encode(), config.server_cert.encode())],
+        root_certificates=config.custom_ca.encode() or None,
+        require_client_auth=config.client_verify,
+    )
+
+
+def _end(
+    context: grpc.ServicerContext, code: grpc.StatusCode, answer: _Response | str
 ) -> _Response:
-    try:
-        response = produce()
-    except RequestError as error:
-        note(error.code.name)
-        context.abort(error.code, error.message)
-    except Exception as error:
-        note("INTERNAL")
-        _LOGGER.exception("a request failed in the server")
-        context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__} in the server")
-    note("OK")
-    return response
+    if code is not grpc.StatusCode.OK:
+        context.abort(code, answer)
+    return answer

@@ -1,24 +1,26 @@
 """TensorFlow Serving's JSON forms of requests and answers.
 
-Conventions: a request is `{"signature_name": ..., "instances": [...]}` (row form: one
+A request is `{"signature_name": ..., "instances": [...]}` (row form: one
 entry an example) or `{..., "inputs": ...}` (column form: whole tensors). A signature
 with one input takes its value bare, with several an object by input name. Binary
 strings are `{"b64": "..."}`; in answers they are those whose name ends in `_bytes`.
 """
 
 import base64
-import binascii
 import json
 import re
 import reprlib
 from collections.abc import Callable, Mapping
 
-import grpc
 import numpy as np
 import tensorflow as tf
 
 from serving.local_server.model import DEFAULT_SIGNATURE, LoadedModel, Signature
-from serving.local_server.request_error import RequestError, invalid_argument
+from serving.local_server.request_error import (
+    RequestError,
+    invalid_argument,
+    unimplemented,
+)
 
 _DTYPES = {
     tf.float32, tf.float64, tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.uint32,
@@ -36,7 +38,12 @@ def parse_predict(
         RequestError: INVALID_ARGUMENT, for anything that cannot be read; UNIMPLEMENTED
             for a dtype that has no JSON form.
     """
-    document = _parse_object(body)
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise invalid_argument(f"JSON Parse error: {error}") from error
+    if not isinstance(document, dict):
+        raise invalid_argument(f"JSON Value: {_shown(document)} Is not object")
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid_argument(
@@ -83,18 +90,6 @@ def format_predict(
         return {"outputs": columns}
     rows = zip(*columns.values(), strict=True)
     return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
-
-
-def _parse_object(body: bytes) -> dict:
-    if not body:
-        raise invalid_argument("JSON Parse error: The document is empty")
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise invalid_argument(f"JSON Parse error: {error}") from error
-    if not isinstance(document, dict):
-        raise invalid_argument(f"JSON Value: {_shown(document)} Is not object")
-    return document
 
 
 def _read_rows(rows: object, signature: Signature) -> dict[str, np.ndarray]:
@@ -155,27 +150,31 @@ def _read_columns(inputs: object, signature: Signature) -> dict[str, np.ndarray]
 
 
 def _check_shape(before: list[np.ndarray], array: np.ndarray) -> None:
-    if before and before[0].size != array.size:
-        raise invalid_argument(
-            f"Expecting tensor size: {before[0].size} but got: {array.size}"
-        )
-    if before and before[0].shape != array.shape:
-        expected, got = (",".join(map(str, one.shape)) for one in (before[0], array))
-        raise invalid_argument(f"Expecting shape [{expected}] but got: [{got}]")
+    if not before or before[0].shape == array.shape:
+        return
+    size, shape = before[0].size, ",".join(map(str, before[0].shape))
+    if size != array.size:
+        raise invalid_argument(f"Expecting tensor size: {size} but got: {array.size}")
+    got = ",".join(map(str, array.shape))
+    raise invalid_argument(f"Expecting shape [{shape}] but got: [{got}]")
 
 
 def _to_array(value: object, dtype: tf.DType) -> np.ndarray:
     if dtype not in _DTYPES:
-        raise RequestError(
-            grpc.StatusCode.UNIMPLEMENTED,
-            f"Conversion of JSON Value: {_shown(value)} to type: {dtype.name}",
+        raise unimplemented(
+            f"Conversion of JSON Value: {_shown(value)} to type: {dtype.name}"
         )
-    if dtype == tf.string:
-        return _strings_to_array(value)
     try:
-        array = np.array(value)
-    except (ValueError, OverflowError) as error:
+        if dtype == tf.string:
+            array = np.array(_map_leaves(_read_string, value), object)
+        else:
+            array = np.array(value)
+    except (ValueError, OverflowError, RecursionError) as error:
         raise invalid_argument(_UNEVEN) from error
+    if dtype == tf.string:
+        if not all(isinstance(item, bytes) for item in array.flat):
+            raise invalid_argument(_UNEVEN)
+        return array
     wanted = np.dtype(dtype.as_numpy_dtype)
     kinds = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}[wanted.kind]
     if array.size and array.dtype.kind not in kinds:
@@ -189,25 +188,12 @@ def _to_array(value: object, dtype: tf.DType) -> np.ndarray:
     return array.astype(wanted)
 
 
-def _strings_to_array(value: object) -> np.ndarray:
-    def read(item: object) -> bytes:
-        if isinstance(item, str):
-            return item.encode()
-        if isinstance(item, dict):
-            return _read_base64(item)
+def _read_string(item: object) -> bytes:
+    """Base64 as `absl::Base64Unescape`: white space anywhere, padding optional."""
+    if isinstance(item, str):
+        return item.encode()
+    if not isinstance(item, dict):
         raise _type_error(item, tf.string)
-
-    try:
-        array = np.array(_map_leaves(read, value), object)
-    except (ValueError, RecursionError) as error:
-        raise invalid_argument(_UNEVEN) from error
-    if not all(isinstance(item, bytes) for item in array.flat):
-        raise invalid_argument(_UNEVEN)
-    return array
-
-
-def _read_base64(item: dict) -> bytes:
-    """Decodes as `absl::Base64Unescape`: white space anywhere, padding optional."""
     if _is_object(item):
         raise invalid_argument(
             f"JSON Value: {_shown(item)} not formatted correctly for base64 data"
@@ -215,7 +201,7 @@ def _read_base64(item: dict) -> bytes:
     text = re.sub(r"\s", "", item["b64"]).rstrip("=")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         raise invalid_argument("Unable to base64 decode") from error
 
 
@@ -246,18 +232,16 @@ def _map_leaves(function: Callable[[object], object], value: object) -> object:
 def _check_batch(results: Mapping[str, np.ndarray]) -> None:
     batch = None
     for name, array in results.items():
-        if np.ndim(array) == 0:
-            raise invalid_argument(f"Tensor name: {name} has no shape information ")
-        if len(array) < 1:
+        what, size = f"Tensor name: {name} has", len(array) if np.ndim(array) else None
+        if size is None:
+            raise invalid_argument(f"{what} no shape information ")
+        if size < 1:
+            raise invalid_argument(f"{what} invalid batch size: {size}")
+        if batch not in (None, size):
             raise invalid_argument(
-                f"Tensor name: {name} has invalid batch size: {len(array)}"
+                f"{what} inconsistent batch size: {size} expecting: {batch}"
             )
-        if batch is not None and len(array) != batch:
-            raise invalid_argument(
-                f"Tensor name: {name} has inconsistent batch size: {len(array)}"
-                f" expecting: {batch}"
-            )
-        batch = len(array)
+        batch = size
 
 
 def _is_object(value: object) -> bool:

@@ -1,9 +1,9 @@
 """One loaded version of a model, and the folder its versions lie in.
 
-Conventions: `MODELS_DIR/N/` is a SavedModel, N its version; folders with other names
-are ignored, so that a publisher can write to one and rename it. The model is loaded
-into a `tf.compat.v1.Session` because TensorFlow Serving does so: a SavedModel can load
-eagerly and still be broken there.
+`MODELS_DIR/N/` is a SavedModel, N its version; folders with other names are ignored, so
+that a publisher can write to one and rename it. The model is loaded into a
+`tf.compat.v1.Session` because TensorFlow Serving does so: a SavedModel can load eagerly
+and still be broken there.
 """
 
 import pathlib
@@ -15,12 +15,19 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session
+from tensorflow_serving.apis import predict_pb2
 
 from portrait_tf.errors import PortraitError
 from portrait_tf.startup import hidden_notices
-from serving.local_server.batching import Batcher
+from serving.local_server import tensors
+from serving.local_server.batching import Arrays, Run
 from serving.local_server.metrics import Metrics
-from serving.local_server.request_error import from_tensorflow, invalid_argument
+from serving.local_server.options import ServerOptions
+from serving.local_server.request_error import (
+    failed_precondition,
+    invalid_argument,
+    status_of,
+)
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -86,43 +93,54 @@ class LoadedModel:
     """A SavedModel in a Session, ready to run from any thread.
 
     Args:
+        name: The model's, for metrics.
         path: The version folder, `MODELS_DIR/N`; `version` is N.
-        tags: The tags of the graph in it.
-        config: How the Session runs; None for TensorFlow's defaults.
-        metrics: Where runs are noted.
+        options: The tags of the graph in it, and how answers are written.
+        config: How the Session runs.
+        metrics: Where loads and runs are noted.
 
-    `signature_defs` are for metadata; a `batcher` merges what `run` gets.
+    `signature_defs` are for metadata; `runner` may be set to what merges requests.
 
     Raises:
-        PortraitError: When the folder is not a SavedModel that loads.
+        RequestError: When the folder is not a SavedModel that loads.
     """
 
     def __init__(
         self,
-        path: str | pathlib.Path,
-        *,
-        tags: Sequence[str] = (tf.saved_model.SERVING,),
-        config: tf.compat.v1.ConfigProto | None = None,
-        metrics: Metrics | None = None,
+        name: str,
+        path: pathlib.Path,
+        options: ServerOptions,
+        config: tf.compat.v1.ConfigProto,
+        metrics: Metrics,
     ):
-        self.path = pathlib.Path(path)
-        self.version = int(self.path.name)
-        self.batcher: Batcher | None = None
-        self._metrics = metrics or Metrics()
+        self.name = name
+        self.path = path
+        self.version = int(path.name)
+        self.runner: Run = self.run_session
+        self._as_content = options.enable_serialization_as_tensor_content
+        self._metrics = metrics
         self._graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=self._graph, config=config)
+        tags = options.saved_model_tags.split(",")
+        begun, status = time.monotonic(), "fail"
         try:
             with self._graph.as_default(), hidden_notices():
                 meta_graph = tf.compat.v1.saved_model.load(
-                    self._session, list(tags), str(self.path)
+                    self._session, tags, str(path)
                 )
+            status = "success"
         except _LOAD_ERRORS as error:
             self._session.close()
-            shown = ", ".join(repr(tag) for tag in tags)
-            raise PortraitError(
-                f"{self.path} cannot be loaded; expected a SavedModel with the tag"
-                f" {shown}: {_first_line(error)}"
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise status_of(
+                error,
+                f"{path} cannot be loaded; expected a SavedModel with the tags {tags}:"
+                f" {reason}",
             ) from error
+        finally:
+            took = int((time.monotonic() - begun) * 1e6)
+            metrics.add("cc:saved_model:load_attempt_count", str(path), status)
+            metrics.add("cc:saved_model:load_latency", str(path), value=took)
         self._session._extend_graph()
         self.signature_defs = dict(meta_graph.signature_def)
         self._signatures = {
@@ -136,10 +154,43 @@ class LoadedModel:
         """The signature of that name, the default one for ""; None if there is none."""
         return self._signatures.get(name or DEFAULT_SIGNATURE)
 
+    def predict(
+        self, request: predict_pb2.PredictRequest, timeout: float | None = None
+    ) -> predict_pb2.PredictResponse:
+        """Answers a Predict request, as TensorFlow Serving's `RunPredict` does.
+
+        Names are compared with the signature; dtypes and shapes are left to the graph.
+
+        Raises:
+            RequestError: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT
+                for names that do not fit it; as `run`.
+        """
+        spec = request.model_spec
+        signature = self.signature(spec.signature_name)
+        if signature is None:
+            raise failed_precondition(
+                f'Serving signature key "{spec.signature_name or DEFAULT_SIGNATURE}"'
+                " not found."
+            )
+        signature.check_inputs(request.inputs)
+        inputs = {
+            name: tensors.decode(proto, name) for name, proto in request.inputs.items()
+        }
+        outputs = signature.select_outputs(request.output_filter)
+        response = predict_pb2.PredictResponse()
+        response.model_spec.name = spec.name
+        response.model_spec.version.value = self.version
+        response.model_spec.signature_name = signature.name
+        for name, array in self.run(signature, inputs, outputs, timeout).items():
+            dtype = signature.outputs[name]
+            proto = tensors.encode(array, dtype, as_content=self._as_content)
+            response.outputs[name].CopyFrom(proto)
+        return response
+
     def run(
         self,
         signature: Signature,
-        inputs: Mapping[str, np.ndarray],
+        inputs: Arrays,
         outputs: Sequence[str],
         timeout: float | None = None,
     ) -> dict[str, np.ndarray]:
@@ -149,15 +200,19 @@ class LoadedModel:
 
         Raises:
             RequestError: With the Session's own status, when the run fails; as
-                `Batcher.run`, with batching.
+                `Batching.run`, with batching.
         """
-        run = self.run_session if self.batcher is None else self.batcher.run
-        return run(signature, inputs, outputs, timeout)
+        begun = time.monotonic()
+        results = self.runner(signature, inputs, outputs, timeout)
+        took = (time.monotonic() - begun) * 1e6
+        labels = (self.name, "Predict", "TF1")
+        self._metrics.add("serving:runtime_latency", *labels, value=took)
+        return results
 
     def run_session(
         self,
         signature: Signature,
-        inputs: Mapping[str, np.ndarray],
+        inputs: Arrays,
         outputs: Sequence[str],
         timeout: float | None = None,
     ) -> dict[str, np.ndarray]:
@@ -179,33 +234,30 @@ class LoadedModel:
                 options, feeds, fetches, [], None
             )
         except tf.errors.OpError as error:
-            raise from_tensorflow(error) from error
+            raise status_of(error) from error
         finally:
             if options is not None:
                 pywrap_tf_session.TF_DeleteBuffer(options)
-        self._metrics.record_graph_run(time.perf_counter() - begun)
+        took = (time.perf_counter() - begun) * 1e6
+        self._metrics.add("core:graph_runs")
+        self._metrics.add("core:graph_run_time_usecs", value=int(took))
+        self._metrics.add("core:graph_run_time_usecs_histogram", value=took)
         return dict(zip(outputs, results, strict=True))
 
     def _output(self, name: str) -> object:
         return self._graph.get_tensor_by_name(name)._as_tf_output()
 
     def close(self) -> None:
-        if self.batcher is not None:
-            self.batcher.close()
         self._session.close()
 
 
-def find_versions(models_dir: str | pathlib.Path) -> dict[int, pathlib.Path]:
+def find_versions(models_dir: pathlib.Path) -> dict[int, pathlib.Path]:
     """The version folders of a model, by number.
 
     Raises:
         PortraitError: When the folder is missing or holds no version.
     """
-    models_dir = pathlib.Path(models_dir)
-    expected = (
-        "expected a folder of numbered versions, such as"
-        f" {models_dir / '1' / 'saved_model.pb'}"
-    )
+    expected = f"expected numbered versions, such as {models_dir}/1/saved_model.pb"
     if not models_dir.is_dir():
         raise PortraitError(
             f"the models folder {models_dir} does not exist; {expected}"
@@ -226,10 +278,6 @@ def find_versions(models_dir: str | pathlib.Path) -> dict[int, pathlib.Path]:
 
 def _dtypes(infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, tf.DType]:
     return {alias: tf.as_dtype(info.dtype) for alias, info in sorted(infos.items())}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _braces(names) -> str:  # noqa: ANN001

@@ -8,36 +8,39 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping
 
-import grpc
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.local_server.manager import ModelSource
-from serving.local_server.request_error import RequestError, invalid_argument
-
-Labels = dict[str, dict[str, int]]
-"""For each model, its labels and the version each names."""
+from serving.local_server.model import find_versions
+from serving.local_server.request_error import invalid_argument
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelSet:
-    """What a ModelServerConfig says.
+class ModelSource:
+    """Where the versions of a model lie, and which of them are wanted.
 
     Attributes:
-        sources: For each model, where its versions are.
-        labels: For each model that has some, its labels.
+        base_path: The folder of numbered versions.
+        latest: That many of the highest; 0 for all.
+        specific: These, in place of `latest`.
+        labels: The version that each label names.
     """
 
-    sources: Mapping[str, ModelSource]
-    labels: Labels
+    base_path: pathlib.Path
+    latest: int = 1
+    specific: tuple[int, ...] = ()
+    labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def choose(self) -> dict[int, pathlib.Path]:
+        """The wanted versions that are there; errors as `find_versions`."""
+        found = find_versions(self.base_path)
+        wanted = self.specific or sorted(found, reverse=True)[: self.latest or None]
+        return {number: found[number] for number in wanted if number in found}
 
 
-def single_model(name: str, base_path: str) -> ModelSet:
-    """One model, of which the highest version is wanted."""
-    return ModelSet({name: ModelSource(pathlib.Path(base_path).absolute())}, {})
-
-
-def read_config(config: model_server_config_pb2.ModelServerConfig) -> ModelSet:
-    """Checks a configuration.
+def read_config(
+    config: model_server_config_pb2.ModelServerConfig,
+) -> dict[str, ModelSource]:
+    """The models that a configuration names.
 
     Raises:
         RequestError: INVALID_ARGUMENT, for what cannot be served.
@@ -48,7 +51,6 @@ def read_config(config: model_server_config_pb2.ModelServerConfig) -> ModelSet:
             " ModelConfigList is currently supported"
         )
     sources: dict[str, ModelSource] = {}
-    labels: Labels = {}
     for model in config.model_config_list.config:
         if not model.name:
             raise invalid_argument("a model of the config list has no name")
@@ -57,21 +59,15 @@ def read_config(config: model_server_config_pb2.ModelServerConfig) -> ModelSet:
                 f"Illegal to list model {model.name} multiple times in config list"
             )
         sources[model.name] = _read_source(model)
-        if model.version_labels:
-            labels[model.name] = dict(model.version_labels)
-    return ModelSet(sources, labels)
+    return sources
 
 
 def _read_source(model: model_server_config_pb2.ModelConfig) -> ModelSource:
     platform = model.model_platform
-    if model.model_type and platform:
+    if bool(model.model_type) == bool(platform):
+        both, nor = ("both", "and") if platform else ("neither", "nor")
         raise invalid_argument(
-            "Illegal setting both ModelServerConfig::model_type (deprecated) and"
-            " ModelServerConfig::model_platform."
-        )
-    if not model.model_type and not platform:
-        raise invalid_argument(
-            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor"
+            f"Illegal setting {both} ModelServerConfig::model_type (deprecated) {nor}"
             " ModelServerConfig::model_platform."
         )
     if platform not in ("", "tensorflow"):
@@ -84,43 +80,14 @@ def _read_source(model: model_server_config_pb2.ModelConfig) -> ModelSource:
             f"Expected model {model.name} to have an absolute path or URI; got"
             f" base_path()={model.base_path}"
         )
-    policy = model.model_version_policy
+    policy, labels = model.model_version_policy, dict(model.version_labels)
     kind = policy.WhichOneof("policy_choice")
-    if kind == "all":
-        return ModelSource(path, latest=0)
-    if kind == "specific":
-        numbers = tuple(sorted(set(policy.specific.versions)))
-        if not numbers:
-            raise invalid_argument(
-                f"model {model.name}: the specific version policy names no version"
-            )
-        return ModelSource(path, specific=numbers)
-    return ModelSource(path, latest=policy.latest.num_versions or 1)
-
-
-def check_labels(
-    labels: Labels,
-    current: Labels,
-    available: Mapping[str, list[int]],
-    *,
-    allow_unavailable: bool,
-) -> None:
-    """Checks that labels name versions that answer.
-
-    `available` are those, by model. A label that is new may name another version too,
-    if that is allowed; one that moves may not: requests to it would fail.
-
-    Raises:
-        RequestError: FAILED_PRECONDITION otherwise.
-    """
-    for name, versions in labels.items():
-        for label, version in versions.items():
-            moves = current.get(name, {}).get(label, version) != version
-            if allow_unavailable and not moves:
-                continue
-            if version not in available.get(name, []):
-                raise RequestError(
-                    grpc.StatusCode.FAILED_PRECONDITION,
-                    f"Request to assign label to version {version} of model {name},"
-                    " which is not currently available for inference",
-                )
+    if kind != "specific":
+        latest = 0 if kind == "all" else policy.latest.num_versions or 1
+        return ModelSource(path, latest=latest, labels=labels)
+    if not policy.specific.versions:
+        raise invalid_argument(
+            f"model {model.name}: the specific version policy names no version"
+        )
+    numbers = tuple(sorted(set(policy.specific.versions)))
+    return ModelSource(path, specific=numbers, labels=labels)

@@ -1,10 +1,10 @@
 """The settings of the server, and `tensorflow_model_server`'s flags for them.
 
-Conventions: a flag has the name of its field, with underscores or dashes; it is written
+A flag has the name of its field, with underscores or dashes; it is written
 `--flag=value` or `--flag value`, a switch also bare. Names, meanings and defaults are
-TensorFlow Serving's, but for the addresses and the model's name, which suit a
-developer's machine, and for flags marked "ours". TensorFlow is not needed here, so that
-a mistyped flag is found at once.
+TensorFlow Serving's, but for addresses and the model's name, which suit a developer's
+machine; `host` and `rest_api_max_body_bytes` are ours. TensorFlow is not needed here,
+so that a mistyped flag is found at once.
 """
 
 import dataclasses
@@ -17,30 +17,13 @@ from portrait_tf.errors import PortraitError
 
 _WORKERS = 4 * (os.cpu_count() or 1)
 
-_WITHOUT_EFFECT = {
-    "enable_profiler",
-    "enable_signature_method_name_check",
-    "flush_filesystem_caches",
-    "num_load_threads",
-    "num_tflite_interpreters_per_pool",
-    "num_tflite_pools",
-    "num_unload_threads",
-    "remove_unused_fields_from_bundle_metagraph",
-    "rest_api_num_threads",
-    "skip_initialize_tpu",
-}
+_WITHOUT_EFFECT = [
+    "enable_profiler", "enable_signature_method_name_check", "flush_filesystem_caches",
+    "num_load_threads", "num_tflite_interpreters_per_pool", "num_tflite_pools",
+    "num_unload_threads", "remove_unused_fields_from_bundle_metagraph",
+    "rest_api_num_threads", "skip_initialize_tpu",
+]  # fmt: skip
 """Flags of TensorFlow Serving that change nothing which a client could see."""
-
-_UNSUPPORTED = {
-    "mixed_precision",
-    "platform_config_file",
-    "prefer_tflite_model",
-    "thread_pool_factory_config_file",
-    "use_alts_credentials",
-    "xla_cpu_compilation_enabled",
-    "xla_gpu_compilation_enabled",
-}
-"""Flags of TensorFlow Serving that would change something, and do not exist here."""
 
 
 def _flag(default: object, help: str) -> object:
@@ -58,20 +41,16 @@ class ServerOptions:
     port: int = _flag(8500, "The gRPC port; 0 takes a free one.")
     grpc_socket_path: str = _flag("", "Also answer gRPC on this Unix socket.")
     rest_api_port: int = _flag(8501, "The REST port; 0 takes a free one.")
-    host: str = _flag("127.0.0.1", "Address to listen on; 0.0.0.0 for all (ours).")
+    host: str = _flag("127.0.0.1", "Address to listen on; 0.0.0.0 for all.")
     rest_api_timeout_in_ms: int = _flag(30_000, "Time for one REST request.")
-    rest_api_max_body_bytes: int = _flag(
-        1 << 30, "Largest body, packed and unpacked (ours)."
-    )
+    rest_api_max_body_bytes: int = _flag(1 << 30, "Largest body, unpacked too.")
     rest_api_enable_cors_support: bool = _flag(False, "Let web pages call REST.")
     model_name: str = _flag("portrait", "The name that requests give.")
     model_base_path: str = _flag("", "A folder of numbered versions.")
     model_config_file: str = _flag("", "A ModelServerConfig: several models.")
-    model_config_file_poll_wait_seconds: int = _flag(
-        0, "Read that file again so often; 0 for once."
-    )
+    model_config_file_poll_wait_seconds: int = _flag(0, "Read it so often; 0: once.")
     file_system_poll_wait_seconds: int = _flag(
-        1, "Look for new versions so often; 0 for once."
+        1, "Look for versions so often; 0: once."
     )
     max_num_load_retries: int = _flag(5, "Attempts at loading after the first.")
     load_retry_interval_micros: int = _flag(60_000_000, "Pause between attempts.")
@@ -81,7 +60,7 @@ class ServerOptions:
     enable_batching: bool = _flag(False, "Merge requests.")
     batching_parameters_file: str = _flag("", "BatchingParameters, for all models.")
     enable_per_model_batching_parameters: bool = _flag(
-        False, "Take a version's batching_params.pbtxt, where it has one."
+        False, "Take a version's batching_params.pbtxt."
     )
     enable_model_warmup: bool = _flag(True, "Replay the warm-up requests.")
     num_request_iterations_for_warmup: int = _flag(0, "Replay each so often.")
@@ -95,25 +74,16 @@ class ServerOptions:
     ssl_config_file: str = _flag("", "SSLConfig: TLS for gRPC.")
     monitoring_config_file: str = _flag("", "MonitoringConfig: Prometheus, on REST.")
     tensorflow_session_config_file: str = _flag("", "ConfigProto of a Session.")
-    tensorflow_session_parallelism: int = _flag(0, "Threads of a Session; 0: auto.")
-    tensorflow_intra_op_parallelism: int = _flag(0, "Threads in an op; 0: auto.")
-    tensorflow_inter_op_parallelism: int = _flag(0, "Ops at a time; 0: auto.")
-    per_process_gpu_memory_fraction: float = _flag(0.0, "0 to 1; 0: as needed.")
 
     def __post_init__(self):
-        for name, least in (
-            ("rest_api_timeout_in_ms", 1),
-            ("rest_api_max_body_bytes", 1),
-            ("grpc_max_threads", 1),
-            ("max_num_load_retries", 0),
-            ("model_config_file_poll_wait_seconds", 0),
-            ("file_system_poll_wait_seconds", 0),
-            ("num_request_iterations_for_warmup", 0),
-        ):
-            if getattr(self, name) < least:
-                raise PortraitError(
-                    f"--{name} is {getattr(self, name)}; expected at least {least}"
-                )
+        check_least(
+            self, "--", rest_api_timeout_in_ms=1, rest_api_max_body_bytes=1,
+            grpc_max_threads=1, max_num_load_retries=0, file_system_poll_wait_seconds=0,
+            model_config_file_poll_wait_seconds=0, num_request_iterations_for_warmup=0,
+        )  # fmt: skip
+        for name in ("port", "rest_api_port"):
+            if not 0 <= (port := getattr(self, name)) <= 65535:
+                raise PortraitError(f"--{name} is {port}; expected 0 (any) to 65535")
         if self.port == self.rest_api_port != 0:
             raise PortraitError(
                 f"--port and --rest_api_port are both {self.port}; expected two ports"
@@ -139,14 +109,24 @@ class ServerOptions:
         """
         arguments = []
         for part in filter(None, self.grpc_channel_arguments.split(",")):
-            key, equals, value = part.partition("=")
-            if not key or not equals:
+            found = re.fullmatch(r"([^=]+)=(?:(-?\d+)|(.*))", part)
+            if not found:
                 raise PortraitError(
                     f"--grpc_channel_arguments has {part!r}; expected KEY=VALUE"
                 )
-            is_number = re.fullmatch(r"-?\d+", value)
-            arguments.append((key, int(value) if is_number else value))
+            key, number, text = found.groups()
+            arguments.append((key, int(number) if number else text))
         return arguments
+
+
+def check_least(settings: object, prefix: str = "", **least: int) -> None:
+    """Raises PortraitError where an attribute is below its least value."""
+    for name, lowest in least.items():
+        value = getattr(settings, name)
+        if value < lowest:
+            raise PortraitError(
+                f"{prefix}{name} is {value}; expected at least {lowest}"
+            )
 
 
 _FIELDS = {field.name: field for field in dataclasses.fields(ServerOptions)}
@@ -165,30 +145,26 @@ def parse_flags(arguments: Sequence[str]) -> tuple[ServerOptions, list[str]]:
     ignored, folders = [], []
     for name, value in _split(arguments):
         if name is None:
-            folders.append(f"the folder {value}")
-            values.setdefault("model_base_path", value)
+            folders.append(value)
         elif name in _WITHOUT_EFFECT:
             ignored.append(name)
         else:
             values[name] = value
-    flags = [] if folders else ["model_base_path"]
-    sources = folders + [
-        f"--{name}" for name in (*flags, "model_config_file") if values.get(name)
-    ]
+    names = ("model_base_path", "model_config_file")
+    sources = folders + [values[name] for name in names if values.get(name)]
     if len(sources) > 1:
         raise PortraitError(f"expected one thing to serve, received {sources}")
+    if folders:
+        values["model_base_path"] = folders[0]
     return ServerOptions(**values), ignored
 
 
 def usage() -> str:
     """The help text of all flags."""
-    width = max(len(name) for name in _FIELDS)
     lines = []
     for name, field in _FIELDS.items():
-        default = field.default
-        shown = str(default).lower() if isinstance(default, bool) else default
-        shown = f" [{shown}]" if shown != "" else ""
-        lines.append(f"  --{name:<{width}}  {field.metadata['help']}{shown}")
+        default = "" if field.default == "" else f" [{field.default}]"
+        lines.append(f"  --{name:<44}{field.metadata['help']}{default}")
     return "\n".join(lines)
 
 
@@ -203,12 +179,13 @@ def _split(arguments: Sequence[str]) -> Iterator[tuple[str | None, object]]:
         written, equals, text = argument.partition("=")
         name = written.lstrip("-").replace("-", "_")
         kind = _kind(name, written)
-        if not equals and kind is bool:
-            text = rest.pop(0) if rest and rest[0] in ("true", "false") else "true"
-        elif not equals:
-            if not rest:
+        if not equals:
+            if kind is bool and rest[:1] not in (["true"], ["false"]):
+                text = "true"
+            elif not rest:
                 raise PortraitError(f"--{name} has no value; expected --{name}=VALUE")
-            text = rest.pop(0)
+            else:
+                text = rest.pop(0)
         yield name, _convert(name, kind, text)
 
 
@@ -218,11 +195,6 @@ def _kind(name: str, written: str) -> type:
         return _FIELDS[name].type
     if name in _WITHOUT_EFFECT:
         return bool if name.startswith(("enable", "flush", "remove", "skip")) else str
-    if name in _UNSUPPORTED:
-        raise PortraitError(
-            f"--{name} is a flag of TensorFlow Serving that the embedded server does"
-            " not have"
-        )
     close = difflib.get_close_matches(name, _FIELDS, 1)
     hint = f"; did you mean --{close[0]}?" if close else ""
     raise PortraitError(f"unknown flag {written}{hint}")

@@ -1,89 +1,36 @@
 """TensorFlow Serving's configuration files: text protos of its own messages.
 
-Conventions: `tensorflow-serving-api` brings `ModelServerConfig`. The messages of TLS,
-monitoring and batching are not in it, so they are declared here, in a descriptor pool
-of their own, with the names that TF Serving's files use; a field that is not known is
-an error that names line and column.
+`tensorflow-serving-api` brings `ModelServerConfig`; the messages of TLS, monitoring and
+batching are not in it, so they are here. Only names count in a text: the numbers are
+ours.
 """
 
 import pathlib
 from typing import TypeVar
 
-from google.protobuf import (
-    descriptor_pb2,
-    descriptor_pool,
-    message,
-    message_factory,
-    text_format,
-    wrappers_pb2,
-)
+from google.protobuf import message, text_format
 
 from portrait_tf.errors import PortraitError
+from serving.messages import build_messages
 
 _Message = TypeVar("_Message", bound=message.Message)
-_PACKAGE = "tensorflow.serving"
-_INT64_VALUE = ".google.protobuf.Int64Value"
-_BOOL_VALUE = ".google.protobuf.BoolValue"
-_STRING_VALUE = ".google.protobuf.StringValue"
-
-# The fields of each message: a scalar type, or the full name of a message; the types
-# of repeated fields are in brackets.
-_MESSAGES = {
-    "SSLConfig": {
-        "server_key": "string",
-        "server_cert": "string",
-        "custom_ca": "string",
-        "client_verify": "bool",
-    },
-    "PrometheusConfig": {"enable": "bool", "path": "string"},
-    "MonitoringConfig": {"prometheus_config": f".{_PACKAGE}.PrometheusConfig"},
-    "BatchingParameters": {
-        "max_batch_size": _INT64_VALUE,
-        "batch_timeout_micros": _INT64_VALUE,
-        "max_enqueued_batches": _INT64_VALUE,
-        "num_batch_threads": _INT64_VALUE,
-        "thread_pool_name": _STRING_VALUE,
-        "allowed_batch_sizes": ["int64"],
-        "pad_variable_length_inputs": "bool",
-        "enable_large_batch_splitting": _BOOL_VALUE,
-        "max_execution_batch_size": _INT64_VALUE,
-    },
-}
-
-
-def _build_messages() -> dict[str, type[message.Message]]:
-    field_type = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(
-        name="portrait_tf/serving_config.proto",
-        package=_PACKAGE,
-        syntax="proto3",
-        dependency=[wrappers_pb2.DESCRIPTOR.name],
-    )
-    for name, fields in _MESSAGES.items():
-        declared = file.message_type.add(name=name)
-        for number, (field, kind) in enumerate(fields.items(), 1):
-            repeated = isinstance(kind, list)
-            kind = kind[0] if repeated else kind
-            entry = declared.field.add(name=field, number=number)
-            entry.label = (
-                field_type.LABEL_REPEATED if repeated else field_type.LABEL_OPTIONAL
-            )
-            if kind.startswith("."):
-                entry.type, entry.type_name = field_type.TYPE_MESSAGE, kind
-            else:
-                entry.type = field_type.Type.Value(f"TYPE_{kind.upper()}")
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
-    pool.AddSerializedFile(file.SerializeToString())
-    return {
-        name: message_factory.GetMessageClass(
-            pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")
-        )
-        for name in _MESSAGES
-    }
-
-
-_CLASSES = _build_messages()
+_CLASSES = build_messages(
+    """
+Int64Value: 1 int64 value
+BoolValue: 1 bool value
+StringValue: 1 string value
+SSLConfig: 1 string server_key, 2 string server_cert, 3 string custom_ca,
+    4 bool client_verify
+PrometheusConfig: 1 bool enable, 2 string path
+MonitoringConfig: 1 PrometheusConfig prometheus_config
+BatchingParameters: 1 Int64Value max_batch_size, 2 Int64Value batch_timeout_micros,
+    3 Int64Value max_enqueued_batches, 4 Int64Value num_batch_threads,
+    5 StringValue thread_pool_name, 6 repeated int64 allowed_batch_sizes,
+    7 bool pad_variable_length_inputs, 8 BoolValue enable_large_batch_splitting,
+    9 Int64Value max_execution_batch_size
+""",
+    "tensorflow.serving",
+)
 SSLConfig = _CLASSES["SSLConfig"]
 MonitoringConfig = _CLASSES["MonitoringConfig"]
 BatchingParameters = _CLASSES["BatchingParameters"]

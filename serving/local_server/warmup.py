@@ -1,57 +1,76 @@
 """Replays the requests that come with a model, so that the first user does not wait.
 
-Conventions (TensorFlow Serving's): `N/assets.extra/tf_serving_warmup_requests` is a
+TensorFlow Serving's conventions: `N/assets.extra/tf_serving_warmup_requests` is a
 TFRecord of `PredictionLog`, at most 1000 of them; one that fails makes the version
 fail to load. Only Predict logs are known here.
 """
+
+import logging
+import time
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from portrait_tf.errors import PortraitError
 from serving.local_server.metrics import Metrics
 from serving.local_server.model import LoadedModel
-from serving.local_server.predict import predict
-from serving.local_server.request_error import RequestError
+from serving.local_server.request_error import (
+    RequestError,
+    invalid_argument,
+    status_of,
+    unimplemented,
+)
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_RECORDS = 1000
+_LOGGER = logging.getLogger(__name__)
 
 
-def replay(model: LoadedModel, metrics: Metrics, iterations: int = 1) -> int:
-    """Runs each warm-up request of a model, if it has any, so often; says how many.
+def warm_up(model: LoadedModel, metrics: Metrics, iterations: int) -> None:
+    """Runs each warm-up request of a model so often, and notes how long all took.
 
     Raises:
-        PortraitError: When the file cannot be read, holds too many records, or one of
+        RequestError: When the file cannot be read, holds too many records, or one of
             them fails.
     """
-    path = model.path / WARMUP_FILE
+    path, begun, status = model.path / WARMUP_FILE, time.monotonic(), "OK"
     if not path.exists():
-        return 0
-    count = 0
+        _LOGGER.info("No warmup data file found at %s", path)
+        return
+    try:
+        count = _replay(model, iterations)
+    except RequestError as error:
+        status = str(error)
+        raise
+    finally:
+        took = (time.monotonic() - begun) * 1e6
+        labels = (str(model.path), status)
+        metrics.add("serving:model_warmup_latency", *labels, value=took)
+    message = "Finished reading warmup data for model at %s. Number of warmup records"
+    message += " read: %d. Elapsed time (microseconds): %d."
+    _LOGGER.info(message, path, count, took)
+
+
+def _replay(model: LoadedModel, iterations: int) -> int:
+    path, count = model.path / WARMUP_FILE, 0
     try:
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             if count == MAX_RECORDS:
-                raise PortraitError(
-                    f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at"
-                    f" {path}"
+                raise invalid_argument(
+                    f"Number of warmup records exceeds the maximum ({MAX_RECORDS})"
                 )
             log = prediction_log_pb2.PredictionLog.FromString(record)
-            if log.WhichOneof("log_type") != "predict_log":
-                raise PortraitError(
-                    f"record {count} of {path} is a {log.WhichOneof('log_type')};"
-                    " expected a predict_log"
-                )
+            if (kind := log.WhichOneof("log_type")) != "predict_log":
+                raise unimplemented(f"it is a {kind}; expected a predict_log")
             for _ in range(iterations):
-                predict(model, log.predict_log.request, metrics=metrics)
+                model.predict(log.predict_log.request)
             count += 1
-    except (tf.errors.OpError, DecodeError) as error:
-        raise PortraitError(
-            f"{error}. Please verify your warmup data is in TFRecord format: {path}"
-        ) from error
     except RequestError as error:
-        raise PortraitError(
-            f"record {count} of {path} fails ({error.code.name}): {error.message}"
-        ) from error
+        message = f"record {count} of {path} fails ({error})"
+        raise RequestError(error.code, message) from error
+    except DecodeError as error:
+        raise invalid_argument(f"Failed to parse warmup record from {path}") from error
+    except tf.errors.OpError as error:
+        message = f"{error}. Please verify your warmup data is in TFRecord format:"
+        raise status_of(error, f"{message} {path}") from error
     return count

@@ -9,7 +9,7 @@ from portrait_tf.config import AugmentationConfig, Config
 from portrait_tf.data.appearance import (
     GARMENTS,
     exchange_background,
-    recolour_clothes,
+    recolor_clothes,
     without_person,
 )
 from portrait_tf.data.augment import Placement, placement_matrix, prepare
@@ -30,20 +30,20 @@ def people():
     return [synthetic_portrait(seed, SIZE) for seed in range(4)]
 
 
-def plain_person(colour=(200, 40, 40), behind=(60, 120, 60)) -> Sample:
-    """A head, a shirt and a skirt, before one colour."""
+def plain_person(color=(200, 40, 40), behind=(60, 120, 60)) -> Sample:
+    """A head, a shirt and a skirt, before one color."""
     parsing = np.zeros(SIZE, np.uint8)
     parsing[10:25, 24:40] = LABELS.index("Face")
     parsing[25:60, 18:46] = LABELS.index("UpperClothes")
     parsing[60:90, 18:46] = LABELS.index("Skirt")
     photo = np.full((*SIZE, 3), behind, np.uint8)
-    photo[parsing > 0] = colour
+    photo[parsing > 0] = color
     photo[10:25, 24:40] = 230, 190, 170
     return Sample("plain", photo, parsing)
 
 
 def test_defaults_draw_the_numbers_that_they_drew():
-    """Mirror, zoom, shift, three colours: then the hole is that of old configs, too."""
+    """Mirror, zoom, shift, three colors: then the hole is that of old configs, too."""
     used, expected = rng(5), rng(5)
     prepare(sample_of(60, 40, {0: (20, 30, 0)}), (48, 32), used)
     expected.random(7)
@@ -60,11 +60,11 @@ def test_another_sample_is_not_read_where_it_is_not_wanted(people):
     prepare(Sample("bare", people[0].photo), SIZE, rng(), wanting, never)
 
 
-def test_recolouring_changes_clothes_and_nothing_else(people):
+def test_recoloring_changes_clothes_and_nothing_else(people):
     hit = 0
     for seed in range(8):
         sample = people[seed % len(people)]
-        image = recolour_clothes(rng(seed), sample.photo, sample.parsing)
+        image = recolor_clothes(rng(seed), sample.photo, sample.parsing)
         assert image.dtype == np.uint8 and image.shape == sample.photo.shape
         different = (image != sample.photo).any(axis=2)
         hit += different[CLOTHES[sample.parsing]].mean() > 0.3
@@ -79,27 +79,27 @@ def test_a_garment_changes_as_a_whole():
     sample = plain_person()
     seen = set()
     for seed in range(6):
-        image = recolour_clothes(rng(seed), sample.photo, sample.parsing)
+        image = recolor_clothes(rng(seed), sample.photo, sample.parsing)
         for name in ("UpperClothes", "Skirt"):
-            colours = image[sample.parsing == LABELS.index(name)]
-            assert len(np.unique(colours, axis=0)) == 1
-            seen.add((name, *colours[0]))
+            colors = image[sample.parsing == LABELS.index(name)]
+            assert len(np.unique(colors, axis=0)) == 1
+            seen.add((name, *colors[0]))
     assert len(seen) > 8
 
 
-def test_both_shoes_get_one_colour():
+def test_both_shoes_get_one_color():
     sample = plain_person()
     left, right = LABELS.index("LeftShoe"), LABELS.index("RightShoe")
     sample.parsing[60:90, 18:30], sample.parsing[60:90, 30:46] = left, right
     for seed in range(6):
-        image = recolour_clothes(rng(seed), sample.photo, sample.parsing)
+        image = recolor_clothes(rng(seed), sample.photo, sample.parsing)
         np.testing.assert_array_equal(image[70, 20], image[70, 40])
 
 
 def test_a_mixed_pixel_takes_its_part_of_the_change():
     sample = plain_person((200, 40, 40), (200, 40, 40))
     for seed in range(6):
-        image = recolour_clothes(rng(seed), sample.photo, sample.parsing).astype(int)
+        image = recolor_clothes(rng(seed), sample.photo, sample.parsing).astype(int)
         whole = image[40, 18] - sample.photo[40, 18]
         beside = image[40, 17] - sample.photo[40, 17]
         # A 3x3 Gauss kernel: a quarter of its weight is one column beside.
@@ -107,7 +107,7 @@ def test_a_mixed_pixel_takes_its_part_of_the_change():
         np.testing.assert_array_equal(image[40, 16], sample.photo[40, 16])
 
 
-def test_recoloured_samples_keep_labels_and_joints(people):
+def test_recolored_samples_keep_labels_and_joints(people):
     for seed in range(4):
         plain, other = (
             prepare(people[0], SIZE, rng(seed), changed(recolour=chance))
@@ -120,10 +120,10 @@ def test_recoloured_samples_keep_labels_and_joints(people):
     assert (plain["image"] != other["image"]).any()
 
 
-def test_nothing_to_recolour():
+def test_nothing_to_recolor():
     sample = sample_of(32, 16)
     for parsing in (np.zeros((32, 16), np.uint8), np.full((32, 16), 255, np.uint8)):
-        image = recolour_clothes(rng(), sample.photo, parsing)
+        image = recolor_clothes(rng(), sample.photo, parsing)
         np.testing.assert_array_equal(image, sample.photo)
     bare = Sample("bare", sample.photo)
     image = prepare(bare, (32, 16), rng(), changed(recolour=1))["image"]
@@ -285,13 +285,13 @@ def test_a_turn_moves_photo_labels_and_joints_alike():
             joint = prepared["joints"][prepared["joints"][:, 2] > 0][0, :2]
             for region in (prepared["parsing"] == 5, prepared["image"][..., 0] > 127):
                 rows, columns = np.nonzero(region)
-                centre = [columns.mean(), rows.mean()]
-                np.testing.assert_allclose(centre, joint, atol=0.6)
+                center = [columns.mean(), rows.mean()]
+                np.testing.assert_allclose(center, joint, atol=0.6)
             moved.add((round(float(joint[0])), round(float(joint[1]))))
     assert len(moved) > 8
 
 
-def test_a_turn_is_about_the_frames_centre_and_against_the_clock():
+def test_a_turn_is_about_the_frames_center_and_against_the_clock():
     matrix = placement_matrix((64, 64), (64, 64), Placement(64, 64, 0, 0, angle=90.0))
     np.testing.assert_allclose(matrix @ [31.5, 31.5, 1], [31.5, 31.5], atol=1e-9)
     np.testing.assert_allclose(matrix @ [63, 31.5, 1], [31.5, 0], atol=1e-9)

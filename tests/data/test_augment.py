@@ -35,14 +35,14 @@ def sample_of(height: int, width: int, joints: dict | None = None) -> Sample:
     return Sample("one", photo, parsing, all_joints)
 
 
-def test_fit_is_centred_at_the_top():
+def test_fit_is_centered_at_the_top():
     assert fit_placement((200, 100), (100, 80)) == Placement(100, 50, 0, 15)
     assert fit_placement((50, 100), (100, 80)) == Placement(40, 80, 0, 0)
     assert fit_placement((10, 5), (100, 80)) == Placement(100, 50, 0, 15)
     assert fit_placement((1, 5000), (100, 80)) == Placement(1, 80, 0, 0)
 
 
-def test_matrix_maps_pixel_centres():
+def test_matrix_maps_pixel_centers():
     matrix = placement_matrix((200, 100), (100, 80), Placement(100, 50, 0, 15))
     # Column 9: (9 + 0.5) / 2 - 0.5 + 15; row 0: 0.25 - 0.5.
     np.testing.assert_allclose(matrix @ [9, 0, 1], [19.25, -0.25])
@@ -153,7 +153,7 @@ def test_mirrored_fit_is_the_fit_mirrored():
     np.testing.assert_array_equal(void, plain["parsing"][:, ::-1] == 255)
 
 
-def test_zoom_is_about_the_photos_centre():
+def test_zoom_is_about_the_photos_center():
     sample = sample_of(32, 16, {0: (7.5, 15.5, 0), 1: (8.5, 19.5, 0)})
     prepared = prepare(sample, (32, 16), rng(), changed(scale=(2, 2)))
     np.testing.assert_allclose(prepared["joints"][:2], [[7.5, 15.5, 1], [9.5, 23.5, 1]])
@@ -242,14 +242,14 @@ def test_without_annotation(source):
     assert not prepared["joints"].any()
 
 
-def grey(value: int) -> Sample:
+def gray(value: int) -> Sample:
     return Sample("one", np.full((16, 16, 3), value, np.uint8))
 
 
 def test_brightness_moves_all_values():
     values = {
         int(
-            prepare(grey(128), (16, 16), rng(seed), changed(brightness=0.1))["image"][
+            prepare(gray(128), (16, 16), rng(seed), changed(brightness=0.1))["image"][
                 0, 0, 0
             ]
         )
@@ -259,15 +259,15 @@ def test_brightness_moves_all_values():
     assert 146 < max(values) <= 154
 
 
-def test_contrast_and_saturation_leave_a_grey_photo():
+def test_contrast_and_saturation_leave_a_gray_photo():
     augmentation = changed(contrast=0.5, saturation=0.5)
     for seed in range(5):
-        image = prepare(grey(100), (16, 16), rng(seed), augmentation)["image"]
+        image = prepare(gray(100), (16, 16), rng(seed), augmentation)["image"]
         np.testing.assert_array_equal(image, 100)
 
 
 def test_contrast_scales_about_the_mean():
-    sample = grey(100)
+    sample = gray(100)
     sample.photo[:8] = 140
     for seed in range(5):
         image = prepare(sample, (16, 16), rng(seed), changed(contrast=0.5))["image"]
@@ -277,7 +277,7 @@ def test_contrast_scales_about_the_mean():
 
 
 def test_saturation_keeps_the_luma():
-    sample = grey(100)
+    sample = gray(100)
     sample.photo[..., 0] = 140
     for seed in range(5):
         image = prepare(sample, (16, 16), rng(seed), changed(saturation=0.5))["image"]

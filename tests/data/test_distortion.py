@@ -52,8 +52,8 @@ def test_labels_and_joints_move_with_the_photo(seed):
     rows, columns = np.indices(SIZE)
     for index in range(3):
         weights = warped[..., index] / warped[..., index].sum()
-        centre = [(weights * columns).sum(), (weights * rows).sum()]
-        np.testing.assert_allclose(moved[index, :2], centre, atol=0.7)
+        center = [(weights * columns).sum(), (weights * rows).sum()]
+        np.testing.assert_allclose(moved[index, :2], center, atol=0.7)
         of_label = labels == index + 1
         agree = (warped[..., index] > 127) == of_label
         assert of_label.sum() > 9 and (~agree).sum() <= 0.3 * of_label.sum()

@@ -14,7 +14,7 @@ from tiny import TINY
 from portrait_tf.config import parse_config, save_config
 from portrait_tf.data import labelling
 from portrait_tf.data.augment import fit_placement, prepare
-from portrait_tf.data.labelling import enlarge_map, label_dataset, place_joints
+from portrait_tf.data.labelling import enlarge_map, label_dataset, photo_joints
 from portrait_tf.data.open import open_splits
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.averaging import AveragedParsing
@@ -69,7 +69,7 @@ def test_joints_come_back_to_where_training_puts_them(portraits):
     peaks = moved / [size[1], size[0], 1]
     peaks[3, 2] = 0.2
     fit = fit_placement(sample.photo.shape[:2], size)
-    joints = place_joints(peaks, fit, sample.photo.shape[:2], size, 0.3)
+    joints = photo_joints(peaks, fit, sample.photo.shape[:2], size, 0.3)
     expected = np.where(moved[:, 2:] > 0, sample.joints, np.nan)
     expected[3] = np.nan
     np.testing.assert_allclose(joints[:, :2], expected[:, :2], atol=0.01)

@@ -30,7 +30,7 @@ from portrait_tf.evaluation.parsing import (
 )
 from portrait_tf.evaluation.report import render_html
 from portrait_tf.inference.averaging import AveragedParsing
-from portrait_tf.labels import JOINTS, LABELS, colour_parsing
+from portrait_tf.labels import JOINTS, LABELS, color_parsing
 from portrait_tf.photos.drawing import show_hole
 from portrait_tf.runs.folder import build_network
 from portrait_tf.runs.storage import save_arrays
@@ -335,7 +335,7 @@ def test_the_page_holds_the_pictures_and_no_foreign_tags(oracle, people, prepare
         "square", first["seed"], SIZE, known["joints"], known["parsing"]
     )
     drawn = cv2.resize(
-        colour_parsing(known["parsing"]), (96, 144), interpolation=cv2.INTER_NEAREST
+        color_parsing(known["parsing"]), (96, 144), interpolation=cv2.INTER_NEAREST
     )
     line = (pictures[1][2] != drawn).any(axis=-1)
     assert 0 < line.mean() < 0.1

@@ -11,8 +11,9 @@ from export.saved_model import open_session
 from portrait_tf.apps.folders import parse_file, plan_parsing
 from portrait_tf.compat import KERAS_3
 from portrait_tf.inference.engines import PipelineEngine
+from portrait_tf.inference.extrapolation import Margins, extend_photo
 from portrait_tf.layers import heatmap_peaks
-from portrait_tf.photos import encode_png, extend_photo
+from portrait_tf.photos import encode_png
 from portrait_tf.portrait import Portrait
 
 
@@ -183,7 +184,10 @@ class TestExtrapolate:
             assert found[name].shape == (3, *canvas, channels)
         for index in (0, 1):
             top, bottom, left, right = map(float, margins[index].round(2))
-            extended, hole = extend_photo(photos[index], top, bottom, left, right)
+            added = Margins.from_fractions(
+                photos[index].shape[:2], top, bottom, left, right
+            )
+            extended, hole = extend_photo(photos[index], added)
             height, width = hole.shape
             assert tuple(found["size"][index]) == (height, width)
             wanted = reference(
@@ -208,7 +212,8 @@ class TestExtrapolate:
     @pytest.mark.parametrize("part", [0.1, 0.25, 1 / 3, 0.5, 1.0])
     def test_the_size_is_the_command_lines(self, run, part):
         photo, _ = photo_and_mask((45, 31))
-        extended, _ = extend_photo(photo, part, part, part, part)
+        added = Margins.from_fractions(photo.shape[:2], part, part, part, part)
+        extended, _ = extend_photo(photo, added)
         margins = np.full((1, 4), part, np.float32)
         found = run("extrapolate", {"image": photo[None], "margins": margins})
         assert tuple(found["size"][0]) == extended.shape[:2]

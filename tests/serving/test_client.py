@@ -57,7 +57,7 @@ def test_complete_files(client):
 
 
 def test_complete_reads_typed_values(serve):
-    server = serve(response_tensors_as_content=False)
+    server = serve(enable_serialization_as_tensor_content=False)
     image, mask = make_photo(31, 20)
     with PortraitClient(f"localhost:{server.grpc_port}") as client:
         result = client.complete(image, mask)

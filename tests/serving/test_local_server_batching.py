@@ -1,8 +1,6 @@
 """Requests merged by the embedded server, seen through a model that says so."""
 
 import concurrent.futures
-import http.client
-import json
 import threading
 
 import cv2
@@ -10,6 +8,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from server_calls import call_rest
 from serving_photos import check_completed, make_photo
 
 from portrait_tf.errors import PortraitError
@@ -77,18 +76,13 @@ def test_rest_and_grpc_are_merged(batched):
     client = batched(max_batch_size=2, batch_timeout_micros=LONG)
 
     def ask_rest():
-        connection = http.client.HTTPConnection(
-            "localhost", client.server.rest_port, timeout=30
+        return call_rest(
+            client.server, "/v1/models/stamp:predict", {"instances": [[3, 4]]}
         )
-        body = json.dumps({"instances": [[3, 4]]})
-        connection.request("POST", "/v1/models/stamp:predict", body)
-        answer = json.loads(connection.getresponse().read())
-        connection.close()
-        return answer
 
     (_, outputs), answer = together(lambda: client.stamp([[1, 2]]), ask_rest)
     assert outputs["batch"].tolist() == [2] and outputs["total"].tolist() == [3]
-    assert answer == {"predictions": [{"batch": 2, "total": 7.0, "width": 2}]}
+    assert answer == (200, {"predictions": [{"batch": 2, "total": 7.0, "width": 2}]})
 
 
 def test_a_batch_goes_when_its_first_request_waited_long_enough(batched):

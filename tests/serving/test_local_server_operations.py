@@ -4,11 +4,8 @@ import contextlib
 import gzip
 import http.client
 import json
-import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 
 import grpc
@@ -16,13 +13,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from server_calls import call, serve_command
 from stamp_client import StampClient
 from tensorflow_serving.apis import prediction_log_pb2
+from wire import make_certificates
 
 from portrait_tf.errors import PortraitError
 from serving.local_server import LocalServer
-from serving.local_server.options import ServerOptions
-from serving.local_server.server import session_config
 from serving.local_server.tensors import encode
 
 PREDICT = "/v1/models/stamp:predict"
@@ -36,16 +33,6 @@ def stamp(publish, serve):
         return serve(publish(1), **({"model_name": "stamp"} | options))
 
     return start
-
-
-def call(server, method, path, body=None, **headers):
-    """Sends one HTTP request; gives status, headers and body."""
-    connection = http.client.HTTPConnection("localhost", server.rest_port, timeout=30)
-    with contextlib.closing(connection):
-        headers = {key.replace("_", "-"): value for key, value in headers.items()}
-        connection.request(method, path, body, headers)
-        response = connection.getresponse()
-        return response.status, response.headers, response.read()
 
 
 # === Typed values ===
@@ -317,27 +304,7 @@ def test_unix_socket(stamp, tmp_path):
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
-    """Keys and certificates of a server and a client, signed by one authority."""
-    if not shutil.which("openssl"):
-        pytest.skip("openssl makes the certificates")
-    folder = tmp_path_factory.mktemp("tls")
-
-    def run(*arguments):
-        subprocess.run(
-            ["openssl", *arguments], cwd=folder, check=True, capture_output=True
-        )
-
-    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    run("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
-        "-subj", "/CN=authority")  # fmt: skip
-    (folder / "names").write_text("subjectAltName=DNS:localhost")
-    for name in ("server", "client"):
-        run("req", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.csr",
-            "-subj", f"/CN={name}")  # fmt: skip
-        run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-            "-CAcreateserial", "-out", f"{name}.pem", "-days", "2",
-            "-extfile", "names")  # fmt: skip
-    return folder
+    return make_certificates(tmp_path_factory.mktemp("tls"))
 
 
 def write_ssl_config(certificates, path, *, verify=False):
@@ -389,9 +356,12 @@ def test_tls_of_both_sides(stamp, certificates, tmp_path):
 @pytest.mark.parametrize(
     ("text", "phrase"),
     [
-        ("server_key: 'k'", "lacks a key or a certificate"),
-        ("server_key: 'k' server_cert: 'c' client_verify: true", "without custom_ca"),
-        ("server_key: 'k' server_cert: 'c'", "PEM"),
+        ("server_key: 'k'", "expected server_key, the text of a PEM file"),
+        (
+            "server_key: '-----BEGIN ' server_cert: '-----BEGIN ' client_verify: true",
+            "expected custom_ca",
+        ),
+        ("server_key: '-----BEGIN '", "expected server_cert"),
         ("serverkey: 'k'", 'no field named "serverkey"'),
         ("server_key: ", "Error parsing text-format tensorflow.serving.SSLConfig: "),
     ],
@@ -432,22 +402,6 @@ def test_warm_up_iterations_and_none(publish, serve, stamp_client, caplog):
 # === The command ===
 
 
-@contextlib.contextmanager
-def serve_command(*arguments):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "portrait_tf", "serve", "--port=0",
-         "--rest_api_port", "0", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        line = process.stdout.readline()
-        assert "gRPC" in line, process.stderr.read()
-        yield process, line.split("gRPC ")[1].split(",")[0]
-    finally:
-        process.kill()
-        process.communicate()
-
-
 def test_sigterm_lets_a_request_finish(publish, tmp_path):
     path = tmp_path / "models.config"
     path.write_text(
@@ -455,11 +409,10 @@ def test_sigterm_lets_a_request_finish(publish, tmp_path):
         " model_platform: 'tensorflow' } }"
     )
     flags = ("--enable_batching", f"--model_config_file={path}")
-    with (
-        serve_command(*flags) as (process, address),
-        grpc.insecure_channel(address) as channel,
-    ):
-        client = StampClient(channel)
+    with contextlib.ExitStack() as stack:
+        process = stack.enter_context(serve_command(*flags))
+        address = process.stdout.readline().split("gRPC ")[1].split(",")[0]
+        client = StampClient(stack.enter_context(grpc.insecure_channel(address)))
         assert client.version() == 1
         running = client.wait(2.0)
         threading.Event().wait(0.5)
@@ -471,19 +424,6 @@ def test_sigterm_lets_a_request_finish(publish, tmp_path):
 
 
 # === Session ===
-
-
-def test_flags_win_over_the_session_config(tmp_path):
-    path = tmp_path / "session.config"
-    path.write_text("inter_op_parallelism_threads: 1 intra_op_parallelism_threads: 1")
-    options = ServerOptions(
-        model_base_path="m",
-        tensorflow_session_config_file=str(path),
-        tensorflow_inter_op_parallelism=3,
-    )
-    config = session_config(options)
-    assert config.inter_op_parallelism_threads == 3
-    assert config.intra_op_parallelism_threads == 1
 
 
 @pytest.mark.parametrize(

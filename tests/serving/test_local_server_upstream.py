@@ -6,14 +6,10 @@ where in TensorFlow Serving's sources each behaviour is written.
 """
 
 import base64
-import contextlib
-import json
 import os
 import pathlib
 import re
 import socket
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -24,6 +20,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from server_calls import call_rest, serve_command
 from serving_photos import make_photo
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
@@ -77,17 +74,6 @@ def verify_predict(address, name="default", expected=3.0, outputs=("y",), shape=
     assert [dim.size for dim in y.tensor_shape.dim] == list(shape)
     assert result.model_spec.version.value == VERSION
     assert result.model_spec.signature_name == "serving_default"
-
-
-def call_rest(server, path, body=None):
-    url = f"http://localhost:{server.rest_port}{path}"
-    data = None if body is None else json.dumps(body).encode()
-    try:
-        with urllib.request.urlopen(url, data, timeout=20) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.loads(error.read())
 
 
 # === Shapes and dtypes are the graph's business ===
@@ -216,7 +202,7 @@ def test_strings_as_content_that_cannot_be(content):
 
 
 def test_the_flag_writes_every_output_as_content(models_dir, serve):
-    server = serve(models_dir, response_tensors_as_content=True)
+    server = serve(models_dir, enable_serialization_as_tensor_content=True)
     image, mask = make_photo(20, 30)
     files = {
         "image_bytes": [cv2.imencode(".png", image)[1].tobytes()],
@@ -362,20 +348,6 @@ def test_a_first_load_that_fails_ends_the_start(tmp_path):
 
 
 # === The command's own words ===
-
-
-@contextlib.contextmanager
-def serve_command(*arguments):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "portrait_tf", "serve", "--port=0",
-         "--rest_api_port=0", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_the_command_logs_what_scripts_wait_for(half_plus_two):

@@ -1,8 +1,6 @@
 """The embedded server's models, versions and labels, as they come and go."""
 
 import concurrent.futures
-import http.client
-import json
 import shutil
 import threading
 
@@ -10,6 +8,7 @@ import grpc
 import pytest
 from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from server_calls import call_rest
 from tensorflow_serving.apis import model_management_pb2
 
 from portrait_tf.errors import PortraitError
@@ -224,20 +223,15 @@ def test_several_models_and_labels(publish, serve_config, stamp_client):
         "INVALID_ARGUMENT",
         "Unrecognized servable version label: beta",
     )
-    connection = http.client.HTTPConnection("localhost", server.rest_port, timeout=30)
-    body = json.dumps({"instances": [[1, 2]]})
-    for path, expected in (("stable", 200), ("beta", 400)):
-        connection.request("POST", f"/v1/models/stamp/labels/{path}:predict", body)
-        response = connection.getresponse()
-        assert response.status == expected, response.read()
-        response.read()
-    connection.request("GET", "/v1/models/stamp/labels/canary")
-    (status,) = json.loads(connection.getresponse().read())["model_version_status"]
+    body = {"instances": [[1, 2]]}
+    for label, expected in (("stable", 200), ("beta", 400)):
+        path = f"/v1/models/stamp/labels/{label}:predict"
+        assert call_rest(server, path, body)[0] == expected
+    _, answer = call_rest(server, "/v1/models/stamp/labels/canary")
+    (status,) = answer["model_version_status"]
     assert status["version"] == "2" and status["state"] == "AVAILABLE"
-    connection.request("GET", "/v1/models/stamp/labels/stable/metadata")
-    answer = json.loads(connection.getresponse().read())
+    _, answer = call_rest(server, "/v1/models/stamp/labels/stable/metadata")
     assert answer["model_spec"]["version"] == "1"
-    connection.close()
 
 
 def test_reload_by_rpc(publish, serve_config, stamp_client):

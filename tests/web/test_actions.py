@@ -254,7 +254,7 @@ def test_without_gradio_one_sentence_names_the_extra(tmp_path):
     """In a process where Gradio cannot be found; TensorFlow is not even loaded."""
     code = (
         "import sys; sys.modules['gradio'] = None\n"
-        "from portrait_tf import cli\n"
+        "from portrait_tf.apps import cli\n"
         "try: cli.main()\n"
         "finally: print('tensorflow' in sys.modules)"
     )

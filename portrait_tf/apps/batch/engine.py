@@ -48,11 +48,13 @@ class EngineSettings:
         model: A version's folder, or its URL.
         server: `HOST:PORT`.
         client: More for `serving.client.PortraitClient`: it may hold secrets.
+        detail: As of `open_engine`.
     """
 
     model: str | None = None
     server: str | None = None
     client: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    detail: bool | None = None
 
     def describe(self) -> dict[str, str]:
         """For the table of results: `engine`, and `model` with its version."""
@@ -87,7 +89,7 @@ class LazyEngine:
         with self._lock:
             if self._engine is None:
                 try:
-                    self._engine = self._open()
+                    engine = self._open()
                 except PortraitError:
                     raise
                 except Exception as error:
@@ -97,6 +99,9 @@ class LazyEngine:
                         f"{model}: the model cannot be opened: "
                         f"{type(error).__name__}: {' '.join(str(error).split())}"
                     ) from error
+                if self._settings.detail is not None:
+                    engine.detail = self._settings.detail
+                self._engine = engine
             return self._engine
 
     def wait(self) -> None:

@@ -1,26 +1,17 @@
 """Completes millions of photos."""
 
-import pathlib
+import dataclasses
 from typing import Annotated, Any, Optional
 
 import typer
 
-from portrait_tf.apps.cli.photos import (
-    _PILLOW_NAMES,
-    InvertMask,
-    MaskFromAlpha,
-    OutFormat,
-    Quality,
-    ResizeMask,
-)
+from portrait_tf.apps.cli.photos import _PILLOW_NAMES, OutFormat, Quality
 from portrait_tf.apps.cli.shared import (
-    ApiKey,
-    ClientCertificate,
-    ClientKey,
-    Encrypted,
-    RootCertificates,
-    ServerName,
+    Detail,
+    MaskChoice,
+    Secrets,
     app,
+    grouped,
     open_console,
 )
 from portrait_tf.errors import PortraitError
@@ -28,7 +19,70 @@ from portrait_tf.errors import PortraitError
 _SHOWN = 10
 
 
+@dataclasses.dataclass(frozen=True)
+class ClientChoice:
+    """How servers are called."""
+
+    model_name: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--model_name", "--model-name", help="As the server knows it."),
+    ] = None
+    model_version: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="To ask the server for; else the newest."),
+    ] = None
+    version_label: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="In its place, such as stable."),
+    ] = None
+    timeout: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Seconds for a call of the server, retries included; 60."),
+    ] = None
+    attempts: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=1, max=5, help="Of a call, while the server is busy or away; 5."
+        ),
+    ] = None
+    load_balancing: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="pick_first, or round_robin over a name's addresses."),
+    ] = None
+
+    def options(self) -> dict[str, Any]:
+        """Of `serving.client.PortraitClient`; those that are given.
+
+        Raises:
+            PortraitError: One of them cannot be.
+        """
+        from serving.client.connection import (
+            RetryPolicy,
+            channel_options,
+            check_timeout,
+        )
+
+        if self.model_version and self.version_label:
+            raise PortraitError(
+                "expected --model-version or --version-label, received both"
+            )
+        if self.load_balancing:
+            channel_options(None, None, self.load_balancing, RetryPolicy())
+        if self.timeout is not None:
+            check_timeout(self.timeout)
+        options = {
+            "model_name": self.model_name,
+            "version": self.model_version,
+            "version_label": self.version_label,
+            "timeout": self.timeout,
+            "retry": RetryPolicy(self.attempts) if self.attempts else None,
+            "load_balancing": self.load_balancing,
+        }
+        return {name: value for name, value in options.items() if value is not None}
+
+
 @app.command()
+@grouped
 def batch(
     manifest: Annotated[
         str,
@@ -55,6 +109,7 @@ def batch(
         Optional[str],  # noqa: UP045
         typer.Option(metavar="HOST:PORT", help="Complete on servers, over gRPC."),
     ] = None,
+    detail: Detail = None,
     concurrency: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
@@ -62,9 +117,7 @@ def batch(
             help="Photos at a time in a worker's thread; 8 with --server, else 1.",
         ),
     ] = None,
-    mask_from_alpha: MaskFromAlpha = False,
-    invert_mask: InvertMask = False,
-    resize_mask: ResizeMask = False,
+    masks: MaskChoice = MaskChoice(),  # noqa: B008
     format: OutFormat = None,
     quality: Quality = None,
     overwrite: Annotated[
@@ -74,75 +127,40 @@ def batch(
         bool,
         typer.Option("--retry-failed", help="Also dead letters that are unchanged."),
     ] = False,
-    model_name: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--model_name", "--model-name", help="As the server knows it."),
-    ] = None,
-    model_version: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="To ask the server for; else the newest."),
-    ] = None,
-    version_label: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="In its place, such as stable."),
-    ] = None,
-    timeout: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(help="Seconds for a call of the server, retries included; 60."),
-    ] = None,
-    attempts: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            min=1, max=5, help="Of a call, while the server is busy or away; 5."
-        ),
-    ] = None,
-    load_balancing: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="pick_first, or round_robin over a name's addresses."),
-    ] = None,
-    tls: Encrypted = False,
-    root_certificates: RootCertificates = None,
-    client_key: ClientKey = None,
-    client_certificate: ClientCertificate = None,
-    server_name: ServerName = None,
-    api_key: ApiKey = None,
+    client: ClientChoice = ClientChoice(),
+    secrets: Secrets = Secrets(),  # noqa: B008
 ) -> None:
     """Complete or extend the photos of a manifest on Apache Beam; needs `beam`."""
     from portrait_tf.apps.batch import check_beam, quiet_beam
+    from serving.client.connection import Tls, check_target
 
     check_beam()
     if server and model:
         raise PortraitError("expected --server or --model, received both")
-    client = _client_options(
-        model_name, model_version, version_label, timeout, attempts, load_balancing
-    )
-    certificates = (root_certificates, client_key, client_certificate, server_name)
-    if tls or any(certificates):
-        client["tls"] = _tls(*certificates)
-    if client and not server:
+    options = client.options()
+    if encryption := secrets.encryption():
+        # By value: workers do not have these files.
+        options["tls"] = Tls(*encryption.read(), secrets.server_name)
+    if options and not server:
         raise PortraitError("options of the client go with --server, received none")
-    if api_key and server:
-        client["api_key"] = api_key
+    if secrets.api_key and server:
+        options["api_key"] = secrets.api_key
     if server:
-        from serving.client.connection import check_target
-
         check_target(server)
     with quiet_beam():
         from portrait_tf.apps.batch.engine import EngineSettings
         from portrait_tf.apps.batch.manifest import RowOptions
         from portrait_tf.apps.batch.run import again, plan, run
     from portrait_tf.photos import check_format
-    from portrait_tf.portrait import MaskOptions
 
     written = _PILLOW_NAMES[format] if format else None
     if written:
         check_format(written)
-    masks = MaskOptions(mask_from_alpha, invert_mask, resize_mask)
     ready = plan(
         manifest,
         out,
-        RowOptions(root, masks, written, quality),
-        EngineSettings(model, server, client),
+        RowOptions(root, masks.options(), written, quality),
+        EngineSettings(model, server, options, detail),
         beam or [],
         concurrency=concurrency or (8 if server else 1),
         overwrite=overwrite,
@@ -157,48 +175,6 @@ def batch(
         typer.echo(str(stop) or f"stopped; {again(ready)}", err=True)
         raise typer.Exit(130) from None
     _show(summary)
-
-
-def _client_options(
-    model_name: str | None,
-    version: int | None,
-    version_label: str | None,
-    timeout: float | None,
-    attempts: int | None,
-    load_balancing: str | None,
-) -> dict[str, Any]:
-    from serving.client.connection import RetryPolicy, channel_options, check_timeout
-
-    if version and version_label:
-        raise PortraitError(
-            "expected --model-version or --version-label, received both"
-        )
-    if load_balancing:
-        channel_options(None, None, load_balancing, RetryPolicy())
-    if timeout is not None:
-        check_timeout(timeout)
-    options = {
-        "model_name": model_name,
-        "version": version,
-        "version_label": version_label,
-        "timeout": timeout,
-        "retry": RetryPolicy(attempts) if attempts else None,
-        "load_balancing": load_balancing,
-    }
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _tls(
-    root_certificates: pathlib.Path | None,
-    client_key: pathlib.Path | None,
-    client_certificate: pathlib.Path | None,
-    server_name: str | None,
-) -> Any:
-    """Certificates and key by value: workers do not have these files."""
-    from serving.client.connection import Tls
-
-    read = Tls(root_certificates, client_key, client_certificate, server_name).read()
-    return Tls(*read, server_name)
 
 
 def _show(summary: Any) -> None:

@@ -1,5 +1,6 @@
 """Completes and extrapolates photos, and parses them."""
 
+import dataclasses
 import enum
 import pathlib
 from collections.abc import Callable
@@ -8,12 +9,13 @@ from typing import Annotated, Optional
 import typer
 
 from portrait_tf.apps.cli.shared import (
-    Detail,
+    EngineChoice,
+    MaskChoice,
     Model,
     Server,
     app,
+    grouped,
     progress,
-    start_tensorflow,
 )
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import check_target
@@ -42,6 +44,15 @@ Out = Annotated[
         "-o", "--out", help="The file, in the format of its extension; or the folder."
     ),
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Of a folder, also photos that are done.")
+]
+Log = Annotated[
+    Optional[pathlib.Path],  # noqa: UP045
+    typer.Option(metavar="FILE", help="Add a line of JSON for each photo."),
+]
+
+
 OutFormat = Annotated[
     Optional[Format],  # noqa: UP045
     typer.Option("--format", help="Of the output; else each photo's own in a folder."),
@@ -50,37 +61,30 @@ Quality = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(min=1, max=100, help="For formats with loss; a JPEG keeps its own."),
 ]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Of a folder, also photos that are done.")
-]
-Log = Annotated[
-    Optional[pathlib.Path],  # noqa: UP045
-    typer.Option(metavar="FILE", help="Add a line of JSON for each photo."),
-]
-ParsingOut = Annotated[
-    Optional[pathlib.Path],  # noqa: UP045
-    typer.Option(help="Also write the coloured parsing map: a file, or a folder."),
-]
-ParsingIn = Annotated[
-    Optional[pathlib.Path],  # noqa: UP045
-    typer.Option(
-        help="Paint by your own parsing map, of the result's size, in LIP's colours or "
-        "labels; for a folder of photos, a folder with equal names, or one for all."
-    ),
-]
-MaskFromAlpha = Annotated[
-    bool,
-    typer.Option(
-        "--mask-from-alpha",
-        help="Transparent = hole: in the mask, or without one in the photo.",
-    ),
-]
-InvertMask = Annotated[
-    bool, typer.Option("--invert-mask", help="Black = hole, or opaque = hole.")
-]
-ResizeMask = Annotated[
-    bool, typer.Option("--resize-mask", help="Bring a mask to its photo's size.")
-]
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """What is read and written beside photos and masks."""
+
+    parsing_in: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(
+            help="Paint by your own parsing map, of the result's size, in LIP's "
+            "colours or labels; for a folder of photos, a folder with equal names, or "
+            "one for all."
+        ),
+    ] = None
+    parsing_out: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(help="Also write the coloured parsing map: a file, or a folder."),
+    ] = None
+    format: OutFormat = None
+    quality: Quality = None
+    overwrite: Overwrite = False
+    log: Log = None
+
+
 Margin = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(metavar="LENGTH", help="To add: 0.3 or 30% of the photo, or 200px."),
@@ -88,6 +92,7 @@ Margin = Annotated[
 
 
 @app.command()
+@grouped
 def complete(
     photo: Photo,
     out: Out,
@@ -98,36 +103,24 @@ def complete(
             "one mask for all of them."
         ),
     ] = None,
-    mask_from_alpha: MaskFromAlpha = False,
-    invert_mask: InvertMask = False,
-    resize_mask: ResizeMask = False,
-    server: Server = None,
-    model: Model = None,
-    detail: Detail = None,
-    parsing_in: ParsingIn = None,
-    parsing_out: ParsingOut = None,
-    format: OutFormat = None,
-    quality: Quality = None,
-    overwrite: Overwrite = False,
-    log: Log = None,
+    masks: MaskChoice = MaskChoice(),  # noqa: B008
+    engine: EngineChoice = EngineChoice(),  # noqa: B008
+    results: Results = Results(),
 ) -> None:
     """Fill the hole of a photo, or of every photo of a folder and its sub-folders."""
-    from portrait_tf.portrait import MaskOptions, prepare_completion
+    from portrait_tf.portrait import prepare_completion
 
-    if mask is None and not mask_from_alpha:
+    if mask is None and not masks.mask_from_alpha:
         raise PortraitError("expected --mask, or --mask-from-alpha, received neither")
     _check_exists(mask, "mask")
-    options = MaskOptions(mask_from_alpha, invert_mask, resize_mask)
+    options = masks.options()
     _complete_files(
         photo,
         lambda job: prepare_completion(job.photo, job.mask, job.parsing_in, options),
-        (server, model, detail),
-        (out, parsing_out, format),
-        quality,
-        overwrite,
-        log,
+        engine,
+        out,
+        results,
         mask,
-        parsing_in,
     )
 
 
@@ -143,6 +136,7 @@ def _check_exists(path: pathlib.Path | None, kind: str) -> None:
 
 
 @app.command()
+@grouped
 def extrapolate(
     photo: Photo,
     out: Out,
@@ -172,15 +166,8 @@ def extrapolate(
             "left, right, top-left, ...; auto adds where a person is cut off.",
         ),
     ] = None,
-    server: Server = None,
-    model: Model = None,
-    detail: Detail = None,
-    parsing_in: ParsingIn = None,
-    parsing_out: ParsingOut = None,
-    format: OutFormat = None,
-    quality: Quality = None,
-    overwrite: Overwrite = False,
-    log: Log = None,
+    engine: EngineChoice = EngineChoice(),  # noqa: B008
+    results: Results = Results(),
 ) -> None:
     """Extend a photo, or every photo of a folder and its sub-folders."""
     from portrait_tf.inference import extrapolation
@@ -201,16 +188,14 @@ def extrapolate(
     _complete_files(
         photo,
         lambda job: prepare_extrapolation(job.photo, wish, job.parsing_in),
-        (server, model, detail),
-        (out, parsing_out, format),
-        quality,
-        overwrite,
-        log,
-        parsing_in=parsing_in,
+        engine,
+        out,
+        results,
     )
 
 
 @app.command()
+@grouped
 def parse(
     photo: Photo,
     out: Annotated[
@@ -220,9 +205,7 @@ def parse(
         Optional[pathlib.Path],  # noqa: UP045
         typer.Option(help="White = hole, in which the structure is guessed."),
     ] = None,
-    mask_from_alpha: MaskFromAlpha = False,
-    invert_mask: InvertMask = False,
-    resize_mask: ResizeMask = False,
+    masks: MaskChoice = MaskChoice(),  # noqa: B008
     server: Server = None,
     model: Model = None,
     overwrite: Overwrite = False,
@@ -230,16 +213,14 @@ def parse(
 ) -> None:
     """Write stage 1's label map, joints and an overlay of a photo, or of a folder's."""
     from portrait_tf.apps import folders
-    from portrait_tf.portrait import MaskOptions, Portrait
 
     _check_exists(mask, "mask")
-    options = MaskOptions(mask_from_alpha, invert_mask, resize_mask)
+    options = masks.options()
     jobs = folders.plan_parsing(photo, out, mask, _tell)
     if not photo.is_dir():
         # A mistake should cost no time.
         folders.read_parse_job(jobs[0], options)
-    start_tensorflow()
-    portrait = Portrait.load(model, server)
+    portrait = EngineChoice(server, model).open()
 
     def parse_one(job: folders.ParseJob) -> list[str]:
         return folders.parse_file(portrait, job, options)
@@ -255,29 +236,25 @@ def parse(
 def _complete_files(
     photo: pathlib.Path,
     prepare: Callable,
-    engine: tuple[str | None, pathlib.Path | None, bool | None],
-    targets: tuple[pathlib.Path, pathlib.Path | None, Format | None],
-    quality: int | None,
-    overwrite: bool,
-    log: pathlib.Path | None,
+    engine: EngineChoice,
+    out: pathlib.Path,
+    results: Results,
     mask: pathlib.Path | None = None,
-    parsing_in: pathlib.Path | None = None,
 ) -> None:
     """One photo, whose mistakes cost no time; or a folder, past its bad files."""
     from portrait_tf import photos
     from portrait_tf.apps import folders
-    from portrait_tf.portrait import Portrait
 
-    out, parsing_out, format = targets
-    format = _PILLOW_NAMES[format] if format else None
+    parsing_in, parsing_out = results.parsing_in, results.parsing_out
+    format = _PILLOW_NAMES[results.format] if results.format else None
     if format:
         photos.check_format(format)
     _check_exists(parsing_in, "label map")
+    prepared = None
     if photo.is_dir():
         jobs = folders.plan_folder(
             photo, out, mask, parsing_out, format, parsing_in, _tell
         )
-        prepared = None
     else:
         for path, kind in ((mask, "mask"), (parsing_in, "label map")):
             if path and path.is_dir():
@@ -290,20 +267,19 @@ def _complete_files(
         if not format and out.suffix:
             format = photos.format_of(out)
         job = folders.Job(photo, out, mask, parsing_out, format, parsing_in=parsing_in)
-        jobs, prepared, overwrite = [job], prepare(job), True
-    start_tensorflow()
-    server, model, detail = engine
-    portrait = Portrait.load(model, server, detail)
+        jobs, prepared = [job], prepare(job)
+    portrait = engine.open()
 
     def complete_one(job: folders.Job) -> list[str]:
         completion = portrait.paint(prepared or prepare(job))
-        return folders.write_completion(completion, job, quality)
+        return folders.write_completion(completion, job, results.quality)
 
     if prepared:
-        for note in folders.run_one(jobs[0], complete_one, log):
+        for note in folders.run_one(jobs[0], complete_one, results.log):
             typer.echo(f"{photo}: {note}", err=True)
         return
-    _work_through(jobs, complete_one, overwrite, log, ("completing", "completed"))
+    verbs = ("completing", "completed")
+    _work_through(jobs, complete_one, results.overwrite, results.log, verbs)
 
 
 def _work_through(

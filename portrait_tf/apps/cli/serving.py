@@ -9,15 +9,11 @@ import typer
 from typer.core import TyperCommand
 
 from portrait_tf.apps.cli.shared import (
-    ApiKey,
-    ClientCertificate,
-    ClientKey,
-    Encrypted,
     Model,
-    RootCertificates,
+    Secrets,
     Server,
-    ServerName,
     app,
+    grouped,
     open_console,
     start_tensorflow,
 )
@@ -58,7 +54,7 @@ def serve(
     log = logging.getLogger("serving.local_server")
     log.setLevel(logging.INFO)
     log.addHandler(logging.StreamHandler())
-    server = LocalServer.from_options(options)
+    server = LocalServer(options=options)
     try:
         server.start()
     except PortraitError as error:
@@ -112,6 +108,7 @@ def web(
 
 
 @app.command()
+@grouped
 def doctor(
     server: Annotated[
         str,
@@ -124,23 +121,14 @@ def doctor(
         Optional[str],  # noqa: UP045
         typer.Option(metavar="URL", help="The REST API; else one port above."),
     ] = None,
-    tls: Encrypted = False,
-    root_certificates: RootCertificates = None,
-    client_key: ClientKey = None,
-    client_certificate: ClientCertificate = None,
-    server_name: ServerName = None,
-    api_key: ApiKey = None,
+    secrets: Secrets = Secrets(),  # noqa: B008
     timeout: Annotated[float, typer.Option(help="Seconds for each call.")] = 60.0,
 ) -> None:
     """Say what is wrong between here and a server, step by step; 1 if anything is."""
     from serving.client import doctor as steps
-    from serving.client.connection import Tls, check_timeout
+    from serving.client.connection import check_timeout
 
     check_timeout(timeout)
-    encryption = None
-    options = (root_certificates, client_key, client_certificate, server_name)
-    if tls or any(options):
-        encryption = Tls(*options)
     if rest and not rest.startswith(("http://", "https://")):
         raise PortraitError(f"--rest is {rest!r}; expected http://HOST:PORT")
     console = open_console()
@@ -164,9 +152,9 @@ def doctor(
         server,
         model_name,
         rest=rest,
-        tls=encryption,
+        tls=secrets.encryption(),
         timeout=timeout,
-        api_key=api_key,
+        api_key=secrets.api_key,
     ):
         show(finding)
     if failures:

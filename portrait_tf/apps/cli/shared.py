@@ -1,12 +1,15 @@
 """What the commands share: options, the bar, TensorFlow's start."""
 
 import contextlib
+import dataclasses
 import enum
+import functools
+import inspect
 import logging
 import pathlib
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Optional
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Optional, get_type_hints
 
 import typer
 
@@ -14,6 +17,9 @@ from portrait_tf.errors import PortraitError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from portrait_tf.portrait import MaskOptions, Portrait
+    from serving.client.connection import Tls
 
 app = typer.Typer(
     name="portrait-tf",
@@ -30,6 +36,39 @@ models_app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(models_app, name="models")
+
+
+def grouped(command: Callable) -> Callable:
+    """A command that takes dataclasses of options: their fields become its options."""
+    hints, groups, parameters = get_type_hints(command, include_extras=True), {}, []
+    for name, given in inspect.signature(command).parameters.items():
+        kind = hints[name]
+        if not dataclasses.is_dataclass(kind):
+            parameters.append(given.replace(annotation=kind, kind=given.KEYWORD_ONLY))
+            continue
+        types = get_type_hints(kind, include_extras=True)
+        groups[name] = kind
+        parameters += [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=types[field.name],
+            )
+            for field in dataclasses.fields(kind)
+        ]
+
+    @functools.wraps(command)
+    def run(**values: object) -> object:
+        for name, kind in groups.items():
+            names = [field.name for field in dataclasses.fields(kind)]
+            values[name] = kind(**{one: values.pop(one) for one in names})
+        return command(**values)
+
+    run.__signature__ = inspect.Signature(parameters)
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    del run.__wrapped__
+    return run
 
 
 class Stage(enum.StrEnum):
@@ -54,27 +93,6 @@ class Checkpoint(enum.StrEnum):
     best = "best"
 
 
-Encrypted = Annotated[bool, typer.Option("--tls", help="Encrypted.")]
-RootCertificates = Annotated[
-    Optional[pathlib.Path],  # noqa: UP045
-    typer.Option(help="PEM of the authorities to trust; implies --tls."),
-]
-ClientKey = Annotated[
-    Optional[pathlib.Path],  # noqa: UP045
-    typer.Option(help="PEM of this client's key; implies --tls."),
-]
-ClientCertificate = Annotated[
-    Optional[pathlib.Path],  # noqa: UP045
-    typer.Option(help="PEM of its certificate."),
-]
-ServerName = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(help="The name in the server's certificate; implies --tls."),
-]
-ApiKey = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(envvar="PORTRAIT_TF_API_KEY", help="Sent as the header x-api-key."),
-]
 Server = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(metavar="HOST:PORT", help="Complete on a server, over gRPC."),
@@ -91,6 +109,89 @@ Detail = Annotated[
         "the model was made.",
     ),
 ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Secrets:
+    """How a server is spoken to in secret."""
+
+    tls: Annotated[bool, typer.Option("--tls", help="Encrypted.")] = False
+    root_certificates: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(help="PEM of the authorities to trust; implies --tls."),
+    ] = None
+    client_key: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(help="PEM of this client's key; implies --tls."),
+    ] = None
+    client_certificate: Annotated[
+        Optional[pathlib.Path],  # noqa: UP045
+        typer.Option(help="PEM of its certificate."),
+    ] = None
+    server_name: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="The name in the server's certificate; implies --tls."),
+    ] = None
+    api_key: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            envvar="PORTRAIT_TF_API_KEY", help="Sent as the header x-api-key."
+        ),
+    ] = None
+
+    def encryption(self) -> "Tls | None":
+        """None without any."""
+        from serving.client.connection import Tls
+
+        files = self.root_certificates, self.client_key, self.client_certificate
+        wanted = self.tls or any(files) or self.server_name
+        return Tls(*files, self.server_name) if wanted else None
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskChoice:
+    """How masks are read."""
+
+    mask_from_alpha: Annotated[
+        bool,
+        typer.Option(
+            "--mask-from-alpha",
+            help="Transparent = hole: in the mask, or without one in the photo.",
+        ),
+    ] = False
+    invert_mask: Annotated[
+        bool, typer.Option("--invert-mask", help="Black = hole, or opaque = hole.")
+    ] = False
+    resize_mask: Annotated[
+        bool, typer.Option("--resize-mask", help="Bring a mask to its photo's size.")
+    ] = False
+
+    def options(self) -> "MaskOptions":
+        from portrait_tf.portrait import MaskOptions
+
+        return MaskOptions(self.mask_from_alpha, self.invert_mask, self.resize_mask)
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineChoice:
+    """Where photos are completed."""
+
+    server: Server = None
+    model: Model = None
+    detail: Detail = None
+
+    def open(self) -> "Portrait":
+        """TensorFlow is started first.
+
+        Raises:
+            PortraitError: It cannot be opened.
+        """
+        start_tensorflow()
+        from portrait_tf.portrait import Portrait
+
+        return Portrait.load(self.model, self.server, self.detail)
+
+
 Data = Annotated[
     pathlib.Path, typer.Option("--data", help="A data set; docs/data.md says which.")
 ]

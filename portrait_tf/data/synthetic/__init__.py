@@ -5,7 +5,7 @@ The same seed and size give the same arrays, and another size the same person.
 
 Modules, each using only those before it:
     `geometry`, `parts`: vectors, curves, and the names of a person's parts.
-    `camera`, `materials`: camera, light, colours and cloth.
+    `camera`, `materials`: camera, light, colors and cloth.
     `painter`: the layer a person is painted on.
     `body`, `wardrobe`: who the person is: pose and shape, then looks and clothes.
     `figure`: the outlines of that person before the camera.

@@ -12,7 +12,7 @@ from portrait_tf.data.synthetic.figure import Figure
 from portrait_tf.data.synthetic.geometry import (
     capsule,
     limb_line,
-    normalise,
+    normalize,
     profile,
     smooth_closed,
 )
@@ -56,11 +56,11 @@ def paint_arm(figure: Figure, side: int) -> None:
             caps=(True, False), fade=(0.3, 0.0), shadow=0.3 if end > 1 else 0.15,
         )  # fmt: skip
         before, cuff, after = line(part[-3:])
-        heading = normalise(after - before)
+        heading = normalize(after - before)
         across = np.array([heading[1], -heading[0]]) * wide[-2]
         painter.line(
             np.stack([cuff - across, cuff + across]),
-            tint(material.colour, -0.25),
+            tint(material.color, -0.25),
             0.014,
         )
 
@@ -82,10 +82,10 @@ def _hand(figure: Figure, side: int, wrist: np.ndarray, unit: float) -> None:
     tip = figure.camera.project(body.wrists[side] + 0.7 * body.hands[side])
     heading = tip - wrist
     length = float(np.clip(np.linalg.norm(heading) / unit / 0.7, 0.6, 1.0))
-    heading = normalise(heading)
+    heading = normalize(heading)
     across = np.array([heading[1], -heading[0]])
-    centre = figure.camera.project((body.neck + body.pelvis) / 2)
-    inwards = float(np.sign(across @ (centre - wrist)) or 1)
+    center = figure.camera.project((body.neck + body.pelvis) / 2)
+    inwards = float(np.sign(across @ (center - wrist)) or 1)
     thumb = inwards if body.faces_camera else -inwards
     gloved = outfit.gloves is not None
     material = outfit.gloves if gloved else outfit.skin
@@ -111,7 +111,7 @@ def _hand(figure: Figure, side: int, wrist: np.ndarray, unit: float) -> None:
         parts, material, label, OWNER_ARM[side], puff=0.07, axis=heading,
         shadow=0.35,
     )  # fmt: skip
-    dark = material.colour * 0.72
+    dark = material.color * 0.72
     for aside in (-0.075, 0.0, 0.075):
         ends = np.stack([at(0.38, aside), at(0.36 + 0.22 * curl, aside)])
         painter.line(ends, dark, 0.012)

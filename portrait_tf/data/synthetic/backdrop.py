@@ -14,7 +14,7 @@ import numpy as np
 
 from portrait_tf.data.synthetic.camera import Camera
 from portrait_tf.data.synthetic.geometry import fixed, spread
-from portrait_tf.data.synthetic.materials import pick, random_colour, tint
+from portrait_tf.data.synthetic.materials import pick, random_color, tint
 
 
 def _cloud(rng: np.random.Generator, height: int, width: int, cells: int) -> np.ndarray:
@@ -76,12 +76,12 @@ class Backdrop:
         floor = self.picture[start:]
         floor += (soft[start:] - floor) * ramp
 
-    def _colour(self, low: float, high: float, chroma: float = 14) -> np.ndarray:
-        grey = self.rng.uniform(low, high)
-        return np.clip(grey + self.rng.normal(0, chroma, 3), 5, 250)
+    def _color(self, low: float, high: float, chroma: float = 14) -> np.ndarray:
+        gray = self.rng.uniform(low, high)
+        return np.clip(gray + self.rng.normal(0, chroma, 3), 5, 250)
 
     def _between(self, *ranges: tuple[float, float]) -> np.ndarray:
-        """A colour with a range for each channel."""
+        """A color with a range for each channel."""
         return np.array([self.rng.uniform(low, high) for low, high in ranges])
 
     def _size(self, heads: float) -> float:
@@ -89,9 +89,9 @@ class Backdrop:
         span = max(self.wall - self.camera.horizon, 1.0)
         return heads * span / self.camera.height
 
-    def _upper(self, colour: np.ndarray, variation: float = 6) -> None:
+    def _upper(self, color: np.ndarray, variation: float = 6) -> None:
         top = self.picture[: self.wall]
-        top[:] = colour
+        top[:] = color
         if top.size:
             noise = _cloud(self.rng, *top.shape[:2], 7) + 0.6 * _cloud(
                 self.rng, *top.shape[:2], 40
@@ -99,16 +99,16 @@ class Backdrop:
             top += spread(0.6 * variation * noise)
 
     def _box(
-        self, x0: float, y0: float, x1: float, y1: float, colour: Sequence[float]
+        self, x0: float, y0: float, x1: float, y1: float, color: Sequence[float]
     ) -> None:
         corners = (round(x0), round(y0)), (round(x1), round(y1))
-        cv2.rectangle(self.picture, *corners, [float(c) for c in colour], -1)
+        cv2.rectangle(self.picture, *corners, [float(c) for c in color], -1)
 
-    def _polygon(self, points: np.ndarray, colour: Sequence[float]) -> None:
-        colour = [float(c) for c in colour]
-        cv2.fillPoly(self.picture, [fixed(points)], colour, cv2.LINE_AA, 4)
+    def _polygon(self, points: np.ndarray, color: Sequence[float]) -> None:
+        color = [float(c) for c in color]
+        cv2.fillPoly(self.picture, [fixed(points)], color, cv2.LINE_AA, 4)
 
-    def _floor(self, colour: np.ndarray, kind: str, size: float) -> None:
+    def _floor(self, color: np.ndarray, kind: str, size: float) -> None:
         """Ground in true perspective: slabs, boards or plain."""
         camera, start = self.camera, min(self.wall, self.height)
         if start >= self.height:
@@ -120,7 +120,7 @@ class Backdrop:
         x = x * depth[:, None] / (camera.unit * camera.distance) / size
         z = ((camera.distance - depth) / size)[:, None] + 0 * x
         floor = self.picture[start:]
-        floor[:] = colour
+        floor[:] = color
         slope = np.linspace(-6, 10, len(rows), dtype=np.float32)[:, None]
         tone = slope + 5 * _cloud(self.rng, *floor.shape[:2], 5)
         tone = tone + 4 * _cloud(self.rng, *floor.shape[:2], max(8, len(rows) // 2))
@@ -142,7 +142,7 @@ class Backdrop:
         width = self._size(rng.uniform(1.6, 3.0))
         tall = self._size(rng.uniform(2.5, 4.5))
         gap = width * rng.uniform(1.5, 2.2)
-        glass, frame = self._colour(40, 110, 10), tint(wall, rng.uniform(-0.4, 0.6))
+        glass, frame = self._color(40, 110, 10), tint(wall, rng.uniform(-0.4, 0.6))
         x = rng.uniform(-gap, 0)
         base = self.wall - self._size(rng.uniform(1.0, 2.5))
         border = max(1.0, 0.07 * width)
@@ -167,13 +167,13 @@ class Backdrop:
             x += gap
 
     def _street(self) -> None:
-        rng, wall = self.rng, self._colour(90, 215, 16)
+        rng, wall = self.rng, self._color(90, 215, 16)
         self._upper(wall)
         self._windows(wall)
         if rng.random() < 0.6:
             width, tall = self._size(2.6), self._size(rng.uniform(6, 8))
             x = rng.uniform(0, self.width - width)
-            door = self._colour(40, 120, 30)
+            door = self._color(40, 120, 30)
             edge, top = width * 0.08, self.wall - tall * 1.04
             self._box(x - edge, top, x + width * 1.08, self.wall, tint(wall, 0.4))
             self._box(x, self.wall - tall, x + width, self.wall, door)
@@ -186,13 +186,13 @@ class Backdrop:
                     )  # fmt: skip
         plinth = self._size(0.7)
         self._box(0, self.wall - plinth, self.width, self.wall, tint(wall, -0.25))
-        self._floor(self._colour(110, 190, 6), "slabs", rng.uniform(1.2, 3.0))
+        self._floor(self._color(110, 190, 6), "slabs", rng.uniform(1.2, 3.0))
 
     def _brick(self) -> None:
         rng = self.rng
         base = self._between((120, 190), (70, 120), (55, 100))
         if rng.random() < 0.3:
-            base = self._colour(150, 225, 6)
+            base = self._color(150, 225, 6)
         self._upper(base, 5)
         top = self.picture[: self.wall]
         tall = max(3.0, self._size(rng.uniform(0.3, 0.45)))
@@ -204,7 +204,7 @@ class Backdrop:
         joint = (np.abs(moved % 1 - 0.5) > 0.465) | (np.abs(y % 1 - 0.5) > 0.42)
         top[joint] = 0.35 * top[joint] + 0.65 * tint(base, 0.45)
         kind = str(rng.choice(["slabs", "plain"]))
-        self._floor(self._colour(90, 170, 6), kind, rng.uniform(1.5, 3))
+        self._floor(self._color(90, 170, 6), kind, rng.uniform(1.5, 3))
 
     def _park(self) -> None:
         rng = self.rng
@@ -221,10 +221,10 @@ class Backdrop:
             sizes = rng.uniform(0.02, 0.075, count) * self.height
             tones = rng.normal(0, 0.13, count)
             for x, y, size, tone in zip(xs, ys, sizes, tones, strict=True):
-                colour = tint(green, float(np.clip(tone, -0.4, 0.35)))
+                color = tint(green, float(np.clip(tone, -0.4, 0.35)))
                 cv2.circle(
                     self.picture, (round(x), round(y)), max(1, round(size)),
-                    colour.tolist(), -1, cv2.LINE_AA,
+                    color.tolist(), -1, cv2.LINE_AA,
                 )  # fmt: skip
             cv2.rectangle(
                 self.picture,
@@ -243,31 +243,31 @@ class Backdrop:
             grass = self._between((90, 140), (125, 165), (60, 90))
             self._floor(grass, "plain", 1.0)
         else:
-            self._floor(self._colour(150, 200, 8), "plain", 1.0)
+            self._floor(self._color(150, 200, 8), "plain", 1.0)
 
     def _avenue(self) -> None:
         """A street seen along its length: all lines meet at the horizon."""
         rng, camera = self.rng, self.camera
         horizon = int(np.clip(camera.horizon, 1, self.height - 2))
-        sky = self._colour(195, 240, 8)
+        sky = self._color(195, 240, 8)
         self.wall = horizon + 1
         self._upper(sky, 3)
-        ground, kind = self._colour(95, 160, 5), str(rng.choice(["slabs", "plain"]))
+        ground, kind = self._color(95, 160, 5), str(rng.choice(["slabs", "plain"]))
         self._floor(ground, kind, rng.uniform(2, 4))
         shift = self.width * rng.uniform(0.25, 0.75) - camera.x
         for sign in (-1, 1):
             side = rng.uniform(3.2, 6.5)
-            wall = self._colour(90, 200, 18)
+            wall = self._color(90, 200, 18)
             depths = [1.5]
             while depths[-1] > -90:
                 depths.append(depths[-1] - rng.uniform(4, 9) * (1 - 0.06 * depths[-1]))
             for near, far in list(zip(depths[:-1], depths[1:], strict=True))[::-1]:
-                colour = tint(wall, float(rng.uniform(-0.25, 0.25)))
+                color = tint(wall, float(rng.uniform(-0.25, 0.25)))
                 haze = min(0.6, -far / 160)
-                colour = colour * (1 - haze) + sky * haze
+                color = color * (1 - haze) + sky * haze
                 tall = rng.uniform(10, 22)
-                self._facade(sign * side, (0, tall), (near, far), shift, colour)
-                glass = tint(colour, -0.35)
+                self._facade(sign * side, (0, tall), (near, far), shift, color)
+                glass = tint(color, -0.35)
                 for at in np.arange(0.12, 0.9, 0.26):
                     depth = near + (far - near) * at, near + (far - near) * (at + 0.14)
                     for low in np.arange(2.5, tall - 2, 4.2):
@@ -278,20 +278,20 @@ class Backdrop:
 
     def _facade(
         self, x: float, heights: tuple[float, float], depths: tuple[float, float],
-        shift: float, colour: np.ndarray,
+        shift: float, color: np.ndarray,
     ) -> None:  # fmt: skip
         """A rectangle along the street, in the scene; `shift` moves its columns."""
         (low, high), (near, far) = heights, depths
         corners = [(x, low, near), (x, high, near), (x, high, far), (x, low, far)]
         points = self.camera.project(np.array(corners))
         points[:, 0] += shift
-        self._polygon(points, colour)
+        self._polygon(points, color)
 
     def _car(self, shift: float) -> None:
         rng = self.rng
         z = -rng.uniform(5, 16)
         x = rng.choice([-1, 1]) * rng.uniform(2.2, 4)
-        colour = random_colour(rng, 0.6)
+        color = random_color(rng, 0.6)
         base, top = self.camera.project(np.array([(x, 0.3, z), (x, 6.0, z)]))
         size = (base[1] - top[1]) / 6.0
         cx, y = base[0] + shift, base[1]
@@ -310,79 +310,79 @@ class Backdrop:
             (0.66, -1.2), (1, -1.0), (1, -0.1),
         ]  # fmt: skip
         glass = [(-0.54, -1.25), (-0.36, -1.95), (0.36, -1.95), (0.56, -1.25)]
-        for outline, paint in ((shell, colour), (glass, (60, 70, 82))):
+        for outline, paint in ((shell, color), (glass, (60, 70, 82))):
             points = np.array([(cx + a * half, y + b * size) for a, b in outline])
             self._polygon(points, paint)
 
-    def _sweep(self, colour: np.ndarray, strength: float) -> None:
+    def _sweep(self, color: np.ndarray, strength: float) -> None:
         rows = np.linspace(-1, 1, self.height, dtype=np.float32)[:, None]
         columns = np.linspace(-1, 1, self.width, dtype=np.float32)[None]
         x, y = self.rng.uniform(-0.4, 0.4), self.rng.uniform(-0.5, 0.1)
         glow = np.exp(-((columns - x) ** 2) / 1.2 - (rows - y) ** 2 / 1.1)
-        self.picture[:] = colour * (1 - strength + strength * 1.25 * glow[..., None])
+        self.picture[:] = color * (1 - strength + strength * 1.25 * glow[..., None])
 
     def _studio(self) -> None:
-        self._sweep(self._colour(110, 225, 14), self.rng.uniform(0.25, 0.5))
+        self._sweep(self._color(110, 225, 14), self.rng.uniform(0.25, 0.5))
         start = min(self.wall, self.height - 1)
         ramp = np.linspace(0, 1, self.height - start, dtype=np.float32)
         self.picture[start:] *= (1 + 0.14 * ramp)[:, None, None]
 
     def _plain(self) -> None:
-        self._sweep(self._colour(150, 240, 10), self.rng.uniform(0.02, 0.15))
+        self._sweep(self._color(150, 240, 10), self.rng.uniform(0.02, 0.15))
 
     def _room(self) -> None:
-        rng, wall = self.rng, self._colour(150, 230, 14)
+        rng, wall = self.rng, self._color(150, 230, 14)
         self._upper(wall, 3)
         skirting = self._size(0.5)
         floor = self._between((120, 185), (90, 140), (65, 105))
         for _ in range(rng.integers(1, 3)):
             x, y = rng.uniform(0, self.width), rng.uniform(0, 0.4) * self.wall
             w, h = self._size(rng.uniform(1.5, 3)), self._size(rng.uniform(2, 3.5))
-            self._box(x - 4, y - 4, x + w + 4, y + h + 4, self._colour(30, 90))
-            self._box(x, y, x + w, y + h, self._colour(200, 245))
+            self._box(x - 4, y - 4, x + w + 4, y + h + 4, self._color(30, 90))
+            self._box(x, y, x + w, y + h, self._color(200, 245))
             inside = x + w * 0.2, y + h * 0.2, x + w * 0.8, y + h * 0.8
-            self._box(*inside, self._colour(70, 200, 40))
+            self._box(*inside, self._color(70, 200, 40))
         self._box(0, self.wall - skirting, self.width, self.wall, tint(wall, 0.5))
         self._floor(floor, "boards", rng.uniform(1.0, 1.8))
         for _ in range(rng.integers(1, 3)):
             side = rng.choice([-1, 1])
             x = self.width * (0.5 + side * rng.uniform(0.2, 0.55))
             piece, w = rng.integers(3), self._size(rng.uniform(3.5, 6))
-            colour = self._colour(50, 190, 30)
+            color = self._color(50, 190, 30)
             base = self.wall + self._size(0.5)
-            (self._sofa, self._shelf, self._plant)[piece](x, base, w, colour)
+            (self._sofa, self._shelf, self._plant)[piece](x, base, w, color)
 
     def _stand(
         self, x: float, half: float, base: float, low: float, high: float,
-        colour: Sequence[float],
+        color: Sequence[float],
     ) -> None:  # fmt: skip
         """A box around column `x`, from `low` to `high` heads above row `base`."""
         top, bottom = base - self._size(high), base - self._size(low)
-        self._box(x - half, top, x + half, bottom, colour)
+        self._box(x - half, top, x + half, bottom, color)
 
-    def _sofa(self, x: float, base: float, width: float, colour: np.ndarray) -> None:
-        self._stand(x, width / 2, base, 0, 3, tint(colour, -0.15))
-        self._stand(x, width * 0.42, base, 0.3, 1.5, colour)
+    def _sofa(self, x: float, base: float, width: float, color: np.ndarray) -> None:
+        self._stand(x, width / 2, base, 0, 3, tint(color, -0.15))
+        self._stand(x, width * 0.42, base, 0.3, 1.5, color)
         for sign in (-1, 1):
             arm = x + sign * width * 0.5
-            self._stand(arm, width * 0.07, base, 0, 2, tint(colour, 0.12))
+            self._stand(arm, width * 0.07, base, 0, 2, tint(color, 0.12))
 
-    def _shelf(self, x: float, base: float, width: float, colour: np.ndarray) -> None:
+    def _shelf(self, x: float, base: float, width: float, color: np.ndarray) -> None:
         rng = self.rng
-        self._stand(x, width * 0.3, base, 0, 7, colour)
+        self._stand(x, width * 0.3, base, 0, 7, color)
         for level in range(5):
             y = base - self._size(0.4 + 1.35 * level)
-            self._stand(x, width * 0.27, y, 0, 1.1, tint(colour, -0.45))
+            self._stand(x, width * 0.27, y, 0, 1.1, tint(color, -0.45))
             for book in range(7):
                 if rng.random() < 0.75:
                     left = x - width * 0.26 + book * width * 0.073
                     top = y - self._size(rng.uniform(0.6, 1.0))
-                    paint = self._colour(60, 200, 45)
+                    paint = self._color(60, 200, 45)
                     self._box(left, top, left + width * 0.06, y, paint)
 
-    def _plant(self, x: float, base: float, width: float, colour: np.ndarray) -> None:
+    def _plant(self, x: float, base: float, width: float, color: np.ndarray) -> None:
         rng, stem = self.rng, np.array([x, base - self._size(1.1)])
-        self._stand(x, width * 0.12, base, 0, 1.1, colour)
+        self._stand(x, width * 0.12, base, 0, 1.1, color)
         for _ in range(16):
             aside = rng.normal(0, width * 0.17)
             tip = np.array([x + aside, base - self._size(rng.uniform(1.6, 4.5))])
@@ -394,7 +394,7 @@ class Backdrop:
 
     def _bokeh(self) -> None:
         rng = self.rng
-        base = self._colour(25, 70, 10)
+        base = self._color(25, 70, 10)
         self._upper(base, 6)
         self._floor(tint(base, 0.12), "plain", 1.0)
         start = min(self.wall, self.height)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from portrait_tf.data.synthetic.geometry import normalise
+from portrait_tf.data.synthetic.geometry import normalize
 from portrait_tf.data.synthetic.materials import pick
 from portrait_tf.data.synthetic.parts import LEFT, RIGHT
 from portrait_tf.labels import JOINTS
@@ -83,10 +83,10 @@ def _reach(
     """
     span = end - start
     distance = float(np.clip(np.linalg.norm(span), 0.35, (upper + lower) * 0.998))
-    axis = normalise(span)
+    axis = normalize(span)
     along = (upper**2 - lower**2 + distance**2) / (2 * distance)
     off = np.sqrt(max(upper**2 - along**2, 0.0))
-    side = normalise(pole - axis * float(pole @ axis))
+    side = normalize(pole - axis * float(pole @ axis))
     return start + axis * along + side * off, start + axis * distance
 
 
@@ -211,7 +211,7 @@ def random_body(rng: np.random.Generator) -> Body:
 
     trunk = 2.28 * rng.uniform(0.96, 1.03)
     lean = np.array([-0.6 * sway + rng.normal(0, 0.05), 1.0, rng.normal(0.0, 0.05)])
-    neck = pelvis + trunk * normalise(lean)
+    neck = pelvis + trunk * normalize(lean)
     half_shoulder = (0.70 if feminine else 0.82) * (0.6 + 0.4 * build)
     twist = rng.normal(0, 0.12)
     slope = 0.5 * drop + rng.normal(0, 0.02)
@@ -238,7 +238,7 @@ def random_body(rng: np.random.Generator) -> Body:
         elbow, wrist = _reach(shoulders_local[s], target, arm, fore, pole)
         elbows[s], wrists[s] = world(elbow), world(wrist)
         turn = _HAND_TURNS.get(poses[s], np.zeros(3)) * [s, 1, 1]
-        hands[s] = world(normalise(normalise(wrist - elbow) + turn))
+        hands[s] = world(normalize(normalize(wrist - elbow) + turn))
 
     knees, feet = {}, {}
     for s in (RIGHT, LEFT):
@@ -274,7 +274,7 @@ def random_body(rng: np.random.Generator) -> Body:
 
 def joint_points(body: Body) -> np.ndarray:
     """The 16 joints in the scene, `[16, 3]`."""
-    up = normalise(body.head - body.neck)
+    up = normalize(body.head - body.neck)
     points = {
         "Pelvis": body.pelvis,
         "Spine": (body.shoulders[RIGHT] + body.shoulders[LEFT]) / 2,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from portrait_tf.data.synthetic.geometry import normalise
+from portrait_tf.data.synthetic.geometry import normalize
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Light:
 def random_light(rng: np.random.Generator) -> Light:
     """A lamp above, to one side and before the person."""
     side = rng.choice([-1, 1]) * rng.uniform(0.3, 0.95)
-    direction = normalise(
+    direction = normalize(
         np.array([side, -rng.uniform(0.35, 0.8), rng.uniform(0.4, 0.8)])
     )
     warmth = rng.uniform(-0.05, 0.07)

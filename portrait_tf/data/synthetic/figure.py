@@ -14,7 +14,7 @@ import numpy as np
 
 from portrait_tf.data.synthetic.body import Body
 from portrait_tf.data.synthetic.camera import Camera
-from portrait_tf.data.synthetic.geometry import limb_line, normalise, profile
+from portrait_tf.data.synthetic.geometry import limb_line, normalize, profile
 from portrait_tf.data.synthetic.painter import Painter
 from portrait_tf.data.synthetic.wardrobe import Outfit
 
@@ -89,7 +89,7 @@ class Figure:
     def trunk(
         self, at: np.ndarray, ease: float | np.ndarray = 0.0
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Centre line and radii at shares of the way from neck to pelvis."""
+        """Center line and radii at shares of the way from neck to pelvis."""
         body, at = self.body, np.asarray(at, np.float64)
         crotch = body.pelvis - [0, 0.5, 0]
         points = body.neck + (body.pelvis - body.neck) * np.minimum(at, 1)[:, None]
@@ -119,13 +119,13 @@ class Figure:
         at = np.asarray(at, np.float64)
         points, _, _ = self.trunk(at)
         down = self.camera.project(np.stack([self.body.neck, self.body.pelvis]))
-        down = normalise(down[1] - down[0])
+        down = normalize(down[1] - down[0])
         turn = abs(self.cos) * np.asarray(width) + self.sin * 0.95 * self.depth(at)
         across = np.array([down[1], -down[0]])
         return points + across * (turn * self.camera.unit)[:, None]
 
     def leg_line(self, side: int, at: np.ndarray) -> np.ndarray:
-        """Centre line of a leg."""
+        """Center line of a leg."""
         body = self.body
         hip = body.hips[side] + [0, 0.12, 0]
         project = self.camera.project

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 
-def normalise(vector: np.ndarray) -> np.ndarray:
+def normalize(vector: np.ndarray) -> np.ndarray:
     """The vector of length 1 with the same direction."""
     return vector / max(float(np.linalg.norm(vector)), 1e-6)
 

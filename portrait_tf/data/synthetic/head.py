@@ -1,7 +1,7 @@
 """Heads: face, hair, hats and glasses.
 
 Conventions:
-    * The frame of a head has its origin at the head's centre, x to the photo's right
+    * The frame of a head has its origin at the head's center, x to the photo's right
       and y down, in head heights; the head's roll turns it. `Head.at` leads to pixels.
     * `z` is towards the camera: it decides which features of a turned head show.
 """
@@ -28,7 +28,7 @@ class Head:
         self.body = body = figure.body
         self.skin, self.hair = self.outfit.skin, self.outfit.hair
         self.unit = figure.scale(body.head)
-        self.centre = figure.camera.project(body.head)
+        self.center = figure.camera.project(body.head)
         self.sin, self.cos = float(np.sin(body.head_yaw)), float(np.cos(body.head_yaw))
         roll = body.head_roll
         self.down = np.array([-np.sin(roll), np.cos(roll)])
@@ -50,7 +50,7 @@ class Head:
         """Layer pixels of points of the frame."""
         points = np.asarray(points, np.float64)
         offset = points[..., :1] * self.right + points[..., 1:2] * self.down
-        return self.centre + self.unit * offset
+        return self.center + self.unit * offset
 
     def turned(self, x: Sequence, y: Sequence) -> np.ndarray:
         """Frame points of places on the skull's front, given as seen from ahead."""
@@ -79,12 +79,12 @@ class Head:
             self._ears()
             self._hairline()
         if outfit.hair_style == "bun" and outfit.hat is None:
-            centre = self.at([-0.22 * self.sin, -0.56])
+            center = self.at([-0.22 * self.sin, -0.56])
             angles = circle(12)
             size = 0.16 * self.unit
-            outline = centre + size * np.column_stack([np.cos(angles), np.sin(angles)])
+            outline = center + size * np.column_stack([np.cos(angles), np.sin(angles)])
             painter.shape(
-                outline, outfit.hair, "Hair", OWNER_HEAD, centre=centre,
+                outline, outfit.hair, "Hair", OWNER_HEAD, center=center,
                 radii=(size, size),
             )  # fmt: skip
         if outfit.sunglasses is not None and self.cos > 0.05:
@@ -99,7 +99,7 @@ class Head:
         """A part of the head, shaded as the ball that the head is."""
         points = self.at(outline)
         points = smooth_closed(points, smooth) if smooth > 1 else points
-        options.setdefault("centre", self.at([0.0, 0.0]))
+        options.setdefault("center", self.at([0.0, 0.0]))
         options.setdefault("radii", (0.47 * self.unit, 0.62 * self.unit))
         self.painter.shape(
             points, material, label, OWNER_HEAD, axis=self.down, **options
@@ -148,7 +148,7 @@ class Head:
         x, y = 0.08 * self.sin, 0.0
         self.painter.shape(
             outlines, self.skin, "Face", OWNER_HEAD, axis=self.down, shadow=0.5,
-            centre=self.at([x, y]), radii=(0.4 * self.unit, 0.58 * self.unit),
+            center=self.at([x, y]), radii=(0.4 * self.unit, 0.58 * self.unit),
             roundness=0.85,
         )  # fmt: skip
 
@@ -163,12 +163,12 @@ class Head:
                 (x, -0.07), (x + sign * 0.05, -0.08), (x + sign * 0.06, 0.0),
                 (x + sign * 0.02, 0.11), (x - sign * 0.03, 0.1), (x - sign * 0.04, 0.0),
             ]  # fmt: skip
-            self._blob(ear, self.skin, "Face", centre=None, radii=None, puff=0.04)
+            self._blob(ear, self.skin, "Face", center=None, radii=None, puff=0.04)
             inner = self.at([(x + sign * 0.015, -0.04), (x + sign * 0.01, 0.05)])
-            self.painter.line(inner, self.skin.colour * 0.72, 0.02)
+            self.painter.line(inner, self.skin.color * 0.72, 0.02)
 
     def _features(self) -> None:
-        painter, skin, outfit = self.painter, self.skin.colour, self.outfit
+        painter, skin, outfit = self.painter, self.skin.color, self.outfit
         dark = skin * (0.66, 0.58, 0.56)
         light = painter.light.direction
         for sign in (-1, 1):
@@ -181,7 +181,7 @@ class Head:
             blush = (14, -4, -2) if self.body.feminine else (5, -3, -3)
             painter.tone(self.at([cheek, 0.17]), (0.09 * wide, 0.08), blush)
             self._eye(x, sign, wide)
-            brow = outfit.hair.colour * 0.8
+            brow = outfit.hair.color * 0.8
             bend = 0.025 if self.body.feminine else 0.012
             line = [
                 (x - 0.1 * wide, -0.105 + (0.02 if sign < 0 else 0)),
@@ -209,25 +209,25 @@ class Head:
         low = np.linspace(0, np.pi, 7)[1:-1]
         rest = np.column_stack([x + size * np.cos(low), y + 0.75 * tall * np.sin(low)])
         white = np.clip(
-            0.72 * np.array([236, 232, 228]) + 0.25 * self.skin.colour, 0, 240
+            0.72 * np.array([236, 232, 228]) + 0.25 * self.skin.color, 0, 240
         )
         painter.fill(self.at(np.concatenate([lid, rest])), white)
         look = x + 0.02 * self.sin
         painter.dot(self.at([look, y - 0.003]), 0.038, outfit.iris)
         painter.dot(self.at([look, y - 0.003]), 0.016, (16, 14, 14))
         painter.dot(self.at([look - 0.012, y - 0.015]), 0.008, (244, 244, 244))
-        lash = (30, 22, 20) if self.body.feminine else self.skin.colour * 0.4
+        lash = (30, 22, 20) if self.body.feminine else self.skin.color * 0.4
         painter.line(self.at(lid), lash, 0.024 if self.body.feminine else 0.016)
-        painter.line(self.at(lid - [0, 0.028]), self.skin.colour * 0.74, 0.01)
+        painter.line(self.at(lid - [0, 0.028]), self.skin.color * 0.74, 0.01)
         if self.body.feminine:
             corner = np.array(
                 [(x + sign * size, y), (x + sign * (size + 0.025), y - 0.02)]
             )
             painter.line(self.at(corner), lash, 0.018)
-        painter.line(self.at(rest), self.skin.colour * 0.72, 0.008)
+        painter.line(self.at(rest), self.skin.color * 0.72, 0.008)
 
     def _nose(self, dark: np.ndarray, light: np.ndarray) -> None:
-        painter, skin = self.painter, self.skin.colour
+        painter, skin = self.painter, self.skin.color
         bridge, _ = self.facing(0.0, 0.34)
         tip, z = self.facing(0.0, 0.42)
         if z < 0.1:
@@ -272,7 +272,7 @@ class Head:
             ((left + middle) / 2, y + 0.036 * full),
         ]  # fmt: skip
         painter.tone(
-            self.at([middle, y + 0.085]), (0.08, 0.025), -0.13 * self.skin.colour
+            self.at([middle, y + 0.085]), (0.08, 0.025), -0.13 * self.skin.color
         )
         painter.fill(self.at(bow), lips * 0.9)
         painter.fill(self.at(low), np.minimum(lips * 1.06, 255))
@@ -298,10 +298,8 @@ class Head:
             (low[0][0], 0.1),
         ]  # fmt: skip
         material = self.hair
-        colour = 0.6 * material.tile + 0.4 * self.skin.colour
-        beard = replace(
-            material, tile=np.clip(colour, 0, 255).astype(np.uint8), gloss=0
-        )
+        color = 0.6 * material.tile + 0.4 * self.skin.color
+        beard = replace(material, tile=np.clip(color, 0, 255).astype(np.uint8), gloss=0)
         self._blob(low + upper, beard, "Face", smooth=1, only_on="Face")
 
     def _hairline(self) -> None:
@@ -360,7 +358,7 @@ class Head:
                 self.turned([part], [-0.37])[0],
                 self.turned([part * 0.8], [-0.5])[0],
             )
-            self.painter.line(self.at([start, end]), self.hair.colour * 0.62, 0.014)
+            self.painter.line(self.at([start, end]), self.hair.color * 0.62, 0.014)
 
     def _sides(self, style: str, line: np.ndarray) -> None:
         """What hides the sides of the head: behind the ear, or over it."""
@@ -434,8 +432,8 @@ class Head:
         )  # fmt: skip
 
     def _sunglasses(self) -> None:
-        painter, colour = self.painter, self.outfit.sunglasses
-        lens = solid(colour, 0.35)
+        painter, color = self.painter, self.outfit.sunglasses
+        lens = solid(color, 0.35)
         places = []
         for sign in (-1, 1):
             x, z = self.facing(sign * 0.155, 0.33)
@@ -447,7 +445,7 @@ class Head:
                 (x + 0.12 * wide, 0.03), (x + 0.03 * wide, 0.085),
                 (x - 0.03 * wide, 0.085), (x - 0.12 * wide, 0.03),
             ]  # fmt: skip
-            self._blob(outline, lens, "Sunglasses", centre=None, radii=None, puff=0.05)
+            self._blob(outline, lens, "Sunglasses", center=None, radii=None, puff=0.05)
             glare = self.at(
                 [
                     (x - 0.05 * wide, -0.045),
@@ -455,22 +453,64 @@ class Head:
                     (x - 0.05 * wide, 0.02),
                 ]
             )
-            painter.fill(glare, tint(colour, 0.25))
+            painter.fill(glare, tint(color, 0.25))
             places.append((x, wide))
             temple, _ = self.facing(sign * 0.335, -0.02)
             if sign * (temple - x) > 0.05:
                 edge = x + sign * 0.115 * wide
                 self._blob(
                     [(edge, -0.06), (temple, -0.05), (temple, -0.02), (edge, -0.03)],
-                    lens, "Sunglasses", smooth=1, centre=None, radii=None,
+                    lens, "Sunglasses", smooth=1, center=None, radii=None,
                 )  # fmt: skip
         if len(places) == 2:
             (a, wide_a), (b, wide_b) = places
             a, b = a + 0.1 * wide_a, b - 0.1 * wide_b
             self._blob(
                 [(a, -0.055), (b, -0.055), (b, -0.025), (a, -0.025)], lens,
-                "Sunglasses", smooth=1, centre=None, radii=None,
+                "Sunglasses", smooth=1, center=None, radii=None,
             )  # fmt: skip
+
+    def _beanie(self, shift: float, wide: float, band: float, ball: dict) -> None:
+        outfit = self.outfit
+        outline = [
+            (shift - wide, band + 0.02), (shift - wide * 0.98, -0.42),
+            (shift - 0.25, -0.62), (shift, -0.67), (shift + 0.25, -0.62),
+            (shift + wide * 0.98, -0.42), (shift + wide, band + 0.02),
+            (shift, band + 0.05),
+        ]  # fmt: skip
+        self._blob(outline, outfit.hat, "Hat", shadow=0.4, **ball)
+        rim = [
+            (shift - wide - 0.02, band - 0.12), (shift, band - 0.08),
+            (shift + wide + 0.02, band - 0.12), (shift + wide + 0.02, band + 0.06),
+            (shift, band + 0.1), (shift - wide - 0.02, band + 0.06),
+        ]  # fmt: skip
+        darker = replace(outfit.hat, tile=(outfit.hat.tile * 0.85).astype(np.uint8))
+        self._blob(rim, darker, "Hat", smooth=3, **ball)
+
+    def _visor(self, shift: float, band: float, tall: float) -> None:
+        outfit, angles = self.outfit, circle(24)
+        reach = 0.14 + 0.3 * abs(self.sin)
+        half = 0.36 - 0.06 * abs(self.sin)
+        x = shift + 0.42 * self.sin
+        brim = np.column_stack(
+            [
+                x + (half + reach * 0.2) * np.cos(angles),
+                band + 0.05 + (0.04 + 0.07 * max(self.cos, 0)) * np.sin(angles),
+            ]
+        )
+        self._blob(
+            brim,
+            outfit.hat,
+            "Hat",
+            smooth=1,
+            center=None,
+            radii=None,
+            puff=0.06,
+            shadow=0.5,
+            darker=0.12,
+        )
+        button = self.at([shift, -tall - 0.03])
+        self.painter.dot(button, 0.02, outfit.hat.color * 0.7)
 
     def _hat(self) -> None:
         outfit, kind = self.outfit, self.outfit.hat_kind
@@ -478,22 +518,9 @@ class Head:
         wide = 0.4 + 0.04 * abs(self.sin) + max(self.volume, 0) * 0.6
         band = -0.24
         radii = (0.5 * self.unit, 0.5 * self.unit)
-        ball = {"centre": self.at([shift, -0.2]), "radii": radii}
+        ball = {"center": self.at([shift, -0.2]), "radii": radii}
         if kind == "beanie":
-            outline = [
-                (shift - wide, band + 0.02), (shift - wide * 0.98, -0.42),
-                (shift - 0.25, -0.62), (shift, -0.67), (shift + 0.25, -0.62),
-                (shift + wide * 0.98, -0.42), (shift + wide, band + 0.02),
-                (shift, band + 0.05),
-            ]  # fmt: skip
-            self._blob(outline, outfit.hat, "Hat", shadow=0.4, **ball)
-            rim = [
-                (shift - wide - 0.02, band - 0.12), (shift, band - 0.08),
-                (shift + wide + 0.02, band - 0.12), (shift + wide + 0.02, band + 0.06),
-                (shift, band + 0.1), (shift - wide - 0.02, band + 0.06),
-            ]  # fmt: skip
-            darker = replace(outfit.hat, tile=(outfit.hat.tile * 0.85).astype(np.uint8))
-            self._blob(rim, darker, "Hat", smooth=3, **ball)
+            self._beanie(shift, wide, band, ball)
             return
         tall = {"brim": 0.7, "cap": 0.6, "bucket": 0.64}[kind]
         crown = [
@@ -506,28 +533,7 @@ class Head:
         if kind == "cap":
             self._blob(crown, outfit.hat, "Hat", shadow=0.35, **ball)
             if self.cos > -0.3:
-                reach = 0.14 + 0.3 * abs(self.sin)
-                half = 0.36 - 0.06 * abs(self.sin)
-                x = shift + 0.42 * self.sin
-                brim = np.column_stack(
-                    [
-                        x + (half + reach * 0.2) * np.cos(angles),
-                        band + 0.05 + (0.04 + 0.07 * max(self.cos, 0)) * np.sin(angles),
-                    ]
-                )
-                self._blob(
-                    brim,
-                    outfit.hat,
-                    "Hat",
-                    smooth=1,
-                    centre=None,
-                    radii=None,
-                    puff=0.06,
-                    shadow=0.5,
-                    darker=0.12,
-                )
-                button = self.at([shift, -tall - 0.03])
-                self.painter.dot(button, 0.02, outfit.hat.colour * 0.7)
+                self._visor(shift, band, tall)
             return
         reach = 0.68 if kind == "brim" else 0.53
         tilt = 0.13 if kind == "brim" else 0.16
@@ -535,7 +541,7 @@ class Head:
             [shift + reach * np.cos(angles), band + 0.02 + tilt * np.sin(angles)]
         )
         self._blob(
-            brim, outfit.hat, "Hat", smooth=1, centre=None, radii=None, puff=0.08,
+            brim, outfit.hat, "Hat", smooth=1, center=None, radii=None, puff=0.08,
             shadow=0.55, darker=0.1,
         )  # fmt: skip
         self._blob(crown, outfit.hat, "Hat", **ball)

@@ -30,7 +30,7 @@ def paint_leg(figure: Figure, side: int) -> None:
     plus, minus = radius + calf * (outer > 0), radius + calf * (outer < 0)
     painter.tube(line, plus, minus, outfit.skin, f"{prefix}Leg", owner, shadow=0.45)
     if np.cos(body.yaw) > 0.3:
-        painter.tone(line[13], (0.11, 0.1), -0.07 * outfit.skin.colour)
+        painter.tone(line[13], (0.11, 0.1), -0.07 * outfit.skin.color)
     if outfit.socks is not None:
         part = at >= outfit.sock_height
         painter.tube(
@@ -63,11 +63,11 @@ def _trouser(figure: Figure, side: int, label: str) -> None:
         line, radius, radius, outfit.bottom, label, OWNER_LEG[side], hem=0.16,
         caps=(False, False), bends=bends, shadow=0.4,
     )  # fmt: skip
-    colour = tint(outfit.bottom.colour, -0.3)
+    color = tint(outfit.bottom.color, -0.3)
     if outfit.kind == "top":
         edge = line[-2]
         across = np.array([radius[-2] * 0.92, 0])
-        figure.painter.line(np.stack([edge - across, edge + across]), colour, 0.012)
+        figure.painter.line(np.stack([edge - across, edge + across]), color, 0.012)
 
 
 def _shaft(figure: Figure, side: int) -> None:
@@ -81,7 +81,7 @@ def _shaft(figure: Figure, side: int) -> None:
         bends=(0.8,), fade=(0, 0.2),
     )  # fmt: skip
     top = np.stack([line[0] - [radius[0], 0], line[0] + [radius[0], 0]])
-    figure.painter.line(top, tint(shoes.upper.colour, -0.35), 0.02)
+    figure.painter.line(top, tint(shoes.upper.color, -0.35), 0.02)
 
 
 def _shoe(figure: Figure, side: int) -> None:
@@ -92,14 +92,14 @@ def _shoe(figure: Figure, side: int) -> None:
     fore = np.cos(pitch) * heading - np.sin(pitch) * up
     above = np.cos(pitch) * up + np.sin(pitch) * heading
     across = np.cross(up, heading)
-    sole_centre = body.ankles[side] - ANKLE_HEIGHT * above
+    sole_center = body.ankles[side] - ANKLE_HEIGHT * above
 
     def place(ahead: float, height: float, width: float) -> np.ndarray:
-        point = sole_centre + ahead * fore + height * above + width * across
+        point = sole_center + ahead * fore + height * above + width * across
         beyond = ahead - ANKLE_TO_BALL
         if beyond > 0 and pitch:
             # The toes stay on the ground while the heel is up.
-            flat = sole_centre + ANKLE_TO_BALL * fore
+            flat = sole_center + ANKLE_TO_BALL * fore
             point = flat + beyond * heading + height * up + width * across
         return point
 
@@ -179,4 +179,4 @@ def _shoe_details(figure: Figure, side: int, place: Callable, low: bool) -> None
             painter.line(project(np.stack(ends)), shoes.detail, 0.022)
     if shoes.kind in ("sneaker", "oxford"):
         cap = [place(0.55, 0.19 - 0.5 * abs(w), w) for w in np.linspace(-0.14, 0.14, 5)]
-        painter.line(project(np.stack(cap)), tint(shoes.upper.colour, -0.3), 0.014)
+        painter.line(project(np.stack(cap)), tint(shoes.upper.color, -0.3), 0.014)

@@ -1,7 +1,7 @@
-"""Colours and cloth.
+"""Colors and cloth.
 
 Conventions:
-    * Colours are RGB, 0 to 255; tiles are `uint8` `[TILE, TILE, 3]`.
+    * Colors are RGB, 0 to 255; tiles are `uint8` `[TILE, TILE, 3]`.
     * The rows of a tile run along a part of the body, its columns across.
     * Every draw comes from the generator that is passed in, in a fixed order.
 """
@@ -63,7 +63,7 @@ class Material:
     gloss: float = 0.0
 
     @functools.cached_property
-    def colour(self) -> np.ndarray:
+    def color(self) -> np.ndarray:
         return self.tile.reshape(-1, 3).mean(0)
 
     @functools.cached_property
@@ -71,30 +71,30 @@ class Material:
         return bool((self.tile == self.tile[0, 0]).all())
 
 
-def _plain_tile(colour: Sequence[float]) -> np.ndarray:
-    """A tile of one colour."""
+def _plain_tile(color: Sequence[float]) -> np.ndarray:
+    """A tile of one color."""
     tile = np.empty((TILE, TILE, 3), np.uint8)
-    tile[:] = np.clip(colour, 0, 255).astype(np.uint8)
+    tile[:] = np.clip(color, 0, 255).astype(np.uint8)
     return tile
 
 
-def solid(colour: Sequence[float], gloss: float = 0.0) -> Material:
-    """A smooth surface of one colour."""
-    return Material(_plain_tile(colour), gloss=gloss)
+def solid(color: Sequence[float], gloss: float = 0.0) -> Material:
+    """A smooth surface of one color."""
+    return Material(_plain_tile(color), gloss=gloss)
 
 
-def tint(colour: np.ndarray, amount: float) -> np.ndarray:
+def tint(color: np.ndarray, amount: float) -> np.ndarray:
     """Lighter for a positive `amount`, darker for a negative one."""
-    colour = np.asarray(colour, np.float64)
+    color = np.asarray(color, np.float64)
     target = 255.0 if amount > 0 else 0.0
-    return colour + (target - colour) * abs(amount)
+    return color + (target - color) * abs(amount)
 
 
 def contrast(
-    colour: np.ndarray, lighter: float, darker: float, below: float
+    color: np.ndarray, lighter: float, darker: float, below: float
 ) -> np.ndarray:
-    """Lighter by `lighter` if the colour is darker than `below`, else darker."""
-    return tint(colour, lighter if colour.mean() < below else -darker)
+    """Lighter by `lighter` if the color is darker than `below`, else darker."""
+    return tint(color, lighter if color.mean() < below else -darker)
 
 
 def pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
@@ -103,11 +103,11 @@ def pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
     return names[rng.choice(len(names), p=values / values.sum())]
 
 
-def random_colour(rng: np.random.Generator, neutral: float = 0.55) -> np.ndarray:
+def random_color(rng: np.random.Generator, neutral: float = 0.55) -> np.ndarray:
     """A neutral with the probability `neutral`, else any hue."""
     if rng.random() < neutral:
-        colour = np.array(_NEUTRALS[rng.integers(len(_NEUTRALS))], np.float64)
-        return np.clip(colour + rng.normal(0, 6, 3), 14, 246)
+        color = np.array(_NEUTRALS[rng.integers(len(_NEUTRALS))], np.float64)
+        return np.clip(color + rng.normal(0, 6, 3), 14, 246)
     hue, saturation = rng.integers(0, 180), rng.integers(60, 170)
     pixel = np.uint8([[[hue, saturation, rng.integers(80, 216)]]])
     return cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0].astype(np.float64)
@@ -139,9 +139,9 @@ def _pattern(
             angles = circle(8) + rng.uniform(0, 6)
             petals = 2.6 + 2.6 * (np.arange(8) % 2)
             flower = np.stack([np.cos(angles), np.sin(angles)], 1) * petals[:, None]
-            centre = rng.uniform(0, TILE, 2)
+            center = rng.uniform(0, TILE, 2)
             for shift in np.ndindex(3, 3):
-                moved = flower + centre + (np.array(shift) - 1) * TILE
+                moved = flower + center + (np.array(shift) - 1) * TILE
                 cv2.fillPoly(weight, [fixed(smooth_closed(moved, 3))], 1, shift=4)
     else:
         weight = np.zeros_like(rows)
@@ -163,14 +163,14 @@ def _weave(rng: np.random.Generator, tile: np.ndarray, kind: str) -> np.ndarray:
 def random_cloth(
     rng: np.random.Generator,
     kinds: dict[str, float],
-    colour: np.ndarray | None = None,
+    color: np.ndarray | None = None,
     weave: str = "cotton",
     folds: float = 1.0,
 ) -> Material:
     """A cloth with a pattern from `kinds`, pattern name to weight."""
     kind = pick(rng, kinds)
-    base = random_colour(rng) if colour is None else np.asarray(colour, np.float64)
-    other = random_colour(rng, 0.6)
+    base = random_color(rng) if color is None else np.asarray(color, np.float64)
+    other = random_color(rng, 0.6)
     if np.abs(base - other).sum() < 130:
         other = contrast(base, 0.65, 0.55, 130)
     if kind == "plain" and weave == "cotton":
@@ -185,7 +185,7 @@ def random_cloth(
     )
 
 
-def hair_tile(rng: np.random.Generator, colour: np.ndarray, curly: bool) -> np.ndarray:
+def hair_tile(rng: np.random.Generator, color: np.ndarray, curly: bool) -> np.ndarray:
     """Strands that run along the part, or curls."""
     noise = rng.normal(0, 1, (TILE, TILE)).astype(np.float32)
     sigma = (2.2, 2.2) if curly else (0.7, 11)
@@ -193,5 +193,5 @@ def hair_tile(rng: np.random.Generator, colour: np.ndarray, curly: bool) -> np.n
     noise = cv2.GaussianBlur(wrapped, (0, 0), sigmaX=sigma[0], sigmaY=sigma[1])
     noise = noise[TILE : 2 * TILE, TILE : 2 * TILE]
     noise /= noise.std()
-    strands = colour * (1 + 0.1 * noise[..., None]) + 2 * noise[..., None]
+    strands = color * (1 + 0.1 * noise[..., None]) + 2 * noise[..., None]
     return np.clip(strands, 0, 255).astype(np.uint8)

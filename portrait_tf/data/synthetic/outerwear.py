@@ -15,19 +15,19 @@ from portrait_tf.data.synthetic.parts import LEFT, OWNER_TRUNK, RIGHT
 
 
 def _coat_rows(figure: Figure) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centre line and radii of the coat."""
+    """Center line and radii of the coat."""
     outfit, unit = figure.outfit, figure.camera.unit
     upper = np.linspace(0.0, 1.0, 16)
     ease = 0.05 + 0.06 * smoothstep(0.1, 0.6, upper)
     line, plus, minus = figure.trunk(upper, ease)
     below = np.linspace(0, max(outfit.coat_length, 0.12), 12)[1:]
     legs = [figure.leg_line(side, below) for side in (RIGHT, LEFT)]
-    centre = (legs[0] + legs[1]) / 2
-    centre[:, 1] = np.maximum(centre[:, 1], line[-1, 1] + below * 0.3 * unit)
+    center = (legs[0] + legs[1]) / 2
+    center[:, 1] = np.maximum(center[:, 1], line[-1, 1] + below * 0.3 * unit)
     spread = np.abs(legs[0][:, 0] - legs[1][:, 0]) / 2
     legs_half = spread + figure.leg_radius(below) + 0.06 * unit
     half = np.maximum(legs_half, 0.5 * (plus[-1] + minus[-1]) * (1 + 0.12 * below))
-    points = np.concatenate([line, centre])
+    points = np.concatenate([line, center])
     for column in (0, 1):
         points[3:-3, column] = smoothed(points[:, column], np.ones(5) / 5)[3:-3]
     return points, np.concatenate([plus, half]), np.concatenate([minus, half])
@@ -74,7 +74,7 @@ def paint_coat(figure: Figure) -> None:
         collar = figure.front([-0.06, -0.06, 0.05, 0.05], [-0.24, 0.24, 0.36, -0.36])
         painter.shape(collar, outfit.coat, "Coat", OWNER_TRUNK, puff=0.06)
         return
-    dark = tint(outfit.coat.colour, -0.35)
+    dark = tint(outfit.coat.color, -0.35)
     count = len(points)
     for sign, edge in zip((-1, 1), edges, strict=True):
         out = np.array([sign * unit * abs(figure.cos), 0])
@@ -115,7 +115,7 @@ def paint_scarf(figure: Figure) -> None:
                 tip = end + [x * unit, 0]
                 painter.line(
                     np.stack([tip - [0, 0.1 * unit], tip - [0, 0.01 * unit]]),
-                    tint(outfit.scarf.colour, -0.2), 0.014,
+                    tint(outfit.scarf.color, -0.2), 0.014,
                 )  # fmt: skip
     base, head = figure.neck_line()
     middle = base + (head - base) * 0.2

@@ -3,7 +3,7 @@
 Conventions:
     * The layer has twice the photo's size. Photo and label map are both reduced from
       it, so they agree.
-    * Radii of a limb are given to either side of its centre line. "Plus" is the side
+    * Radii of a limb are given to either side of its center line. "Plus" is the side
       of the normal `(ty, -tx)`: the right of the photo for a line that runs downwards.
     * A normal's y is down. Shading is computed on a coarse grid, then enlarged.
     * A window is (x0, y0, x1, y1), the end excluded, inside the layer.
@@ -18,7 +18,7 @@ import numpy as np
 from portrait_tf.data.synthetic.camera import Light
 from portrait_tf.data.synthetic.geometry import (
     fixed,
-    normalise,
+    normalize,
     smoothstep,
     spread,
     tangents,
@@ -27,9 +27,81 @@ from portrait_tf.data.synthetic.materials import TILE, Material
 from portrait_tf.data.synthetic.parts import LABEL
 
 
-def _scalar(colour: Sequence[float]) -> list[float]:
-    """A colour in the form OpenCV's drawing functions take."""
-    return [float(channel) for channel in colour]
+def _scalar(color: Sequence[float]) -> list[float]:
+    """A color in the form OpenCV's drawing functions take."""
+    return [float(channel) for channel in color]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """How a part is swept along its center line.
+
+    Attributes:
+        roundness: 1 shades a cylinder, 0 a board.
+        caps: Whether the two ends are round.
+        hem: Height of the ellipse at the end, as a share of the radius.
+        pleats: Strength of folds that run along the part.
+        pleat_count: Number of these folds, about.
+        bends: Positions of wrinkles across the part, as shares of its length.
+        fade: Shares of the length over which the ends blend into the same garment.
+        shadow: Strength of the shadow on what lies beneath.
+        darker: A constant darkening, for the inside of a garment.
+        opening: A polygon `[M, 2]` that stays unpainted.
+    """
+
+    roundness: float = 0.92
+    caps: tuple[bool, bool] = (True, True)
+    hem: float = 0.0
+    pleats: float = 0.0
+    pleat_count: float = 7.0
+    bends: Sequence[float] = ()
+    fade: tuple[float, float] = (0.0, 0.0)
+    shadow: float = 0.0
+    darker: float = 0.0
+    opening: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Relief:
+    """How an outline is shaded.
+
+    Attributes:
+        center, radii: The ellipsoid whose shading it gets. Without them the outline is
+            puffed up like a cushion.
+        puff: Heads over which a cushion's border is round.
+        axis: Direction along which the pattern runs; down if not given.
+        shadow: Strength of the shadow on what lies beneath.
+        darker: A constant darkening.
+        only_on: Paints only where this label is.
+        roundness: 1 shades an ellipsoid, 0 a board.
+    """
+
+    center: np.ndarray | None = None
+    radii: tuple[float, float] | None = None
+    puff: float = 0.1
+    axis: np.ndarray | None = None
+    shadow: float = 0.0
+    darker: float = 0.0
+    only_on: str | None = None
+    roundness: float = 0.95
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """Coarse fields of a part, `[h, w]`: what its shading follows from.
+
+    Attributes:
+        normal: x and y.
+        along, across: Position on the cloth, in heads.
+        dark: Darkening, 0 to 1.
+        alpha: Opacity over the same garment, or None.
+    """
+
+    normal: tuple[np.ndarray, np.ndarray]
+    along: np.ndarray
+    across: np.ndarray
+    dark: np.ndarray | float
+    alpha: np.ndarray | None = None
 
 
 @dataclass
@@ -37,7 +109,7 @@ class Painter:
     """The layer the person is painted on.
 
     Attributes:
-        colour: RGB `uint8`; black where nobody is.
+        color: RGB `uint8`; black where nobody is.
         label, owner: LIP labels and body parts, `uint8`.
     """
 
@@ -46,12 +118,12 @@ class Painter:
     unit: float
     light: Light
     noise: np.ndarray
-    colour: np.ndarray = field(init=False)
+    color: np.ndarray = field(init=False)
     label: np.ndarray = field(init=False)
     owner: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        self.colour = np.zeros((self.height, self.width, 3), np.uint8)
+        self.color = np.zeros((self.height, self.width, 3), np.uint8)
         self.label = np.zeros((self.height, self.width), np.uint8)
         self.owner = np.zeros((self.height, self.width), np.uint8)
         # Shading is smooth, so a coarse grid of it is enough.
@@ -89,44 +161,19 @@ class Painter:
         self,
         window: tuple,
         mask: np.ndarray,
-        normal: tuple[np.ndarray, np.ndarray],
-        along: np.ndarray,
-        across: np.ndarray,
-        dark: np.ndarray | float,
+        surface: _Surface,
         material: Material,
         label: int,
         owner: int,
-        alpha: np.ndarray | None = None,
     ) -> None:
-        """Shades `material` by the coarse fields and lays it down where `mask` is."""
+        """Shades `material` by its surface and lays it down where `mask` is."""
         x0, y0, x1, y1 = window
-        nx, ny = normal
-        nz = np.sqrt(np.clip(1 - nx * nx - ny * ny, 0.02, 1))
-        shade = self.light.shade(nx, ny, nz) * np.asarray(1 - dark)[..., None]
-        if material.gloss:
-            lit = nx * self.light.direction[0] + ny * self.light.direction[1]
-            lit = np.clip(lit + nz * (self.light.direction[2] + 1), 0, None) / np.sqrt(
-                2 + 2 * self.light.direction[2]
-            )
-            shade = shade + material.gloss * 2 * (lit**24)[..., None]
-        shade = self._enlarge(np.float32(shade), window)
-        if material.is_plain:
-            paint = cv2.multiply(shade, (*_scalar(material.tile[0, 0]), 0.0), dst=shade)
-        else:
-            scale = np.float32(TILE / material.repeat)
-            texture = cv2.remap(
-                material.tile,
-                self._enlarge(np.float32(across * scale), window),
-                self._enlarge(np.float32(along * scale), window),
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_WRAP,
-            )
-            paint = cv2.multiply(texture, shade, dtype=cv2.CV_32F)
-        target = self.colour[y0:y1, x0:x1]
+        paint = self._paint(window, surface, material)
+        target = self.color[y0:y1, x0:x1]
         labels = self.label[y0:y1, x0:x1]
-        if alpha is not None:
+        if surface.alpha is not None:
             # Blend only over the same garment: elsewhere the part must be opaque.
-            opaque = self._enlarge(np.float32(alpha), window)
+            opaque = self._enlarge(np.float32(surface.alpha), window)
             opaque = spread(np.where(labels == label, opaque, np.float32(1)))
             change = cv2.subtract(paint, target, dtype=cv2.CV_32F)
             paint = cv2.add(target, cv2.multiply(change, opaque), dtype=cv2.CV_32F)
@@ -135,6 +182,32 @@ class Painter:
         inside = mask.astype(bool)
         np.copyto(labels, label, where=inside)
         np.copyto(self.owner[y0:y1, x0:x1], owner, where=inside)
+
+    def _paint(
+        self, window: tuple, surface: _Surface, material: Material
+    ) -> np.ndarray:
+        """The shaded material, `float32` `[H, W, 3]` of the window's size."""
+        nx, ny = surface.normal
+        nz = np.sqrt(np.clip(1 - nx * nx - ny * ny, 0.02, 1))
+        shade = self.light.shade(nx, ny, nz) * np.asarray(1 - surface.dark)[..., None]
+        if material.gloss:
+            lit = nx * self.light.direction[0] + ny * self.light.direction[1]
+            lit = np.clip(lit + nz * (self.light.direction[2] + 1), 0, None) / np.sqrt(
+                2 + 2 * self.light.direction[2]
+            )
+            shade = shade + material.gloss * 2 * (lit**24)[..., None]
+        shade = self._enlarge(np.float32(shade), window)
+        if material.is_plain:
+            return cv2.multiply(shade, (*_scalar(material.tile[0, 0]), 0.0), dst=shade)
+        scale = np.float32(TILE / material.repeat)
+        texture = cv2.remap(
+            material.tile,
+            self._enlarge(np.float32(surface.across * scale), window),
+            self._enlarge(np.float32(surface.along * scale), window),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_WRAP,
+        )
+        return cv2.multiply(texture, shade, dtype=cv2.CV_32F)
 
     def shadow(self, mask: np.ndarray, window: tuple, strength: float) -> None:
         """Darkens what is already painted beside a part that is about to cover it."""
@@ -160,7 +233,7 @@ class Painter:
         small = cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_LINEAR)
         small = cv2.GaussianBlur(small, (0, 0), max(0.6, 0.05 * self.unit / shrink))
         factor = self._enlarge(1 - strength / 255 * np.float32(small), wide)
-        target = self.colour[wide[1] : wide[3], wide[0] : wide[2]]
+        target = self.color[wide[1] : wide[3], wide[0] : wide[2]]
         cv2.multiply(target, spread(factor), dst=target, dtype=cv2.CV_8U)
 
     def tube(
@@ -171,33 +244,17 @@ class Painter:
         material: Material,
         label: str,
         owner: int,
-        *,
-        roundness: float = 0.92,
-        caps: tuple[bool, bool] = (True, True),
-        hem: float = 0.0,
-        pleats: float = 0.0,
-        pleat_count: float = 7.0,
-        bends: Sequence[float] = (),
-        fade: tuple[float, float] = (0.0, 0.0),
-        shadow: float = 0.0,
-        darker: float = 0.0,
-        opening: np.ndarray | None = None,
+        **sweep: object,
     ) -> None:
-        """Sweeps a cross-section of varying width along a centre line.
+        """Sweeps a cross-section of varying width along a center line.
 
         Args:
-            points: Centre line `[N, 2]`, layer pixels.
+            points: Center line `[N, 2]`, layer pixels.
             plus, minus: Radii to either side, `[N]`, layer pixels.
-            roundness: 1 shades a cylinder, 0 a board.
-            caps: Whether the two ends are round.
-            hem: Height of the ellipse at the end, as a share of the radius.
-            pleats: Strength of folds that run along the part.
-            bends: Positions of wrinkles across the part, as shares of its length.
-            fade: Shares of the length over which the ends blend into the same garment.
-            shadow: Strength of the shadow on what lies beneath.
-            darker: A constant darkening, for the inside of a garment.
-            opening: A polygon `[M, 2]` that stays unpainted.
+            material, label, owner: What is painted.
+            sweep: Fields of `Sweep`.
         """
+        sweep = Sweep(**sweep)
         points = np.asarray(points, np.float64)
         tangent, normal = tangents(points)
         plus = np.maximum(np.broadcast_to(plus, len(points)), 0.6)
@@ -205,92 +262,114 @@ class Painter:
         one, two = points + normal * plus[:, None], points - normal * minus[:, None]
         both = np.concatenate([one, two])
         reach = 0.5 * float(max(plus[0] + minus[0], plus[-1] + minus[-1]))
-        reach = reach if any(caps) or hem else 0.0
+        reach = reach if any(sweep.caps) or sweep.hem else 0.0
         window = self._window(both.min(0) - reach, both.max(0) + reach)
         if window is None:
             return
+        length = np.concatenate(
+            [[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))]
+        )
+        radius = (plus + minus) / 2
+        mask = self._tube_mask(window, one, two, radius, length, tangent[-1], sweep)
+        if sweep.shadow:
+            self.shadow(mask, window, sweep.shadow)
+        frames = np.column_stack([points, tangent, normal, plus, minus, length])
+        surface = self._tube_surface(window, frames, material.folds, sweep)
+        self._finish(window, mask, surface, material, LABEL[label], owner)
+
+    def _tube_mask(
+        self,
+        window: tuple,
+        one: np.ndarray,
+        two: np.ndarray,
+        radius: np.ndarray,
+        length: np.ndarray,
+        tangent: np.ndarray,
+        sweep: Sweep,
+    ) -> np.ndarray:
+        """Where a tube is: `uint8` of the window's size."""
         corner = np.array(window[:2])
         mask = np.zeros((window[3] - window[1], window[2] - window[0]), np.uint8)
         quads = np.stack([one[:-1], one[1:], two[1:], two[:-1]], 1) - corner
         for quad in np.round(quads * 16).astype(np.int32):
             cv2.fillConvexPoly(mask, quad, 255, shift=4)
-        length = np.concatenate(
-            [[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))]
-        )
         middle = (one + two) / 2
-        radius = (plus + minus) / 2
         # A circle must not reach over an end that is flat.
-        ends = np.full(len(points), np.inf)
-        if not caps[0]:
+        ends = np.full(len(length), np.inf)
+        if not sweep.caps[0]:
             ends = np.minimum(ends, length)
-        if not caps[1]:
+        if not sweep.caps[1]:
             ends = np.minimum(ends, length[-1] - length)
         wheres = np.round((middle - corner) * 16).astype(int).tolist()
         sizes = np.round(radius * 0.995 * 16).astype(int).tolist()
         for where, size, fits in zip(wheres, sizes, ends >= radius, strict=True):
             if fits:
                 cv2.circle(mask, where, size, 255, -1, shift=4)
-        if hem:
-            self._ellipse(mask, middle[-1] - corner, radius[-1], hem, tangent[-1])
-        if opening is not None:
-            cv2.fillPoly(mask, [fixed(opening - corner)], 0, shift=4)
-        if shadow:
-            self.shadow(mask, window, shadow)
+        if sweep.hem:
+            self._ellipse(mask, middle[-1] - corner, radius[-1], sweep.hem, tangent)
+        if sweep.opening is not None:
+            cv2.fillPoly(mask, [fixed(sweep.opening - corner)], 0, shift=4)
+        return mask
 
+    def _tube_surface(
+        self, window: tuple, frames: np.ndarray, folds: float, sweep: Sweep
+    ) -> _Surface:
+        """The surface of a tube.
+
+        Args:
+            window: Where it is.
+            frames: `[N, 9]`: points, tangents, normals, both radii, and lengths.
+            folds: The material's.
+            sweep: Its shape.
+        """
         x, y = self._grid(window)
-        near = np.square(x[:, None] - np.float32(points[:, 0]))[None]
-        near = near + np.square(y[:, None] - np.float32(points[:, 1]))[:, None]
-        index = near.argmin(2)
-        frame = np.float32(
-            np.column_stack([points, tangent, normal, plus, minus, length])
-        )[index]
+        near = np.square(x[:, None] - np.float32(frames[:, 0]))[None]
+        near = near + np.square(y[:, None] - np.float32(frames[:, 1]))[:, None]
+        frame, whole = np.float32(frames)[near.argmin(2)], frames[-1, 8]
         right, down = x[None] - frame[..., 0], y[:, None] - frame[..., 1]
         along = frame[..., 8] + right * frame[..., 2] + down * frame[..., 3]
         across = right * frame[..., 4] + down * frame[..., 5]
         ratio = across / np.where(across > 0, frame[..., 6], frame[..., 7])
-        tilt = np.clip(ratio * roundness, -0.985, 0.985)
-        share = along / max(length[-1], 1e-6)
+        tilt = np.clip(ratio * sweep.roundness, -0.985, 0.985)
+        share = along / max(whole, 1e-6)
         unit = np.float32(1 / self.unit)
         rise = np.zeros_like(tilt)
-        if material.folds:
-            wrinkle = self._wrinkle(along * unit, across * unit + length[-1])
-            tilt = tilt + 0.16 * material.folds * wrinkle
-            for bend in bends:
-                weight = np.exp(-np.square((share - bend) * length[-1] * unit / 0.24))
+        if folds:
+            wrinkle = self._wrinkle(along * unit, across * unit + whole)
+            tilt = tilt + 0.16 * folds * wrinkle
+            for bend in sweep.bends:
+                weight = np.exp(-np.square((share - bend) * whole * unit / 0.24))
                 wave = np.sin((along + 0.35 * across) * unit * 34 + 5 * wrinkle)
-                rise = rise + 0.2 * material.folds * weight * wave
-        if pleats:
-            fan = np.clip(ratio, -1.2, 1.2) * pleat_count
+                rise = rise + 0.2 * folds * weight * wave
+        if sweep.pleats:
+            fan = np.clip(ratio, -1.2, 1.2) * sweep.pleat_count
             wave = np.sin(fan * np.pi + 1.7 * np.sin(fan))
-            tilt = tilt + pleats * wave * smoothstep(0, 0.55, share)
+            tilt = tilt + sweep.pleats * wave * smoothstep(0, 0.55, share)
         tilt = np.clip(tilt, -0.97, 0.97)
         rise = np.clip(rise, -0.4, 0.4)
         nx = frame[..., 4] * tilt + frame[..., 2] * rise
         ny = frame[..., 5] * tilt + frame[..., 3] * rise
-        dark = darker + 0.2 * np.clip(np.abs(ratio), 0, 1) ** 5
-        alpha = None
-        if fade[0] or fade[1]:
+        dark = sweep.darker + 0.2 * np.clip(np.abs(ratio), 0, 1) ** 5
+        alpha, (start, end) = None, sweep.fade
+        if start or end:
             alpha = np.ones_like(share)
-            if fade[0]:
-                alpha = alpha * smoothstep(0, fade[0], share)
-            if fade[1]:
-                alpha = alpha * (1 - smoothstep(1 - fade[1], 1, share))
-        self._finish(
-            window, mask, (nx, ny), along * unit, across * unit, dark, material,
-            LABEL[label], owner, alpha,
-        )  # fmt: skip
+            if start:
+                alpha = alpha * smoothstep(0, start, share)
+            if end:
+                alpha = alpha * (1 - smoothstep(1 - end, 1, share))
+        return _Surface((nx, ny), along * unit, across * unit, dark, alpha)
 
     @staticmethod
     def _ellipse(
         mask: np.ndarray,
-        centre: np.ndarray,
+        center: np.ndarray,
         radius: float,
         hem: float,
         tangent: np.ndarray,
     ) -> None:
         angle = float(np.degrees(np.arctan2(tangent[0], -tangent[1]))) + 180
         axes = (round(radius * 16), round(hem * radius * 16))
-        where = fixed(centre)[0, 0].tolist()
+        where = fixed(center)[0, 0].tolist()
         cv2.ellipse(mask, where, axes, angle, 0, 360, 255, -1, shift=4)
 
     def shape(
@@ -299,26 +378,16 @@ class Painter:
         material: Material,
         label: str,
         owner: int,
-        *,
-        centre: np.ndarray | None = None,
-        radii: tuple[float, float] | None = None,
-        puff: float = 0.1,
-        axis: np.ndarray | None = None,
-        shadow: float = 0.0,
-        darker: float = 0.0,
-        only_on: str | None = None,
-        roundness: float = 0.95,
+        **relief: object,
     ) -> None:
         """Fills one outline, or the union of several.
 
         Args:
             outline: `[N, 2]`, layer pixels, or a sequence of such.
-            centre, radii: Shades the ellipsoid they describe. Without them the
-                outline is puffed up like a cushion.
-            puff: Heads over which a cushion's border is round.
-            axis: Direction along which the pattern runs; down if not given.
-            only_on: Paints only where this label is.
+            material, label, owner: What is painted.
+            relief: Fields of `Relief`.
         """
+        relief = Relief(**relief)
         outlines = [outline] if isinstance(outline, np.ndarray) else list(outline)
         points = np.concatenate(outlines)
         window = self._window(points.min(0), points.max(0))
@@ -328,37 +397,47 @@ class Painter:
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
         for each in outlines:
             cv2.fillPoly(mask, [fixed(each - np.array([x0, y0]))], 255, shift=4)
-        if only_on is not None:
-            mask[self.label[y0:y1, x0:x1] != LABEL[only_on]] = 0
-        if shadow:
-            self.shadow(mask, window, shadow)
+        if relief.only_on is not None:
+            mask[self.label[y0:y1, x0:x1] != LABEL[relief.only_on]] = 0
+        if relief.shadow:
+            self.shadow(mask, window, relief.shadow)
+        pivot = points.mean(0) if relief.center is None else np.asarray(relief.center)
+        surface = self._shape_surface(window, mask, pivot, material.folds, relief)
+        self._finish(window, mask, surface, material, LABEL[label], owner)
+
+    def _shape_surface(
+        self,
+        window: tuple,
+        mask: np.ndarray,
+        pivot: np.ndarray,
+        folds: float,
+        relief: Relief,
+    ) -> _Surface:
         x, y = self._grid(window)
-        pivot = points.mean(0) if centre is None else np.asarray(centre)
-        axis = np.array([0.0, 1.0]) if axis is None else normalise(np.asarray(axis))
+        axis = np.array([0.0, 1.0])
+        if relief.axis is not None:
+            axis = normalize(np.asarray(relief.axis))
         right = np.float32(x[None] - pivot[0]) + 0 * y[:, None]
         down = np.float32(y[:, None] - pivot[1]) + 0 * x[None]
         along = right * np.float32(axis[0]) + down * np.float32(axis[1])
         across = right * np.float32(axis[1]) - down * np.float32(axis[0])
-        if radii is not None:
-            nx = roundness * across / np.float32(radii[0])
-            ny = roundness * along / np.float32(radii[1])
+        dark = relief.darker
+        if relief.radii is not None:
+            nx = relief.roundness * across / np.float32(relief.radii[0])
+            ny = relief.roundness * along / np.float32(relief.radii[1])
             nx, ny = nx * axis[1] + ny * axis[0], ny * axis[1] - nx * axis[0]
             size = np.sqrt(nx * nx + ny * ny)
             limit = np.maximum(size / 0.97, 1)
             nx, ny = nx / limit, ny / limit
-            dark = darker + 0.15 * np.clip(size, 0, 1) ** 5
+            dark = dark + 0.15 * np.clip(size, 0, 1) ** 5
         else:
-            nx, ny = self._cushion(mask, x.size, y.size, puff * self.unit)
-            dark = darker
+            nx, ny = self._cushion(mask, x.size, y.size, relief.puff * self.unit)
         unit = np.float32(1 / self.unit)
-        if material.folds:
+        if folds:
             wrinkle = self._wrinkle(along * unit, across * unit + pivot[0])
-            nx = np.clip(nx + 0.15 * material.folds * wrinkle, -0.68, 0.68)
+            nx = np.clip(nx + 0.15 * folds * wrinkle, -0.68, 0.68)
             ny = np.clip(ny, -0.68, 0.68)
-        self._finish(
-            window, mask, (nx, ny), along * unit, across * unit,
-            dark + 0 * nx, material, LABEL[label], owner,
-        )  # fmt: skip
+        return _Surface((nx, ny), along * unit, across * unit, dark + 0 * nx)
 
     def _cushion(
         self, mask: np.ndarray, columns: int, rows: int, radius: float
@@ -379,38 +458,38 @@ class Painter:
     def line(
         self,
         points: np.ndarray,
-        colour: Sequence[float],
+        color: Sequence[float],
         thickness: float,
         closed: bool = False,
     ) -> None:
         """Draws a seam or a lash; labels stay as they are."""
         width = max(1, round(thickness * self.unit))
         cv2.polylines(
-            self.colour, [fixed(points)], closed, _scalar(colour),
+            self.color, [fixed(points)], closed, _scalar(color),
             width, cv2.LINE_AA, 4,
         )  # fmt: skip
 
-    def fill(self, points: np.ndarray, colour: Sequence[float]) -> None:
+    def fill(self, points: np.ndarray, color: Sequence[float]) -> None:
         """Fills a detail; labels stay as they are."""
-        cv2.fillPoly(self.colour, [fixed(points)], _scalar(colour), cv2.LINE_AA, 4)
+        cv2.fillPoly(self.color, [fixed(points)], _scalar(color), cv2.LINE_AA, 4)
 
-    def dot(self, centre: np.ndarray, radius: float, colour: Sequence[float]) -> None:
+    def dot(self, center: np.ndarray, radius: float, color: Sequence[float]) -> None:
         """Draws a disc; labels stay as they are."""
-        where = fixed(centre)[0, 0].tolist()
+        where = fixed(center)[0, 0].tolist()
         size = max(8, round(radius * self.unit * 16))
-        cv2.circle(self.colour, where, size, _scalar(colour), -1, cv2.LINE_AA, 4)
+        cv2.circle(self.color, where, size, _scalar(color), -1, cv2.LINE_AA, 4)
 
     def tone(
-        self, centre: np.ndarray, radii: tuple[float, float], change: Sequence[float]
+        self, center: np.ndarray, radii: tuple[float, float], change: Sequence[float]
     ) -> None:
-        """Adds `change` to the colours of a soft ellipse; radii in heads."""
+        """Adds `change` to the colors of a soft ellipse; radii in heads."""
         size = np.maximum(np.array(radii) * self.unit, 1.0)
-        window = self._window(centre - 2 * size, centre + 2 * size)
+        window = self._window(center - 2 * size, center + 2 * size)
         if window is None:
             return
         x0, y0, x1, y1 = window
-        x = np.exp(-np.square((np.arange(x0, x1) - centre[0]) / size[0]))
-        y = np.exp(-np.square((np.arange(y0, y1) - centre[1]) / size[1]))
+        x = np.exp(-np.square((np.arange(x0, x1) - center[0]) / size[0]))
+        y = np.exp(-np.square((np.arange(y0, y1) - center[1]) / size[1]))
         weight = (y[:, None] * x[None]).astype(np.float32)[..., None]
-        target = self.colour[y0:y1, x0:x1]
+        target = self.color[y0:y1, x0:x1]
         target[:] = np.clip(target + weight * np.float32(change), 0, 255)

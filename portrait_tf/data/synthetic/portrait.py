@@ -4,7 +4,7 @@ Conventions:
     * A seed decides everything. Person, scene and lens have a generator each, so a
       change to one leaves the others as they are.
     * The layer is twice as fine as the photo. Photo and label map are reduced from
-      it, and joints keep their place: pixel centres are whole numbers in both.
+      it, and joints keep their place: pixel centers are whole numbers in both.
     * Joints: x, y, v; v is 1 where another part covers the joint.
 """
 
@@ -68,9 +68,9 @@ def _cast_shadow(
     for side in (RIGHT, LEFT):
         foot = body.ankles[side] + 0.25 * body.feet[side]
         lift = max(0.0, float(body.ankles[side][1]) - 0.5)
-        centre = camera.project(foot * [1, 0, 1])
+        center = camera.project(foot * [1, 0, 1])
         axes = (round(0.5 * camera.unit * 16), round(0.16 * camera.unit * 16))
-        where = fixed(centre)[0, 0].tolist()
+        where = fixed(center)[0, 0].tolist()
         cv2.ellipse(contact, where, axes, 0, 0, 360, 1 - lift, -1, shift=4)
     contact = cv2.GaussianBlur(contact, (0, 0), max(0.8, 0.1 * camera.unit))
     dark = 1 - strength * cast
@@ -97,8 +97,8 @@ def _develop(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     ramp = (np.arange(256) / 255)[:, None] ** gamma * gain * balance * 255
     table = np.clip(ramp, 0, 255).round().astype(np.uint8)[None]
     picture += 0.5
-    quantised = np.clip(picture, 0, 255, out=picture).astype(np.uint8)
-    return cv2.LUT(quantised, table)
+    quantized = np.clip(picture, 0, 255, out=picture).astype(np.uint8)
+    return cv2.LUT(quantized, table)
 
 
 def _joints(
@@ -172,10 +172,10 @@ def synthetic_portrait(seed: int, size: tuple[int, int] = (480, 320)) -> Sample:
 
     # Details may stray past the person by a pixel; the layer must be black there.
     cover = (painter.label > 0).astype(np.uint8)
-    cv2.multiply(painter.colour, spread(cover), dst=painter.colour)
+    cv2.multiply(painter.color, spread(cover), dst=painter.color)
     joints = _joints(body, camera, painter.owner, (height, width))
     layer = cv2.resize(
-        painter.colour, (width, height), interpolation=cv2.INTER_AREA
+        painter.color, (width, height), interpolation=cv2.INTER_AREA
     ).astype(np.float32)
     cover = cv2.resize(
         cover * np.float32(1), (width, height), interpolation=cv2.INTER_AREA

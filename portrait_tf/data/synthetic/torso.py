@@ -13,7 +13,7 @@ import numpy as np
 from portrait_tf.data.synthetic.figure import Figure
 from portrait_tf.data.synthetic.geometry import (
     circle,
-    normalise,
+    normalize,
     profile,
     smooth_closed,
     smoothed,
@@ -34,7 +34,7 @@ def paint_hips(figure: Figure, material: Material, label: str) -> None:
         caps=(False, False), fade=(0.0, 0.55), roundness=0.85,
     )  # fmt: skip
     if label == "Pants" and figure.body.faces_camera:
-        dark = tint(material.colour, -0.35)
+        dark = tint(material.color, -0.35)
         figure.painter.line(figure.front([0.8, 0.95, 1.1], [0, 0, 0]), dark, 0.014)
         for sign in (-1, 1):
             pocket = figure.front(
@@ -42,7 +42,7 @@ def paint_hips(figure: Figure, material: Material, label: str) -> None:
             )
             figure.painter.line(pocket, dark, 0.014)
     elif label == "Pants":
-        dark = tint(material.colour, -0.3)
+        dark = tint(material.color, -0.3)
         for sign in (-1, 1):
             corners = figure.front(
                 [0.93, 0.93, 1.06, 1.1, 1.06],
@@ -71,15 +71,15 @@ def _top_details(figure: Figure) -> None:
     outfit, painter = figure.outfit, figure.painter
     if not figure.body.faces_camera:
         return
-    dark = tint(outfit.top.colour, -0.3)
+    dark = tint(outfit.top.color, -0.3)
     if figure.body.feminine and figure.cos > 0.6:
         for sign in (-1, 1):
             under = figure.front([0.42], [sign * 0.27])[0]
-            painter.tone(under, (0.2, 0.07), -0.14 * outfit.top.colour)
+            painter.tone(under, (0.2, 0.07), -0.14 * outfit.top.color)
     if outfit.buttons and outfit.kind != "dress":
         end = 0.95 if outfit.tucked else outfit.hem - 0.03
         painter.line(figure.front([0.1, 0.5, end], [0.03] * 3), dark, 0.014)
-        light = contrast(outfit.top.colour, 0.6, 0.5, 140)
+        light = contrast(outfit.top.color, 0.6, 0.5, 140)
         for at in np.linspace(0.16, end - 0.06, 6):
             painter.dot(figure.front([at], [0.0])[0], 0.02, light)
     elif outfit.badge is not None and figure.cos > 0.5:
@@ -94,7 +94,7 @@ def _badge(figure: Figure) -> None:
         rings = figure.front(0.38 + 0.09 * np.sin(angles), 0.21 * np.cos(angles))
         painter.fill(rings, outfit.badge)
         inner = figure.front(0.38 + 0.05 * np.sin(angles), 0.12 * np.cos(angles))
-        painter.fill(inner, outfit.top.colour)
+        painter.fill(inner, outfit.top.color)
     elif kind == 1:
         size = np.where(np.arange(10) % 2, 0.1, 0.24)
         turn = np.arange(10) * np.pi / 5 - np.pi / 2
@@ -227,9 +227,9 @@ def paint_neckline(figure: Figure) -> None:
     painter.shape(dense, outfit.skin, "Face", OWNER_TRUNK, puff=0.25, darker=0.03)
     if kind in ("crew", "scoop", "boat"):
         edge = dense[4 : 4 * 6] if front else dense[4:24]
-        painter.line(edge, tint(outfit.top.colour, -0.25), 0.03)
+        painter.line(edge, tint(outfit.top.color, -0.25), 0.03)
     if front and kind in ("scoop", "v", "boat") and figure.cos > 0.5:
-        shade = -0.13 * outfit.skin.colour
+        shade = -0.13 * outfit.skin.color
         for sign in (-1, 1):
             bone = figure.front([0.035], [sign * 0.2])[0]
             painter.tone(bone, (0.13, 0.03), shade)
@@ -240,7 +240,7 @@ def paint_neckline(figure: Figure) -> None:
 def _collar_band(figure: Figure, label: str) -> None:
     body, unit = figure.body, figure.camera.unit
     base, head = figure.neck_line()
-    up = normalise(head - base)
+    up = normalize(head - base)
     at = np.linspace(0.34, -0.06, 7)
     radius = (0.235 if body.feminine else 0.275) * unit
     wide = radius * (1 + 0.3 * np.clip(-at * 12, 0, 1))

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from portrait_tf.data.reader import Progress, ticker
 from portrait_tf.data.sample import Sample
 from portrait_tf.data.synthetic.portrait import synthetic_portrait
 from portrait_tf.errors import PortraitError
@@ -69,7 +70,7 @@ def write_synthetic(
     val: int,
     seed: int = 0,
     size: tuple[int, int] = (480, 320),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Writes synthetic portraits in the layout of LIP.
 
@@ -101,14 +102,7 @@ def write_synthetic(
         )
     if seed < 0:
         raise PortraitError(f"seed must not be negative; received {seed}.")
-    first, done = seed * SEED_STRIDE, 0
-
-    def tick() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, train + val)
-
+    first, tick = seed * SEED_STRIDE, ticker(progress, train + val)
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(directory)
     try:
