@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from portrait_tf.compat import Tensor, ops
-from portrait_tf.config import ParsingLossConfig
+from portrait_tf.config.parsing import ParsingLossConfig
 from portrait_tf.geometry import joint_parts, joints_of_parts
 from portrait_tf.labels import NUM_JOINTS
 from portrait_tf.layers import heatmap_peaks, joint_heatmaps, resize_bilinear
