@@ -1,5 +1,6 @@
 """Callbacks that Keras lacks: whole checkpoints, best weights, numbers not finite."""
 
+import csv
 import math
 import pathlib
 import time
@@ -42,6 +43,17 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self.save()
+
+
+class Log(keras.callbacks.CSVLogger):
+    """A `CSVLogger` that keeps the columns of the file that it continues."""
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        super().on_train_begin(logs)
+        with open(self.filename) as file:
+            header = next(csv.reader(file), None)
+        if header:
+            self.keys = header[1:]
 
 
 class FiniteGuard(keras.callbacks.Callback):

@@ -1,7 +1,6 @@
 """`model.fit` from a run's last checkpoint to its last step."""
 
 import contextlib
-import csv
 import dataclasses
 import functools
 import importlib.util
@@ -29,7 +28,12 @@ from portrait_tf.runs.checkpoint import (
     save_checkpoint,
 )
 from portrait_tf.training.base import Trainer
-from portrait_tf.training.callbacks import Checkpoints, FiniteGuard, best_weights
+from portrait_tf.training.callbacks import (
+    Checkpoints,
+    FiniteGuard,
+    Log,
+    best_weights,
+)
 from portrait_tf.training.distribution import Distribution
 from portrait_tf.training.previews import Preview
 
@@ -119,13 +123,7 @@ class Job:
         # made them is done again.
         made = [guard, *([best] if best else [])]
         made.append(Checkpoints(checkpoint, self.training.checkpoint_minutes))
-        log = self.folder / "log.csv"
-        logged = keras.callbacks.CSVLogger(str(log), append=True)
-        if log.is_file() and log.stat().st_size:
-            # A resumed run has the columns that it began with.
-            with open(log) as file:
-                logged.keys = next(csv.reader(file))[1:]
-        made.append(logged)
+        made.append(Log(str(self.folder / "log.csv"), append=True))
         if preview is not None:
             made.append(preview)
         if self._tensorboard:

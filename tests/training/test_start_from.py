@@ -18,6 +18,7 @@ from portrait_tf.runs.folder import (
 )
 from portrait_tf.runs.storage import by_path
 from portrait_tf.runs.weights import load_weights, save_weights
+from portrait_tf.training.callbacks import Log
 from portrait_tf.training.commands import train_stage
 
 # Steps too small to move a weight by more than a hair.
@@ -116,3 +117,17 @@ def test_checkpoints_of_earlier_versions_fit(stage, tiny_config):
         for name, variable in by_path(variables).items()
     }
     assert found == expected
+
+
+def test_a_log_keeps_the_columns_that_it_began_with(tmp_path):
+    path = tmp_path / "log.csv"
+    for logs in ({"loss": 1.0, "old": 2.0}, {"loss": 3.0, "new": 4.0}):
+        log = Log(str(path), append=True)
+        log.set_model(None)
+        log.on_train_begin()
+        log.on_epoch_end(0, logs)
+        log.on_train_end()
+    header, *rows = path.read_text().splitlines()
+    assert header.split(",")[:3] == ["epoch", "loss", "old"]
+    assert [row.split(",")[1:3] for row in rows] == [["1.0", "2.0"], ["3.0", "NA"]]
+    assert len({len(row.split(",")) for row in (header, *rows)}) == 1
