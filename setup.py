@@ -130,7 +130,6 @@ setup(
         "demo": [*EVERYTHING, "matplotlib>=3.8.4,<4", "scikit-image>=0.24,<1"],
         "heic": [*EVERYTHING, "pillow-heif>=1,<2"],
         "web": [*EVERYTHING, "gradio>=6.31,<7"],
-        "jax": [*EVERYTHING, "jax>=0.7.2,<0.11"],
         "beam": [*EVERYTHING, "apache-beam>=2.77,<3"],
         "tensorboard": [*EVERYTHING, "tensorboard>=2.20,<3"],
         "dev": [
