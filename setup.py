@@ -67,7 +67,7 @@ EVERYTHING = [
     "opencv-python-headless>=4.11,!=4.12.*,!=4.13.*,<6",
     "simplejpeg>=1.8,<2",
     "tifffile>=2024.8.10,<2027",
-    "imagecodecs>=2024.6.1,<2027",
+    "imagecodecs>=2024.9.22,<2027",
     "pydantic>=2.7,<3",
     "pyyaml>=6,<7",
     "jinja2>=3.1.2,<4",
@@ -130,7 +130,6 @@ setup(
         "demo": [*EVERYTHING, "matplotlib>=3.8.4,<4", "scikit-image>=0.24,<1"],
         "heic": [*EVERYTHING, "pillow-heif>=1,<2"],
         "web": [*EVERYTHING, "gradio>=6.31,<7"],
-        "jax": [*EVERYTHING, "jax>=0.7.2,<0.11"],
         "beam": [*EVERYTHING, "apache-beam>=2.77,<3"],
         "tensorboard": [*EVERYTHING, "tensorboard>=2.20,<3"],
         "dev": [

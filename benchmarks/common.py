@@ -46,20 +46,14 @@ def write_json(path: pathlib.Path | None, value: object) -> None:
 
 
 def build_trainer(stage: str, config: object) -> object:
-    """A trainer of a stage with random weights."""
-    from portrait_tf.runs.folder import build_network
-    from portrait_tf.training.completion import CompletionTrainer
-    from portrait_tf.training.face import FaceTrainer
-    from portrait_tf.training.parsing import ParsingTrainer
+    """A trainer of a stage in its last phase, with random weights."""
+    from portrait_tf.runs.folder import STAGES, build_network
+    from portrait_tf.training import build
 
-    trainers = {
-        "parsing": ParsingTrainer,
-        "completion": CompletionTrainer,
-        "face": FaceTrainer,
-    }
-    stages = list(trainers)
     *earlier, network = (
         build_network(name, config, training=name == stage)
-        for name in stages[: stages.index(stage) + 1]
+        for name in STAGES[: STAGES.index(stage) + 1]
     )
-    return trainers[stage](network, *earlier, config)
+    trainer = build.build_trainer(stage, network, earlier, config)
+    trainer.step = max(trainer.phase_starts(), default=0)
+    return trainer

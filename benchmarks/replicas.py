@@ -67,7 +67,6 @@ def measure(options: argparse.Namespace) -> None:
     clock = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: times.append(time.perf_counter())
     )
-    trainer.compile()
     trainer.fit(
         distribution.training_data(
             lambda part, local: training_dataset(

@@ -58,97 +58,79 @@ def table(results: dict[str, tuple[float, float]], photos: int) -> str:
     )
 
 
-class Parts:
-    """Parts of a train step, each traced, as functions without arguments."""
-
-    def __init__(self) -> None:
-        self.calls = {}
-
-    def add(self, name: str, function: object, *inputs: object) -> object:
-        """Adds a part; returns what it computes."""
-        import tensorflow as tf
-
-        traced = tf.function(function)
-        self.calls[name] = lambda: tf.nest.map_structure(
-            lambda x: x.numpy(), traced(*inputs)
-        )
-        return traced(*inputs)
-
-
 def step_parts(stage: str, trainer, batch: dict) -> dict:  # noqa: ANN001
     """The parts of a train step, as functions without arguments."""
     import tensorflow as tf
 
-    parts, variables = Parts(), trainer.network.trainable_variables
-    if stage == "parsing":
-        parts.add("forward", lambda batch: trainer(batch, training=True), batch)
-    if stage == "face":
-        before = parts.add(
-            "stages 1 and 2", lambda one: trainer.completed_for(one, 1), batch
+    network, optimizer = trainer.network, trainer.optimizer
+    variables = network.trainable_variables
+    parts = {}
+
+    def part(name: str, function: object, *inputs: object) -> object:
+        traced = tf.function(function)
+        parts[name] = lambda: tf.nest.map_structure(
+            lambda x: x.numpy(), traced(*inputs)
         )
-        crops = parts.add("crops", trainer._crops, batch, before)
-        parts.add("forward", lambda crops: trainer(crops, training=True), crops)
+        return traced(*inputs)
+
+    def forward(inputs: dict) -> dict:
+        return trainer.answer(network, inputs, training=True)
+
+    def gradients(function: object, by: object) -> list:
+        with tf.GradientTape() as tape:
+            if isinstance(by, tf.Tensor):
+                tape.watch(by)
+            total = tf.add_n([tf.reduce_sum(x) for x in tf.nest.flatten(function())])
+        return [
+            one for one in tape.gradient(total, tf.nest.flatten(by)) if one is not None
+        ]
+
+    inputs = part(
+        "earlier stages", lambda batch: trainer.prepare(batch, training=True), batch
+    )
     if stage == "completion":
-        _completion_parts(parts, trainer, batch)
-
-    def update() -> object:
-        zeros = [tf.zeros(one.shape) for one in variables]
-        first = next(iter(trainer.optimizers.values()))
-        trainer.update_weights(first, zeros, variables)
-        return first.iterations
-
-    parts.add("optimizer and average", update)
-    parts.add("the step", trainer.train_step, batch)
-    return parts.calls
-
-
-def _completion_parts(parts: Parts, trainer, batch: dict) -> None:  # noqa: ANN001
-    import tensorflow as tf
-
-    network, image = trainer.network, batch["image"]
-    parsing = parts.add("stage 1", lambda one: trainer.parsing_for(one, 1.0), batch)
-    names = [layer.name for layer in network.layers]
-    structure = parsing
-    if "sharpen" in names:
-        structure = parts.add("sharpening", network.get_layer("sharpen"), parsing)
-    if "prefill" in names:
-        inputs = [image, batch["mask"]]
-        inputs += [structure] if network.prefill == "parsing" else []
-        parts.add("pre-fill", network.get_layer("prefill").__call__, inputs)
-
-    def forward(batch: dict, parsing: object) -> object:
-        return trainer(batch, parsing, training=True)["painted"]
-
-    def backward(batch: dict, parsing: object) -> object:
-        gradients, _ = trainer.differentiate(
-            lambda _: (tf.reduce_sum(forward(batch, parsing)), ()),
-            network.trainable_variables,
-        )
-        return [one for one in gradients if one is not None]
-
-    painted = parts.add("forward", forward, batch, parsing)
-    parts.add("forward and backward", backward, batch, parsing)
-    if loss := trainer.perceptual:
-        parts.add("perceptual loss", loss, image, painted)
-        parts.add(
+        names = [layer.name for layer in network.layers]
+        structure = inputs["parsing"]
+        if "sharpen" in names:
+            structure = part("sharpening", network.get_layer("sharpen"), structure)
+        if "prefill" in names:
+            known = [inputs["image"], inputs["mask"]]
+            known += [structure] if network.prefill == "parsing" else []
+            part("pre-fill", network.get_layer("prefill").__call__, known)
+    outputs = part("forward", forward, inputs)
+    part(
+        "forward and backward",
+        lambda inputs: gradients(lambda: forward(inputs), variables),
+        inputs,
+    )
+    if stage == "completion" and trainer.perceptual:
+        image, painted = inputs["image"], outputs["completed"]
+        part("perceptual loss", trainer.perceptual, image, painted)
+        part(
             "perceptual loss and its gradient",
-            lambda truth, one: trainer.gradient_by(lambda x: loss(truth, x), one),
-            image,
+            lambda x: gradients(lambda: trainer.perceptual(image, x), x),
             painted,
         )
     if trainer.critics:
-        boxes = trainer._local_boxes(batch["mask"])
-        inputs = (batch, painted, parsing, boxes)
-        parts.add("a step of the critics", trainer._train_critics, *inputs)
-        parts.add(
+        real, fake = trainer.critic_inputs(inputs, outputs)
+        part("a step of the critics", trainer.train_critics, real, fake)
+        part(
             "adversarial terms and their gradient",
-            lambda batch, one: trainer.gradient_by(
-                lambda x: sum(trainer._adversarial(batch, x, parsing, boxes).values()),
-                one,
+            lambda x: gradients(
+                lambda: trainer.critics.network_losses(real, {**fake, "image": x}), x
             ),
-            batch,
-            painted,
+            fake["image"],
         )
+
+    def update() -> object:
+        zeros = [tf.zeros(one.shape) for one in variables]
+        optimizer.apply_gradients(zip(zeros, variables, strict=True))
+        trainer.update_average()
+        return tf.convert_to_tensor(optimizer.iterations)
+
+    part("optimizer and average", update)
+    part("the step", trainer.train_step, batch)
+    return parts
 
 
 def data_parts(reader, config, batch_size: int) -> dict:  # noqa: ANN001

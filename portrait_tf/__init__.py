@@ -9,9 +9,15 @@ __version__ = "0.1.0"
 _LATE = {
     "Portrait": "portrait_tf.portrait",
     "PortraitError": "portrait_tf.errors",
+    "ParsingNetwork": "portrait_tf.models",
+    "CompletionNetwork": "portrait_tf.models",
+    "FaceNetwork": "portrait_tf.models",
+    "ParsingTrainer": "portrait_tf.training.parsing",
+    "CompletionTrainer": "portrait_tf.training.completion",
+    "FaceTrainer": "portrait_tf.training.face",
 }
 
-__all__ = ["Portrait", "PortraitError", "__version__"]
+__all__ = [*_LATE, "__version__"]
 
 
 def __getattr__(name: str) -> object:

@@ -23,43 +23,30 @@ _CHATTER = re.compile(
 """Log lines of both stacks' C++ parts, from before Python can set a level."""
 
 
-def load_keras(backends: tuple[str, ...] = ("tensorflow",)) -> None:
-    """Imports Keras and its backend, and TensorFlow, quietly.
-
-    Beside another backend TensorFlow reads data, on the CPU: it must not take the GPU's
-    memory.
-
-    Args:
-        backends: Of Keras, that what follows can run on.
+def load_keras() -> None:
+    """Imports Keras and TensorFlow, quietly.
 
     Raises:
-        PortraitError: `KERAS_BACKEND`, or Keras' settings, name another one, or one
-            that is not installed.
+        PortraitError: `KERAS_BACKEND`, or Keras' settings, name another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    backend = "tensorflow"
     try:
         with filtered_stderr(_CHATTER):
             import keras
+
+            backend = keras.backend.backend()
     except ModuleNotFoundError as error:
-        if error.name not in ("jax", "jaxlib"):
+        if error.name not in ("jax", "jaxlib", "torch"):
             raise
+        backend = error.name
+    # Keras 2 does not look at it.
+    backend = os.environ.get("KERAS_BACKEND", backend)
+    if backend != "tensorflow":
         raise PortraitError(
-            f"Keras' backend is set to JAX, but there is no {error.name}: "
-            "pip install 'portrait-tf[jax]'"
-        ) from None
-    backend = keras.backend.backend()
-    wanted = os.environ.get("KERAS_BACKEND", backend)
-    if keras.__version__.startswith("2.") and wanted != backend:
-        raise PortraitError(
-            f"Keras {keras.__version__} of the addons stack runs on TensorFlow alone, "
-            f"KERAS_BACKEND is {wanted!r}: expected the default stack (docs/addons.md)"
+            f"expected Keras' backend tensorflow, received KERAS_BACKEND {backend!r}"
         )
-    if backend not in backends:
-        raise PortraitError(
-            f"this needs Keras' backend {' or '.join(backends)}, KERAS_BACKEND is "
-            f"{backend!r}"
-        )
-    _wake_tensorflow(hide_gpus=backend != "tensorflow")
+    _wake_tensorflow()
 
 
 def load_tensorflow() -> None:
@@ -70,12 +57,10 @@ def load_tensorflow() -> None:
     _wake_tensorflow()
 
 
-def _wake_tensorflow(hide_gpus: bool = False) -> None:
+def _wake_tensorflow() -> None:
     with filtered_stderr(_CHATTER):
         import tensorflow as tf
 
-        if hide_gpus:
-            tf.config.set_visible_devices([], "GPU")
         # The first operation looks for GPUs, and says so. A worker among several has to
         # be told of the others before that.
         if not os.environ.get("TF_CONFIG"):

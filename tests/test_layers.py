@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from portrait_tf import layers, losses, metrics
 from portrait_tf.compat import ops
 from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.layers import (
@@ -32,18 +33,39 @@ def test_upsample_is_bilinear_between_pixel_centres():
 
 
 @pytest.mark.parametrize(
-    "layer",
+    "one",
     [
-        PixelShuffle(2),
-        Upsample(3),
-        PushPull(3),
-        ParsingGuidedFill(3, label_relaxations=7, label_stride=8),
+        layers.ContextualAttention(5.0, False, 3, dtype="mixed_float16", name="some"),
+        layers.LabelAttention(5, False, 4),
+        layers.NoiseChannels(3, 7),
+        layers.ParsingGuidedFill(3, label_relaxations=7, label_stride=8),
+        layers.PartialConv2D(4, 5, 2, use_bias=False),
+        layers.PixelShuffle(2, smooth=True),
+        layers.PushPull(3),
+        layers.SharpenParsing(3.0),
+        layers.TextureNoise(9, trainable=False),
+        layers.Upsample(3, "nearest"),
+        losses.AdversarialLoss("wgan_gp"),
+        losses.PerceptualLoss("vgg16", "random", {"block1_conv1": 2.0}, 2, 5, "unit"),
+        losses.StyleLoss({"block1_conv1": 2.0}),
+        metrics.HolePSNR("psnr"),
+        metrics.PCKh(),
+        metrics.ParsingIoU("iou"),
     ],
+    ids=lambda one: type(one).__name__,
 )
-def test_layers_round_trip_their_config(layer):
-    assert type(layer).from_config(layer.get_config()).get_config() == (
-        layer.get_config()
-    )
+def test_layers_losses_and_metrics_are_serializable(one):
+    config = keras.saving.serialize_keras_object(one)
+    copy = keras.saving.deserialize_keras_object(config)
+    assert type(copy) is type(one) and copy.get_config() == one.get_config()
+
+
+@pytest.mark.parametrize("name", losses.__all__)
+def test_functions_of_losses_are_serializable(name):
+    loss = getattr(losses, name)
+    if not isinstance(loss, type):
+        config = keras.saving.serialize_keras_object(loss)
+        assert keras.saving.deserialize_keras_object(config) is loss
 
 
 @pytest.mark.parametrize("layer", [PixelShuffle(2), Upsample(2)])

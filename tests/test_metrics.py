@@ -5,8 +5,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from portrait_tf.labels import NUM_JOINTS, NUM_LABELS
 from portrait_tf.layers import heatmap_peaks
-from portrait_tf.metrics import ParsingIoU, PCKh
-from portrait_tf.training.completion import hole_psnr
+from portrait_tf.metrics import ParsingIoU, PCKh, hole_psnr
 
 
 def logits_for(labels):

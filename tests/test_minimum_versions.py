@@ -58,7 +58,7 @@ def test_ranges_are_those_that_setup_py_gives(tmp_path):
 
 
 def test_every_range_of_the_package_has_a_minimum(capsys):
-    extras = "default,demo,heic,web,jax,tensorboard,dev"
+    extras = "default,demo,heic,web,tensorboard,dev"
     assert main([extras]) == 0
     printed = capsys.readouterr().out.splitlines()
     names = {

@@ -1,30 +1,41 @@
 """What differs between the two supported stacks, in one place.
 
-The default stack is TensorFlow 2.21 with Keras 3.15; the addons stack TensorFlow 2.15
-with Keras 2.15 and tensorflow-addons (`docs/addons.md`). All other code uses names that
-both Keras versions have, and takes from here:
+The default stack is TensorFlow 2.21 with Keras 3.15; the addons stack is TensorFlow
+2.15 with Keras 2.15 and tensorflow-addons (`docs/addons.md`). Other code uses names
+that both Keras versions have, and these:
 
+* `Tensor`: for type hints;
 * `ops`: `keras.ops`, or the same names over TensorFlow;
-* `Variable`, `SeedGenerator`, `normal`, `map_structure`, `dtype_policy` and
-  `set_dtype_policy`: Keras 3's, or what does the same;
-* `SpectralNormalization`: Keras', or tensorflow-addons', under Keras' names, and
-  `normalise_kernel`, its division alone;
-* `variable_path` and `model_variables`: what a variable is called in files, the same
-  on both stacks, and a network's variables in an order that is the same but for
-  spectral normalisation's own; `name_slots` and
-  `build_sublayer` see to it, and `application_layer_name` where Keras' own layers are
-  taken;
-* `current_rate`: of an optimizer;
+* `Variable`, `SeedGenerator`, `normal`, `map_structure`, `dtype_policy`,
+  `set_dtype_policy`: Keras 3's, or the same over Keras 2;
+* `SpectralNormalization` and `normalize_kernel`, its division;
+* `variable_path`, `model_variables`, `name_slots`, `build_sublayer`,
+  `application_layer_name`: for equal names and order of variables in files;
+* `current_rate`: an optimizer's learning rate;
 * `values_in_place`: to compute with other values than a network's own.
 """
 
+import inspect
+from typing import Any, TypeAlias
+
 import keras
+
+Tensor: TypeAlias = Any
+"""A tensor of Keras' backend, symbolic or not, or what converts to one."""
 
 KERAS_3 = int(keras.__version__.split(".")[0]) >= 3
 """Whether this is the default stack."""
 
 STACK = "default" if KERAS_3 else "addons"
 """The stack's name, as documentation has it."""
+
+
+def arguments_of(instance: object) -> dict:
+    """Attributes of an object that have the names of its class's arguments."""
+    names = inspect.signature(type(instance).__init__).parameters
+    left_out = ("self", "args", "kwargs")
+    return {name: getattr(instance, name) for name in names if name not in left_out}
+
 
 if KERAS_3:
     from portrait_tf.compat.keras3 import (
@@ -39,7 +50,7 @@ if KERAS_3:
         model_variables,
         name_slots,
         normal,
-        normalise_kernel,
+        normalize_kernel,
         ops,
         set_dtype_policy,
         values_in_place,
@@ -59,7 +70,7 @@ else:
         model_variables,
         name_slots,
         normal,
-        normalise_kernel,
+        normalize_kernel,
         set_dtype_policy,
         values_in_place,
         variable_path,
@@ -68,10 +79,12 @@ else:
 __all__ = [
     "KERAS_3",
     "STACK",
+    "Tensor",
     "SeedGenerator",
     "SpectralNormalization",
     "Variable",
     "application_layer_name",
+    "arguments_of",
     "build_sublayer",
     "current_rate",
     "dtype_policy",
@@ -79,7 +92,7 @@ __all__ = [
     "model_variables",
     "name_slots",
     "normal",
-    "normalise_kernel",
+    "normalize_kernel",
     "ops",
     "set_dtype_policy",
     "values_in_place",

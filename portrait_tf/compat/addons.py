@@ -1,7 +1,7 @@
-"""What of tensorflow-addons the config can ask for, and what Keras 3 has in its place.
+"""Options of the config that tensorflow-addons provides, or a substitute for them.
 
-Nothing is imported before it is asked for. Where Keras 3 has no equal, `check_addons`
-says which stack has.
+tensorflow-addons is imported only where it is used. `check_addons` raises where the
+default stack has no substitute.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ def check_addons(what: str, expected: str) -> None:
     """
     if KERAS_3:
         raise PortraitError(
-            f"{what} is tensorflow-addons', which the default stack has not: expected "
+            f"{what} is not available on the default stack: expected "
             f"{expected}, or the addons stack (Python 3.11, "
             "pip install 'portrait-tf[addons]')"
         )
@@ -55,7 +55,7 @@ def dense_image_warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
 def cutout(
     image: np.ndarray, centre: tuple[int, int], size: tuple[int, int], value: int
 ) -> np.ndarray:
-    """One colour in a rectangle (arXiv 1708.04552): what a network is not told of.
+    """One color in a rectangle (arXiv 1708.04552).
 
     tensorflow-addons' `cutout`; without it, the same by assignment.
 

@@ -109,7 +109,7 @@ class SpectralNormalization(_AddonsNormalization):
         return self.u
 
 
-def normalise_kernel(layer: SpectralNormalization) -> None:
+def normalize_kernel(layer: SpectralNormalization) -> None:
     """Divides a layer's kernel by its spectral norm; zeros stay zeros."""
     tf.cond(
         tf.reduce_all(tf.equal(layer.kernel, 0)),

@@ -22,7 +22,7 @@ __all__ = [
     "model_variables",
     "name_slots",
     "normal",
-    "normalise_kernel",
+    "normalize_kernel",
     "ops",
     "set_dtype_policy",
     "values_in_place",
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-def normalise_kernel(layer: SpectralNormalization) -> None:
+def normalize_kernel(layer: SpectralNormalization) -> None:
     """Divides a layer's kernel by its spectral norm; zeros stay zeros."""
     kernel, vector_u = layer.kernel, layer.vector_u
     new_vector_u, new_kernel = ops.cond(

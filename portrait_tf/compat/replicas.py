@@ -1,17 +1,17 @@
-"""What a step must know of its fellows when several replicas share a batch.
+"""Sums and means over the replicas that share a batch.
 
 A replica is a device that has a copy of all weights and a part of the batch. Within
 TensorFlow's `strategy.run` these functions reach the other replicas; elsewhere, and on
 other backends, there is one replica and they change nothing.
 
-A step's loss is the mean of what the replicas call their loss. A plain mean over photos
-needs nothing for that, since all replicas have as many. A ratio of sums over the batch
-does: it goes through `ratio`, or through `total`.
+A step's loss is the mean of the replicas' losses. A mean over photos needs no exchange,
+since all replicas have equally many. A ratio of sums over the batch does: use `ratio`
+or `total`.
 """
 
 import keras
 
-from portrait_tf.compat import ops
+from portrait_tf.compat import Tensor, ops
 
 
 def _context() -> object | None:
@@ -25,7 +25,7 @@ def _context() -> object | None:
     return None if alone else context
 
 
-def _placed(context: object, x: object) -> object:
+def _placed(context: object, x: Tensor) -> Tensor:
     """The tensor on its replica's device; a constant is on none, and not exchanged."""
     import tensorflow as tf
 
@@ -41,7 +41,7 @@ def count() -> int:
     return 1 if context is None else context.num_replicas_in_sync
 
 
-def total(x: object) -> object:
+def total(x: Tensor) -> Tensor:
     """The sum of a tensor over the replicas; gradients flow to all of them."""
     context = _context()
     return x if context is None else context.all_reduce("SUM", _placed(context, x))
@@ -57,7 +57,7 @@ def mean(tensors: list) -> list:
     return [None if one is None else next(means) for one in tensors]
 
 
-def ratio(numerator: object, denominator: object, smallest: float) -> object:
+def ratio(numerator: Tensor, denominator: Tensor, smallest: float) -> Tensor:
     """A replica's part of a ratio of sums over the whole batch.
 
     The mean of the parts over the replicas is `sum(numerator) / max(sum(denominator),
@@ -65,13 +65,13 @@ def ratio(numerator: object, denominator: object, smallest: float) -> object:
 
     Args:
         numerator: Scalar, of this replica's photos.
-        denominator: Likewise; the loss may not be differentiated by it.
+        denominator: Scalar, of this replica's photos; it is not differentiated.
         smallest: Of the denominator.
     """
     return count() * numerator / ops.maximum(total(denominator), smallest)
 
 
-def own_rows(x: object) -> object:
+def own_rows(x: Tensor) -> Tensor:
     """This replica's rows of a tensor that has those of the whole batch."""
     context = _context()
     if context is None:
@@ -84,9 +84,8 @@ def own_rows(x: object) -> object:
 def takes_mean_gradients(optimizer: keras.optimizers.Optimizer) -> None:
     """Keeps an optimizer from adding up gradients that are means over the replicas.
 
-    Keras clips a replica's own gradients and adds up what is left. `update_weights` of
-    a trainer takes the mean first, so that what is clipped is the gradient of the
-    whole batch.
+    Keras clips a replica's own gradients, then sums them up. A trainer takes the mean
+    first, so that the gradient of the whole batch is clipped.
     """
     if keras.backend.backend() != "tensorflow":
         return

@@ -173,8 +173,7 @@ class Comparison:
                     config,
                     self.training,
                     self._run(name, seed),
-                    None,
-                    self.out / "stage_1",
+                    earlier={"parsing": self.out / "stage_1"},
                     verbose=self.verbose,
                 )
                 # A trainer's graphs refer to each other; several would fill the memory.

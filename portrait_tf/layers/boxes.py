@@ -4,11 +4,11 @@ A box is its four edges, which lie between pixels: see `portrait_tf.geometry`. G
 flow through all of it.
 """
 
-from portrait_tf.compat import ops
+from portrait_tf.compat import Tensor, ops
 from portrait_tf.geometry import scaled
 
 
-def _extent(profile: object) -> tuple[object, object]:
+def _extent(profile: Tensor) -> tuple[Tensor, Tensor]:
     """First and one-past-last position of 1.0 in `[B, N]`; (0, N) where there is none.
 
     Returns:
@@ -23,7 +23,7 @@ def _extent(profile: object) -> tuple[object, object]:
     return ops.where(found, first, 0.0), ops.where(found, last, float(length))
 
 
-def hole_boxes(mask: object, context: float = 0.15, smallest: float = 0.25) -> object:
+def hole_boxes(mask: Tensor, context: float = 0.15, smallest: float = 0.25) -> Tensor:
     """Boxes around all holes of each sample, with some context.
 
     Args:
@@ -46,7 +46,7 @@ def hole_boxes(mask: object, context: float = 0.15, smallest: float = 0.25) -> o
     return ops.stack([top, left, bottom, right], axis=1)
 
 
-def random_hole_boxes(mask: object, chance: object, size: tuple[int, int]) -> object:
+def random_hole_boxes(mask: Tensor, chance: Tensor, size: tuple[int, int]) -> Tensor:
     """Boxes of one size, each about a pixel of the hole drawn at random.
 
     Holes far apart, which one box could only hold with all that lies between, are seen
@@ -83,7 +83,7 @@ def random_hole_boxes(mask: object, chance: object, size: tuple[int, int]) -> ob
     return ops.stack([top, left, bottom, right], axis=-1)
 
 
-def _sampling(start: object, stop: object, length: int, count: int) -> object:
+def _sampling(start: Tensor, stop: Tensor, length: int, count: int) -> Tensor:
     """Bilinear weights `[..., count, length]` of `count` samples between two edges.
 
     Where the box has more pixels than samples, the kernel widens with it, so that
@@ -100,7 +100,7 @@ def _sampling(start: object, stop: object, length: int, count: int) -> object:
     return weights / ops.maximum(ops.sum(weights, axis=-1, keepdims=True), 1e-6)
 
 
-def crop_and_resize(images: object, boxes: object, size: tuple[int, int]) -> object:
+def crop_and_resize(images: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Crops boxes and resizes them; linear in the pixels, so differentiable.
 
     Two matrix products, not a gather: they run, with their gradients, on every
@@ -131,7 +131,7 @@ def crop_and_resize(images: object, boxes: object, size: tuple[int, int]) -> obj
     return ops.reshape(crops, (-1, *size, channels))
 
 
-def uncrop(crops: object, boxes: object, size: tuple[int, int]) -> object:
+def uncrop(crops: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Puts crops back where they were: the inverse of `crop_and_resize`.
 
     Two matrix products as well. A box with fewer pixels than its crop averages it.
@@ -155,7 +155,7 @@ def uncrop(crops: object, boxes: object, size: tuple[int, int]) -> object:
     return crop_and_resize(crops, photos, size)
 
 
-def box_window(boxes: object, size: tuple[int, int], feather: float = 0.1) -> object:
+def box_window(boxes: Tensor, size: tuple[int, int], feather: float = 0.1) -> Tensor:
     """1.0 in a box, 0.0 outside, and a ramp between: what a crop is pasted with.
 
     The ramp lies inside the box. Where the box ends with the photo there is none, for

@@ -2,10 +2,11 @@
 
 import keras
 
-from portrait_tf.compat import ops
+from portrait_tf.compat import Tensor, ops
+from portrait_tf.layers.layer import ConfigLayer
 
 
-def _patches(x: object, side: int, stride: int, count: tuple[int, int]) -> object:
+def _patches(x: Tensor, side: int, stride: int, count: tuple[int, int]) -> Tensor:
     """Windows of `side` pixels, the first of which begins one pixel outside.
 
     Zeros lie beyond the border.
@@ -35,7 +36,7 @@ def _patches(x: object, side: int, stride: int, count: tuple[int, int]) -> objec
     )
 
 
-def _paste(patches: object, size: tuple[int, int]) -> object:
+def _paste(patches: Tensor, size: tuple[int, int]) -> Tensor:
     """Sums overlapping patches of 4x4 pixels and stride 2: `_patches` turned around.
 
     Args:
@@ -68,7 +69,7 @@ def _static_size(shape: tuple) -> tuple[int, int]:
     return size
 
 
-def _shift(x: object, axes: tuple[int, int], step: int) -> object:
+def _shift(x: Tensor, axes: tuple[int, int], step: int) -> Tensor:
     """Moves along two axes at once, towards the start by `step`; zeros come in."""
     for axis in axes:
         length = x.shape[axis]
@@ -82,7 +83,7 @@ def _shift(x: object, axes: tuple[int, int], step: int) -> object:
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
-class ContextualAttention(keras.layers.Layer):
+class ContextualAttention(ConfigLayer):
     """Rebuilds a feature map from its own patches that lie outside the hole.
 
     Every 3x3 patch of the map at half resolution is compared (cosine) with all of
@@ -125,7 +126,7 @@ class ContextualAttention(keras.layers.Layer):
         _static_size(shapes[0])
         self.built = True
 
-    def call(self, inputs: list) -> object:
+    def call(self, inputs: list) -> Tensor:
         features, mask = inputs
         size = _static_size(features.shape)
         dtype = features.dtype
@@ -163,7 +164,7 @@ class ContextualAttention(keras.layers.Layer):
         overlaps = _paste(ops.ones((1, *half, 16)), size)
         return ops.cast(pasted / overlaps, dtype)
 
-    def _scores(self, wanted: object, keys: object, start: int, stop: int) -> object:
+    def _scores(self, wanted: Tensor, keys: Tensor, start: int, stop: int) -> Tensor:
         """Scores `[B, (stop - start) * w, h * w]` of some rows of patches."""
         rows, columns, depth = wanted.shape[1:]
         # A row more on each side, for the propagation from above and below.
@@ -181,14 +182,3 @@ class ContextualAttention(keras.layers.Layer):
             scores = scores[:, start - first : stop - first]
         shape = (-1, (stop - start) * columns, rows * columns)
         return ops.reshape(scores, shape)
-
-    def compute_output_shape(self, shapes: list) -> tuple:
-        return tuple(shapes[0])
-
-    def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "scale": self.scale,
-            "fuse": self.fuse,
-            "block": self.block,
-        }

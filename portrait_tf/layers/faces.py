@@ -1,6 +1,6 @@
 """The box around a face, from label probabilities."""
 
-from portrait_tf.compat import ops
+from portrait_tf.compat import Tensor, ops
 from portrait_tf.labels import FACE_LABELS, HAIR_LABELS
 from portrait_tf.layers.boxes import box_window
 
@@ -12,7 +12,7 @@ _QUANTILE = 0.1
 _SMALLEST_SIDE = 0.05
 
 
-def _quantile(profile: object, part: float) -> object:
+def _quantile(profile: Tensor, part: float) -> Tensor:
     """Where a cumulative profile reaches a part of its sum: `[B, N]` -> `[B]`.
 
     Linear within a pixel; 0 where the profile is empty.
@@ -24,13 +24,13 @@ def _quantile(profile: object, part: float) -> object:
 
 
 def face_boxes(
-    parsing: object,
-    mask: object,
+    parsing: Tensor,
+    mask: Tensor,
     aspect: float = 1.0,
     context: float = 0.3,
     smallest_face: float = 0.001,
     smallest_hole: float = 0.01,
-) -> tuple[object, object]:
+) -> tuple[Tensor, Tensor]:
     """Boxes around the faces, and which of them are worth refining.
 
     The paper (arXiv 1808.07757) crops by the parsing map; how is not known to us. Ours

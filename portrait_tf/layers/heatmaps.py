@@ -1,9 +1,9 @@
 """Joints as heat maps, and back."""
 
-from portrait_tf.compat import ops
+from portrait_tf.compat import Tensor, ops
 
 
-def joint_heatmaps(joints: object, size: tuple[int, int], sigma: float) -> object:
+def joint_heatmaps(joints: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
     """Gaussians of peak 1 at the joints; a missing joint gives an empty map (JPPNet).
 
     Args:
@@ -24,7 +24,7 @@ def joint_heatmaps(joints: object, size: tuple[int, int], sigma: float) -> objec
     return present * ops.exp(-squared / (2 * (sigma * height) ** 2))
 
 
-def heatmap_peaks(heatmaps: object) -> object:
+def heatmap_peaks(heatmaps: Tensor) -> Tensor:
     """Where each heatmap is highest, refined to parts of a cell.
 
     Along each axis the peak is the vertex of a parabola through the logarithms of the
@@ -51,7 +51,7 @@ def heatmap_peaks(heatmaps: object) -> object:
     return ops.stack([(x + 0.5) / width, (y + 0.5) / height, value], axis=-1)
 
 
-def _vertex(profile: object, best: object) -> object:
+def _vertex(profile: Tensor, best: Tensor) -> Tensor:
     """The peak of `[B, N, J]` near its cell `[B, J]`, to parts of a cell."""
     cells = profile.shape[1]
     if cells < 3:

@@ -1,10 +1,11 @@
-"""Attention from all of a feature map to the part of it that is known."""
+"""Attention from all positions of a feature map to the known ones."""
 
 import keras
 import numpy as np
 
-from portrait_tf.compat import build_sublayer, ops
+from portrait_tf.compat import Tensor, build_sublayer, ops
 from portrait_tf.labels import FLIPPED_LABELS, NUM_LABELS
+from portrait_tf.layers.layer import ConfigLayer
 
 # Left and right of a pair become one label: what they wear is of one design.
 _DESIGNS = np.eye(NUM_LABELS, dtype=np.float32)[
@@ -12,25 +13,21 @@ _DESIGNS = np.eye(NUM_LABELS, dtype=np.float32)[
 ]
 
 
-class LabelAttention(keras.layers.Layer):
-    """Gathers, for every position, from the known positions, of its own label at best.
+@keras.saving.register_keras_serializable("portrait_tf")
+class LabelAttention(ConfigLayer):
+    """Gathers features from known positions, preferably of the same label.
 
-    A shoe that is hidden can so take after the one that is seen, wherever that is.
-    Queries are all positions, keys and values the known ones. The values are the
-    features and the mean known colour of the position's cell, so that a colour arrives
-    as it is, not only as what the encoder made of it. With `same_label` the softmax's
-    logits have `log(agreement + epsilon)` added, the agreement of two positions being
-    the dot product of their label probabilities, with left and right of shoes, legs
-    and arms taken together: what agrees is weighed by how much, and where no known
-    position agrees, all do alike. Logits and softmax are float32 under any policy.
+    A hidden shoe can so be painted like the visible one. Queries are all positions;
+    keys and values are the known ones. The values are the features and the mean known
+    color of the position's cell. With `same_label`, `log(agreement + epsilon)` is added
+    to the logits. The agreement of two positions is the dot product of their label
+    probabilities, in which left and right of shoes, legs and arms are one label; where
+    no known position agrees, all count equally. Logits and softmax are float32 under
+    any policy. Features are not mirrored; the convolutions around the layer can do so.
 
-    What is gathered is an average of what was seen at other places. It cannot be
-    turned round: the left shoe's features and colours come as they are in the left
-    shoe, not mirrored; that is for the convolutions around this layer to do.
-
-    Memory grows with the square of the number of positions, N² floats a sample for
-    each of logits and weights: 0.6 MB at 24x16 (192x128 at stride 8), 4 MB at 32x32.
-    So nothing is cut into chunks; do not use it at full resolution.
+    Memory grows with the square of the number of positions: N² floats a sample each for
+    logits and weights, 0.6 MB at 24x16 (192x128 at stride 8), 4 MB at 32x32. Do not use
+    the layer at full resolution.
 
     Sources: *Generative Image Inpainting with Contextual Attention* (arXiv 1801.07892)
     for attention from the hole to known features; scaled dot products from *Attention
@@ -87,18 +84,18 @@ class LabelAttention(keras.layers.Layer):
         build_sublayer(self.output_projection, (*positions, self.width))
         super().build(shapes)
 
-    def _cells(self, x: object) -> object:
+    def _cells(self, x: Tensor) -> Tensor:
         return ops.average_pool(x, self.stride, self.stride)
 
-    def _known(self, mask: object) -> object:
+    def _known(self, mask: Tensor) -> Tensor:
         """`[B, 1, N]` float32: 1.0 where a position is known."""
         hidden = self._cells(ops.cast(mask, "float32"))
         known = ops.cast(hidden <= self.largest_hole, "float32")
         return ops.reshape(known, (-1, 1, known.shape[1] * known.shape[2]))
 
     def attention(
-        self, features: object, mask: object, parsing: object | None = None
-    ) -> object:
+        self, features: Tensor, mask: Tensor, parsing: Tensor | None = None
+    ) -> Tensor:
         """How much each position (row) takes from each (column).
 
         Args:
@@ -123,7 +120,7 @@ class LabelAttention(keras.layers.Layer):
         # The product tells a sample of which nothing is known from all others.
         return ops.softmax(logits + 1e9 * (known - 1.0), axis=-1) * known
 
-    def call(self, inputs: list) -> object:
+    def call(self, inputs: list) -> Tensor:
         features, image, mask, *parsing = inputs
         weights = self.attention(features, mask, *parsing)
         seen = 1.0 - ops.cast(mask, "float32")
@@ -139,20 +136,7 @@ class LabelAttention(keras.layers.Layer):
         gathered = ops.reshape(gathered, (-1, height, width, self.width))
         return self.output_projection(ops.cast(gathered, features.dtype))
 
-    def compute_output_shape(self, shapes: list) -> tuple:
-        return tuple(shapes[0])
 
-    def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "width": self.width,
-            "same_label": self.same_label,
-            "stride": self.stride,
-            "largest_hole": self.largest_hole,
-            "epsilon": self.epsilon,
-        }
-
-
-def _flat(x: object) -> object:
+def _flat(x: Tensor) -> Tensor:
     """`[B, h, w, C]` -> `[B, h * w, C]`."""
     return ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))

@@ -1,19 +1,21 @@
-"""Noise that a network paints details from."""
+"""Noise, from which a network can paint details."""
 
 import keras
 import numpy as np
 
-from portrait_tf.compat import SeedGenerator, Variable, normal, ops, replicas
+from portrait_tf.compat import SeedGenerator, Tensor, Variable, normal, ops, replicas
+from portrait_tf.layers.layer import ConfigLayer
 
 
-class NoiseChannels(keras.layers.Layer):
+@keras.saving.register_keras_serializable("portrait_tf")
+class NoiseChannels(ConfigLayer):
     """Gaussian noise of a tensor's height and width: `[B, H, W, C]` -> `[B, H, W, n]`.
 
-    Drawn in training, as the generator of a GAN has it; zeros, its mean, otherwise, so
-    that a photo is always completed alike. Whoever wants several answers calls the
-    network with `training=True`. pix2pix (arXiv 1611.07004, section 3.1) found that a
-    generator learns to ignore noise at its input; StyleGAN (arXiv 1812.04948, section
-    2) that noise makes the details that have no cause in the input.
+    The noise is drawn in training only. Otherwise it is zero, its mean, so that a photo
+    always gets the same answer; call the network with `training=True` for different
+    ones. pix2pix (arXiv 1611.07004, section 3.1) found that a generator learns to
+    ignore noise at its input; StyleGAN (arXiv 1812.04948, section 2) found that noise
+    makes the details that have no cause in the input.
 
     The generator's state is in `state`, a `uint32` variable which is in the layer's
     `variables`, but not in its `weights`: a file of weights is the same without it.
@@ -36,11 +38,10 @@ class NoiseChannels(keras.layers.Layer):
     def state(self) -> Variable:
         return self.seed_generator.state
 
-    def call(self, x: object, training: bool | None = None) -> object:
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         shape = (*ops.shape(x)[:3], self.channels)
         if training:
-            # Of the whole batch: a replica's photos have the noise that they would
-            # have without the others.
+            # Drawn for the whole batch, as on one device.
             whole = (shape[0] * replicas.count(), *shape[1:])
             noise = normal(whole, dtype=self.compute_dtype, seed=self.seed_generator)
             return replicas.own_rows(noise)
@@ -49,22 +50,16 @@ class NoiseChannels(keras.layers.Layer):
     def compute_output_shape(self, shape: tuple) -> tuple:
         return (*shape[:3], self.channels)
 
-    def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "channels": self.channels,
-            "seed": self.seed,
-        }
 
-
-class TextureNoise(keras.layers.Layer):
+@keras.saving.register_keras_serializable("portrait_tf")
+class TextureNoise(ConfigLayer):
     """Adds a fixed field of Gaussian noise, times a strength learned for each channel.
 
-    Convolutions alone make no texture out of a smooth feature: StyleGAN (arXiv
-    1812.04948, section 2) adds noise behind each of its. There it is drawn anew for
-    every photo; here it is one field, from a seed, so that a photo is always completed
-    alike, in training as in use. Our choice: zooms and shifts of the training photos
-    see to it that no content belongs to a place of the field.
+    Convolutions alone make no texture from a smooth feature: StyleGAN (arXiv
+    1812.04948, section 2) adds noise after each of them, drawn anew for every photo.
+    Here it is one field, drawn from a seed, so that a photo always gets the same
+    answer. Our choice: zooms and shifts of the training photos prevent the network from
+    relating content to positions of the field.
 
     Args:
         seed: Of the field.
@@ -84,12 +79,6 @@ class TextureNoise(keras.layers.Layer):
         rng = np.random.default_rng(self.seed)
         self.field = rng.normal(size=(1, *shape[1:3], 1)).astype(np.float32)
 
-    def call(self, x: object) -> object:
+    def call(self, x: Tensor) -> Tensor:
         field = ops.convert_to_tensor(self.field, dtype=self.compute_dtype)
         return x + field * self.strength
-
-    def compute_output_shape(self, shape: tuple) -> tuple:
-        return tuple(shape)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "seed": self.seed}

@@ -4,10 +4,11 @@ import keras
 from keras import initializers
 
 from portrait_tf.compat import ops
+from portrait_tf.layers.layer import ConfigLayer
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
-class PartialConv2D(keras.layers.Layer):
+class PartialConv2D(ConfigLayer):
     """Convolution of known values, scaled by how many of them the window holds.
 
     Source: *Image Inpainting for Irregular Holes Using Partial Convolutions* (arXiv
@@ -89,12 +90,3 @@ class PartialConv2D(keras.layers.Layer):
             for side in (height, width)
         )
         return [(batch, height, width, self.filters)] * 2
-
-    def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "use_bias": self.use_bias,
-        }

@@ -7,15 +7,17 @@ Keras' own `UpSampling2D` fails with dynamic height and width inside a `tf.funct
 import keras
 import numpy as np
 
-from portrait_tf.compat import ops
+from portrait_tf.compat import Tensor, ops
+from portrait_tf.layers.layer import ConfigLayer
 
 
-def resize_bilinear(x: object, size: tuple) -> object:
+def resize_bilinear(x: Tensor, size: tuple) -> Tensor:
     """Resizes `[B, H, W, C]` to `size` (height, width), pixel centres aligned."""
     return ops.image.resize(x, size, interpolation="bilinear")
 
 
-class PixelShuffle(keras.layers.Layer):
+@keras.saving.register_keras_serializable("portrait_tf")
+class PixelShuffle(ConfigLayer):
     """Moves channels into space: `[B, H, W, f*f*C]` -> `[B, f*H, f*W, C]`.
 
     Source: Shi et al., *Real-Time Single Image Super-Resolution* (arXiv 1609.05158).
@@ -32,7 +34,7 @@ class PixelShuffle(keras.layers.Layer):
         self.factor = factor
         self.smooth = smooth
 
-    def call(self, x: object) -> object:
+    def call(self, x: Tensor) -> Tensor:
         shape = ops.shape(x)
         height, width, channels = shape[1], shape[2], x.shape[3]
         f = self.factor
@@ -46,11 +48,8 @@ class PixelShuffle(keras.layers.Layer):
         height, width = (None if n is None else n * f for n in shape[1:3])
         return (shape[0], height, width, shape[3] // (f * f))
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "factor": self.factor, "smooth": self.smooth}
 
-
-def _blurred(x: object) -> object:
+def _blurred(x: Tensor) -> Tensor:
     """`[B, H, W, C]` under a binomial filter of 3x3, its border repeated."""
     line = np.array([0.25, 0.5, 0.25], np.float32)
     kernel = np.tile(np.outer(line, line)[..., None, None], (1, 1, x.shape[-1], 1))
@@ -60,7 +59,8 @@ def _blurred(x: object) -> object:
     )
 
 
-class Upsample(keras.layers.Layer):
+@keras.saving.register_keras_serializable("portrait_tf")
+class Upsample(ConfigLayer):
     """Enlargement by a whole factor: `[B, H, W, C]` -> `[B, f*H, f*W, C]`.
 
     Args:
@@ -75,7 +75,7 @@ class Upsample(keras.layers.Layer):
         self.factor = factor
         self.interpolation = interpolation
 
-    def call(self, x: object) -> object:
+    def call(self, x: Tensor) -> Tensor:
         shape = ops.shape(x)
         size = (shape[1] * self.factor, shape[2] * self.factor)
         return ops.image.resize(x, size, interpolation=self.interpolation)
@@ -83,10 +83,3 @@ class Upsample(keras.layers.Layer):
     def compute_output_shape(self, shape: tuple) -> tuple:
         height, width = (None if n is None else n * self.factor for n in shape[1:3])
         return (shape[0], height, width, shape[3])
-
-    def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "factor": self.factor,
-            "interpolation": self.interpolation,
-        }

@@ -2,7 +2,7 @@
 
 import keras
 
-from portrait_tf.compat import ops, replicas
+from portrait_tf.compat import Tensor, ops, replicas
 from portrait_tf.labels import NUM_LABELS
 from portrait_tf.layers import grouped
 
@@ -13,19 +13,20 @@ _FOCAL_GAMMA = 2.0
 _OVERLAP_WEIGHTS = {"dice": (0.5, 0.5), "tversky": (0.3, 0.7)}
 
 
-def _known(labels: object) -> tuple:
+def _known(labels: Tensor) -> tuple:
     """Labels that can be counted with, and 1.0 where they are no void."""
     known = labels < NUM_LABELS
     return ops.where(known, labels, 0), ops.cast(known, "float32")
 
 
-def _weighted_mean(values: object, weights: object) -> object:
+def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     return replicas.ratio(ops.sum(values * weights), ops.sum(weights), 1e-6)
 
 
+@keras.saving.register_keras_serializable("portrait_tf")
 def parsing_cross_entropy(
-    labels: object, logits: object, weights: object, label_smoothing: float = 0.0
-) -> object:
+    labels: Tensor, logits: Tensor, weights: Tensor, label_smoothing: float = 0.0
+) -> Tensor:
     """Weighted mean of the softmax cross-entropy; void pixels do not count.
 
     `sum(w * -log p[label]) / sum(w)` over pixels whose label is below 20, as JPPNet
@@ -52,9 +53,10 @@ def parsing_cross_entropy(
     return _weighted_mean(loss, weights * known)
 
 
+@keras.saving.register_keras_serializable("portrait_tf")
 def parsing_balanced(
-    kind: str, labels: object, logits: object, weights: object
-) -> object:
+    kind: str, labels: Tensor, logits: Tensor, weights: Tensor
+) -> Tensor:
     """A loss to which a label with few pixels is worth as much as any, or nearly.
 
     `dice` and `tversky`: `1 - tp / (tp + a * fp + b * fn)` for each label, a mean over
@@ -94,7 +96,8 @@ def parsing_balanced(
     return missed / ops.maximum(ops.sum(occurs), 1e-6)
 
 
-def group_overlap(labels: object, logits: object, mask: object) -> object:
+@keras.saving.register_keras_serializable("portrait_tf")
+def group_overlap(labels: Tensor, logits: Tensor, mask: Tensor) -> Tensor:
     """1 - Dice of each photo's label groups inside the hole.
 
     Dice of a single photo (Milletari et al., arXiv 1606.04797) asks for a decision:
@@ -118,7 +121,8 @@ def group_overlap(labels: object, logits: object, mask: object) -> object:
     return replicas.ratio(ops.sum(missed), ops.sum(occurs), 1e-6)
 
 
-def inverse_sqrt_weights(labels: object) -> object:
+@keras.saving.register_keras_serializable("portrait_tf")
+def inverse_sqrt_weights(labels: Tensor) -> Tensor:
     """Weights `[B, H, W]` of pixels: 1 / sqrt(their label's part of the batch).
 
     So a label's share in the loss grows with the root of its area. Counted in the
@@ -134,7 +138,8 @@ def inverse_sqrt_weights(labels: object) -> object:
     return known * ops.take(1.0 / ops.sqrt(ops.maximum(parts, 1e-6)), safe)
 
 
-def pose_error(target: object, heatmaps: object) -> object:
+@keras.saving.register_keras_serializable("portrait_tf")
+def pose_error(target: Tensor, heatmaps: Tensor) -> Tensor:
     """Squared error over all maps, in units of one joint's own squared sum.
 
     1.0 means as wrong as an empty answer; JPPNet's root of the same sum
@@ -149,7 +154,8 @@ def pose_error(target: object, heatmaps: object) -> object:
     return replicas.ratio(squared, ops.sum(target**2), 1.0)
 
 
-def root_pose_error(target: object, heatmaps: object) -> object:
+@keras.saving.register_keras_serializable("portrait_tf")
+def root_pose_error(target: Tensor, heatmaps: Tensor) -> Tensor:
     """JPPNet's: the root of the summed squared error, a mean over the batch.
 
     Args:

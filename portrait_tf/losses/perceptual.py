@@ -7,8 +7,9 @@ import random
 import h5py
 import keras
 
-from portrait_tf.compat import ops, replicas
+from portrait_tf.compat import Tensor, ops, replicas
 from portrait_tf.errors import PortraitError
+from portrait_tf.losses.base import ConfigLoss
 
 logger = logging.getLogger(__name__)
 
@@ -16,13 +17,14 @@ logger = logging.getLogger(__name__)
 _MEANS = (103.939, 116.779, 123.68)
 
 
-class PerceptualLoss:
+@keras.saving.register_keras_serializable("portrait_tf")
+class PerceptualLoss(ConfigLoss):
     """Weighted mean absolute difference of VGG features (arXiv 1603.08155).
 
-    `sum_n w_n * mean(|F_n(truth) - F_n(painted)|) / mean(|F_n(truth)|)` over layers n.
-    Features reach hundreds and grow with depth: relative to the truth's own mean,
-    layers and weights files can be compared. The paper of this project takes VGG-19;
-    VGG-16 is there for weights that exist for it alone.
+    `sum_n w_n * mean(|F_n(y_true) - F_n(y_pred)|) / mean(|F_n(y_true)|)` over layers n.
+    Features grow with depth: relative to the truth's own mean, layers and weights files
+    are comparable. The paper of this project takes VGG-19; VGG-16 is for weights that
+    exist for it alone.
 
     Args:
         network: `vgg19` or `vgg16`.
@@ -34,10 +36,11 @@ class PerceptualLoss:
         difference: `relative`, as above; or `unit`, LPIPS' (arXiv 1801.03924, without
             its learned weights of channels): features are divided by their length at
             every position, and `sum_n w_n * mean_positions(sum_channels(d^2))` taken.
-            It counts a faint texture that is missing as much as a strong one.
+            A faint texture that is missing counts as much as a strong one.
 
-    Call with `truth, painted`: `[B, H, W, 3]` in [-1, 1]; or, to share the features
-    with `StyleLoss`, `extract` both and `compare` them.
+    Call with `(y_true, y_pred, mask)`: photos `[B, H, W, 3]` in [-1, 1] and the hole,
+    outside which the truth stands for the prediction; without a mask, `y_pred` is
+    compared as it is. To share features with `StyleLoss`, `extract` both and `compare`.
 
     Raises:
         PortraitError: An unknown layer, or weights that cannot be had.
@@ -52,19 +55,22 @@ class PerceptualLoss:
         seed: int = 0,
         difference: str = "relative",
     ) -> None:
-        self.difference = difference
-        self.layer_weights = layers or {"block3_conv3": 1.0}
+        self.network = network
+        self.weights = weights
+        self.layers = layers or {"block3_conv3": 1.0}
         self.scale = scale
-        self.features = build_vgg(network, weights, list(self.layer_weights), seed)
+        self.seed = seed
+        self.difference = difference
+        self.features = build_vgg(network, weights, list(self.layers), seed)
 
-    def _preprocess(self, x: object) -> object:
+    def _preprocess(self, x: Tensor) -> Tensor:
         x = ops.cast(x, "float32")
         if self.scale > 1:
             x = ops.average_pool(x, self.scale, self.scale)
         x = ops.flip((x + 1.0) * 127.5, axis=-1)
         return x - ops.convert_to_tensor(_MEANS, dtype="float32")
 
-    def extract(self, photos: object) -> dict:
+    def extract(self, photos: Tensor) -> dict:
         """Features by layer of photos `[B, H, W, 3]` in [-1, 1]: `float32`.
 
         Under a mixed dtype policy the network itself computes in that.
@@ -72,10 +78,10 @@ class PerceptualLoss:
         features = self.features(self._preprocess(photos))
         return {name: ops.cast(one, "float32") for name, one in features.items()}
 
-    def compare(self, real: dict, fake: dict) -> object:
+    def compare(self, real: dict, fake: dict) -> Tensor:
         """The loss between what `extract` gives of the truth and of another."""
         total = 0.0
-        for name, weight in self.layer_weights.items():
+        for name, weight in self.layers.items():
             truth = ops.stop_gradient(real[name])
             if self.difference == "unit":
                 term = ops.mean(_unit_distance(truth, fake[name]))
@@ -84,11 +90,16 @@ class PerceptualLoss:
             total = total + weight * term
         return total
 
-    def __call__(self, truth: object, painted: object) -> object:
-        return self.compare(self.extract(truth), self.extract(painted))
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        if mask is not None:
+            y_pred = y_true * (1.0 - mask) + y_pred * mask
+        return self.compare(self.extract(y_true), self.extract(y_pred))
 
 
-class StyleLoss:
+@keras.saving.register_keras_serializable("portrait_tf")
+class StyleLoss(ConfigLoss):
     """Distance of Gram matrices of VGG features (Gatys et al., arXiv 1508.06576).
 
     `sum_n w_n * mean(|G_n(truth) - G_n(painted)|)` over layers n, with
@@ -103,11 +114,11 @@ class StyleLoss:
     """
 
     def __init__(self, layers: dict[str, float]) -> None:
-        self.layer_weights = layers
+        self.layers = layers
 
-    def __call__(self, real: dict, fake: dict) -> object:
+    def __call__(self, real: dict, fake: dict) -> Tensor:
         total = 0.0
-        for name, weight in self.layer_weights.items():
+        for name, weight in self.layers.items():
             truth = ops.stop_gradient(real[name])
             unit = _typical(truth)
             difference = _gram(truth / unit) - _gram(fake[name] / unit)
@@ -115,7 +126,7 @@ class StyleLoss:
         return total
 
 
-def _unit_distance(x: object, y: object) -> object:
+def _unit_distance(x: Tensor, y: Tensor) -> Tensor:
     """Squared distance of features divided by their lengths: `[B, H, W]`.
 
     Expanded, so that nothing as large as the features is divided: half the time.
@@ -130,12 +141,12 @@ def _unit_distance(x: object, y: object) -> object:
     )
 
 
-def _typical(features: object) -> object:
+def _typical(features: Tensor) -> Tensor:
     mean = replicas.total(ops.mean(ops.abs(features))) / replicas.count()
     return ops.maximum(mean, 1e-6)
 
 
-def _gram(features: object) -> object:
+def _gram(features: Tensor) -> Tensor:
     """`[B, H, W, C]` -> `[B, C, C]`."""
     height, width, channels = ops.shape(features)[1:]
     flat = ops.reshape(features, (-1, height * width, channels))

@@ -2,10 +2,11 @@
 
 import keras
 
-from portrait_tf.compat import ops
+from portrait_tf.compat import Tensor, ops
 from portrait_tf.labels import NUM_LABELS
 
 
+@keras.saving.register_keras_serializable("portrait_tf")
 class ParsingIoU(keras.metrics.MeanIoU):
     """Mean IoU over the labels that occur in truth or prediction; void is left out.
 
@@ -19,7 +20,7 @@ class ParsingIoU(keras.metrics.MeanIoU):
         super().__init__(num_classes=NUM_LABELS, name=name, **kwargs)
 
     def update_state(
-        self, labels: object, logits: object, sample_weight: object = None
+        self, labels: Tensor, logits: Tensor, sample_weight: Tensor = None
     ) -> None:
         # Keras counts pixels in integers, and warns of other weights.
         weight = ops.cast(labels < NUM_LABELS, "int32")
@@ -30,3 +31,6 @@ class ParsingIoU(keras.metrics.MeanIoU):
             ops.argmax(logits, axis=-1),
             sample_weight=weight,
         )
+
+    def get_config(self) -> dict:
+        return {"name": self.name, "dtype": self.dtype}

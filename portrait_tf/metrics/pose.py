@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 
-from portrait_tf.compat import ops
+from portrait_tf.compat import Tensor, ops
 from portrait_tf.labels import HEAD_SEGMENT, PCKH_JOINTS
 
 
+@keras.saving.register_keras_serializable("portrait_tf")
 class PCKh(keras.metrics.Metric):
     """Part of the joints found within half a head's size.
 
@@ -26,7 +27,7 @@ class PCKh(keras.metrics.Metric):
         self.seen = self.add_weight(name="seen", shape=(count,), initializer="zeros")
 
     def update_state(
-        self, joints: object, predicted: object, sample_weight: object = None
+        self, joints: Tensor, predicted: Tensor, sample_weight: Tensor = None
     ) -> None:
         head, neck = (joints[:, index] for index in HEAD_SEGMENT)
         size = ops.sqrt(ops.sum((head[:, :2] - neck[:, :2]) ** 2, axis=-1))
@@ -42,7 +43,7 @@ class PCKh(keras.metrics.Metric):
         self.found.assign(self.found + ops.take(ops.sum(hit, axis=0), scored))
         self.seen.assign(self.seen + ops.take(ops.sum(present, axis=0), scored))
 
-    def result(self) -> object:
+    def result(self) -> Tensor:
         rates = self.found / ops.maximum(self.seen, 1.0)
         scored = ops.cast(self.seen > 0, "float32")
         return ops.sum(rates * scored) / ops.maximum(ops.sum(scored), 1.0)

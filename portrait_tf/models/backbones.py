@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import keras
 from keras import layers
 
-from portrait_tf.compat import application_layer_name, ops
+from portrait_tf.compat import Tensor, application_layer_name, ops
 from portrait_tf.models.blocks import global_context, normalised_conv, residual_block
 
 # Kernel, stride, expansion, channels, repeats (EfficientNet, arXiv 1905.11946, table 1;
@@ -32,10 +32,10 @@ _EFFICIENTNET_LITE0 = (
 
 
 def small(
-    x: object,
+    x: Tensor,
     widths: tuple[int, int, int, int] = (24, 48, 96, 160),
     blocks: tuple[int, int] = (3, 3),
-) -> dict[str, object]:
+) -> dict[str, Tensor]:
     """A residual encoder with group normalisation, for two CPU cores; our choice.
 
     Args:
@@ -59,19 +59,19 @@ def small(
     }
 
 
-def _frozen_norm(x: object, name: str, epsilon: float = 1e-3) -> object:
+def _frozen_norm(x: Tensor, name: str, epsilon: float = 1e-3) -> Tensor:
     return layers.BatchNormalization(epsilon=epsilon, trainable=False, name=name)(x)
 
 
 def _inverted_residual(
-    x: object,
+    x: Tensor,
     name: str,
     kernel_size: int,
     strides: int,
     expansion: int,
     filters: int,
     dilation: int,
-) -> object:
+) -> Tensor:
     """Widen, filter each channel alone, narrow (MobileNetV2, arXiv 1801.04381)."""
     y = x
     if expansion > 1:
@@ -97,7 +97,7 @@ def _inverted_residual(
     return y
 
 
-def efficientnet_lite0(x: object, stages: int = 7) -> dict[str, object]:
+def efficientnet_lite0(x: Tensor, stages: int = 7) -> dict[str, Tensor]:
     """EfficientNet-Lite0; the last two stages dilated in place of a stride of 32.
 
     Args:
@@ -179,8 +179,8 @@ def _encoder(
 
 
 def resnet(
-    x: object, name: str, rates: dict[int, int], width_divisor: int = 1
-) -> dict[str, object]:
+    x: Tensor, name: str, rates: dict[int, int], width_divisor: int = 1
+) -> dict[str, Tensor]:
     """ResNet (arXiv 1512.03385), some stages dilated in place of their stride.
 
     Args:
@@ -216,7 +216,7 @@ def resnet(
     return _encoder(name, channels, taps, change)(photo)
 
 
-def resnet50(x: object) -> dict[str, object]:
+def resnet50(x: Tensor) -> dict[str, Tensor]:
     """ResNet-50, its last stage dilated."""
     features = resnet(x, "resnet50", {5: 2})
     strides = {"stride4": "conv2", "stride8": "conv3", "stride16": "conv5"}
@@ -224,8 +224,8 @@ def resnet50(x: object) -> dict[str, object]:
 
 
 def _mobilenet_v3(
-    x: object, name: str, ends: tuple[str, str, str], dilated: int
-) -> dict[str, object]:
+    x: Tensor, name: str, ends: tuple[str, str, str], dilated: int
+) -> dict[str, Tensor]:
     """MobileNetV3 (arXiv 1905.02244) without its last, widest convolution.
 
     Args:

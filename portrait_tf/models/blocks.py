@@ -2,16 +2,18 @@
 
 from keras import layers
 
+from portrait_tf.compat import Tensor
+
 
 def _conv(
-    x: object,
+    x: Tensor,
     filters: int,
     name: str,
     kernel_size: int = 3,
     strides: int = 1,
     dilation: int = 1,
     **kwargs: object,
-) -> object:
+) -> Tensor:
     return layers.Conv2D(
         filters,
         kernel_size,
@@ -24,7 +26,7 @@ def _conv(
 
 
 def normalised_conv(
-    x: object,
+    x: Tensor,
     filters: int,
     name: str,
     kernel_size: int = 3,
@@ -32,7 +34,7 @@ def normalised_conv(
     dilation: int = 1,
     activation: str | None = "relu",
     gamma: str = "ones",
-) -> object:
+) -> Tensor:
     """Convolution, group normalisation, activation.
 
     Group normalisation (arXiv 1803.08494) does not depend on the batch: a photo
@@ -48,13 +50,13 @@ def normalised_conv(
 
 
 def plain_conv(
-    x: object,
+    x: Tensor,
     filters: int,
     name: str,
     kernel_size: int = 3,
     strides: int = 1,
     dilation: int = 1,
-) -> object:
+) -> Tensor:
     """Convolution and leaky ReLU; a normalisation would lose the photo's colours.
 
     Inpainting does better without (DeepFill, arXiv 1801.07892, section 3); here group
@@ -65,13 +67,13 @@ def plain_conv(
 
 
 def gated_conv(
-    x: object,
+    x: Tensor,
     filters: int,
     name: str,
     kernel_size: int = 3,
     strides: int = 1,
     dilation: int = 1,
-) -> object:
+) -> Tensor:
     """Convolution and ELU, times a gate that is learned for every place and channel.
 
     Source: *Free-Form Image Inpainting with Gated Convolution* (arXiv 1806.03589,
@@ -88,13 +90,13 @@ def gated_conv(
 
 
 def separable_conv(
-    x: object,
+    x: Tensor,
     filters: int,
     name: str,
     kernel_size: int = 3,
     strides: int = 1,
     dilation: int = 1,
-) -> object:
+) -> Tensor:
     """Each channel's own convolution, then leaky ReLU of their mixture.
 
     Source: *MobileNets* (arXiv 1704.04861, section 3.1), without its normalisations.
@@ -110,7 +112,7 @@ def separable_conv(
     return plain_conv(x, filters, name, kernel_size=1)
 
 
-def plain_residual_block(x: object, name: str, dilation: int = 1) -> object:
+def plain_residual_block(x: Tensor, name: str, dilation: int = 1) -> Tensor:
     """Two convolutions beside an identity, without normalisation.
 
     The second convolution starts at zero, so that a deep stack starts as identity
@@ -121,7 +123,7 @@ def plain_residual_block(x: object, name: str, dilation: int = 1) -> object:
     return layers.Add(name=f"{name}_add")([x, y])
 
 
-def gated_residual_block(x: object, name: str, dilation: int = 1) -> object:
+def gated_residual_block(x: Tensor, name: str, dilation: int = 1) -> Tensor:
     """`plain_residual_block` whose first convolution is gated.
 
     The second is not: a gate on zeros would only halve its gradient.
@@ -131,7 +133,7 @@ def gated_residual_block(x: object, name: str, dilation: int = 1) -> object:
     return layers.Add(name=f"{name}_add")([x, y])
 
 
-def separable_residual_block(x: object, name: str, dilation: int = 1) -> object:
+def separable_residual_block(x: Tensor, name: str, dilation: int = 1) -> Tensor:
     """`plain_residual_block` of separable convolutions."""
     y = separable_conv(x, x.shape[-1], f"{name}_1", dilation=dilation)
     y = _conv(y, x.shape[-1], f"{name}_2", 1, kernel_initializer="zeros")
@@ -143,7 +145,7 @@ def group_count(filters: int) -> int:
     return next(groups for groups in range(8, 0, -1) if filters % groups == 0)
 
 
-def normalised(x: object, kind: str, name: str) -> object:
+def normalised(x: Tensor, kind: str, name: str) -> Tensor:
     """`batch` or `group` normalisation.
 
     Batch normalisation is for networks of others, which were made with it; its moving
@@ -155,7 +157,7 @@ def normalised(x: object, kind: str, name: str) -> object:
     return layers.GroupNormalization(groups=groups, name=f"{name}_norm")(x)
 
 
-def residual_block(x: object, name: str, dilation: int = 1) -> object:
+def residual_block(x: Tensor, name: str, dilation: int = 1) -> Tensor:
     """Two convolutions beside an identity (arXiv 1512.03385), the first one dilated.
 
     The second normalisation starts at zero, so that a deep stack starts as identity.
@@ -167,7 +169,7 @@ def residual_block(x: object, name: str, dilation: int = 1) -> object:
     return layers.Activation("relu", name=f"{name}_relu")(y)
 
 
-def global_context(x: object, name: str) -> object:
+def global_context(x: Tensor, name: str) -> Tensor:
     """Adds to every position what the whole map averages to (arXiv 1506.04579)."""
     filters = x.shape[-1]
     pooled = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(x)

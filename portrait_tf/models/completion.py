@@ -9,6 +9,7 @@ from collections.abc import Callable
 import keras
 from keras import layers
 
+from portrait_tf.compat import Tensor
 from portrait_tf.labels import NUM_LABELS
 from portrait_tf.layers import (
     LabelAttention,
@@ -134,16 +135,7 @@ class CompletionNetwork(Network):
             structure = [inputs["parsing"]]
             if sharpness != 1.0:
                 structure = [SharpenParsing(sharpness, name="sharpen")(structure[0])]
-        if prefill == "parsing":
-            start = ParsingGuidedFill(
-                label_relaxations=_label_relaxations(prefill_stride),
-                label_stride=prefill_stride,
-                name="prefill",
-            )([image, mask, *structure])
-        elif prefill == "plain":
-            start = PushPull(name="prefill")([image, mask])
-        else:
-            start = image
+        start = _first_guess(prefill, prefill_stride, image, mask, structure)
         known = [start, *structure, mask]
         if noise:
             known.append(NoiseChannels(noise, name="noise")(mask))
@@ -163,11 +155,7 @@ class CompletionNetwork(Network):
         for index, dilation in enumerate(dilations[:middle]):
             x = residual_block(x, f"middle_block{index + 1}", dilation)
         if attention != "none":
-            same_label = attention == "same_label"
-            gathered = LabelAttention(
-                max(1, widths[-1] // 2), same_label, name="attention"
-            )([x, image, mask, *(structure if same_label else [])])
-            x = layers.Add(name="attention_add")([x, gathered])
+            x = _attend(x, attention, [image, mask, *structure])
         for index, dilation in enumerate(dilations[middle:], middle):
             x = residual_block(x, f"middle_block{index + 1}", dilation)
         x = global_context(x, "context")
@@ -221,12 +209,31 @@ class CompletionNetwork(Network):
         return [self.get_layer("noise").state] if self.noise else []
 
 
-def _label_relaxations(stride: int) -> int:
-    """80 at stride 4, and as many at another as reach as far."""
-    return 80 * 16 // stride**2
+def _first_guess(
+    prefill: str, stride: int, image: Tensor, mask: Tensor, structure: list
+) -> Tensor:
+    """The photo that the network's output is a difference to."""
+    if prefill == "parsing":
+        return ParsingGuidedFill(
+            # As many relaxations as reach as far as 80 at stride 4.
+            label_relaxations=80 * 16 // stride**2,
+            label_stride=stride,
+            name="prefill",
+        )([image, mask, *structure])
+    if prefill == "plain":
+        return PushPull(name="prefill")([image, mask])
+    return image
 
 
-def _blocks(block: Callable, x: object, name: str, count: int) -> object:
+def _attend(x: Tensor, attention: str, known: list) -> Tensor:
+    """Adds features of known positions; `known` is image, mask and perhaps the map."""
+    same_label = attention == "same_label"
+    layer = LabelAttention(max(1, x.shape[-1] // 2), same_label, name="attention")
+    gathered = layer([x, *known[: 3 if same_label else 2]])
+    return layers.Add(name="attention_add")([x, gathered])
+
+
+def _blocks(block: Callable, x: Tensor, name: str, count: int) -> Tensor:
     for index in range(count):
         x = block(x, f"{name}_block{index + 1}")
     return x
@@ -262,8 +269,8 @@ def _check_options(
 
 
 def completion_inputs(
-    network: keras.Model, image: object, parsing: object, mask: object
-) -> dict[str, object]:
+    network: keras.Model, image: Tensor, parsing: Tensor, mask: Tensor
+) -> dict[str, Tensor]:
     """What a network of stage 2 is called with.
 
     Args:

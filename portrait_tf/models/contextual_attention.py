@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from portrait_tf.compat import Tensor
 from portrait_tf.layers import ContextualAttention, Upsample
 from portrait_tf.models.blocks import check_size, gated_conv
 from portrait_tf.models.network import Network
@@ -10,7 +11,7 @@ from portrait_tf.models.network import Network
 _DILATIONS = (2, 4, 8, 16)
 
 
-def _encode(x: object, width: int, name: str) -> object:
+def _encode(x: Tensor, width: int, name: str) -> Tensor:
     """Six gated convolutions, from full size to stride 4."""
     x = gated_conv(x, width, f"{name}_1", kernel_size=5)
     x = gated_conv(x, 2 * width, f"{name}_2_down", strides=2)
@@ -20,13 +21,13 @@ def _encode(x: object, width: int, name: str) -> object:
     return gated_conv(x, 4 * width, f"{name}_6")
 
 
-def _dilated(x: object, width: int, name: str) -> object:
+def _dilated(x: Tensor, width: int, name: str) -> Tensor:
     for dilation in _DILATIONS:
         x = gated_conv(x, 4 * width, f"{name}_rate{dilation}", dilation=dilation)
     return x
 
 
-def _decode(x: object, width: int, name: str) -> object:
+def _decode(x: Tensor, width: int, name: str) -> Tensor:
     """Seven convolutions, from stride 4 to colours in [-1, 1] at full size."""
     x = gated_conv(x, 4 * width, f"{name}_decode1")
     x = gated_conv(x, 4 * width, f"{name}_decode2")

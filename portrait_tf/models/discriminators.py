@@ -1,11 +1,11 @@
-"""The critics of stage 2: one sees the whole photo, one the filled area."""
+"""Discriminators: they score patches of a photo or of a crop around the hole."""
 
 from collections.abc import Callable
 
 import keras
 from keras import layers
 
-from portrait_tf.compat import SpectralNormalization, normalise_kernel
+from portrait_tf.compat import SpectralNormalization, Tensor, normalize_kernel
 from portrait_tf.labels import NUM_LABELS
 from portrait_tf.models.backbones import efficientnet_lite0
 from portrait_tf.models.blocks import check_size
@@ -13,17 +13,17 @@ from portrait_tf.models.network import Network
 
 
 class _Critic(Network):
-    """What both kinds of critic share."""
+    """What both kinds of discriminator share."""
 
-    def normalise(self) -> None:
-        """Divides each kernel by its spectral norm: what `training=True` does first.
+    def normalize(self) -> None:
+        """Divides each kernel by its spectral norm.
 
-        A critic that is trained calls this, and then itself without `training`: the
-        division is no part of what is differentiated, on any backend.
+        This is the kernel update that `training=True` performs. A trainer calls it
+        before the tape starts, so that the division is not differentiated.
         """
         for layer in self.layers:
             if isinstance(layer, SpectralNormalization):
-                normalise_kernel(layer)
+                normalize_kernel(layer)
 
 
 def _inputs(size: tuple[int, int], conditioned: bool) -> dict:
@@ -47,7 +47,7 @@ class Discriminator(_Critic):
         size: Height and width.
         widths: Channels; each convolution halves the size.
         conditioned: It sees the parsing map.
-        spectral_normalisation: Of every convolution; else there is none.
+        spectral_normalisation: Applied to every convolution.
 
     Call with `{"image": [B, H, W, 3] in [-1, 1], "parsing": [B, H, W, 20],
     "mask": [B, H, W, 1]}`, without `parsing` unless conditioned. Returns scores
@@ -83,9 +83,9 @@ class Discriminator(_Critic):
         self.spectral_normalisation = spectral_normalisation
 
     def features(self, inputs: dict, training: bool = False) -> list:
-        """What follows each convolution, the scores last: `[B, H', W', C]` each.
+        """Activations of each convolution, the scores last: `[B, H', W', C]` each.
 
-        Layer by layer, for a second functional model would change the names in files.
+        Computed layer by layer: a second functional model would change names in files.
         """
         names = ("image", "parsing", "mask") if self.conditioned else ("image", "mask")
         x = self.get_layer("inputs")([inputs[name] for name in names])
@@ -107,21 +107,21 @@ _STRIDES = (4, 8, 16)
 class FeatureDiscriminator(_Critic):
     """Small heads on the features of a network that was trained on ImageNet.
 
-    After Projected GANs (Sauer et al., arXiv 2111.01007): a critic that need not learn
-    first what a photo is. The backbone is EfficientNet-Lite0, theirs too, up to its
-    feature of stride 16, frozen; it sees the photo alone. At strides 4, 8 and 16 there
-    is a head, which also sees map and mask, averaged: a 1x1 convolution, a 3x3 one, and
-    a score for every patch. Their random mixing of channels and scales is left out, and
-    their head at stride 32; the shape of the heads is our choice.
+    After Projected GANs (Sauer et al., arXiv 2111.01007): such a discriminator does not
+    have to learn first what a photo is. The backbone is EfficientNet-Lite0, as in the
+    paper, up to its feature of stride 16, frozen; it sees the photo only. Heads at
+    strides 4, 8 and 16 also see map and mask, averaged: a 1x1 convolution, a 3x3 one,
+    and a score for every patch. The paper's random mixing of channels and scales and
+    its head at stride 32 are left out; the shape of the heads is our choice.
 
-    A fresh one has random weights: `load_backbone_weights` sets the backbone's. They
-    are among its weights, and so in a checkpoint.
+    A new network has random weights: `load_backbone_weights` sets the backbone's, which
+    are among the network's weights, and so in a checkpoint.
 
     Args:
         size: Height and width, multiples of 16.
         width: Channels of each head.
         conditioned: It sees the parsing map.
-        spectral_normalisation: Of every convolution of a head; else there is none.
+        spectral_normalisation: Applied to every convolution of a head.
         backbone: `efficientnet_lite0`.
 
     Call as a `Discriminator`. Returns a list of scores `[B, H / s, W / s, 1]`, high for
@@ -177,15 +177,12 @@ class FeatureDiscriminator(_Critic):
         self.backbone = backbone
 
     def features(self, inputs: dict, training: bool = False) -> list:
-        """Both activations of each head, `[B, H / s, W / s, width]`; the scores last.
-
-        Those of the backbone are not among them: they are no critic's.
-        """
+        """Both activations of each head, `[B, H/s, W/s, width]`; the scores last."""
         inputs = {name: inputs[name] for name in self.input}
         return _run(lambda name, x: self.get_layer(name)(x, training=training), inputs)
 
 
-def _run(layer: Callable[[str, object], object], inputs: dict) -> list:
+def _run(layer: Callable[[str, Tensor], Tensor], inputs: dict) -> list:
     """The activations of a `FeatureDiscriminator`'s heads, and a list of the scores.
 
     Args:

@@ -7,7 +7,7 @@ probabilities.
 import keras
 from keras import layers
 
-from portrait_tf.compat import ops
+from portrait_tf.compat import Tensor, ops
 from portrait_tf.labels import NUM_LABELS
 from portrait_tf.layers import (
     PixelShuffle,
@@ -95,7 +95,7 @@ class FaceNetwork(Network):
         self.feather = feather
 
 
-def find_faces(network: FaceNetwork, parsing: object, mask: object) -> tuple:
+def find_faces(network: FaceNetwork, parsing: Tensor, mask: Tensor) -> tuple:
     """`face_boxes` with the shape and the context that a network is made for."""
     aspect = network.size[0] / network.size[1]
     return face_boxes(parsing, mask, aspect, network.context)
@@ -103,11 +103,11 @@ def find_faces(network: FaceNetwork, parsing: object, mask: object) -> tuple:
 
 def face_inputs(
     network: FaceNetwork,
-    completed: object,
-    parsing: object,
-    mask: object,
-    boxes: object,
-) -> dict[str, object]:
+    completed: Tensor,
+    parsing: Tensor,
+    mask: Tensor,
+    boxes: Tensor,
+) -> dict[str, Tensor]:
     """The crops that a face network is called with.
 
     Args:
@@ -129,12 +129,12 @@ def face_inputs(
 
 def paste_correction(
     network: FaceNetwork,
-    completed: object,
-    mask: object,
-    correction: object,
-    boxes: object,
-    found: object,
-) -> object:
+    completed: Tensor,
+    mask: Tensor,
+    correction: Tensor,
+    boxes: Tensor,
+    found: Tensor,
+) -> Tensor:
     """Adds a correction of crops to the photos, softly, inside the hole alone.
 
     It is the correction that is enlarged or shrunk, not the photo, which so keeps its
@@ -159,8 +159,8 @@ def paste_correction(
 
 
 def refine_faces(
-    network: FaceNetwork, completed: object, parsing: object, mask: object
-) -> dict[str, object]:
+    network: FaceNetwork, completed: Tensor, parsing: Tensor, mask: Tensor
+) -> dict[str, Tensor]:
     """Finds the faces, repaints what of them is hole, and pastes it back.
 
     The network runs on every photo, also on those whose answer is then not taken: a

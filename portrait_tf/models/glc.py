@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from portrait_tf.compat import Tensor
 from portrait_tf.models.blocks import check_size, normalised
 from portrait_tf.models.network import Network
 
@@ -63,13 +64,13 @@ class GlcNetwork(Network):
         check_size(size, 4)
 
         def conv(
-            x: object,
+            x: Tensor,
             filters: int,
             name: str,
             kernel_size: int = 3,
             convolution: type = layers.Conv2D,
-            **arguments: object,
-        ) -> object:
+            **arguments: Tensor,
+        ) -> Tensor:
             x = convolution(
                 filters // width_divisor,
                 kernel_size,

@@ -6,6 +6,7 @@ Inputs and outputs are those of `ParsingNetwork`, at stride 8 throughout.
 import keras
 from keras import layers
 
+from portrait_tf.compat import Tensor
 from portrait_tf.labels import NUM_JOINTS, NUM_LABELS
 from portrait_tf.models.backbones import resnet
 from portrait_tf.models.blocks import check_size
@@ -62,7 +63,7 @@ class JPPNet(Network):
     ) -> None:
         check_size(size, 8)
 
-        def conv(x: object, filters: int, name: str, kernel_size: int = 3) -> object:
+        def conv(x: Tensor, filters: int, name: str, kernel_size: int = 3) -> Tensor:
             return layers.Conv2D(
                 filters // width_divisor,
                 kernel_size,
@@ -127,11 +128,11 @@ def _small_start() -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=0.01)
 
 
-def _heatmaps(x: object, name: str) -> object:
+def _heatmaps(x: Tensor, name: str) -> Tensor:
     return layers.Conv2D(NUM_JOINTS, 1, kernel_initializer=_small_start(), name=name)(x)
 
 
-def _atrous_sum(x: object, name: str) -> object:
+def _atrous_sum(x: Tensor, name: str) -> Tensor:
     """Logits as the sum of four dilated convolutions (DeepLab, arXiv 1606.00915)."""
     return layers.Add(name=name)(
         [

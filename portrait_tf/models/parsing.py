@@ -8,7 +8,7 @@ joints, peak 1.
 import keras
 from keras import layers
 
-from portrait_tf.compat import ops
+from portrait_tf.compat import Tensor, ops
 from portrait_tf.labels import NUM_JOINTS, NUM_LABELS
 from portrait_tf.layers import (
     PixelShuffle,
@@ -161,7 +161,7 @@ class ParsingNetwork(Network):
         self.decoder_dilations = tuple(decoder_dilations)
 
 
-def _refine(task: str, step: int, features: dict, coarse: dict, width: int) -> object:
+def _refine(task: str, step: int, features: dict, coarse: dict, width: int) -> Tensor:
     """One task's next feature from its last one and both tasks' last predictions."""
     name = f"{task}_{step}"
     remapped = [
@@ -182,8 +182,8 @@ _FOUND = 0.15
 
 
 def find_structure(
-    network: keras.Model, image: object, mask: object, hints: object | None = None
-) -> dict[str, object]:
+    network: keras.Model, image: Tensor, mask: Tensor, hints: Tensor | None = None
+) -> dict[str, Tensor]:
     """Asks stage 1 for a photo's structure.
 
     A network that takes hints is asked twice. Cross-entropy alone answers with the
@@ -219,17 +219,17 @@ def find_structure(
     return network({**inputs, "hints": committed}, training=False)
 
 
-def full_size_logits(outputs: dict, size: tuple[int, int]) -> object:
+def full_size_logits(outputs: dict, size: tuple[int, int]) -> Tensor:
     """The answer at the photo's size: `[B, H, W, 20]`, enlarged bilinearly."""
     return resize_bilinear(outputs["parsing"], size)
 
 
-def parsing_probabilities(outputs: dict, size: tuple[int, int]) -> object:
+def parsing_probabilities(outputs: dict, size: tuple[int, int]) -> Tensor:
     """What stage 2 is given: probabilities `[B, H, W, 20]`."""
     return ops.softmax(full_size_logits(outputs, size), axis=-1)
 
 
-def parsing_labels(probabilities: object) -> object:
+def parsing_labels(probabilities: Tensor) -> Tensor:
     """The label of every pixel, int32 `[B, H, W]`, of probabilities `[B, H, W, 20]`.
 
     The part of the body first (`LABEL_GROUPS`), then the likeliest label of it: three
@@ -240,7 +240,7 @@ def parsing_labels(probabilities: object) -> object:
     return ops.argmax(probabilities * of_labels(chosen), axis=-1)
 
 
-def true_parsing(labels: object, predicted: object) -> object:
+def true_parsing(labels: Tensor, predicted: Tensor) -> Tensor:
     """The true map as stage 2 takes it; void pixels are predicted.
 
     Args:

@@ -1,36 +1,39 @@
-"""Checkpoints that hold all that a run needs to go on: networks, optimizers, step."""
+"""Checkpoints: networks, optimizers, average and step of a trainer."""
 
 import pathlib
 
 import keras
 
 from portrait_tf.runs.storage import assign_arrays, read_arrays, save_arrays
+from portrait_tf.runs.weights import network_meta
 
 CHECKPOINT_NAME = "checkpoint.npz"
 BEST_NAME = "best.npz"
 
 
 def save_checkpoint(trainer: keras.Model, path: pathlib.Path) -> None:
-    """Writes the trainer's state; a kill meanwhile leaves the last one whole.
+    """Writes the trainer's state; a kill meanwhile leaves the last checkpoint whole.
 
     Raises:
-        PortraitError: A number is not finite; the last checkpoint is left.
+        PortraitError: A number is not finite; the last checkpoint is kept.
     """
     meta = {
         "kind": type(trainer).__name__,
         "step": int(trainer.step),
         "networks": {
-            name: {"class": type(network).__name__, "config": network.get_config()}
-            for name, network in trainer.networks.items()
+            name: network_meta(network) for name, network in trainer.networks.items()
         },
     }
-    save_arrays(path, {**trainer.state(), **trainer.averaged_state()}, meta)
+    groups = trainer.state()
+    if trainer.ema is not None:
+        groups["averaged"] = trainer.averaged.weights
+    save_arrays(path, groups, meta)
 
 
 def restore_checkpoint(trainer: keras.Model, path: pathlib.Path) -> int:
     """Sets the trainer's networks, optimizers, average and step.
 
-    The average of a run that had none until now begins with the network's weights.
+    If the checkpoint has no average, the average starts from the network's weights.
 
     Returns:
         The number of steps done.
@@ -41,16 +44,16 @@ def restore_checkpoint(trainer: keras.Model, path: pathlib.Path) -> int:
     arrays, meta = read_arrays(path)
     for group, variables in trainer.state().items():
         assign_arrays(variables, arrays, group, path)
-    trainer.start_average()
-    if weights_group(arrays) == "averaged":
-        for group, variables in trainer.averaged_state().items():
-            assign_arrays(variables, arrays, group, path)
+    if trainer.averaged is not None:
+        trainer.averaged.set_weights(trainer.network.get_weights())
+    if trainer.ema is not None and weights_group(arrays) == "averaged":
+        assign_arrays(trainer.averaged.weights, arrays, "averaged", path)
     trainer.step = meta["step"]
     return trainer.step
 
 
 def weights_group(arrays: dict) -> str:
-    """The group of a checkpoint that is to be used: averaged weights, if it has them.
+    """The group of a checkpoint to use: averaged weights if there are any.
 
     Args:
         arrays: Of `read_arrays`.

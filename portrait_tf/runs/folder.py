@@ -6,7 +6,7 @@ RUN/parsing/checkpoint.npz    stage 1: network, optimizer, step
 RUN/parsing/network.npz       in its place: a stage 1 that was trained elsewhere
 RUN/parsing/best.npz          weights of the epoch that was validated best
 RUN/parsing/log.csv           a row an epoch
-RUN/parsing/tensorboard/...   the same for TensorBoard, and every few steps
+RUN/parsing/tensorboard/...   the same for TensorBoard, and previews
 RUN/completion/...            stage 2, the same
 RUN/completion/preview.png    input, mask, parsing, output, truth after the last epoch
 RUN/face/...                  face refinement, the same; a run need not have it

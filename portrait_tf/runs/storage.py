@@ -1,8 +1,8 @@
 """Arrays on disk: one file format for checkpoints and for bundled weights.
 
-A file is a NumPy `.npz`: an array a variable, under `group/variable path`, and a JSON
-text with what it takes to build the networks again. It holds no code, and any backend
-of Keras reads it.
+A file is a NumPy `.npz`: each variable is an array named `group/variable path`, and a
+JSON text has classes and configs of the networks. It holds no code, and any backend of
+Keras reads it.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ def save_arrays(
     arrays = {
         f"{group}/{name}": _to_numpy(variable, dtype)
         for group, variables in groups.items()
-        for name, variable in _named(variables).items()
+        for name, variable in by_path(variables).items()
     }
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -61,8 +61,8 @@ def _to_numpy(variable: object, dtype: str | None) -> np.ndarray:
     return array.astype(dtype) if dtype and array.dtype.kind == "f" else array
 
 
-def _named(variables: list) -> dict[str, object]:
-    """Variables by path; the optimizer's, whose paths can repeat, are numbered."""
+def by_path(variables: list) -> dict[str, object]:
+    """Variables by path; a repeated path is marked."""
     named = {}
     for variable in variables:
         name = variable_path(variable)
@@ -121,10 +121,9 @@ def assign_arrays(
     """Sets variables from one group; nothing is set unless all of it fits.
 
     Raises:
-        PortraitError: An array is missing, left over, or of another shape: the file
-            belongs to another architecture.
+        PortraitError: An array is missing, left over, or of another shape.
     """
-    named = _named(variables)
+    named = by_path(variables)
     prefix = f"{group}/"
     found = {
         name.removeprefix(prefix): array
@@ -154,10 +153,10 @@ def copy_arrays(source: list, target: list) -> list[str]:
     """Sets variables from others of the same path and shape.
 
     Returns:
-        Paths of the target's variables that the source has not, or not so shaped.
+        Paths of the target's variables that the source does not have in that shape.
     """
-    given, left = _named(source), []
-    for name, variable in _named(target).items():
+    given, left = by_path(source), []
+    for name, variable in by_path(target).items():
         if name in given and given[name].shape == variable.shape:
             variable.assign(given[name])
         else:

@@ -1,4 +1,4 @@
-"""Files of weights: those that come in the package (MODEL_CARD.md), and others."""
+"""Weights files: the package's own (MODEL_CARD.md) and others."""
 
 import copy
 import functools
@@ -37,15 +37,15 @@ def save_weights(
 
 
 def network_meta(network: keras.Model) -> dict:
-    """What it takes to build a network again, but for its weights; JSON can hold it."""
+    """Class and config of a network, as JSON can hold them."""
     return {"class": type(network).__name__, "config": network.get_config()}
 
 
 def network_from_meta(meta: dict, source: object) -> keras.Model:
-    """Builds a network of `network_meta`, with weights as they come.
+    """Builds a network with initial weights from `network_meta`.
 
     Raises:
-        PortraitError: It is none of ours; `source` is named.
+        PortraitError: The class is unknown; `source` is named.
     """
     if meta.get("class") not in _CLASSES:
         raise PortraitError(
@@ -59,7 +59,7 @@ def load_weights(path: str | pathlib.Path) -> keras.Model:
     """Builds the network that a file of `save_weights` holds.
 
     Raises:
-        PortraitError: The file is missing, damaged, or fits no network of ours.
+        PortraitError: The file is missing, damaged, or of an unknown network.
     """
     return _network_of(*read_arrays(path), path)
 
@@ -74,11 +74,11 @@ def load_bundled(stage: str) -> keras.Model:
     """A new network with the bundled weights of a stage; the file is read once.
 
     Raises:
-        PortraitError: There is none, or its file is not the one that was published.
+        PortraitError: There is no such file, or it is not the published one.
     """
     arrays, meta = _bundled_arrays(stage)
     path = FOLDER / f"{stage}_demo.npz"
-    # A network keeps the lists of its config.
+    # A network keeps a reference to the lists of its config.
     return _network_of(arrays, copy.deepcopy(meta), path)
 
 
@@ -95,10 +95,10 @@ def file_hash(path: str | pathlib.Path) -> str:
 
 
 def check_hash(path: pathlib.Path) -> None:
-    """Holds a bundled file against the published hashes, `hashes.json` beside it.
+    """Compares a bundled file with the published hashes in `hashes.json` beside it.
 
     Raises:
-        PortraitError: It is missing, or another one.
+        PortraitError: It is missing or differs.
     """
     if not path.is_file():
         raise PortraitError(f"no such weights file: {path}")
@@ -117,9 +117,9 @@ def is_bundled(stage: str) -> bool:
 
 
 def bundled_pipeline_config() -> PipelineConfig:
-    """How the bundled networks are run: `pipeline` of the config they came from."""
+    """The section `pipeline` of the config of the bundled networks."""
     path = FOLDER / "parsing_demo.npz"
-    # The section alone: the recipe's other keys may be those of an older schema.
+    # Only this section: other keys of the recipe may be of an older schema.
     values = read_meta(path)["recipe"].get("pipeline", {})
     return parse_config({"pipeline": values}, str(path)).pipeline
 
@@ -127,8 +127,7 @@ def bundled_pipeline_config() -> PipelineConfig:
 def at_size(network: keras.Model, size: tuple[int, int]) -> keras.Model:
     """A convolutional network built for another working size, with the same weights.
 
-    Nothing is learned anew: people of another size in pixels than those that it was
-    trained on are parsed less well.
+    People of other sizes in pixels than in training are parsed less well.
 
     Args:
         network: Stage 1 or stage 2.

@@ -1,5 +1,6 @@
-"""What watches a `fit`: checkpoints, the best weights, numbers that are not finite."""
+"""Callbacks that Keras lacks: whole checkpoints, best weights, numbers not finite."""
 
+import csv
 import math
 import pathlib
 import time
@@ -9,28 +10,31 @@ import keras
 from portrait_tf.errors import PortraitError
 from portrait_tf.runs.checkpoint import save_checkpoint
 from portrait_tf.runs.storage import read_meta, save_arrays
-from portrait_tf.training.base import GRADIENTS, Trainer
+from portrait_tf.runs.weights import network_meta
+from portrait_tf.training.base import Trainer
+
+_SUMS = ("loss", "gradient", "critics_gradient")
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves every few minutes, and at the end of every epoch.
+    """Saves the trainer's whole state every few minutes and after every epoch.
+
+    `keras.callbacks.BackupAndRestore` keeps one model and one optimizer; a trainer has
+    critics, two optimizers, an average and a step.
 
     Args:
         path: The checkpoint's file.
         minutes: Time between two checkpoints within an epoch.
-        writes: Whether this process is the one that writes.
     """
 
-    def __init__(self, path: pathlib.Path, minutes: float, writes: bool = True) -> None:
+    def __init__(self, path: pathlib.Path, minutes: float) -> None:
         super().__init__()
-        self.writes = writes
         self.path = path
         self.seconds = 60 * minutes
         self.saved = time.monotonic()
 
     def save(self) -> None:
-        if self.writes:
-            save_checkpoint(self.model, self.path)
+        save_checkpoint(self.model, self.path)
         self.saved = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
@@ -41,17 +45,28 @@ class Checkpoints(keras.callbacks.Callback):
         self.save()
 
 
+class Log(keras.callbacks.CSVLogger):
+    """A `CSVLogger` that keeps the columns of the file that it continues."""
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        super().on_train_begin(logs)
+        with open(self.filename) as file:
+            header = next(csv.reader(file), None)
+        if header:
+            self.keys = header[1:]
+
+
 class FiniteGuard(keras.callbacks.Callback):
     """Stops training after the first step with a number that is not finite.
 
-    It looks at the terms of the loss and at the gradients' norms, which the train step
-    records: a dozen numbers. It has to come before `Checkpoints`.
+    Unlike `keras.callbacks.TerminateOnNaN`, it looks at every term and at the
+    gradients' norms, and raises. It must come before `Checkpoints`.
 
     Args:
         path: The checkpoint's file, for the message.
 
     Raises:
-        PortraitError: It names the step, what was not finite, and what is left.
+        PortraitError: A logged mean is not finite.
     """
 
     def __init__(self, path: pathlib.Path) -> None:
@@ -59,12 +74,13 @@ class FiniteGuard(keras.callbacks.Callback):
         self.path = path
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        values = self.model.latest_values()
-        if all(map(math.isfinite, values.values())):
-            return
+        # Means keep what is not finite until the epoch ends.
+        values = {name: float(value) for name, value in (logs or {}).items()}
         wrong = {name: v for name, v in values.items() if not math.isfinite(v)}
-        # The sum and the gradients go wrong because of a term.
-        terms = [name for name in wrong if name not in ("loss", *GRADIENTS)]
+        if not wrong:
+            return
+        # The sum and the gradients are not finite because a term is not.
+        terms = [name for name in wrong if name not in _SUMS]
         found = ", ".join(f"{name} is {wrong[name]}" for name in terms or wrong)
         kept = (
             f"{self.path} is still that of step {read_meta(self.path)['step']}"
@@ -78,15 +94,11 @@ class FiniteGuard(keras.callbacks.Callback):
 
 
 class BestWeights(keras.callbacks.Callback):
-    """Keeps the weights of the epoch that was validated best: `best.npz`.
+    """Keeps the weights of the best epoch, and its value, in `best.npz`.
 
-    The file holds what is answered with (the averaged weights, if there are any) and
-    nothing else: an optimizer is of no use to weights that are not trained on. The
-    value is in it, too, so a resumed run knows it. Terms of the loss are better the
-    lower they are, scores the higher.
-
-    Every phase of a trainer begins anew: the hole's PSNR is at its best before critics
-    ask for details, and so the first phase would win.
+    Unlike `keras.callbacks.ModelCheckpoint`, it saves the averaged network alone, and
+    a resumed run knows the value. Each phase of a trainer begins anew: PSNR is best
+    before the critics ask for detail, and so the first phase would win.
 
     Args:
         path: The file.
@@ -107,7 +119,7 @@ class BestWeights(keras.callbacks.Callback):
         meta = read_meta(self.path)
         step = self.model.step
         since = max((s for s in self.model.phase_starts() if s < step), default=0)
-        # A file from the future is one of another run that was here.
+        # A file of a later step is that of another run.
         if meta.get("monitor") != self.monitor or not since < meta["step"] <= step:
             return -math.inf
         return self.sign * meta["value"]
@@ -117,25 +129,20 @@ class BestWeights(keras.callbacks.Callback):
         if not (math.isfinite(value) and self.sign * value > self._best()):
             return
         network = self.model.answering_network
-        meta = {
-            "class": type(network).__name__,
-            "config": network.get_config(),
-            "monitor": self.monitor,
-            "value": value,
-            "step": self.model.step,
-        }
+        meta = {"monitor": self.monitor, "value": value, "step": self.model.step}
+        meta |= network_meta(network)
         save_arrays(self.path, {"network": network.weights}, meta)
 
 
 def best_weights(
     path: pathlib.Path, trainer: Trainer, monitor: str | None, validated: bool
 ) -> BestWeights | None:
-    """Who keeps the best weights; None if nobody is to.
+    """The callback that keeps the best weights; None if there is nothing to monitor.
 
     Args:
         path: The file.
         trainer: Its metrics are what is logged.
-        monitor: A name that is logged; empty for none, None for the trainer's own.
+        monitor: A name that is logged; empty for none, None for the trainer's default.
         validated: Whether `val_...` is logged.
 
     Raises:

@@ -1,37 +1,40 @@
-"""The trainer of face refinement: a GAN on crops of what stages 1 and 2 make."""
+"""The trainer of face refinement."""
 
 import keras
 import tensorflow as tf
 
-from portrait_tf.config import Config
 from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.layers import box_window, crop_and_resize
-from portrait_tf.losses import HingeLoss, PerceptualLoss, masked_l1, patch_weights
-from portrait_tf.models import CompletionNetwork, Discriminator, FaceNetwork
+from portrait_tf.losses import PerceptualLoss, masked_l1
+from portrait_tf.metrics import HolePSNR
+from portrait_tf.models import FaceNetwork
 from portrait_tf.models.face import face_inputs, find_faces, paste_correction
 from portrait_tf.models.network import in_float32
-from portrait_tf.training.base import GRADIENTS, Trainer
-from portrait_tf.training.completion import hole_psnr, mixed_parsing
-from portrait_tf.training.optimizers import build_optimizer
+from portrait_tf.training.base import Trainer
+from portrait_tf.training.completion import mixed_parsing
+from portrait_tf.training.critics import Critics
+
+_CROP_PARTS = ("image", "parsing", "mask")
 
 
 class FaceTrainer(Trainer):
     """Trains a `FaceNetwork` under `model.fit`.
 
-    Batches are those of `CompletionTrainer`; stages 1 and 2 complete them first, and
-    are not trained. What is learned from are crops around the faces that a hole
-    touches. Samples without one count nothing: in the batch of crops others stand in
-    for them, so that it keeps its shape and every loss can take a plain mean; a batch
-    without any face changes nothing but the optimizers' moments.
-
-    The phases are those of `CompletionTrainer`; without an adversarial loss there are
-    no critic and no phases.
+    Batches are those of `CompletionTrainer`. Stages 1 and 2, which are not trained,
+    complete them first; the network learns from crops around the faces that a hole
+    touches. Samples without such a face are replaced by others in the batch of crops. A
+    batch without any face has no hole in its crops, and so no gradient.
 
     Args:
         network: Stage 3.
         parsing_network: Stage 1, frozen.
         completion_network: Stage 2, frozen.
-        config: The experiment.
+        losses: Weights of `l1_hole` and `perceptual`.
+        critics: One discriminator of the network's size; None trains without.
+        perceptual: VGG features for the term `perceptual`; None makes
+            `PerceptualLoss()` if the term has a weight.
+        predicted_parsing: Fraction of the samples that are given stage 1's map.
+        kwargs: `phases`, `ema`, `seed`: see `Trainer`.
     """
 
     monitor = "val_psnr_face"
@@ -40,207 +43,96 @@ class FaceTrainer(Trainer):
         self,
         network: FaceNetwork,
         parsing_network: keras.Model,
-        completion_network: CompletionNetwork,
-        config: Config,
+        completion_network: keras.Model,
+        losses: dict[str, float] | None = None,
+        critics: Critics | None = None,
+        perceptual: PerceptualLoss | None = None,
+        predicted_parsing: float = 0.5,
+        **kwargs: object,
     ) -> None:
-        super().__init__(name="face_trainer")
-        face = config.face
-        self.network = network
+        losses = losses or {"l1_hole": 6.0}
+        super().__init__(network, losses, critics, name="face_trainer", **kwargs)
         self.pipeline = Pipeline(parsing_network, completion_network)
-        self.config = config
-        self.network_optimizer = build_optimizer(
-            face.training.optimizer,
-            face.training.steps,
-            network.trainable_variables,
-            "network_optimizer",
-        )
-        self.discriminator = self.critic_optimizer = None
-        if face.loss.adversarial:
-            self.schedule = face.schedule
-            self.discriminator = Discriminator(
-                network.size,
-                name="face_discriminator",
-                **face.discriminator.model_dump(),
-            )
-            self.critic_optimizer = build_optimizer(
-                face.discriminator_optimizer,
-                face.training.steps,
-                self.discriminator.trainable_variables,
-                "critic_optimizer",
-            )
-        perceptual = config.completion.perceptual
-        self.perceptual = (
-            # A crop is small already: it is not shrunk as whole photos may be.
-            PerceptualLoss(
-                perceptual.network,
-                perceptual.weights,
-                perceptual.layers,
-                seed=config.seed,
-            )
-            if face.loss.perceptual
-            else None
-        )
-        self.adversarial = HingeLoss()
-        names = ["loss", "l1_hole"]
-        names += ["perceptual"] if self.perceptual else []
-        names += ["adversarial", "critic"] if self.discriminator else []
-        self.tracked = {name: keras.metrics.Mean(name) for name in names}
-        names = ["faces", "psnr_face_before", "psnr_face"]
-        self.scores = {name: keras.metrics.Mean(name) for name in names}
-        self.prepare(face.training)
+        self.predicted_parsing = predicted_parsing
+        if perceptual is None and losses.get("perceptual"):
+            perceptual = PerceptualLoss()
+        self.perceptual = perceptual
+        self.faces = keras.metrics.Mean("faces")
+        self.psnr_face_before = HolePSNR("psnr_face_before")
+        self.psnr_face = HolePSNR("psnr_face")
+        self.scores = [self.faces, self.psnr_face_before, self.psnr_face]
 
-    @property
-    def networks(self) -> dict[str, keras.Model]:
-        networks = {"network": self.network}
-        if self.discriminator is not None:
-            networks["discriminator"] = self.discriminator
-        return networks
-
-    def state(self) -> dict[str, list]:
-        state = {name: network.weights for name, network in self.networks.items()}
-        state["network_optimizer"] = self.network_optimizer.variables
-        if self.discriminator is not None:
-            state["critic_optimizer"] = self.critic_optimizer.variables
-        return state
-
-    @property
-    def metrics(self) -> list:
-        return [*self.tracked.values(), *self.scores.values()]
-
-    def completed_for(self, batch: dict, predicted_part: float) -> dict:
-        """What stages 1 and 2 make of a batch, and where the faces are.
-
-        Args:
-            batch: Of the data set.
-            predicted_part: Of the samples, whose map is stage 1's and not the truth.
-
-        Returns:
-            `completed` `[B, H, W, 3]`, `parsing` `[B, H, W, 20]`, `boxes` `[B, 4]` and
-            `found` `[B]`.
-        """
+    def prepare(self, batch: dict, training: bool) -> dict:
         image, mask = batch["image"], batch["mask"]
         parsing = self.pipeline.structure(image * (1.0 - mask), mask)["parsing"]
-        if predicted_part < 1.0:
-            chance = self.chance((tf.shape(mask)[0],))
-            parsing = mixed_parsing(batch["parsing"], parsing, predicted_part, chance)
+        if training and self.predicted_parsing < 1.0:
+            chance = self.uniform((tf.shape(mask)[0],))
+            parsing = mixed_parsing(
+                batch["parsing"], parsing, self.predicted_parsing, chance
+            )
         completed = self.pipeline.networks(image, mask, parsing)["completed"]
         boxes, found = find_faces(self.network, parsing, mask)
+        crops = face_inputs(self.network, completed, parsing, mask, boxes)
+        crops["truth"] = crop_and_resize(image, boxes, self.network.size)
+        # Samples with a face come first, and are repeated in place of the others.
+        order = tf.argsort(
+            tf.cast(found, tf.int32), direction="DESCENDING", stable=True
+        )
+        count = tf.maximum(tf.reduce_sum(tf.cast(found, tf.int32)), 1)
+        chosen = tf.gather(order, tf.range(tf.size(order)) % count)
+        crops = {name: tf.gather(crop, chosen) for name, crop in crops.items()}
+        any_face = tf.cast(tf.reduce_any(found), tf.float32)
+        crops["mask"] *= any_face
         return {
-            "completed": completed,
+            "batch": batch,
+            "crops": crops,
             "parsing": parsing,
+            "completed": completed,
             "boxes": boxes,
             "found": found,
+            "sample_weight": any_face,
         }
 
-    def _crops(self, batch: dict, before: dict) -> dict[str, tf.Tensor]:
-        """A batch of crops with a face each: the network's inputs, and `truth`."""
-        boxes = before["boxes"]
-        crops = face_inputs(
-            self.network, before["completed"], before["parsing"], batch["mask"], boxes
-        )
-        crops["truth"] = crop_and_resize(batch["image"], boxes, self.network.size)
-        found = tf.cast(before["found"], tf.int32)
-        first = tf.argsort(found, direction="DESCENDING", stable=True)
-        count = tf.maximum(tf.reduce_sum(found), 1)
-        chosen = tf.gather(first, tf.range(tf.size(first)) % count)
-        return {name: tf.gather(crop, chosen) for name, crop in crops.items()}
+    def answer(self, network: keras.Model, inputs: dict, training: bool) -> dict:
+        crops = inputs["crops"]
+        given = {name: crops[name] for name in _CROP_PARTS}
+        correction = in_float32(network(given, training=training)["correction"])
+        return {"refined": crops["image"] + crops["mask"] * correction}
 
-    def call(self, crops: dict, training: bool = False) -> tf.Tensor:
-        """The correction `[B, h, w, 3]` of crops."""
-        inputs = {name: crops[name] for name in ("image", "parsing", "mask")}
-        return in_float32(self.network(inputs, training=training)["correction"])
-
-    def _reconstruction(self, crops: dict, correction: tf.Tensor) -> tuple:
-        weights = self.config.face.loss
-        refined = crops["image"] + crops["mask"] * correction
+    def loss_terms(self, inputs: dict, outputs: dict) -> dict[str, tf.Tensor]:
+        crops, refined = inputs["crops"], outputs["refined"]
         terms = {"l1_hole": masked_l1(crops["truth"], refined, crops["mask"])}
-        total = weights.hole * terms["l1_hole"]
-        if self.perceptual:
+        if self.perceptual is not None:
             terms["perceptual"] = self.perceptual(crops["truth"], refined)
-            total += weights.perceptual * terms["perceptual"]
-        return refined, terms, total
+        return terms
 
-    def _critic_inputs(self, crops: dict, image: tf.Tensor) -> dict:
-        return {"image": image, "parsing": crops["parsing"], "mask": crops["mask"]}
+    def critic_inputs(self, inputs: dict, outputs: dict) -> tuple[dict, dict]:
+        seen = {name: inputs["crops"][name] for name in _CROP_PARTS}
+        real = {**seen, "image": inputs["crops"]["truth"]}
+        return real, {**seen, "image": outputs["refined"]}
 
-    def _train_critic(
-        self, crops: dict, refined: tf.Tensor, any_face: tf.Tensor
-    ) -> tf.Tensor:
-        inputs = [self._critic_inputs(crops, x) for x in (crops["truth"], refined)]
-        both = {name: tf.concat([one[name] for one in inputs], 0) for name in inputs[0]}
-        with tf.GradientTape() as tape:
-            scores = self.discriminator(both, training=True)
-            real, fake = tf.split(scores, 2, axis=0)
-            weights = patch_weights(crops["mask"], real)
-            loss = any_face * self.adversarial.critic(real, fake, weights)
-        variables = self.discriminator.trainable_variables
-        gradients = tape.gradient(loss, variables)
-        self.update_weights(self.critic_optimizer, gradients, variables, GRADIENTS[1])
-        return loss
-
-    def learn(self, batch: dict) -> dict:
-        before = self.completed_for(batch, self.config.face.predicted_parsing)
-        crops = self._crops(batch, before)
-        any_face = tf.cast(tf.reduce_any(before["found"]), tf.float32)
-        terms = {}
-        if self.phase == "critics":
-            refined, _, _ = self._reconstruction(crops, self(crops))
-            terms["critic"] = self._train_critic(crops, refined, any_face)
-        else:
-            with tf.GradientTape() as tape:
-                correction = self(crops, training=True)
-                refined, terms, total = self._reconstruction(crops, correction)
-                if self.phase == "adversarial":
-                    with tape.stop_recording():
-                        terms["critic"] = self._train_critic(crops, refined, any_face)
-                    scores = self.discriminator(
-                        self._critic_inputs(crops, refined), training=False
-                    )
-                    terms["adversarial"] = self.adversarial.generator(
-                        scores, patch_weights(crops["mask"], scores)
-                    )
-                    weight = self.config.face.loss.adversarial
-                    total += weight * terms["adversarial"]
-                total *= any_face
-            variables = self.network.trainable_variables
-            gradients = tape.gradient(total, variables)
-            self.update_weights(self.network_optimizer, gradients, variables)
-            terms["loss"] = total
-        self.record(terms)
-        return self._update(batch, before, terms)
-
-    def test_step(self, batch: dict) -> dict:
-        before = self.completed_for(batch, 1.0)
-        crops = self._crops(batch, before)
-        _, terms, total = self._reconstruction(crops, self(crops))
-        return self._update(batch, before, {**terms, "loss": total})
-
-    def _update(self, batch: dict, before: dict, terms: dict) -> dict:
-        found = tf.cast(before["found"], tf.float32)
-        for name, value in terms.items():
-            # A batch without a face has nothing to say about them.
-            self.tracked[name].update_state(value, sample_weight=tf.reduce_max(found))
-        refined = self.refine(batch, before)
+    def score(self, network: keras.Model, inputs: dict, outputs: dict) -> None:
+        batch, boxes = inputs["batch"], inputs["boxes"]
+        found = tf.cast(inputs["found"], tf.float32)
         size = tuple(batch["image"].shape[1:3])
-        region = batch["mask"] * box_window(before["boxes"], size, feather=0.0)
-        for name, photo in (
-            ("psnr_face_before", before["completed"]),
-            ("psnr_face", refined),
+        region = batch["mask"] * box_window(boxes, size, feather=0.0)
+        refined = self.refine(network, inputs)
+        for metric, photo in (
+            (self.psnr_face_before, inputs["completed"]),
+            (self.psnr_face, refined),
         ):
-            score = hole_psnr(batch["image"], photo, region)
-            self.scores[name].update_state(score, sample_weight=found)
-        self.scores["faces"].update_state(found)
-        return {metric.name: metric.result() for metric in self.metrics}
+            metric.update_state(batch["image"], photo, region, found)
+        self.faces.update_state(found)
 
-    def refine(self, batch: dict, before: dict) -> tf.Tensor:
-        """The photos with their faces refined: `[B, H, W, 3]`, as the pipeline has it.
+    def refine(self, network: keras.Model, inputs: dict) -> tf.Tensor:
+        """The photos with their faces refined: `[B, H, W, 3]`.
 
         Args:
-            batch: Of the data set.
-            before: Of `completed_for`.
+            network: `network` or `averaged`.
+            inputs: Of `prepare`.
         """
-        completed, mask, boxes = before["completed"], batch["mask"], before["boxes"]
-        inputs = face_inputs(self.network, completed, before["parsing"], mask, boxes)
-        return paste_correction(
-            self.network, completed, mask, self(inputs), boxes, before["found"]
-        )
+        completed, mask = inputs["completed"], inputs["batch"]["mask"]
+        boxes, found = inputs["boxes"], inputs["found"]
+        given = face_inputs(network, completed, inputs["parsing"], mask, boxes)
+        correction = in_float32(network(given, training=False)["correction"])
+        return paste_correction(network, completed, mask, correction, boxes, found)

@@ -1,14 +1,21 @@
 """`model.fit` from a run's last checkpoint to its last step."""
 
+import contextlib
+import dataclasses
 import functools
+import importlib.util
 import logging
 import pathlib
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Iterator
 
 import keras
+import tensorflow as tf
 
 from portrait_tf.config import Config
 from portrait_tf.data.dataset import (
+    Reader,
     reraise_data_error,
     training_dataset,
     validation_dataset,
@@ -18,132 +25,157 @@ from portrait_tf.runs.checkpoint import (
     BEST_NAME,
     CHECKPOINT_NAME,
     restore_checkpoint,
+    save_checkpoint,
 )
 from portrait_tf.training.base import Trainer
-from portrait_tf.training.callbacks import Checkpoints, FiniteGuard, best_weights
-from portrait_tf.training.curves import Curves
+from portrait_tf.training.callbacks import (
+    Checkpoints,
+    FiniteGuard,
+    Log,
+    best_weights,
+)
 from portrait_tf.training.distribution import Distribution
 from portrait_tf.training.previews import Preview
 
 logger = logging.getLogger(__name__)
 
-VALIDATION_TASKS = {"face": (FACE_TASK,)}
-"""Holes of a stage that is not validated on `EVALUATION_TASKS`."""
+_PREVIEW_PHOTOS = 8
 
 
-def train(
+@dataclasses.dataclass
+class Job:
+    """What a stage is trained on, and where to.
+
+    Attributes:
+        stage: `parsing`, `completion` or `face`.
+        config: The experiment.
+        folder: The stage's folder in a run.
+        reader: Training samples.
+        validation_reader: Samples to validate on, and to draw; None for neither.
+        distribution: Over which devices; its chief alone reads and writes `folder`.
+    """
+
+    stage: str
+    config: Config
+    folder: pathlib.Path
+    reader: Reader
+    validation_reader: Reader | None = None
+    distribution: Distribution = dataclasses.field(default_factory=Distribution)
+
+    def __post_init__(self) -> None:
+        self.training = getattr(self.config, self.stage).training
+        updates = {}
+        if self.stage != "parsing":
+            # The photo is what is to be painted.
+            updates["augmentation"] = self.config.augmentation.model_copy(
+                update={"cutout": 0.0}
+            )
+        if self.stage == "face":
+            updates["masks"] = self.config.face.masks
+        self.data_config = self.config.model_copy(update=updates)
+
+    def validation_data(self, batch_size: int, photos: int) -> tf.data.Dataset:
+        """A stream of the first photos with the holes of this stage's validation."""
+        return validation_dataset(
+            self.validation_reader,
+            self.data_config,
+            batch_size,
+            min(photos, len(self.validation_reader)),
+            self.config.seed,
+            (FACE_TASK,) if self.stage == "face" else EVALUATION_TASKS,
+        )
+
+    def preview(self, networks: dict[str, keras.Model]) -> Preview | None:
+        """The callback that draws validation photos, on the chief.
+
+        Args:
+            networks: By stage.
+        """
+        if not self.validation_reader or not self.distribution.chief:
+            return None
+        batches = self.validation_data(_PREVIEW_PHOTOS, _PREVIEW_PHOTOS)
+        return Preview(
+            self.folder,
+            batch=next(batches.as_numpy_iterator()),
+            tensorboard=self._tensorboard,
+            **{f"{name}_network": network for name, network in networks.items()},
+        )
+
+    @property
+    def _tensorboard(self) -> bool:
+        """Whether TensorBoard's files are written."""
+        return self.training.tensorboard and bool(
+            importlib.util.find_spec("tensorboard")
+        )
+
+    def callbacks(
+        self, trainer: Trainer, validated: bool, preview: Preview | None
+    ) -> list[keras.callbacks.Callback]:
+        """All callbacks of this process."""
+        checkpoint = self.folder / CHECKPOINT_NAME
+        guard = FiniteGuard(checkpoint)
+        best = best_weights(
+            self.folder / BEST_NAME, trainer, self.training.monitor, validated
+        )
+        if not self.distribution.chief:
+            return [guard]
+        # The best weights come first: after a kill between both files, the epoch that
+        # made them is done again.
+        made = [guard, *([best] if best else [])]
+        made.append(Checkpoints(checkpoint, self.training.checkpoint_minutes))
+        made.append(Log(str(self.folder / "log.csv"), append=True))
+        if preview is not None:
+            made.append(preview)
+        if self._tensorboard:
+            folder = str(self.folder / "tensorboard")
+            made.append(keras.callbacks.TensorBoard(folder, write_graph=False))
+        elif self.training.tensorboard:
+            logger.info("no curves: TensorBoard is not installed")
+        return made
+
+
+def fit(
     trainer: Trainer,
-    stage: str,
-    config: Config,
-    reader: object,
-    folder: pathlib.Path,
-    validation_reader: object | None = None,
-    callbacks: list | None = None,
+    job: Job,
+    networks: dict[str, keras.Model] | None = None,
     verbose: int | str = "auto",
-    on_resume: Callable[[int], None] | None = None,
-    distribution: Distribution | None = None,
 ) -> list[dict]:
     """Runs `model.fit` from the last checkpoint, if there is one, to the last step.
 
     Args:
-        trainer: Its networks are trained.
-        stage: One of `STAGES`; chooses the section of the config.
-        config: The experiment.
-        reader: Anything with a length and samples; what is trained on.
-        folder: Of this stage, within the run.
-        validation_reader: What is validated on after each epoch.
-        callbacks: More callbacks of Keras.
-        verbose: As `model.fit` has it.
-        on_resume: Called with the step that training goes on from.
-        distribution: Over which devices; its chief alone reads and writes `folder`.
+        trainer: Compiled.
+        job: Data and folder.
+        networks: All stages' networks, to draw previews with; None for no previews.
+        verbose: As in `model.fit`.
 
     Returns:
-        What was logged, a dict an epoch.
+        Logs, a dict an epoch.
 
     Raises:
         PortraitError: A broken photo or label file; a checkpoint that does not fit; a
             loss or gradient that is not finite; a `monitor` that is not logged.
     """
-    training = getattr(config, stage).training
-    if stage != "parsing":
-        # The photo is what is to be painted.
-        augmentation = config.augmentation.model_copy(update={"cutout": 0.0})
-        config = config.model_copy(update={"augmentation": augmentation})
-    distribution = distribution or Distribution()
-    checkpoint = folder / CHECKPOINT_NAME
-
-    def restore() -> int:
-        folder.mkdir(parents=True, exist_ok=True)
-        return restore_checkpoint(trainer, checkpoint) if checkpoint.is_file() else 0
-
-    resumed = distribution.on_chief(restore)
-    distribution.broadcast(trainer.everything())
-    if resumed and on_resume:
-        on_resume(resumed)
+    training, distribution = job.training, job.distribution
+    _resume(trainer, job)
     validation = {}
-    if validation_reader is not None and training.validation_photos:
-        validation = validation_dataset(
-            validation_reader,
-            config,
-            training.batch_size,
-            min(training.validation_photos, len(validation_reader)),
-            config.seed,
-            VALIDATION_TASKS.get(stage, EVALUATION_TASKS),
-        )
-        validation = distribution.validation_data(validation)
-    trainer.compile()
-    best = best_weights(folder / BEST_NAME, trainer, training.monitor, bool(validation))
-    chief = distribution.chief
-    saver = Checkpoints(checkpoint, training.checkpoint_minutes, writes=chief)
+    if job.validation_reader is not None and training.validation_photos:
+        data = job.validation_data(training.batch_size, training.validation_photos)
+        validation = distribution.validation_data(data)
+    preview = job.preview(networks) if networks else None
+    callbacks = job.callbacks(trainer, bool(validation), preview)
     history = []
-    # The best weights come first: after a kill between both files, the epoch that
-    # made them is done again, and not the other way round.
-    watching = [FiniteGuard(checkpoint)]
-    watching += [best] if best and chief else []
-    watching += [saver]
-    curves = board = None
-    if chief:
-        curves = keras.callbacks.CSVLogger(str(folder / "log.csv"), append=True)
-        watching += [curves, *(callbacks or [])]
-    if training.tensorboard and chief:
-        previews = [one for one in callbacks or [] if isinstance(one, Preview)]
-        board = Curves(folder / "tensorboard", previews[0] if previews else None)
-        watching.append(board)
     try:
-        with distribution.guarded() as guards:
+        with _sigterm_interrupts():
             for start, stop in segments(
                 trainer.step, training.steps, training.steps_per_epoch, trainer
             ):
-                epoch = start // training.steps_per_epoch
-                stream = functools.partial(
-                    training_dataset,
-                    reader,
-                    config,
-                    training.batch_size,
-                    start,
-                    stop,
-                    config.seed,
+                history += _fit_segment(
+                    trainer, job, (start, stop), validation, callbacks, verbose
                 )
-                # Keras counts whole epochs; a segment is a part of one, or several.
-                length = min(training.steps_per_epoch, stop - start)
-                fitted = trainer.fit(
-                    distribution.training_data(stream),
-                    initial_epoch=epoch,
-                    epochs=epoch + (stop - start) // length,
-                    steps_per_epoch=length,
-                    callbacks=[*watching, *guards],
-                    shuffle=False,
-                    verbose=verbose if chief else 0,
-                    **validation,
-                )
-                history += [
-                    {key: values[index] for key, values in fitted.history.items()}
-                    for index in range(len(fitted.epoch))
-                ]
             distribution.finish()
     except KeyboardInterrupt:
-        saver.set_model(trainer)
-        saver.save()
+        if distribution.chief:
+            save_checkpoint(trainer, job.folder / CHECKPOINT_NAME)
         logger.warning(
             "stopped at step %d; the same command goes on from there", trainer.step
         )
@@ -151,22 +183,85 @@ def train(
     except Exception as error:
         reraise_data_error(error)
     finally:
-        # Keras closes it at the end of a `fit` that was not broken off.
-        # (Keras 2.15 has no such attribute before a `fit`.)
-        if getattr(curves, "csv_file", None) is not None:
-            curves.csv_file.close()
-        if board:
-            board.close()
+        for callback in callbacks:
+            # Keras closes it at the end of a `fit` that was not interrupted.
+            if getattr(callback, "csv_file", None) is not None:
+                callback.csv_file.close()
     return history
+
+
+def _resume(trainer: Trainer, job: Job) -> None:
+    """Reads the chief's checkpoint, if there is one, into all processes."""
+    checkpoint, distribution = job.folder / CHECKPOINT_NAME, job.distribution
+
+    def restore() -> int:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        return restore_checkpoint(trainer, checkpoint) if checkpoint.is_file() else 0
+
+    resumed = distribution.on_chief(restore)
+    distribution.broadcast(trainer.everything())
+    if resumed:
+        logger.info("resuming %s at step %d", job.stage, resumed)
+
+
+def _fit_segment(
+    trainer: Trainer,
+    job: Job,
+    segment: tuple[int, int],
+    validation: dict,
+    callbacks: list,
+    verbose: int | str,
+) -> list[dict]:
+    """One `fit`: some whole epochs, or a part of one."""
+    start, stop = segment
+    training = job.training
+    epoch = start // training.steps_per_epoch
+    length = min(training.steps_per_epoch, stop - start)
+    stream = functools.partial(
+        training_dataset,
+        job.reader,
+        job.data_config,
+        training.batch_size,
+        start,
+        stop,
+        job.config.seed,
+    )
+    fitted = trainer.fit(
+        job.distribution.training_data(stream),
+        initial_epoch=epoch,
+        epochs=epoch + (stop - start) // length,
+        steps_per_epoch=length,
+        callbacks=callbacks,
+        shuffle=False,
+        verbose=verbose if job.distribution.chief else 0,
+        **validation,
+    )
+    return [
+        {key: values[index] for key, values in fitted.history.items()}
+        for index in range(len(fitted.epoch))
+    ]
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Makes SIGTERM, with which clusters stop processes, stop like Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def segments(
     step: int, steps: int, steps_per_epoch: int, trainer: Trainer
 ) -> list[tuple[int, int]]:
-    """Cuts what is left of a run into parts that one `fit` can do.
+    """Cuts the rest of a run into parts that one `fit` can do.
 
-    A cut is made where a phase begins, and around an epoch that is not whole: one that
-    a kill or a phase has broken.
+    Cuts are made where a phase begins, and around an epoch that is not whole because a
+    kill or a phase has broken it.
 
     Returns:
         First step and one past the last, in order.

@@ -2,17 +2,17 @@
 
 import keras
 
-from portrait_tf.compat import name_slots, ops, replicas
+from portrait_tf.compat import Tensor, ops
 from portrait_tf.compat.addons import AddonsOptimizer, check_addons
 from portrait_tf.config import OptimizerConfig
 
 
 def check_optimizer(config: OptimizerConfig, key: str) -> None:
-    """Raises PortraitError: only the other stack has this optimizer.
+    """Raises PortraitError: this optimizer needs the addons stack.
 
     Args:
-        config: What is asked for.
-        key: Of the config, where it is asked for.
+        config: The optimizer's section.
+        key: The section's key in the config, for the message.
     """
     if config.name == "radam":
         check_addons(f"{key}.name radam", "adam or sgd")
@@ -21,51 +21,31 @@ def check_optimizer(config: OptimizerConfig, key: str) -> None:
 
 
 def build_optimizer(
-    config: OptimizerConfig, steps: int, variables: list, name: str
+    config: OptimizerConfig, steps: int, name: str
 ) -> keras.optimizers.Optimizer:
-    """An optimizer with warm-up and decay, its slots made at once.
-
-    The slots must exist before a checkpoint is restored and before a train step is
-    traced.
+    """An optimizer with warm-up and decay.
 
     Args:
         config: Rates and moments.
-        steps: The decay ends here.
-        variables: What it will train.
-        name: Of the optimizer.
+        steps: The step at which the decay ends.
+        name: The optimizer's name, which is part of its variables' names in files.
 
     Raises:
-        PortraitError: It is one of tensorflow-addons', which is not on this stack.
+        PortraitError: The optimizer needs the addons stack.
     """
     check_optimizer(config, "optimizer")
-    arguments = {"global_clipnorm": config.clip_norm, "name": name}
     rate = _schedule(config, steps)
-    if config.name == "radam" or config.lookahead:
-        return _addons_optimizer(config, rate, variables, name)
-    if config.name == "sgd":
-        optimizer = keras.optimizers.SGD(rate, config.momentum, **arguments)
-    else:
-        optimizer = keras.optimizers.Adam(
-            rate, config.beta_1, config.beta_2, **arguments
-        )
-    optimizer.build(variables)
-    replicas.takes_mean_gradients(optimizer)
-    name_slots(optimizer)
-    return optimizer
-
-
-def _addons_optimizer(
-    config: OptimizerConfig, rate: object, variables: list, name: str
-) -> AddonsOptimizer:
-    arguments = {"beta_1": config.beta_1, "beta_2": config.beta_2}
     if config.name == "sgd":
         arguments = {"momentum": config.momentum}
-    lookahead = config.lookahead_steps if config.lookahead else 0
-    optimizer = AddonsOptimizer(
-        config.name, rate, arguments, lookahead, config.clip_norm, name
-    )
-    optimizer.build(variables)
-    return optimizer
+    else:
+        arguments = {"beta_1": config.beta_1, "beta_2": config.beta_2}
+    if config.name == "radam" or config.lookahead:
+        lookahead = config.lookahead_steps if config.lookahead else 0
+        return AddonsOptimizer(
+            config.name, rate, arguments, lookahead, config.clip_norm, name
+        )
+    kind = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[config.name]
+    return kind(rate, global_clipnorm=config.clip_norm, name=name, **arguments)
 
 
 def _schedule(
@@ -92,10 +72,10 @@ def _schedule(
 
 @keras.saving.register_keras_serializable("portrait_tf")
 class WarmPolynomialDecay(keras.optimizers.schedules.PolynomialDecay):
-    """Keras' polynomial decay after a linear warm-up from 0, as its cosine has one.
+    """Polynomial decay after a linear warm-up from 0.
 
     Args:
-        warmup_steps: Before the decay begins.
+        warmup_steps: Steps before the decay begins.
         args, kwargs: Of `PolynomialDecay`.
     """
 
@@ -103,7 +83,7 @@ class WarmPolynomialDecay(keras.optimizers.schedules.PolynomialDecay):
         super().__init__(*args, **kwargs)
         self.warmup_steps = warmup_steps
 
-    def __call__(self, step: object) -> object:
+    def __call__(self, step: Tensor) -> Tensor:
         step = ops.cast(step, "float32")
         warm = ops.minimum(step / max(self.warmup_steps, 1), 1.0)
         decayed = super().__call__(ops.maximum(step - self.warmup_steps, 0.0))

@@ -231,13 +231,6 @@ def test_float16_is_finite_and_close():
         assert np.isfinite(np.array(array)).all()
 
 
-@pytest.mark.parametrize("layer", [LabelAttention(5, False, 4), NoiseChannels(3, 7)])
-def test_layers_round_trip_their_config(layer):
-    assert type(layer).from_config(layer.get_config()).get_config() == (
-        layer.get_config()
-    )
-
-
 class TestNoise:
     X = np.zeros((2, 24, 16, 1), np.float32)
 

@@ -1,6 +1,5 @@
 """Partial convolution, held to its formula written out in loops."""
 
-import keras
 import numpy as np
 import pytest
 
@@ -110,11 +109,3 @@ def test_half_precision_agrees_where_counts_are_large():
     assert answer.dtype == np.float16 and np.isfinite(answer).all()
     np.testing.assert_allclose(answer, expected, rtol=0.02, atol=0.02)
     np.testing.assert_array_equal(half_mask, mask)
-
-
-def test_config_round_trip():
-    layer = PartialConv2D(4, 5, 2, use_bias=False, name="some")
-    copy = keras.saving.deserialize_keras_object(
-        keras.saving.serialize_keras_object(layer)
-    )
-    assert type(copy) is PartialConv2D and copy.get_config() == layer.get_config()

@@ -19,8 +19,8 @@ from portrait_tf.models import CompletionNetwork
 from portrait_tf.models.completion import completion_inputs
 from portrait_tf.runs.checkpoint import restore_checkpoint, save_checkpoint
 from portrait_tf.runs.folder import build_network
-from portrait_tf.runs.weights import load_bundled, load_weights, save_weights
-from portrait_tf.training.completion import CompletionTrainer
+from portrait_tf.runs.weights import load_bundled
+from portrait_tf.training.build import build_trainer
 from portrait_tf.training.previews import Preview
 
 TINY = {"size": (32, 48), "widths": (8, 8, 8), "dilations": (1, 2)}
@@ -71,27 +71,8 @@ def randomised(network, seed=0):
 
 
 def trainer_of(config):
-    networks = [build_network(stage, config) for stage in ("completion", "parsing")]
-    return CompletionTrainer(*networks, config)
-
-
-@pytest.mark.parametrize("options", OPTIONS, ids=named)
-def test_config_and_weights_round_trip(options, tmp_path):
-    one = randomised(CompletionNetwork(**TINY, **options))
-    assert one.get_config().items() >= options.items()
-    x = inputs_for(one)
-    expected = np.array(one(x)["painted"])
-    save_weights(one, tmp_path / "weights.npz", {}, dtype=None)
-    one.save(tmp_path / "network.keras")
-    for two in (
-        load_weights(tmp_path / "weights.npz"),
-        keras.saving.load_model(tmp_path / "network.keras"),
-    ):
-        assert type(two) is CompletionNetwork and two.get_config() == one.get_config()
-        np.testing.assert_allclose(np.array(two(x)["painted"]), expected, atol=1e-5)
-    save_weights(one, tmp_path / "small.npz", {})
-    small = np.array(load_weights(tmp_path / "small.npz")(x)["painted"])
-    np.testing.assert_allclose(small, expected, atol=0.05)
+    network, stage_1 = (build_network(one, config) for one in ("completion", "parsing"))
+    return build_trainer("completion", network, [stage_1], config)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=named)
@@ -184,13 +165,10 @@ class TestWithoutTheMap:
             ["completion.network.parsing=false", "completion.network.prefill=none"],
         )
         trainer = trainer_of(config)
-        trainer.compile(jit_compile=False)
         data = training_dataset(portraits, config, 2, 0, 2, 0)
         trainer.fit(data, epochs=1, steps_per_epoch=2, verbose=0, shuffle=False)
         batch = next(validation_dataset(portraits, config, 2, 2, 0).as_numpy_iterator())
-        preview = Preview(
-            tmp_path / "preview.png", trainer.parsing_network, batch, trainer.network
-        )
+        preview = Preview(tmp_path, batch, trainer.parsing_network, trainer.network)
         assert preview.draw().shape[-1] == 3
 
 
@@ -262,7 +240,6 @@ def test_all_options_learn_four_people_by_heart(
     )  # fmt: skip
     keras.utils.set_random_seed(0)
     trainer = trainer_of(config)
-    trainer.compile(jit_compile=False)
     attention = trainer.network.get_layer("attention")
     before = attention.get_weights()
     batch = training_dataset(portraits, config, 4, 0, 1, 0)

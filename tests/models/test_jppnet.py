@@ -10,8 +10,7 @@ from portrait_tf.compat import variable_path as path_of
 from portrait_tf.config import load_config, with_changes
 from portrait_tf.models import JPPNet
 from portrait_tf.models.parsing import full_size_logits
-from portrait_tf.runs.weights import load_weights, save_weights
-from portrait_tf.training.parsing import ParsingTrainer
+from portrait_tf.training.build import build_trainer
 
 TINY = {"size": (32, 48), "backbone": "resnet50", "width_divisor": 16}
 
@@ -189,25 +188,13 @@ def test_the_mask_is_read_only_if_asked_for(tiny):
     np.testing.assert_array_equal(blind(x)["parsing"], blind(other)["parsing"])
 
 
-@pytest.mark.long
-def test_weights_files_round_trip(tiny, tmp_path):
-    x = inputs()
-    save_weights(tiny, tmp_path / "jppnet.npz", {})
-    loaded = load_weights(tmp_path / "jppnet.npz")
-    assert loaded.get_config() == tiny.get_config()
-    np.testing.assert_allclose(loaded(x)["pose_2"], tiny(x)["pose_2"], atol=1e-3)
-    tiny.save(tmp_path / "jppnet.keras")
-    again = keras.saving.load_model(tmp_path / "jppnet.keras")
-    np.testing.assert_allclose(again(x)["pose_2"], tiny(x)["pose_2"], atol=1e-5)
-
-
 def test_a_train_step_at_three_scales(tiny):
     """With the real config's losses and optimizer; every branch moves, norms do not."""
     config = with_changes(
         load_config("configs/jppnet.yaml"),
         ["size=[32,48]", "parsing.training.steps=10"],
     )
-    trainer = ParsingTrainer(tiny, config)
+    trainer = build_trainer("parsing", tiny, [], config)
     rng = np.random.default_rng(1)
     batch = inputs()
     batch["parsing"] = rng.integers(0, 22, (2, 32, 48)).astype(np.int32)
@@ -223,7 +210,7 @@ def test_a_train_step_at_three_scales(tiny):
     assert all(np.isfinite(value) for value in logs.values())
     # Four answers (three scales and their mean), three rounds each.
     assert float(logs["cross_entropy"]) == pytest.approx(12 * np.log(20), rel=0.3)
-    assert current_rate(trainer.parsing_optimizer) == pytest.approx(1e-4 * 0.9**0.9)
+    assert current_rate(trainer.optimizer) == pytest.approx(1e-4 * 0.9**0.9)
     frozen = {"gamma", "beta", "moving_mean", "moving_variance"}
     still = {path_of(v) for v in tiny.weights if np.array_equal(before[path_of(v)], v)}
     norms = {path for path in before if path.split("/")[1] in frozen}

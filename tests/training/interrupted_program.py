@@ -15,17 +15,14 @@ from _thread import interrupt_main
 import keras
 import tensorflow as tf
 from line import LineTrainer, line_data
+from trainers import trainer_of
 
 from portrait_tf.config import parse_config
 from portrait_tf.data.dataset import training_dataset
 from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.runs.checkpoint import save_checkpoint
-from portrait_tf.runs.folder import build_network
 from portrait_tf.runs.storage import read_arrays
-from portrait_tf.training.backends import for_backend
 from portrait_tf.training.callbacks import Checkpoints
-from portrait_tf.training.completion import CompletionTrainer
-from portrait_tf.training.parsing import ParsingTrainer
 
 
 def main() -> None:
@@ -33,15 +30,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config = parse_config(given["config"])
     if given["stage"] == "line":
-        trainer = for_backend(LineTrainer)()
-    elif given["stage"] == "parsing":
-        network = build_network("parsing", config)
-        trainer = for_backend(ParsingTrainer)(network, config)
+        trainer = LineTrainer()
+        trainer.compile(optimizer=keras.optimizers.Adam(name="network_optimizer"))
     else:
-        network = build_network("completion", config)
-        parsing_network = build_network("parsing", config)
-        trainer = for_backend(CompletionTrainer)(network, parsing_network, config)
-    trainer.compile()
+        trainer = trainer_of(given["stage"], config)
     people = [synthetic_portrait(seed, config.size) for seed in range(2)]
     batch = next(iter(training_dataset(people, config, 2)))
     data = tf.data.Dataset.from_tensors(batch).repeat()

@@ -7,7 +7,6 @@ There may be `data` (a data set's folder) and `kill_at`: the process kills itsel
 that step of the run.
 """
 
-import contextlib
 import json
 import logging
 import os
@@ -34,33 +33,25 @@ def main() -> None:
     from portrait_tf.data.synthetic import synthetic_portrait
     from portrait_tf.errors import PortraitError
     from portrait_tf.training import commands
+    from portrait_tf.training import fit as fit_module
 
     trained = {}
-    train = commands.train
+    fit, callbacks = commands.fit, fit_module.Job.callbacks
 
     class Kill(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
             if self.model.step == given["kill_at"]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def watched(trainer, stage, config, reader, folder, validation, callbacks, *rest,
-                **named):  # fmt: skip
+    def watched(trainer, *rest):
         trained["trainer"] = trainer
-        # Of those that `train` is given, only the chief's are called.
-        if "kill_at" in given:
-            guarded = named["distribution"].guarded
-            named["distribution"].guarded = lambda: with_kill(guarded())
-        return train(
-            trainer, stage, config, reader, folder, validation, callbacks, *rest,
-            **named,
-        )  # fmt: skip
+        return fit(trainer, *rest)
 
-    @contextlib.contextmanager
-    def with_kill(guarded):
-        with guarded as callbacks:
-            yield [*callbacks, Kill()]
+    def with_kill(job, *rest):
+        return [*callbacks(job, *rest), *([Kill()] if "kill_at" in given else [])]
 
-    commands.train = watched
+    fit_module.Job.callbacks = with_kill
+    commands.fit = watched
     reader = [synthetic_portrait(seed, (64, 64)) for seed in range(6)]
     # The last batch of three is not whole.
     validation = reader[:3]
@@ -74,7 +65,7 @@ def main() -> None:
             reader,
             given["run"],
             validation,
-            given.get("parsing"),
+            {"parsing": given.get("parsing")},
             verbose=0,
             strategy=given["strategy"],
         )

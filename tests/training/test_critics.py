@@ -6,37 +6,25 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from trainers import first_batch, floats, trainer_of
 
 from portrait_tf.compat import variable_path
 from portrait_tf.config import with_changes
-from portrait_tf.data.dataset import training_dataset
 from portrait_tf.errors import PortraitError
 from portrait_tf.layers import crop_and_resize
-from portrait_tf.losses import GradientPenalty, R1Penalty
+from portrait_tf.losses import gradient_penalty, r1_penalty
+from portrait_tf.metrics import hole_psnr
 from portrait_tf.models import Discriminator, FeatureDiscriminator
 from portrait_tf.runs.checkpoint import restore_checkpoint, save_checkpoint
-from portrait_tf.runs.folder import build_network
 from portrait_tf.runs.storage import save_arrays
-from portrait_tf.training.completion import (
-    CompletionTrainer,
-    hole_psnr,
-    image_gradients,
-)
+from portrait_tf.training.critics import image_gradients
 
 
-def trainer_of(config, *changes):
+def completion_trainer(config, *changes, noise=0.0):
     # Without what takes long to trace.
     changes = ("loss.perceptual=0", "network.prefill=none", *changes)
-    config = with_changes(config, [f"completion.{change}" for change in changes])
-    keras.utils.set_random_seed(0)
-    networks = [build_network(stage, config) for stage in ("completion", "parsing")]
-    trainer = CompletionTrainer(*networks, config)
-    trainer.compile(jit_compile=False)
-    return trainer
-
-
-def first_batch(trainer, portraits):
-    return next(iter(training_dataset(portraits, trainer.config, 4, 0, 1, 0)))
+    changes = [f"completion.{change}" for change in changes]
+    return trainer_of("completion", config, *changes, noise=noise)
 
 
 def photo_and_mask(size=(8, 6)):
@@ -69,13 +57,11 @@ class TestPenaltiesOfALinearCritic:
     def test_gradient_penalty(self):
         critic = self.critic()
         image, mask = photo_and_mask()
-        gradients = image_gradients(
-            critic, {"image": image, "mask": mask}, CompletionTrainer.gradient_by
-        )
+        gradients = image_gradients(critic, {"image": image, "mask": mask})
         expected = self.gradient(critic.get_weights()[0])
         np.testing.assert_allclose(gradients, [expected] * 2, rtol=1e-4, atol=1e-6)
         slope = np.linalg.norm(expected * mask[0])
-        assert float(GradientPenalty()(gradients, mask)) == pytest.approx(
+        assert float(gradient_penalty(gradients, mask)) == pytest.approx(
             (slope - 1) ** 2, rel=1e-4
         )
 
@@ -86,12 +72,8 @@ class TestPenaltiesOfALinearCritic:
         @tf.function
         def penalty():
             with tf.GradientTape() as tape:
-                gradients = image_gradients(
-                    critic,
-                    {"image": image, "mask": mask},
-                    CompletionTrainer.gradient_by,
-                )
-                loss = R1Penalty()(gradients)
+                gradients = image_gradients(critic, {"image": image, "mask": mask})
+                loss = r1_penalty(gradients)
             return loss, tape.gradient(loss, critic.trainable_variables[0])
 
         loss, gradient = penalty()
@@ -121,7 +103,7 @@ def test_second_order_gradients_through_crop_and_normalisation(normalised):
                 zip(("image", "mask"), tf.split(crop, [3, 1], -1), strict=True)
             )
             total = tf.reduce_sum(critic(inputs, training=False))
-        return R1Penalty()(tape.gradient(total, image))
+        return r1_penalty(tape.gradient(total, image))
 
     @tf.function
     def step():
@@ -146,48 +128,51 @@ class TestWhichCritics:
         self, tiny_config, portraits, tmp_path
     ):
         off = ["loss.adversarial=0", "loss.adversarial_local=0"]
-        trainer = trainer_of(tiny_config, *off, "loss.known=0")
+        trainer = completion_trainer(tiny_config, *off, "loss.known=0")
         assert trainer.phase_starts() == [] and trainer.phase_at(10**6) == (
             "reconstruction"
         )
         trainer.step = 4
-        logs = trainer.train_step(first_batch(trainer, portraits))
-        assert set(logs) == {"loss", "l1_hole", "psnr_hole"}
+        logs = trainer.train_step(first_batch(tiny_config, portraits))
+        assert set(logs) == {"loss", "l1_hole", "gradient", "psnr_hole"}
         assert float(logs["loss"]) == pytest.approx(6 * float(logs["l1_hole"]))
         assert set(trainer.state()) == {"network", "network_optimizer"}
         path = pathlib.Path(tmp_path) / "checkpoint.npz"
         save_checkpoint(trainer, path)
-        assert restore_checkpoint(trainer_of(tiny_config, *off), path) == 5
+        assert restore_checkpoint(completion_trainer(tiny_config, *off), path) == 5
 
     @pytest.mark.parametrize("kept", ["global", "local"])
     def test_one_of_both(self, tiny_config, kept):
         off = {"global": "adversarial_local", "local": "adversarial"}[kept]
-        trainer = trainer_of(tiny_config, f"loss.{off}=0")
-        assert list(trainer.critics) == [f"{kept}_discriminator"]
+        trainer = completion_trainer(tiny_config, f"loss.{off}=0")
+        assert list(trainer.critics.networks) == [f"{kept}_discriminator"]
         assert set(trainer.state()) == {
             "network", f"{kept}_discriminator", "network_optimizer", "critic_optimizer",
         }  # fmt: skip
         suffix = "_local" if kept == "local" else ""
         assert set(trainer.tracked) == {
             "loss", "l1_hole", "l1_known", f"adversarial{suffix}", f"critic{suffix}",
+            "gradient", "critics_gradient",
         }  # fmt: skip
 
     def test_what_the_local_critic_sees(self, tiny_config):
-        trainer = trainer_of(
+        trainer = completion_trainer(
             tiny_config,
             "discriminator.local_crops=3",
             "discriminator.conditioned=false",
         )
         image, mask = photo_and_mask((32, 32))
         mask = tf.ones_like(mask)
-        boxes = trainer._local_boxes(mask)
+        critics = trainer.critics
+        boxes = critics.boxes(mask, trainer.uniform)
         assert tuple(boxes.shape) == (2, 3, 4)
         # The same within a step, others in the next one.
-        np.testing.assert_array_equal(boxes, trainer._local_boxes(mask))
+        np.testing.assert_array_equal(boxes, critics.boxes(mask, trainer.uniform))
         trainer.step = 1
-        assert np.abs(boxes - trainer._local_boxes(mask)).max() > 0
+        assert np.abs(boxes - critics.boxes(mask, trainer.uniform)).max() > 0
         parsing = tf.zeros((2, 32, 32, 20))
-        seen = trainer._critic_inputs(image, parsing, mask, boxes)
+        inputs = {"image": image, "parsing": parsing, "mask": mask, "boxes": boxes}
+        seen = critics.see(inputs)
         assert set(seen["global_discriminator"]) == {"image", "mask"}
         top, left = (int(edge) for edge in boxes[0, 1, :2])
         np.testing.assert_allclose(
@@ -197,24 +182,20 @@ class TestWhichCritics:
         )
 
     def test_r1_is_lazy(self, tiny_config):
-        trainer = trainer_of(
+        trainer = completion_trainer(
             tiny_config, "discriminator.r1=2", "discriminator.r1_interval=3"
         )
-        assert trainer.critic_weights["r1"] == 2
-        critic = trainer.critics["local_discriminator"]
+        critics = trainer.critics
+        assert critics.weights["r1"] == 2
+        critic = critics.networks["local_discriminator"]
         rng = np.random.default_rng(0)
-        both = {
-            name: tf.constant(rng.uniform(size=(4, *tensor.shape[1:])), tf.float32)
+        real = {
+            name: tf.constant(rng.uniform(size=(2, *tensor.shape[1:])), tf.float32)
             for name, tensor in critic.input.items()
         }
-        real = {name: value[:2] for name, value in both.items()}
-        value = float(
-            R1Penalty()(image_gradients(critic, real, CompletionTrainer.gradient_by))
-        )
-        found = []
-        for step in range(4):
-            trainer.critic_optimizer.iterations.assign(step)
-            found.append(float(tf.function(trainer._r1_when_due)(critic, both)))
+        value = float(r1_penalty(image_gradients(critic, real)))
+        lazy = tf.function(lambda step: critics._lazy_r1(critic, real, step))
+        found = [float(lazy(tf.constant(step))) for step in range(4)]
         assert found == pytest.approx([3 * value, 0, 0, 3 * value], rel=1e-5)
         assert value > 0
 
@@ -225,18 +206,18 @@ def test_only_patches_of_the_hole_count(crops, tiny_config, portraits):
     trainer = adversarial_trainer(
         tiny_config, "hinge", [f"discriminator.local_crops={crops}"]
     )
-    batch = first_batch(trainer, portraits)
+    batch = first_batch(tiny_config, portraits)
     mask = np.zeros(batch["mask"].shape, np.float32)
     mask[:, :8, :16] = 1
     mask = tf.constant(mask)
     batch = {**batch, "mask": mask}
-    parsing, boxes = trainer.parsing_for(batch, 1.0), trainer._local_boxes(mask)
-    completed = batch["image"] * (1 - mask)
-    terms = trainer._adversarial(batch, completed, parsing, boxes)
-    seen = trainer._critic_inputs(completed, parsing, mask, boxes)
+    real = trainer.prepare(batch, training=True)
+    fake = {**real, "image": batch["image"] * (1 - mask)}
+    terms = trainer.critics.network_losses(real, fake)
+    seen = trainer.critics.see(fake)
     for name, suffix in (("global", ""), ("local", "_local")):
         inputs = seen[f"{name}_discriminator"]
-        scores = np.array(trainer.critics[f"{name}_discriminator"](inputs))
+        scores = np.array(trainer.networks[f"{name}_discriminator"](inputs))
         # 4x4 pixels a score.
         shape = (scores.shape[0], scores.shape[1], 4, scores.shape[2], 4)
         share = np.array(inputs["mask"]).reshape(shape).mean((2, 4))
@@ -265,14 +246,13 @@ LOSSES = pytest.mark.parametrize(
 )  # fmt: skip
 
 
-def adversarial_trainer(config, loss, changes):
-    trainer = trainer_of(
+def adversarial_trainer(config, loss, changes, noise=0.0):
+    return completion_trainer(
         config,
         f"discriminator.loss={loss}", *changes,
         "schedule.reconstruction_steps=0", "schedule.critic_steps=0",
-        "predicted_parsing=0",
+        "predicted_parsing=0", noise=noise,
     )  # fmt: skip
-    return trainer
 
 
 @LOSSES
@@ -280,18 +260,15 @@ def test_a_step_has_all_terms_and_moves_all_networks(
     loss, changes, tiny_config, portraits
 ):
     changes = ["loss.perceptual=0.1", "loss.style=1", *changes]
-    trainer = adversarial_trainer(
-        tiny_config, loss, [*changes, "training.optimizer.warmup_steps=0"]
-    )
-    # A fresh network repeats the known pixels without a flaw.
-    rng = np.random.default_rng(0)
-    trainer.network.set_weights(
-        [w + rng.normal(0, 0.05, w.shape) for w in trainer.network.get_weights()]
-    )
+    changes = [*changes, "training.optimizer.warmup_steps=0"]
+    # Noise, for a new network repeats the known pixels without a flaw.
+    trainer = adversarial_trainer(tiny_config, loss, changes, noise=0.05)
     networks = {name: one.get_weights() for name, one in trainer.networks.items()}
-    logs = trainer.train_step(first_batch(trainer, portraits))
-    logs = {name: float(value) for name, value in logs.items()}
+    logs = trainer.train_step(first_batch(tiny_config, portraits))
+    logs = floats(logs)
+    changes = changes[:-1]
     expected = {
+        "gradient", "critics_gradient",
         "loss", "psnr_hole", "l1_hole", "l1_known", "perceptual", "style",
         "adversarial", "adversarial_local", "critic", "critic_local",
         *(change.split("=")[0].split(".")[1] for change in changes
@@ -338,8 +315,8 @@ class TestACriticOnFrozenFeatures:
             tiny_config, backbone_file, "hinge", "discriminator.r1=0.1",
             "loss.feature_matching=0.1", "training.optimizer.warmup_steps=0",
         )  # fmt: skip
-        critic = trainer.critics["global_discriminator"]
-        assert isinstance(trainer.critics["local_discriminator"], Discriminator)
+        critic = trainer.networks["global_discriminator"]
+        assert isinstance(trainer.networks["local_discriminator"], Discriminator)
         with np.load(backbone_file) as file:
             for variable in critic.get_layer("backbone").weights:
                 name = f"backbone/{variable_path(variable)}"
@@ -347,7 +324,7 @@ class TestACriticOnFrozenFeatures:
         frozen = critic.get_layer("backbone").get_weights()
         trained = [np.array(variable) for variable in critic.trainable_variables]
         network = trainer.network.get_weights()
-        logs = trainer.train_step(first_batch(trainer, portraits))
+        logs = trainer.train_step(first_batch(tiny_config, portraits))
         for name in ("critic", "adversarial", "feature_matching", "r1"):
             assert np.isfinite(logs[name]) and logs[name] != 0, name
         for before, after in zip(
@@ -368,7 +345,7 @@ class TestACriticOnFrozenFeatures:
         restore_checkpoint(other, path)
         for one, two in zip(
             critic.get_weights(),
-            other.critics["global_discriminator"].get_weights(),
+            other.networks["global_discriminator"].get_weights(),
             strict=True,
         ):
             np.testing.assert_array_equal(one, two)
@@ -377,18 +354,15 @@ class TestACriticOnFrozenFeatures:
         self, backbone_file, tiny_config, portraits
     ):
         trainer = self.trainer(tiny_config, backbone_file)
-        batch = first_batch(trainer, portraits)
+        batch = first_batch(tiny_config, portraits)
         mask = np.zeros(batch["mask"].shape, np.float32)
         mask[:, :16] = 1
         mask = tf.constant(mask)
-        parsing = trainer.parsing_for(batch, 1.0)
-        completed = batch["image"] * (1 - mask)
-        terms = trainer._adversarial(
-            {**batch, "mask": mask}, completed, parsing, trainer._local_boxes(mask)
-        )
-        maps = trainer.critics["global_discriminator"](
-            {"image": completed, "parsing": parsing, "mask": mask}
-        )
+        real = trainer.prepare({**batch, "mask": mask}, training=True)
+        fake = {**real, "image": batch["image"] * (1 - mask)}
+        terms = trainer.critics.network_losses(real, fake)
+        seen = {name: fake[name] for name in ("image", "parsing", "mask")}
+        maps = trainer.networks["global_discriminator"](seen)
         # The hole is the upper half of every map.
         halves = [np.array(one)[:, : one.shape[1] // 2].mean() for one in maps]
         assert float(terms["adversarial"]) == pytest.approx(-np.mean(halves), rel=1e-4)
@@ -398,14 +372,10 @@ class TestACriticOnFrozenFeatures:
             tiny_config, backbone_file, "wgan_gp",
             "discriminator.spectral_normalisation=false",
         )  # fmt: skip
-        batch = first_batch(trainer, portraits)
-        inputs = {
-            "image": batch["image"],
-            "parsing": trainer.parsing_for(batch, 1.0),
-            "mask": batch["mask"],
-        }
-        critic = trainer.critics["global_discriminator"]
-        slopes = image_gradients(critic, inputs, trainer.gradient_by)
+        batch = first_batch(tiny_config, portraits)
+        inputs = trainer.prepare(batch, training=False)
+        critic = trainer.networks["global_discriminator"]
+        slopes = image_gradients(critic, inputs)
         assert tuple(slopes.shape) == tuple(batch["image"].shape)
         direction = np.array(slopes) / np.linalg.norm(slopes)
 
@@ -433,10 +403,11 @@ def test_a_gan_learns_one_batch_by_heart(loss, changes, tiny_config, portraits):
         "training.optimizer.learning_rate=0.003",
     ]  # fmt: skip
     trainer = adversarial_trainer(config, loss, changes)
-    batch = first_batch(trainer, portraits)
+    batch = first_batch(config, portraits)
 
     def quality():
-        painted = trainer(batch, trainer.parsing_for(batch, 0.0))["painted"]
+        inputs = trainer.prepare(batch, training=True)
+        painted = trainer.answer(trainer.network, inputs, training=False)["painted"]
         return float(tf.reduce_mean(hole_psnr(batch["image"], painted, batch["mask"])))
 
     before = quality()

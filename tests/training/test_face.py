@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tiny import TINY
+from trainers import trainer_of
 from typer.testing import CliRunner
 
 from portrait_tf.apps.cli import app
@@ -27,7 +28,6 @@ from portrait_tf.runs.folder import (
 from portrait_tf.runs.storage import read_arrays
 from portrait_tf.runs.weights import load_weights, save_weights
 from portrait_tf.training.commands import train_stage
-from portrait_tf.training.face import FaceTrainer
 
 # An untrained stage 1 sees no faces; the truth does. Without its pre-fill, stage 2 is
 # traced sooner.
@@ -111,8 +111,8 @@ def test_without_the_earlier_stages_it_says_so(portraits, tmp_path):
 
 def test_a_run_keeps_the_stages_it_was_given(two_stages, portraits, tmp_path):
     config = with_changes(CONFIG, [*ONE_STEP, "face.loss.perceptual=0"])
-    given = {"parsing_run": two_stages, "completion_run": two_stages}
-    train_stage("face", config, portraits, tmp_path / "new", verbose=0, **given)
+    given = {"parsing": two_stages, "completion": two_stages}
+    train_stage("face", config, portraits, tmp_path / "new", verbose=0, earlier=given)
     assert trained_stages(tmp_path / "new") == ["parsing", "completion", "face"]
     for stage in ("parsing", "completion"):
         one, two = (
@@ -131,12 +131,12 @@ def test_a_run_keeps_the_stages_it_was_given(two_stages, portraits, tmp_path):
         PortraitError, match="face was trained on another parsing network"
     ):
         train_stage("face", config, portraits, tmp_path / "new", verbose=0,
-                    parsing_run=tmp_path / "other")  # fmt: skip
+                    earlier={"parsing": tmp_path / "other"})  # fmt: skip
     shutil.copytree(two_stages, tmp_path / "own")
     (tmp_path / "own" / "completion" / "checkpoint.npz").touch()
     with pytest.raises(PortraitError, match="stage 2 of its own.*leave out --compl"):
         train_stage("face", config, portraits, tmp_path / "own", verbose=0,
-                    completion_run=two_stages)  # fmt: skip
+                    earlier={"completion": two_stages})  # fmt: skip
 
 
 def test_another_face_network_in_the_same_run_is_refused(
@@ -198,16 +198,8 @@ class TestTrainer:
             **changes,
         }
         config = with_changes(CONFIG, [f"{k}={v}" for k, v in changes.items()])
-        keras.utils.set_random_seed(0)
-        networks = {
-            stage: build_network(stage, config)
-            for stage in ("face", "parsing", "completion")
-        }
-        trainer = FaceTrainer(
-            networks["face"], networks["parsing"], networks["completion"], config
-        )
-        trainer.compile(jit_compile=False)
-        return trainer, config.model_copy(update={"masks": config.face.masks})
+        data_config = config.model_copy(update={"masks": config.face.masks})
+        return trainer_of("face", config), data_config
 
     def test_samples_without_a_face_count_nothing(self, portraits):
         results = []

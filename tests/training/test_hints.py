@@ -1,17 +1,15 @@
 """Stage 1 with joint hints, and with a critic on its maps."""
 
-import keras
 import numpy as np
 import pytest
+from trainers import first_batch, trainer_of
 
 from portrait_tf.config import with_changes
-from portrait_tf.data.dataset import training_dataset
 from portrait_tf.geometry import joint_parts
 from portrait_tf.layers import heatmap_peaks, joint_heatmaps
 from portrait_tf.models.parsing import HINT_SIGMA, find_structure
 from portrait_tf.runs.checkpoint import restore_checkpoint, save_checkpoint
 from portrait_tf.runs.folder import build_network
-from portrait_tf.training.parsing import ParsingTrainer
 
 HINTS = ["parsing.network.hints=true", "parsing.network.decoder_dilations=[1]"]
 CRITIC = [
@@ -21,16 +19,8 @@ CRITIC = [
 ]
 
 
-def trainer_of(config, *changes):
-    config = with_changes(config, [*HINTS, *changes])
-    keras.utils.set_random_seed(0)
-    trainer = ParsingTrainer(build_network("parsing", config), config)
-    trainer.compile(jit_compile=False)
-    return trainer
-
-
-def batch_of(trainer, portraits):
-    return next(iter(training_dataset(portraits, trainer.config, 4, 0, 1, 0)))
+def trainer(config, *changes):
+    return trainer_of("parsing", config, *HINTS, *changes)
 
 
 @pytest.fixture
@@ -82,57 +72,55 @@ def test_a_joint_that_is_given_takes_the_place_of_the_one_found(hinted):
 
 def test_a_part_of_the_samples_is_told_of_a_part_of_the_joints(tiny_config, portraits):
     always = ["parsing.hinted=1", "parsing.hint_error=0"]
-    trainer = trainer_of(tiny_config, *always)
-    batch = batch_of(trainer, portraits)
-    height, width = trainer.network.size
+    told_all = trainer(tiny_config, *always)
+    batch = first_batch(tiny_config, portraits)
+    height, width = size = told_all.network.size
     there = np.array(batch["joints"])[..., 2] > 0
     drawn = joint_heatmaps(
-        joint_parts(batch["joints"], trainer.network.size),
+        joint_parts(batch["joints"], size),
         (height // 4, width // 4),
         HINT_SIGMA,
     )
     told = []
     for step in range(20):
-        trainer.step = step
-        hints = np.array(trainer._hints(batch))
+        told_all.step = step
+        hints = np.array(told_all.prepare(batch, training=True)["hints"])
         shown = hints.max(axis=(1, 2)) > 0
         np.testing.assert_allclose(
             hints, np.array(drawn) * shown[:, None, None], atol=1e-6
         )
         told.append(shown[there].mean())
     assert 0.3 < np.mean(told) < 0.7 and np.std(told) > 0.02
-    trainer = trainer_of(tiny_config, "parsing.hinted=0")
-    assert not np.array(trainer._hints(batch)).any()
+    untold = trainer(tiny_config, "parsing.hinted=0")
+    assert not np.array(untold.prepare(batch, training=True)["hints"]).any()
 
 
 def test_a_critic_learns_beside_the_network_and_is_in_its_checkpoint(
     tiny_config, portraits, tmp_path
 ):
-    trainer = trainer_of(tiny_config, *CRITIC)
-    batch = batch_of(trainer, portraits)
-    before = [weight.numpy() for weight in trainer.critic.trainable_variables]
+    one = trainer(tiny_config, *CRITIC)
+    batch = first_batch(tiny_config, portraits)
+    before = [weight.numpy() for weight in one.critics.trainable_variables]
     for _ in range(3):
-        logs = trainer.train_step(batch)
+        logs = one.train_step(batch)
     assert {"adversarial", "critic", "group_overlap"} <= set(logs)
     assert all(np.isfinite(float(value)) for value in logs.values())
-    after = [weight.numpy() for weight in trainer.critic.trainable_variables]
+    after = [weight.numpy() for weight in one.critics.trainable_variables]
     assert any(np.abs(a - b).max() > 1e-5 for a, b in zip(before, after, strict=True))
-    save_checkpoint(trainer, tmp_path / "checkpoint.npz")
-    other = trainer_of(tiny_config, *CRITIC)
+    save_checkpoint(one, tmp_path / "checkpoint.npz")
+    other = trainer(tiny_config, *CRITIC)
     restore_checkpoint(other, tmp_path / "checkpoint.npz")
-    for one, two in zip(
-        trainer.critic_optimizer.variables,
-        other.critic_optimizer.variables,
-        strict=True,
-    ):
-        np.testing.assert_array_equal(one, two)
+    optimizers = (one.critic_optimizer, other.critic_optimizer)
+    for a, b in zip(*(each.variables for each in optimizers), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_the_critic_sees_maps_that_differ_in_the_hole_alone(tiny_config, portraits):
-    trainer = trainer_of(tiny_config, *CRITIC)
-    batch = batch_of(trainer, portraits)
+    one = trainer(tiny_config, *CRITIC)
+    batch = first_batch(tiny_config, portraits)
     logits = np.random.default_rng(0).normal(size=(4, 16, 16, 20)).astype(np.float32)
-    real, fake = trainer._maps(batch, logits)
+    inputs = one.prepare(batch, training=False)
+    real, fake = one.critic_inputs(inputs, {"answers": [{"parsing": logits}]})
     hole = np.array(real["mask"])[..., 0] > 0
     difference = np.abs(np.array(real["parsing"]) - fake["parsing"]).max(-1)
     assert difference[hole].min() > 0.01 and not difference[~hole].any()

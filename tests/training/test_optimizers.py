@@ -12,6 +12,12 @@ from portrait_tf.training.commands import train_stage
 from portrait_tf.training.optimizers import build_optimizer
 
 
+def built(config, steps, variables):
+    optimizer = build_optimizer(config, steps, "optimizer")
+    optimizer.build(variables)
+    return optimizer
+
+
 def rates(optimizer, steps):
     found = []
     for step in steps:
@@ -26,7 +32,7 @@ def test_sgd_with_poly_is_jppnets():
         warmup_steps=0, final_fraction=0,
     )  # fmt: skip
     variable = Variable([1.0, 2.0])
-    optimizer = build_optimizer(config, 100, [variable], "optimizer")
+    optimizer = built(config, 100, [variable])
     steps = (0, 1, 40, 99, 100, 200)
     expected = [1e-4 * max(1 - step / 100, 0) ** 0.9 for step in steps]
     np.testing.assert_allclose(rates(optimizer, steps), expected, rtol=1e-4)
@@ -47,7 +53,7 @@ def test_gradients_are_clipped_to_one_norm_over_all_variables(clip_norm, moved):
         name="sgd", learning_rate=0.5, momentum=0, warmup_steps=0, clip_norm=clip_norm
     )
     variables = [Variable([0.0]), Variable([0.0])]
-    optimizer = build_optimizer(config, 10, variables, "optimizer")
+    optimizer = built(config, 10, variables)
     gradients = [ops.convert_to_tensor([value]) for value in (-3.0, -4.0)]
     optimizer.apply_gradients(zip(gradients, variables, strict=True))
     found = [float(variable[0]) for variable in variables]
@@ -58,14 +64,14 @@ def test_poly_after_a_warm_up():
     config = OptimizerConfig(
         learning_rate=0.5, schedule="poly", power=2, warmup_steps=10, final_fraction=0.1
     )
-    optimizer = build_optimizer(config, 110, [Variable([1.0])], "optimizer")
+    optimizer = built(config, 110, [Variable([1.0])])
     assert isinstance(optimizer, keras.optimizers.Adam)
     found = rates(optimizer, (0, 5, 10, 60, 110))
     assert found == pytest.approx([0, 0.25, 0.5, 0.05 + 0.45 * 0.5**2, 0.05], rel=1e-4)
 
 
 def test_the_default_is_adam_along_a_cosine():
-    optimizer = build_optimizer(OptimizerConfig(), 1100, [Variable([1.0])], "optimizer")
+    optimizer = built(OptimizerConfig(), 1100, [Variable([1.0])])
     assert isinstance(optimizer, keras.optimizers.Adam)
     expected = [0, 1e-3, 0.51e-3, 2e-5]
     assert rates(optimizer, (0, 100, 600, 1100)) == pytest.approx(expected, rel=1e-4)
@@ -87,7 +93,9 @@ def test_the_default_stack_names_the_one_that_has_them(
     config = with_changes(tiny_config, [change])
     sentence = re.escape(change.replace("=", " ")) + ".* or the addons stack "
     with pytest.raises(PortraitError, match=sentence):
-        train_stage(stage, config, portraits, tmp_path / "run", parsing_run="bundled")
+        train_stage(
+            stage, config, portraits, tmp_path / "run", earlier={"parsing": "bundled"}
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -99,7 +107,7 @@ class TestAddons:
         """Where a variable is after every step along one gradient."""
         variable = Variable([0.0, 0.0])
         config = OptimizerConfig(**{**self.CONSTANT, **values})
-        optimizer = build_optimizer(config, 100, [variable], "optimizer")
+        optimizer = built(config, 100, [variable])
         found = []
         for _ in range(count):
             optimizer.apply_gradients([(ops.convert_to_tensor(gradient), variable)])
@@ -152,7 +160,7 @@ class TestAddons:
                 Variable(value, name=f"{layer}/kernel")
                 for layer, value in zip("ab", values, strict=True)
             ]
-            return variables, build_optimizer(config, 100, variables, "optimizer")
+            return variables, built(config, 100, variables)
 
         def step(variables, optimizer, gradient):
             given = map(ops.convert_to_tensor, gradient)

@@ -1,13 +1,24 @@
-"""A fresh run that starts from weights that are there already."""
+"""A run that starts from weights, or continues from a checkpoint, of before."""
+
+import json
+import pathlib
 
 import numpy as np
 import pytest
 from tiny import TINY
+from trainers import trainer_of
 
 from portrait_tf.config import parse_config, with_changes
 from portrait_tf.errors import PortraitError
-from portrait_tf.runs.folder import GIVEN_NAME, build_network, load_run_network
+from portrait_tf.runs.folder import (
+    GIVEN_NAME,
+    STAGES,
+    build_network,
+    load_run_network,
+)
+from portrait_tf.runs.storage import by_path
 from portrait_tf.runs.weights import load_weights, save_weights
+from portrait_tf.training.callbacks import Log
 from portrait_tf.training.commands import train_stage
 
 # Steps too small to move a weight by more than a hair.
@@ -93,3 +104,30 @@ def test_another_class_is_refused(given, tiny_config, portraits, tmp_path):
     config = with_changes(tiny_config, started_from(face))
     with pytest.raises(PortraitError, match="expected a ParsingNetwork .* FaceNetwork"):
         train_stage("parsing", config, portraits, tmp_path, verbose=0)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_checkpoints_of_earlier_versions_fit(stage, tiny_config):
+    """Names and shapes are those that version 0.1.0 wrote for this config."""
+    path = pathlib.Path(__file__).with_name("checkpoints_of_0_1.json")
+    expected = json.loads(path.read_text())[stage]
+    found = {
+        f"{group}/{name}": list(variable.shape)
+        for group, variables in trainer_of(stage, tiny_config).state().items()
+        for name, variable in by_path(variables).items()
+    }
+    assert found == expected
+
+
+def test_a_log_keeps_the_columns_that_it_began_with(tmp_path):
+    path = tmp_path / "log.csv"
+    for logs in ({"loss": 1.0, "old": 2.0}, {"loss": 3.0, "new": 4.0}):
+        log = Log(str(path), append=True)
+        log.set_model(None)
+        log.on_train_begin()
+        log.on_epoch_end(0, logs)
+        log.on_train_end()
+    header, *rows = path.read_text().splitlines()
+    assert header.split(",")[:3] == ["epoch", "loss", "old"]
+    assert [row.split(",")[1:3] for row in rows] == [["1.0", "2.0"], ["3.0", "NA"]]
+    assert len({len(row.split(",")) for row in (header, *rows)}) == 1

@@ -5,16 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from trainers import first_batch, trainer_of
 
 from portrait_tf.config import parse_config, with_changes
-from portrait_tf.data.dataset import training_dataset
-from portrait_tf.runs.folder import build_network
-from portrait_tf.training.completion import CompletionTrainer, mixed_parsing
-from portrait_tf.training.parsing import ParsingTrainer
-
-
-def batch_of(config, samples):
-    return next(iter(training_dataset(samples, config, len(samples), last_step=1)))
 
 
 def bare(sample):
@@ -27,11 +20,11 @@ def test_a_batch_that_says_nothing_changes_nothing(tiny_config, portraits, balan
     values["parsing"]["loss"].update(balanced=balanced, class_weights="inverse_sqrt")
     values["parsing"]["training"]["optimizer"]["name"] = "sgd"
     config = parse_config(values)
-    trainer = ParsingTrainer(build_network("parsing", config), config)
+    trainer = trainer_of("parsing", config)
     before = trainer.network.get_weights()
-    trainer.train_step(batch_of(config, [bare(one) for one in portraits]))
-    for name, value in trainer.latest_values().items():
-        assert value == 0, name
+    logs = trainer.train_step(first_batch(config, [bare(one) for one in portraits]))
+    for name in trainer.tracked:
+        assert float(logs[name]) == 0, name
     for old, new in zip(before, trainer.network.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
@@ -41,11 +34,12 @@ def test_a_photo_without_a_pose_does_not_count_in_the_poses_loss(
     tiny_config, portraits, kind
 ):
     config = with_changes(tiny_config, [f"parsing.loss.pose_error={kind}"])
-    trainer = ParsingTrainer(build_network("parsing", config), config)
-    batch = batch_of(config, [portraits[0], bare(portraits[1])])
+    trainer = trainer_of("parsing", config)
+    batch = first_batch(config, [portraits[0], bare(portraits[1])])
     posed = tf.reduce_any(batch["joints"][..., 2] > 0, axis=1).numpy().tolist()
     assert sorted(posed) == [False, True]
-    outputs = trainer(batch)
+    inputs = trainer.prepare(batch, training=False)
+    (outputs,) = trainer.answer(trainer.network, inputs, training=False)["answers"]
     losses = []
     for place in (None, posed.index(False), posed.index(True)):
         added = np.zeros((2, 1, 1, 1), np.float32)
@@ -55,20 +49,21 @@ def test_a_photo_without_a_pose_does_not_count_in_the_poses_loss(
             name: value + added if name.startswith("pose") else value
             for name, value in outputs.items()
         }
-        losses.append(float(trainer._terms(batch, [changed])[0]["pose_loss"]))
+        losses.append(
+            float(trainer.loss_terms(inputs, {"answers": [changed]})["pose_loss"])
+        )
     assert losses[0] == losses[1] != losses[2]
 
 
 def test_stage_2_takes_the_predicted_map_where_there_is_none(tiny_config, portraits):
-    networks = [build_network(one, tiny_config) for one in ("completion", "parsing")]
-    trainer = CompletionTrainer(*networks, tiny_config)
-    batch = batch_of(tiny_config, [bare(portraits[0]), portraits[1]])
+    trainer = trainer_of("completion", tiny_config)
+    batch = first_batch(tiny_config, [bare(portraits[0]), portraits[1]])
     void = (batch["parsing"].numpy() == 255).all(axis=(1, 2))
     assert sorted(void) == [False, True]
-    predicted = trainer.parsing_for(batch, 1.0)
-    chance = trainer.chance((2,))
-    given = mixed_parsing(batch["parsing"], predicted, 0.0, chance).numpy()
+    predicted = trainer.prepare(batch, training=False)["parsing"]
+    trainer.predicted_parsing = 0.0
+    given = trainer.prepare(batch, training=True)["parsing"].numpy()
     np.testing.assert_array_equal(given[void], predicted.numpy()[void])
     assert set(np.unique(given[~void])) == {0, 1}
-    trainer.train_step(batch)
-    assert all(np.isfinite(value) for value in trainer.latest_values().values())
+    logs = trainer.train_step(batch)
+    assert all(np.isfinite(float(value)) for value in logs.values())

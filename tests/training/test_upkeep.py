@@ -1,16 +1,17 @@
 """What trainers do beside training: averages, guard, best weights, curves."""
 
+import importlib.util
 import json
 import pathlib
 import re
 import shutil
 
 import cv2
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from tiny import TINY
+from trainers import first_batch, trainer_of
 from typer.testing import CliRunner
 
 from portrait_tf.apps import cli
@@ -21,12 +22,9 @@ from portrait_tf.data.synthetic import write_synthetic
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.runs.checkpoint import restore_checkpoint, save_checkpoint
-from portrait_tf.runs.folder import STAGES, build_network, load_run_network
+from portrait_tf.runs.folder import STAGES, load_run_network
 from portrait_tf.runs.storage import read_arrays, save_arrays
 from portrait_tf.training.commands import train_stage
-from portrait_tf.training.completion import CompletionTrainer
-from portrait_tf.training.face import FaceTrainer
-from portrait_tf.training.parsing import ParsingTrainer
 
 
 def arrays_of(run, stage, name="checkpoint.npz"):
@@ -45,17 +43,6 @@ def changed(stage, *changes):
     return with_changes(
         parse_config(TINY), [f"{stage}.training.{change}" for change in changes]
     )
-
-
-def prepared_trainer(stage, config):
-    """A trainer as `train_stage` has it, compiled."""
-    keras.utils.set_random_seed(0)
-    network = build_network(stage, config, training=True)
-    earlier = [build_network(name, config) for name in STAGES[: STAGES.index(stage)]]
-    trainers = (ParsingTrainer, CompletionTrainer, FaceTrainer)
-    trainer = trainers[len(earlier)](network, *earlier, config)
-    trainer.compile(jit_compile=False)
-    return trainer
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +76,7 @@ class TestAverage:
             changed(stage, "ema=0.3"),
             [f"{name}.schedule.reconstruction_steps=3" for name in STAGES[1:]],
         )
-        trainer = prepared_trainer(stage, config)
+        trainer = trainer_of(stage, config)
         data = iter(training_dataset(portraits, config, 2, 0, 3, 0))
         train_step = tf.function(trainer.train_step)
         expected = trainer.network.get_weights()
@@ -107,10 +94,10 @@ class TestAverage:
             np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-7)
 
     def test_the_decay_is_the_configs_after_some_steps(self, portraits):
-        trainer = prepared_trainer("parsing", changed("parsing", "ema=0.3"))
+        trainer = trainer_of("parsing", changed("parsing", "ema=0.3"))
         trainer.step = 1000
         before = trainer.averaged.get_weights()
-        batch = next(iter(training_dataset(portraits, trainer.config, 2, 0, 1, 0)))
+        batch = first_batch(parse_config(TINY), portraits, 2)
         tf.function(trainer.train_step)(batch)
         for mean, first, weight in zip(
             trainer.averaged.get_weights(),
@@ -125,12 +112,12 @@ class TestAverage:
     def test_what_is_not_trained_is_copied(self, portraits):
         config = changed("parsing", "ema=0.9")
         config = with_changes(config, ["parsing.network.backbone=mobilenet_v3_small"])
-        trainer = prepared_trainer("parsing", config)
+        trainer = trainer_of("parsing", config)
         statistics = trainer.network.non_trainable_variables
         assert statistics
         for variable in statistics:
             variable.assign(variable + 2)
-        trainer._average()
+        trainer.update_average()
         for one, two in zip(
             statistics, trainer.averaged.non_trainable_variables, strict=True
         ):
@@ -141,22 +128,19 @@ class TestAverage:
             changed("completion", "ema=0.9"),
             ["completion.schedule.reconstruction_steps=0"],
         )
-        trainer = prepared_trainer("completion", config)
+        trainer = trainer_of("completion", config)
         assert trainer.phase == "critics"
         before = trainer.averaged.get_weights()
-        batch = next(iter(training_dataset(portraits, config, 2, 0, 1, 0)))
-        tf.function(trainer.train_step)(batch)
-        assert set(trainer.latest_values()) == {
-            "critic",
-            "critic_local",
-            "critics_gradient",
-        }
+        batch = first_batch(config, portraits, 2)
+        logs = tf.function(trainer.train_step)(batch)
+        assert not any(float(logs[name]) for name in ("loss", "l1_hole", "gradient"))
+        assert float(logs["critic"]) > 0 and float(logs["critics_gradient"]) > 0
         for one, two in zip(before, trainer.averaged.get_weights(), strict=True):
             np.testing.assert_array_equal(one, two)
 
     def test_validation_runs_it(self, portraits):
         config = changed("parsing", "ema=0.9")
-        trainer = prepared_trainer("parsing", config)
+        trainer = trainer_of("parsing", config)
         data = training_dataset(portraits, config, 2, 0, 2, 0)
         trained = trainer.network
         before = trainer.evaluate(data, verbose=0, return_dict=True)
@@ -189,10 +173,10 @@ class TestAverage:
             np.testing.assert_array_equal(variable, averaged[variable_path(variable)])
 
     def test_a_run_gets_it_late_and_loses_it_again(self, tmp_path):
-        plain = prepared_trainer("parsing", parse_config(TINY))
+        plain = trainer_of("parsing", parse_config(TINY))
         plain.step = 7
         save_checkpoint(plain, tmp_path / "plain.npz")
-        with_average = prepared_trainer("parsing", changed("parsing", "ema=0.9"))
+        with_average = trainer_of("parsing", changed("parsing", "ema=0.9"))
         for variable in with_average.network.weights:
             variable.assign(variable + 1)
         assert restore_checkpoint(with_average, tmp_path / "plain.npz") == 7
@@ -222,7 +206,7 @@ class TestMixedPrecision:
     @pytest.mark.parametrize("stage", STAGES)
     def test_it_is_of_the_trained_network_alone(self, stage):
         before = dtype_policy().name
-        trainer = prepared_trainer(stage, changed(stage, "mixed_precision=true"))
+        trainer = trainer_of(stage, changed(stage, "mixed_precision=true"))
         assert dtype_policy().name == before == "float32"
         policies = {layer.dtype_policy.name for layer in trainer.network.layers}
         assert "mixed_bfloat16" in policies
@@ -231,16 +215,14 @@ class TestMixedPrecision:
             assert {layer.compute_dtype for layer in network.layers} == {"float32"}
 
     def test_without_an_average_the_float32_twin_has_the_weights(self, portraits):
-        trainer = prepared_trainer(
-            "parsing", changed("parsing", "mixed_precision=true")
-        )
-        batch = next(iter(training_dataset(portraits, trainer.config, 2, 0, 1, 0)))
+        trainer = trainer_of("parsing", changed("parsing", "mixed_precision=true"))
+        batch = first_batch(parse_config(TINY), portraits, 2)
         tf.function(trainer.train_step)(batch)
         for one, two in zip(
             trainer.network.weights, trainer.averaged.weights, strict=True
         ):
             np.testing.assert_array_equal(one, two)
-        assert trainer.averaged_state() == {}
+        assert "averaged" not in trainer.state() and trainer.ema is None
 
     @pytest.mark.long
     def test_a_run_goes_on_in_float32(self, runs, portraits, tmp_path):
@@ -286,7 +268,12 @@ class TestGuard:
         )
         with pytest.raises(PortraitError) as caught:
             train_stage(
-                "completion", config, portraits, tmp_path, None, runs[0], verbose=0
+                "completion",
+                config,
+                portraits,
+                tmp_path,
+                verbose=0,
+                earlier={"parsing": runs[0]},
             )
         message = str(caught.value)
         # Neither the other terms, nor the sum that it has spoilt.
@@ -296,7 +283,7 @@ class TestGuard:
 
     def test_weights_that_are_not_finite_are_not_written(self, tmp_path):
         path = tmp_path / "checkpoint.npz"
-        trainer = prepared_trainer("parsing", parse_config(TINY))
+        trainer = trainer_of("parsing", parse_config(TINY))
         save_checkpoint(trainer, path)
         before = path.read_bytes()
         variable = trainer.network.weights[3]
@@ -325,11 +312,11 @@ class TestClipping:
                     "optimizer.learning_rate=1", "optimizer.clip_norm=0.001"),
             ["completion.discriminator_optimizer.clip_norm=0.25"],
         )  # fmt: skip
-        trainer = prepared_trainer("completion", config)
+        trainer = trainer_of("completion", config)
         assert trainer.critic_optimizer.global_clipnorm == 0.25
         before = trainer.network.get_weights()
-        batch = next(iter(training_dataset(portraits, config, 2, 0, 1, 0)))
-        tf.function(trainer.train_step)(batch)
+        batch = first_batch(config, portraits, 2)
+        logs = tf.function(trainer.train_step)(batch)
         moved = tf.linalg.global_norm(
             [
                 one - two
@@ -337,7 +324,7 @@ class TestClipping:
             ]
         )
         assert float(moved) == pytest.approx(0.001, rel=1e-3)
-        assert trainer.latest_values()["gradient"] > 0.01
+        assert float(logs["gradient"]) > 0.01
 
 
 class TestBest:
@@ -423,82 +410,39 @@ class TestBest:
 
 class TestTensorBoard:
     @pytest.mark.long
-    def test_curves_and_pictures_of_a_run_that_was_resumed(self, portraits, tmp_path):
+    def test_curves_and_pictures(self, runs):
         accumulator = pytest.importorskip(
             "tensorboard.backend.event_processing.event_accumulator"
         )
-        config = changed("parsing", "steps=24", "steps_per_epoch=12")
-        run = tmp_path / "run"
-        whole = train_stage("parsing", config, portraits, run, portraits, verbose=0)
-        folder = run / "parsing" / "tensorboard"
-        # As if the run had been killed after an epoch that its checkpoint has not.
-        shutil.copytree(folder, tmp_path / "killed")
-        shutil.rmtree(run)
-        half = with_changes(config, ["parsing.training.steps=12"])
-        history = train_stage("parsing", half, portraits, run, portraits, verbose=0)
-        shutil.rmtree(folder)
-        shutil.copytree(tmp_path / "killed", folder)
-        history += train_stage("parsing", config, portraits, run, portraits, verbose=0)
+        run, _, history = runs
+        folder = run / "completion" / "tensorboard"
+        found = {}
+        for name in ("train", "validation", "previews"):
+            found[name] = accumulator.EventAccumulator(str(folder / name)).Reload()
+        for name, key in (("train", "l1_hole"), ("validation", "val_l1_hole")):
+            points = found[name].Tensors("epoch_l1_hole")
+            values = [float(tf.make_ndarray(one.tensor_proto)) for one in points]
+            assert values == pytest.approx([row[key] for row in history["completion"]])
+        tags = found["train"].Tags()["tensors"]
+        assert {"epoch_gradient", "epoch_psnr_hole", "epoch_learning_rate"} <= set(tags)
+        picture = tf.make_ndarray(found["previews"].Tensors("preview")[-1].tensor_proto)
+        drawn = cv2.imread(str(run / "completion" / "preview.png"))
+        shown = cv2.imdecode(np.frombuffer(picture[2], np.uint8), cv2.IMREAD_COLOR)
+        np.testing.assert_array_equal(shown, drawn)
 
-        curves = {}
-        for name in ("train", "validation"):
-            curves[name] = accumulator.EventAccumulator(str(folder / name))
-            curves[name].Reload()
-        train, validation = curves["train"], curves["validation"]
-        terms = ["loss", "cross_entropy", "pose_loss"]
-        assert set(train.Tags()["scalars"]) == {
-            *terms, "gradient", "learning_rate/parsing_optimizer",
-            "miou", "miou_hole", "pckh",
-        }  # fmt: skip
-        for name in (*terms, "gradient"):
-            assert [point.step for point in train.Scalars(name)] == [10, 12, 20, 24]
-        assert [point.step for point in train.Scalars("miou")] == [12, 24]
-        ten, two = (point.value for point in train.Scalars("loss")[:2])
-        assert (10 * ten + 2 * two) / 12 == pytest.approx(whole[0]["loss"], rel=1e-4)
-        assert set(validation.Tags()["scalars"]) == {
-            *terms,
-            "miou",
-            "miou_hole",
-            "pckh",
-        }
-        found = [(point.step, point.value) for point in validation.Scalars("loss")]
-        assert [step for step, _ in found] == [12, 24]
-        assert [value for _, value in found] == pytest.approx(
-            [whole[0]["val_loss"], history[1]["val_loss"]]
-        )
-        pictures = train.Images("preview")
-        assert [picture.step for picture in pictures] == [12, 24]
-        drawn = cv2.imread(str(run / "parsing" / "preview.png"))
-        written = cv2.imdecode(
-            np.frombuffer(pictures[-1].encoded_image_string, np.uint8), cv2.IMREAD_COLOR
-        )
-        assert written.shape == drawn.shape
-        assert np.abs(written.astype(int) - drawn).mean() < 8
-
-    def test_it_can_be_switched_off(self, portraits, tmp_path):
-        config = changed("parsing", "tensorboard=false", "steps=2")
+    @pytest.mark.parametrize("installed", [True, False])
+    def test_it_can_be_switched_off_or_missing(
+        self, installed, portraits, tmp_path, monkeypatch
+    ):
+        config = changed("parsing", f"tensorboard={not installed}", "steps=2")
+        if not installed:
+            find = importlib.util.find_spec
+            monkeypatch.setattr(
+                importlib.util, "find_spec",
+                lambda name: None if name == "tensorboard" else find(name),
+            )  # fmt: skip
         train_stage("parsing", config, portraits, tmp_path, verbose=0)
         assert not (tmp_path / "parsing" / "tensorboard").exists()
-
-    @pytest.mark.long
-    def test_tensorflow_reads_it_too(self, runs):
-        run, _, history = runs
-        files = sorted((run / "completion" / "tensorboard" / "validation").iterdir())
-        events = [
-            event
-            for file in files
-            for event in tf.compat.v1.train.summary_iterator(str(file))
-        ]
-        assert events[0].file_version == "brain.Event:2"
-        found = {
-            event.step: value.simple_value
-            for event in events
-            for value in event.summary.value
-            if value.tag == "l1_hole"
-        }
-        expected = [row["val_l1_hole"] for row in history["completion"]]
-        assert list(found) == [2, 3, 4, 5]
-        assert list(found.values()) == pytest.approx(expected)
 
 
 class TestCommandLine:

@@ -149,7 +149,7 @@ def shards(
     if size and min(size) < 16:
         raise PortraitError(f"--size: expected at least 16 16, received {size}")
     readers = open_splits(directory, skip_broken, layout)
-    start_tensorflow(("tensorflow", "jax"))
+    start_tensorflow()
     with progress("packing") as advance:
         manifest, kept = write_shards(readers, out_dir, size, photos_per_shard, advance)
     for split, found in manifest.splits.items():

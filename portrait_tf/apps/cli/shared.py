@@ -237,18 +237,15 @@ def progress(label: str) -> Iterator:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def start_tensorflow(backends: tuple[str, ...] = ("tensorflow",)) -> None:
+def start_tensorflow() -> None:
     """Imports Keras and TensorFlow, and keeps their chatter from users.
-
-    Args:
-        backends: Of Keras, that the command can run on.
 
     Raises:
         PortraitError: Another backend is chosen.
     """
     from portrait_tf.startup import load_keras
 
-    load_keras(backends)
+    load_keras()
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True
     )

@@ -72,7 +72,7 @@ def train(
         readers = [CachedReader(reader, budget) for reader in readers]
     training = mix(readers, settings.data.weights)
     validation = _validation_reader(data, skip_broken)
-    start_tensorflow(("tensorflow", "jax"))
+    start_tensorflow()
     from portrait_tf.training.commands import train_stage
 
     verbose = "auto" if sys.stderr.isatty() else 2
@@ -83,9 +83,8 @@ def train(
             training,
             run,
             validation,
-            parsing,
+            {"parsing": parsing, "completion": completion},
             verbose,
-            completion,
             strategy.value,
         )
     except KeyboardInterrupt:

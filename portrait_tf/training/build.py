@@ -1,0 +1,182 @@
+"""Trainers as a config describes them."""
+
+import keras
+
+from portrait_tf.config import CompletionConfig, Config
+from portrait_tf.losses import PerceptualLoss
+from portrait_tf.models import Discriminator, FeatureDiscriminator
+from portrait_tf.models.network import precision
+from portrait_tf.runs.backbone_weights import load_backbone_weights
+from portrait_tf.training.base import Trainer
+from portrait_tf.training.completion import CompletionTrainer
+from portrait_tf.training.critics import Critics
+from portrait_tf.training.face import FaceTrainer
+from portrait_tf.training.optimizers import build_optimizer
+from portrait_tf.training.parsing import ParsingTrainer
+
+
+def build_trainer(
+    stage: str, network: keras.Model, earlier: list[keras.Model], config: Config
+) -> Trainer:
+    """The compiled trainer of a stage.
+
+    Args:
+        stage: `parsing`, `completion` or `face`.
+        network: The network to train.
+        earlier: Networks of the stages before it, in order.
+        config: The experiment.
+
+    Raises:
+        PortraitError: Weights of a VGG or of a discriminator cannot be had; an
+            optimizer needs the addons stack.
+    """
+    section = getattr(config, stage)
+    build = {"parsing": _parsing, "completion": _completion, "face": _face}[stage]
+    trainer = build(network, earlier, config)
+    name = "parsing_optimizer" if stage == "parsing" else "network_optimizer"
+    steps = section.training.steps
+    trainer.compile(
+        optimizer=build_optimizer(section.training.optimizer, steps, name),
+        critic_optimizer=build_optimizer(
+            section.discriminator_optimizer, steps, "critic_optimizer"
+        ),
+    )
+    return trainer
+
+
+def _parsing(
+    network: keras.Model, earlier: list[keras.Model], config: Config
+) -> ParsingTrainer:
+    parsing = config.parsing
+    critics = None
+    if parsing.loss.adversarial:
+        size = tuple(network.output["parsing"].shape[1:3])
+        name = "map_discriminator"
+        critic = Discriminator(size, parsing.discriminator_widths, name=name)
+        weights = {"adversarial": parsing.loss.adversarial}
+        critics = Critics({name: critic}, network_weights=weights)
+    return ParsingTrainer(
+        network,
+        losses=parsing.loss,
+        critics=critics,
+        scales=parsing.scales,
+        hinted=parsing.hinted,
+        hint_error=parsing.hint_error,
+        ema=parsing.training.ema,
+        seed=config.seed,
+    )
+
+
+def _completion(
+    network: keras.Model, earlier: list[keras.Model], config: Config
+) -> CompletionTrainer:
+    completion = config.completion
+    loss = completion.loss
+    losses = {
+        "l1_hole": loss.hole,
+        "l1_known": loss.known,
+        "psnr": loss.psnr,
+        "coarse": loss.coarse,
+        "perceptual": loss.perceptual,
+        "style": loss.style,
+        "total_variation": loss.total_variation,
+        "label_colour": loss.label_colour,
+    }
+    # Before the VGG, whose weights would change what is drawn for them.
+    critics = _completion_critics(completion, network.size)
+    perceptual = None
+    if loss.perceptual or loss.style:
+        with precision(completion.training.mixed_precision):
+            perceptual = PerceptualLoss(
+                **completion.perceptual.model_dump(), seed=config.seed
+            )
+    return CompletionTrainer(
+        network,
+        earlier[0],
+        losses=losses,
+        critics=critics,
+        perceptual=perceptual,
+        predicted_parsing=completion.predicted_parsing,
+        phases=_phases(completion),
+        ema=completion.training.ema,
+        seed=config.seed,
+    )
+
+
+def _completion_critics(
+    completion: CompletionConfig, size: tuple[int, int]
+) -> Critics | None:
+    """The discriminators whose adversarial loss has a weight."""
+    loss, discriminator = completion.loss, completion.discriminator
+    sees = {
+        "conditioned": discriminator.conditioned,
+        "spectral_normalisation": discriminator.spectral_normalisation,
+    }
+    networks = {}
+    name = "global_discriminator"
+    if loss.adversarial and discriminator.features == "none":
+        networks[name] = Discriminator(size, discriminator.widths, name=name, **sees)
+    elif loss.adversarial:
+        networks[name] = FeatureDiscriminator(
+            size,
+            discriminator.features_width,
+            backbone=discriminator.features,
+            name=name,
+            **sees,
+        )
+        load_backbone_weights(networks[name], discriminator.features_weights)
+    name = "local_discriminator"
+    if loss.adversarial_local:
+        size = discriminator.local_size
+        networks[name] = Discriminator(size, discriminator.widths, name=name, **sees)
+    if not networks:
+        return None
+    penalized = discriminator.loss == "wgan_gp"
+    return Critics(
+        networks,
+        discriminator.loss,
+        {
+            "adversarial": loss.adversarial,
+            "adversarial_local": loss.adversarial_local,
+            "feature_matching": loss.feature_matching,
+        },
+        gradient_penalty=discriminator.gradient_penalty if penalized else 0.0,
+        r1=discriminator.r1,
+        r1_interval=discriminator.r1_interval,
+        local_crops=discriminator.local_crops,
+    )
+
+
+def _face(
+    network: keras.Model, earlier: list[keras.Model], config: Config
+) -> FaceTrainer:
+    face = config.face
+    critics = perceptual = None
+    if face.loss.adversarial:
+        critic = Discriminator(
+            network.size, name="face_discriminator", **face.discriminator.model_dump()
+        )
+        weights = {"adversarial": face.loss.adversarial}
+        critics = Critics({"discriminator": critic}, network_weights=weights)
+    if face.loss.perceptual:
+        given = config.completion.perceptual
+        # A crop is small already: it is not shrunk as whole photos may be.
+        perceptual = PerceptualLoss(
+            given.network, given.weights, given.layers, seed=config.seed
+        )
+    return FaceTrainer(
+        network,
+        *earlier,
+        losses={"l1_hole": face.loss.hole, "perceptual": face.loss.perceptual},
+        critics=critics,
+        perceptual=perceptual,
+        predicted_parsing=face.predicted_parsing,
+        phases=_phases(face),
+        ema=face.training.ema,
+        seed=config.seed,
+    )
+
+
+def _phases(section: object) -> tuple[int, int]:
+    schedule = section.schedule
+    return schedule.reconstruction_steps, schedule.critic_steps

@@ -1,0 +1,175 @@
+"""What holds for all networks: files, copies, names, sizes, presets."""
+
+import keras
+import numpy as np
+import pytest
+from tiny import TINY
+
+from portrait_tf import models
+from portrait_tf.compat import map_structure, variable_path
+from portrait_tf.config import parse_config, save_config
+from portrait_tf.errors import PortraitError
+from portrait_tf.models.network import precision
+from portrait_tf.runs.folder import GIVEN_NAME, build_network
+from portrait_tf.runs.weights import load_bundled, load_weights, save_weights
+
+SIZE = (32, 48)
+PARSING = {"size": SIZE, "widths": (8, 8, 8, 8), "blocks": (1, 1), "feature_width": 8}
+COMPLETION = {"size": SIZE, "widths": (8, 8, 8), "dilations": (1, 2)}
+CASES = {
+    "parsing": (models.ParsingNetwork, PARSING),
+    "hints": (
+        models.ParsingNetwork,
+        {**PARSING, "hints": True, "decoder_dilations": (1, 2)},
+    ),
+    "jppnet": (
+        models.JPPNet,
+        {"size": SIZE, "backbone": "resnet50", "width_divisor": 16, "rounds": 1},
+    ),
+    "completion": (models.CompletionNetwork, COMPLETION),
+    # Without a pre-fill, whose loops take longer to build than all the rest.
+    "everything": (
+        models.CompletionNetwork,
+        {
+            **COMPLETION, "prefill": "none", "convolution": "gated",
+            "attention": "same_label", "noise": 2, "sharpness": 2.0,
+            "upsampling": "smooth_shuffle", "texture_noise": True,
+        },
+    ),
+    "without_map": (
+        models.CompletionNetwork,
+        {**COMPLETION, "parsing": False, "prefill": "plain", "attention": "any"},
+    ),
+    "separable": (
+        models.CompletionNetwork,
+        {
+            **COMPLETION, "prefill": "none", "convolution": "separable", "stem": 4,
+            "blocks": 1,
+        },
+    ),
+    "face": (models.FaceNetwork, {"size": SIZE, "widths": (8, 8, 8), "blocks": 1}),
+    "partial": (models.PartialConvUNet, {"size": SIZE, "widths": (8, 8, 12)}),
+    "attention": (
+        models.ContextualAttentionNetwork,
+        {"size": SIZE, "width": 4, "scale": 5.0},
+    ),
+    "glc": (models.GlcNetwork, {"size": SIZE, "width_divisor": 16}),
+    "discriminator": (models.Discriminator, {"size": SIZE, "widths": (8, 8)}),
+    "plain_discriminator": (
+        models.Discriminator,
+        {
+            "size": SIZE, "widths": (8, 8), "conditioned": False,
+            "spectral_normalisation": False,
+        },
+    ),
+    "feature_discriminator": (models.FeatureDiscriminator, {"size": SIZE, "width": 4}),
+}  # fmt: skip
+SLOW = ("jppnet", "hints", "without_map", "glc", "plain_discriminator")
+every_network = pytest.mark.parametrize(
+    ("network", "arguments"),
+    [
+        pytest.param(*case, id=name, marks=[pytest.mark.long] * (name in SLOW))
+        for name, case in CASES.items()
+    ],
+)
+
+
+def inputs_for(network, batch=2, seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        name: rng.uniform(
+            0,
+            1,
+            (batch, *(s or n for s, n in zip(x.shape[1:], (*SIZE, 1), strict=True))),
+        ).astype(np.float32)
+        for name, x in network.input.items()
+    }
+
+
+def shaken(network):
+    rng = np.random.default_rng(0)
+    network.set_weights(
+        [w + rng.normal(0, 0.05, w.shape) for w in network.get_weights()]
+    )
+    return network
+
+
+@every_network
+def test_files_and_copies_are_the_same_network(network, arguments, tmp_path):
+    one = shaken(network(**arguments))
+    assert one.get_config().items() >= arguments.items()
+    x = inputs_for(one)
+    expected = one(x, training=False)
+    one.save(tmp_path / "network.keras")
+    copies = [keras.saving.load_model(tmp_path / "network.keras")]
+    copies.append(network.from_config(one.get_config()))
+    copies[-1].set_weights(one.get_weights())
+    if network in models.NETWORKS.values():
+        save_weights(one, tmp_path / "network.npz", {}, dtype=None)
+        copies.append(load_weights(tmp_path / "network.npz"))
+    for copy in copies:
+        assert type(copy) is network and copy.get_config() == one.get_config()
+        map_structure(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+            expected,
+            copy(x, training=False),
+        )
+
+
+@every_network
+def test_a_file_keeps_dtype_policy_and_trainable(network, arguments, tmp_path):
+    with precision("mixed_bfloat16"):
+        one = network(**arguments)
+    one.trainable = False
+    one.save(tmp_path / "network.keras")
+    two = keras.saving.load_model(tmp_path / "network.keras")
+    assert not two.trainable and not two.trainable_variables
+    assert two.get_config()["dtype"] == "mixed_bfloat16"
+    policies = [[layer.dtype_policy.name for layer in n.layers] for n in (one, two)]
+    assert policies[0] == policies[1] and "mixed_bfloat16" in policies[0]
+    assert network(**arguments).trainable_variables
+
+
+@every_network
+def test_names_do_not_depend_on_what_was_built_before(network, arguments):
+    paths = [[variable_path(v) for v in network(**arguments).weights] for _ in range(2)]
+    assert paths[0] == paths[1]
+    assert len(set(paths[0])) == len(paths[0])
+
+
+@pytest.mark.parametrize(
+    "case", [name for name in CASES if "discriminator" not in name or "feat" in name]
+)
+def test_a_size_that_does_not_divide_is_refused(case):
+    network, arguments = CASES[case]
+    with pytest.raises(ValueError, match="must be multiples of .* received \\(30, 45"):
+        network(**{**arguments, "size": (30, 45)})
+
+
+class TestPresets:
+    def test_the_packages_own(self):
+        assert list(models.ParsingNetwork.presets) == ["demo"]
+        assert models.JPPNet.presets == {}
+        network = models.CompletionNetwork.from_preset("demo")
+        for one, two in zip(
+            network.weights, load_bundled("completion").weights, strict=True
+        ):
+            np.testing.assert_array_equal(one, two)
+
+    def test_of_a_run_and_of_a_file(self, tmp_path):
+        config = parse_config(TINY)
+        network = build_network("parsing", config)
+        path = tmp_path / "parsing" / GIVEN_NAME
+        save_weights(network, path, {}, dtype=None)
+        save_config(config, tmp_path / "parsing" / "config.yaml")
+        for preset in (tmp_path, path):
+            loaded = models.ParsingNetwork.from_preset(preset)
+            assert loaded.get_config() == network.get_config()
+        with pytest.raises(
+            PortraitError, match="expected a JPPNet, found ParsingNetwork"
+        ):
+            models.JPPNet.from_preset(path)
+
+    def test_an_unknown_one_is_named_with_the_known(self):
+        with pytest.raises(PortraitError, match=r"of ParsingNetwork \(demo\).*'dem0'"):
+            models.ParsingNetwork.from_preset("dem0")
