@@ -42,11 +42,13 @@ class Address:
         target: `host:port` of gRPC.
         rest: `http://host:port`; empty without REST.
         model_name: The model's name in requests.
+        pid: Of the process; None where another machine has it.
     """
 
     target: str
     rest: str = ""
     model_name: str = "portrait"
+    pid: int | None = None
 
     def channel(self) -> grpc.Channel:
         """A connection of its own, without limits on messages."""
@@ -128,7 +130,9 @@ class ServerProcess:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
             stack.callback(_end, process)
             host = "127.0.0.1"
-            address = Address(f"{host}:{grpc_port}", f"http://{host}:{rest_port}")
+            address = Address(
+                f"{host}:{grpc_port}", f"http://{host}:{rest_port}", pid=process.pid
+            )
             if not self._is_available(process, address):
                 log.seek(0)
                 said = "\n".join(log.read().splitlines()[-15:])
