@@ -18,7 +18,8 @@ SHARED = -n auto --maxprocesses 4 --dist loadfile
 PYTEST = $(VENV)/bin/python -m pytest $(SHARED)
 PYTEST_ADDONS = .venv-addons/bin/python -m pytest $(SHARED)
 
-.PHONY: demo docs test test-all test-long test-python test-3.12 test-3.13 test-min test-addons \
+.PHONY: demo docs test test-all test-long coverage test-python test-3.12 test-3.13 \
+	test-min test-addons \
 	lint format clean
 
 demo: $(VENV)/installed
@@ -36,6 +37,12 @@ test-all: $(VENV)/installed lint
 
 test-long: $(VENV)/installed
 	$(PYTEST) -m long
+
+# Branch coverage of the suite of `make test`, in one process: coverage.py follows no
+# workers.
+coverage: $(VENV)/installed
+	$(VENV)/bin/python -m coverage run -m pytest
+	$(VENV)/bin/python -m coverage report
 
 # `make test` on every further Python that is found.
 test-python:

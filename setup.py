@@ -67,9 +67,10 @@ EVERYTHING = [
     "opencv-python-headless>=4.11,!=4.12.*,!=4.13.*,<6",
     "simplejpeg>=1.8,<2",
     "tifffile>=2024.8.10,<2027",
-    "imagecodecs>=2024.6.1,<2027",
+    "imagecodecs>=2024.9.22,<2027",
     "pydantic>=2.7,<3",
     "pyyaml>=6,<7",
+    "jinja2>=3.1.2,<4",
     "typer>=0.18,<1",
     "rich>=13,<16",
     "grpcio-health-checking>=1.62,<2",
@@ -91,7 +92,12 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["portrait_tf*", "export*", "serving*"]),
     package_data={
-        "portrait_tf": ["weights/*.npz", "weights/*.json", "apps/web/static/*"],
+        "portrait_tf": [
+            "weights/*.npz",
+            "weights/*.json",
+            "apps/web/static/*",
+            "evaluation/templates/*",
+        ],
         "serving": [f"deploy/{name}" for name in DEPLOY],
     },
     # What `serving.client` needs and nothing more: web back ends need no TensorFlow.
@@ -128,6 +134,7 @@ setup(
         "tensorboard": [*EVERYTHING, "tensorboard>=2.20,<3"],
         "dev": [
             *EVERYTHING,
+            "coverage>=7.6,<8",
             "import-linter>=2.1,<3",
             "mkdocs-material>=9.6,<10",
             "mkdocstrings[python]>=0.29,<2",

@@ -8,7 +8,6 @@ weights, and prints the resident memory as it goes. Growth is from the first qua
 end to the run's: before, TensorFlow still allocates.
 """
 
-import argparse
 import pathlib
 import tempfile
 import time
@@ -16,6 +15,7 @@ import time
 import numpy as np
 from PIL import Image
 
+from benchmarks.common import new_parser
 from portrait_tf import Portrait
 from portrait_tf.apps import folders
 
@@ -50,7 +50,7 @@ def draw(folder: pathlib.Path, count: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--photos", type=int, default=1000)
     count = parser.parse_args().photos
     portrait = Portrait.load()

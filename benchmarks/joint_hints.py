@@ -9,14 +9,13 @@ map, without hints and with the true joints; and how far the map's centre moved,
 part of how far the joints were moved: 1 follows wholly, 0 not at all.
 """
 
-import argparse
 import pathlib
 
 import cv2
 import keras
 import numpy as np
 
-from benchmarks.shoes import open_network
+from benchmarks.common import new_parser, user_errors
 from portrait_tf.config import Config
 from portrait_tf.data.dataset import Reader, usable_reader, validation_sample
 from portrait_tf.errors import PortraitError
@@ -44,10 +43,7 @@ def hinted_maps(
 ) -> list[np.ndarray]:
     """Label maps `[H, W]`: no hints, true joints, moved left, moved right.
 
-    Args:
-        network: Stage 1 with hints.
-        sample: Of `validation_sample`.
-        shift: Of the moved joints, as a part of the height.
+    Joints are moved by `shift`, a part of the height.
     """
     height, width = network.size
     image = sample["image"][None] / np.float32(127.5) - 1
@@ -67,16 +63,7 @@ def hinted_maps(
 def score(
     network: keras.Model, reader: Reader, count: int, shift: float, seed: int = 0
 ) -> tuple[dict[str, float], list[list[np.ndarray]]]:
-    """Scores over photos, and rows of pictures.
-
-    Photos without both ankles in the hole are left out.
-
-    Args:
-        network: Stage 1 with hints.
-        reader: Validation samples.
-        count: Of the first photos.
-        shift: As a part of the height.
-        seed: Of the holes.
+    """Scores over the first photos with both ankles in the hole, and their pictures.
 
     Raises:
         PortraitError: The network takes no hints; no photo is left.
@@ -117,8 +104,20 @@ def score(
     return scores, rows
 
 
+def open_stage_1(path: str) -> keras.Model:
+    """Stage 1 of a run's folder, a file of weights, or `bundled`."""
+    from portrait_tf.runs.folder import load_run_network
+    from portrait_tf.runs.weights import load_bundled, load_weights
+
+    if path == "bundled":
+        return load_bundled("parsing")
+    if pathlib.Path(path).is_dir():
+        return load_run_network(path, "parsing")
+    return load_weights(path)
+
+
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--data", required=True, help="a data set")
     parser.add_argument("--parsing", default="bundled", help="a run, a file, bundled")
     parser.add_argument("--count", type=int, default=104, help="of the first photos")
@@ -129,17 +128,15 @@ def main(arguments: list[str] | None = None) -> None:
 
     from portrait_tf.data.open import open_dataset
 
-    try:
+    with user_errors():
         scores, rows = score(
-            open_network(options.parsing, "parsing"),
+            open_stage_1(options.parsing),
             usable_reader(open_dataset(options.data, "val")),
             options.count,
             options.shift,
         )
         sheet = contact_sheet(rows[: options.rows], TITLES)
         write_png(options.out, cv2.resize(sheet, None, fx=2, fy=2))
-    except PortraitError as error:
-        raise SystemExit(str(error)) from None
     for name, value in scores.items():
         print(f"{name:30s} {value:.3f}")
 

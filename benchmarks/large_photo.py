@@ -17,6 +17,7 @@ import time
 import cv2
 import numpy as np
 
+from benchmarks.common import new_parser
 from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.inference.engines import Engine, open_engine
 from portrait_tf.inference.large_photos import PhotoResult, complete_photo
@@ -26,7 +27,7 @@ _DRAWN = (1500, 1000)
 
 
 def make_photo(size: tuple[int, int], seed: int = 0) -> np.ndarray:
-    """A synthetic portrait with noise; RGB `uint8` `[H, W, 3]`, a strip at a time."""
+    """A synthetic portrait with noise, RGB `uint8` `[H, W, 3]`."""
     drawn = synthetic_portrait(seed, _DRAWN).photo
     photo = cv2.resize(drawn, size[::-1], interpolation=cv2.INTER_CUBIC)
     rng = np.random.default_rng(seed)
@@ -66,7 +67,7 @@ def complete_checked(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--height", type=int, default=6000)
     parser.add_argument("--width", type=int, default=4000)
     parser.add_argument(

@@ -5,8 +5,8 @@
 
 The first measures: every replica has `--batch` photos, so the work grows with their
 number. `--devices` are virtual devices of this CPU in one process, `--workers` are
-processes that speak gRPC. Both share the cores of this machine, so no line can be
-faster than these cores are; what is seen is what the exchange costs.
+processes that speak gRPC. Both share the cores of this machine: the figures show what
+the exchange costs, not what GPUs gain.
 
 `--plan` is arithmetic. Operations of a step, and bytes of weights and photos, are those
 of the real program; what a GPU does and costs are ASSUMPTIONS, to be replaced.
@@ -21,45 +21,33 @@ import subprocess
 import sys
 import time
 
-from benchmarks.server_process import free_ports
+from benchmarks.common import ROOT, add_config, build_trainer, markdown, new_parser
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
-CONFIG = REPOSITORY / "configs" / "demo.yaml"
 # The first steps are traced, and fill the queues.
 _LEFT_OUT = 3
 
 
-def build_trainer(stage: str, config):  # noqa: ANN001, ANN201
-    """A prepared trainer of a stage, with random weights."""
-    from portrait_tf.runs.folder import build_network
-    from portrait_tf.training import build
-
-    network = build_network(stage, config, training=True)
-    earlier = [build_network("parsing", config)] if stage == "completion" else []
-    return build.build_trainer(stage, network, earlier, config)
-
-
-def experiment(arguments: argparse.Namespace, batch_size: int):  # noqa: ANN201
+def experiment(options: argparse.Namespace, batch_size: int):  # noqa: ANN201
     """The config with a batch, a VGG without weights, and critics at once."""
     from portrait_tf.config import load_config, with_changes
 
     changes = [
-        f"{arguments.stage}.training.batch_size={batch_size}",
+        f"{options.stage}.training.batch_size={batch_size}",
         "completion.perceptual.weights=random",
         "completion.schedule.reconstruction_steps=0",
         "completion.schedule.critic_steps=0",
     ]
-    return with_changes(load_config(arguments.config), [*changes, *arguments.set])
+    return with_changes(load_config(options.config), [*changes, *options.set])
 
 
-def measure(arguments: argparse.Namespace, devices: int) -> None:
-    """In a process of its own: prints seconds a step, and the replicas there are."""
+def measure(options: argparse.Namespace) -> None:
+    """In a process of its own: prints seconds a step, and the number of replicas."""
     import tensorflow as tf
 
-    if devices > 1:
+    if options.measured == "devices" and options.number > 1:
         (cpu,) = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration()] * devices
+            cpu, [tf.config.LogicalDeviceConfiguration()] * options.number
         )
     import keras
 
@@ -68,22 +56,17 @@ def measure(arguments: argparse.Namespace, devices: int) -> None:
     from portrait_tf.training.distribution import make_distribution
 
     names = {"devices": "mirrored", "workers": "multiworker"}
-    distribution = make_distribution(names[arguments.measured])
-    batch_size = arguments.batch * distribution.replicas
-    config = experiment(arguments, batch_size)
+    distribution = make_distribution(names[options.measured])
+    batch_size = options.batch * distribution.replicas
+    config = experiment(options, batch_size)
     keras.utils.set_random_seed(0)
     with distribution.scope():
-        trainer = build_trainer(arguments.stage, config)
+        trainer = build_trainer(options.stage, config)
     portraits = [synthetic_portrait(seed, config.size) for seed in range(4)]
-    steps = _LEFT_OUT + arguments.steps
-
-    class Clock(keras.callbacks.Callback):
-        times = []
-
-        def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-            self.times.append(time.perf_counter())
-
-    clock = Clock()
+    steps, times = _LEFT_OUT + options.steps, []
+    clock = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: times.append(time.perf_counter())
+    )
     trainer.fit(
         distribution.training_data(
             lambda part, local: training_dataset(
@@ -95,17 +78,17 @@ def measure(arguments: argparse.Namespace, devices: int) -> None:
         verbose=0,
     )
     distribution.finish()
-    seconds = [b - a for a, b in zip(clock.times, clock.times[1:], strict=False)]
+    seconds = [after - before for before, after in zip(times, times[1:], strict=False)]
     if distribution.chief:
-        answer = {
-            "replicas": distribution.replicas,
-            "seconds": statistics.median(seconds[_LEFT_OUT - 1 :]),
-        }
+        median = statistics.median(seconds[_LEFT_OUT - 1 :])
+        answer = {"replicas": distribution.replicas, "seconds": median}
         print("RESULT" + json.dumps(answer), flush=True)
 
 
-def started(arguments: argparse.Namespace, kind: str, number: int) -> dict:
+def started(kind: str, number: int) -> dict:
     """Starts the processes of one line of the table, and waits for the answer."""
+    from benchmarks.server_process import free_ports
+
     command = [sys.executable, "-m", "benchmarks.replicas", *sys.argv[1:]]
     command += ["--measured", kind, "--number", str(number)]
     hosts = [f"localhost:{port}" for port in free_ports(number)]
@@ -115,159 +98,143 @@ def started(arguments: argparse.Namespace, kind: str, number: int) -> dict:
         tf_config = json.dumps({"cluster": {"worker": hosts}, "task": task})
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         environment |= {"TF_CONFIG": tf_config} if kind == "workers" else {}
+        pipe = subprocess.PIPE
         processes.append(
             subprocess.Popen(
-                command,
-                env=environment,
-                cwd=REPOSITORY,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
+                command, env=environment, cwd=ROOT, stdout=pipe, stderr=pipe, text=True
             )
         )
     outputs = [process.communicate() for process in processes]
     for process, (_, error) in zip(processes, outputs, strict=True):
         if process.returncode:
             raise SystemExit(error[-3000:])
-    (line,) = [
-        line
-        for output, _ in outputs
-        for line in output.splitlines()
-        if line.startswith("RESULT")
-    ]
-    return json.loads(line.removeprefix("RESULT"))
+    lines = [line for output, _ in outputs for line in output.splitlines()]
+    (found,) = [line for line in lines if line.startswith("RESULT")]
+    return json.loads(found.removeprefix("RESULT"))
 
 
-def table(arguments: argparse.Namespace) -> None:
+def table(options: argparse.Namespace) -> None:
+    """Prints photos a second for some numbers of devices and workers."""
     cores = len(os.sched_getaffinity(0))
     print(
-        f"{arguments.stage} of {pathlib.Path(arguments.config).name}, "
-        f"{arguments.batch} photos a replica, {cores} core(s), median of "
-        f"{arguments.steps} steps\n"
+        f"{options.stage} of {pathlib.Path(options.config).name}, {options.batch} "
+        f"photos a replica, {cores} core(s), median of {options.steps} steps\n"
     )
-    print("| replicas | how | seconds a step | photos a second | of one alone |")
-    print("| ---: | --- | ---: | ---: | ---: |")
-    for kind, numbers in (
-        ("devices", arguments.devices),
-        ("workers", arguments.workers),
-    ):
+    rows = []
+    for kind in ("devices", "workers"):
         first = None
-        for number in numbers:
-            answer = started(arguments, kind, number)
-            rate = answer["replicas"] * arguments.batch / answer["seconds"]
+        for number in getattr(options, kind):
+            answer = started(kind, number)
+            rate = answer["replicas"] * options.batch / answer["seconds"]
             first = first or rate
-            print(
-                f"| {answer['replicas']} | {kind} | {answer['seconds']:.3f} | "
-                f"{rate:.2f} | {rate / first:.2f} |",
-                flush=True,
-            )
+            cells = [f"{answer['seconds']:.3f}", f"{rate:.2f}", f"{rate / first:.2f}"]
+            rows.append([answer["replicas"], kind, *cells])
+    titles = ["seconds a step", "photos a second", "of one alone"]
+    print(markdown(["replicas", "how", *titles], rows))
 
 
-def operations(arguments: argparse.Namespace) -> dict:
-    """What one training step takes: floating-point operations, bytes."""
+def operations(options: argparse.Namespace) -> tuple[float, float, float]:
+    """Operations a photo and step, bytes of the gradients, seconds a sample."""
     import tensorflow as tf
 
     from portrait_tf.data.dataset import training_dataset
     from portrait_tf.data.synthetic import synthetic_portrait
 
-    config = experiment(arguments, arguments.batch)
-    trainer = build_trainer(arguments.stage, config)
+    config = experiment(options, options.batch)
+    trainer = build_trainer(options.stage, config)
     portraits = [synthetic_portrait(seed, config.size) for seed in range(4)]
-    stream = training_dataset(portraits, config, arguments.batch, 0, 8)
+    stream = training_dataset(portraits, config, options.batch, 0, 8)
     batch = next(iter(stream))
     graph = tf.function(trainer.train_step).get_concrete_function(batch).graph
-    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
-    options["output"] = "none"
-    counted = tf.compat.v1.profiler.profile(graph, options=options)
+    profile = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
+    profile["output"] = "none"
+    counted = tf.compat.v1.profiler.profile(graph, options=profile)
     start = time.perf_counter()
     photos = sum(len(one["image"]) for one in stream.take(4))
-    data_seconds = (time.perf_counter() - start) / photos
+    seconds = (time.perf_counter() - start) / photos
     trained = [
         variable
         for network in trainer.networks.values()
         for variable in network.trainable_variables
     ]
-    return {
-        "flop": counted.total_float_ops / arguments.batch,
-        "gradient_bytes": 4 * sum(int(tf.size(one)) for one in trained),
-        "data_seconds": data_seconds,
-        "size": tuple(config.size),
-    }
+    gradients = 4 * sum(int(tf.size(one)) for one in trained)
+    return counted.total_float_ops / options.batch, gradients, seconds
 
 
-def plan(arguments: argparse.Namespace) -> None:
+def plan(options: argparse.Namespace) -> None:
     """Prints the arithmetic for some numbers of GPUs."""
-    told = operations(arguments)
-    flop, exchanged = told["flop"], told["gradient_bytes"]
-    per_gpu = arguments.tflops * 1e12 * arguments.utilisation
-    compute = arguments.gpu_batch * flop / per_gpu
-    print(f"Counted in this program ({arguments.stage}, {told['size']}):")
-    print(f"  floating-point operations a photo and step: {flop / 1e9:.1f} G")
-    print(f"  gradients exchanged a step: {exchanged / 1e6:.1f} MB (float32)")
-    print(f"  making a sample on this CPU: {1e3 * told['data_seconds']:.1f} ms")
-    print("ASSUMED, to be replaced by your own figures:")
-    print(f"  a GPU does {arguments.tflops} TFLOP/s at its peak (--tflops), and")
-    print(f"  {arguments.utilisation:.0%} of it in these networks (--utilisation)")
-    print(f"  a GPU costs {arguments.price} an hour (--price)")
-    print(f"  {arguments.gpu_batch} photos a GPU and step (--gpu-batch)")
-    print(f"  {arguments.gigabits} Gbit/s between GPUs (--gigabits), nothing hidden")
-    print(f"  {arguments.hop_us} us a hop of an exchange (--hop-us)")
-    print(f"  {arguments.exchanges} exchanges a step (--exchanges)")
-    print(f"  a stored photo has {arguments.photo_kb} kB (--photo-kb)")
-    print("Arithmetic:")
-    print("  compute = photos a GPU * operations / (peak * part)")
-    print("  exchange = 2 (N-1)/N * bytes / bandwidth + exchanges * 2 (N-1) * hop")
-    print("  photos/s = N * photos a GPU / (compute + exchange)")
-    print("  cost of a million = 1e6 / (photos/s) / 3600 * N * price\n")
+    flop, exchanged, sample = operations(options)
+    per_gpu = options.tflops * 1e12 * options.utilisation
+    compute = options.gpu_batch * flop / per_gpu
     print(
-        "| GPUs | batch | compute | exchange | photos/s | of N times one | read | "
-        "CPU cores for samples | hours a million | cost a million |"
+        f"Counted in this program ({options.stage}):\n"
+        f"  floating-point operations a photo and step: {flop / 1e9:.1f} G\n"
+        f"  gradients exchanged a step: {exchanged / 1e6:.1f} MB (float32)\n"
+        f"  making a sample on this CPU: {1e3 * sample:.1f} ms\n"
+        "ASSUMED, to be replaced by your own figures:\n"
+        f"  a GPU does {options.tflops} TFLOP/s at its peak (--tflops), and\n"
+        f"  {options.utilisation:.0%} of it in these networks (--utilisation)\n"
+        f"  a GPU costs {options.price} an hour (--price)\n"
+        f"  {options.gpu_batch} photos a GPU and step (--gpu-batch)\n"
+        f"  {options.gigabits} Gbit/s between GPUs (--gigabits), nothing hidden\n"
+        f"  {options.hop_us} us a hop of an exchange (--hop-us)\n"
+        f"  {options.exchanges} exchanges a step (--exchanges)\n"
+        f"  a stored photo has {options.photo_kb} kB (--photo-kb)\n"
+        "Arithmetic:\n"
+        "  compute = photos a GPU * operations / (peak * part)\n"
+        "  exchange = 2 (N-1)/N * bytes / bandwidth + exchanges * 2 (N-1) * hop\n"
+        "  photos/s = N * photos a GPU / (compute + exchange)\n"
+        "  cost of a million = 1e6 / (photos/s) / 3600 * N * price\n"
     )
-    print("| ---: " * 10 + "|")
-    alone = arguments.gpu_batch / compute
-    for number in arguments.gpus:
-        ring = 2 * (number - 1) / number * exchanged / (arguments.gigabits * 1e9 / 8)
-        hops = arguments.exchanges * 2 * (number - 1) * arguments.hop_us * 1e-6
-        rate = number * arguments.gpu_batch / (compute + ring + hops)
+    alone, rows = options.gpu_batch / compute, []
+    for number in options.gpus:
+        ring = 2 * (number - 1) / number * exchanged / (options.gigabits * 1e9 / 8)
+        ring += options.exchanges * 2 * (number - 1) * options.hop_us * 1e-6
+        rate = number * options.gpu_batch / (compute + ring)
         hours = 1e6 / rate / 3600
-        print(
-            f"| {number} | {number * arguments.gpu_batch} | {1e3 * compute:.1f} ms | "
-            f"{1e3 * (ring + hops):.1f} ms | {rate:.0f} | {rate / alone / number:.0%} |"
-            f" {rate * arguments.photo_kb / 1e3:.0f} MB/s | "
-            f"{rate * told['data_seconds']:.0f} | {hours:.2f} | "
-            f"{hours * number * arguments.price:.2f} |"
+        rows.append(
+            [
+                number,
+                number * options.gpu_batch,
+                f"{1e3 * compute:.1f} ms",
+                f"{1e3 * ring:.1f} ms",
+                f"{rate:.0f}",
+                f"{rate / alone / number:.0%}",
+                f"{rate * options.photo_kb / 1e3:.0f} MB/s",
+                f"{rate * sample:.0f}",
+                f"{hours:.2f}",
+                f"{hours * number * options.price:.2f}",
+            ]
         )
+    columns = ["GPUs", "batch", "compute", "exchange", "photos/s", "of N times one"]
+    columns += ["read", "CPU cores for samples", "hours a million", "cost a million"]
+    print(markdown(columns, rows))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--stage", choices=["parsing", "completion"], default="parsing")
-    parser.add_argument("--config", default=str(CONFIG))
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    add_config(parser, "demo.yaml")
     parser.add_argument("--batch", type=int, default=2, help="Photos a replica.")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--devices", type=int, nargs="*", default=[1, 2, 4])
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--plan", action="store_true")
     parser.add_argument("--gpus", type=int, nargs="+", default=[1, 10, 100])
-    parser.add_argument("--gpu-batch", type=int, default=16)
-    parser.add_argument("--tflops", type=float, default=60.0)
-    parser.add_argument("--utilisation", type=float, default=0.3)
-    parser.add_argument("--price", type=float, default=2.5)
-    parser.add_argument("--gigabits", type=float, default=100.0)
-    parser.add_argument("--hop-us", type=float, default=10.0)
-    parser.add_argument("--exchanges", type=int, default=20)
-    parser.add_argument("--photo-kb", type=float, default=40.0)
+    for name, default in {
+        "gpu-batch": 16, "exchanges": 20, "tflops": 60.0, "utilisation": 0.3,
+        "price": 2.5, "gigabits": 100.0, "hop-us": 10.0, "photo-kb": 40.0,
+    }.items():  # fmt: skip
+        parser.add_argument(f"--{name}", type=type(default), default=default)
     parser.add_argument("--measured", help=argparse.SUPPRESS)
     parser.add_argument("--number", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.measured:
-        devices = arguments.number if arguments.measured == "devices" else 1
-        measure(arguments, devices)
-    elif arguments.plan:
-        plan(arguments)
+    options = parser.parse_args()
+    if options.measured:
+        measure(options)
+    elif options.plan:
+        plan(options)
     else:
-        table(arguments)
+        table(options)
 
 
 if __name__ == "__main__":

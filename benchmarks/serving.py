@@ -5,62 +5,56 @@
     python -m benchmarks.serving --target HOST:8500 --rest http://HOST:8501
 
 Starts `portrait-tf serve` on a copy of the newest version in `--models`, or any other
-server that takes `tensorflow_model_server`'s flags (`--server-command`):
+program with `tensorflow_model_server`'s flags (`--server-command`):
 
 * `cost`: the server's time for one Predict over the time of a bare `Session.run` of the
-  same SavedModel and the same photo, batch 1, one request at a time, in alternation in
-  one run; medians. The server's time is what it says itself: the step of
-  `:tensorflow:serving:request_latency_sum` that the request made, which TensorFlow
-  Serving takes from the call of its handler to the finished answer: decoding of
-  tensors, the run, encoding of tensors; not gRPC's own reading and writing of the
-  message. The round trip that the client sees is printed beside it. A server without
-  that metric is judged by the round trip, which is an upper bound.
-* `load`: clients that each send the next request when the last is answered, without
-  batching, then with it.
+  same SavedModel and photo, batch 1, in alternation; medians. The server's time is the
+  step of its metric `:tensorflow:serving:request_latency_sum`, which TensorFlow Serving
+  takes from the call of its handler to the finished answer, without gRPC's own reading
+  and writing. A server without that metric is judged by the round trip, an upper bound.
+* `plain` and `batching`: clients that each send the next request when the last one is
+  answered, without and with batching.
 * `swap`: the same load while every `--swap-seconds` the version is copied to the next
   number, by a temporary name and a rename; one older version is kept.
 
-With `--target`, `load` is measured on a server as it runs. Clients and server share the
-machine here: what the clients take is missing to the server. Exit code 1 when a request
-failed, or a version that was swapped in was never served.
+With `--target`, the load is measured on a server as it runs. Clients and server share
+the machine here, and the cores. Exit code 1 if a request fails or a version is never
+served.
 """
 
 import argparse
 import collections
 import dataclasses
-import json
 import os
 import pathlib
+import shlex
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import grpc
 import numpy as np
+import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
+from benchmarks.common import new_parser, user_errors, write_json
 from benchmarks.server_process import (
     EMBEDDED,
-    PREDICT,
     Address,
     ServerProcess,
-    add_server_options,
     copied_models,
     newest_version,
     predict_request,
-    read_metrics,
-    read_server_options,
 )
 from portrait_tf.data.masks import border_mask
 from portrait_tf.data.synthetic import synthetic_portrait
-from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_result
 from portrait_tf.photos import encode_png
 
 GOAL = 1.05
 PHASES = ("cost", "plain", "batching", "swap")
+_PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _LATENCY = ":tensorflow:serving:request_latency"
 _BATCHING = """\
 max_batch_size {{ value: {size} }}
@@ -73,14 +67,14 @@ num_batch_threads {{ value: {threads} }}
 
 @dataclasses.dataclass
 class Load:
-    """What clients saw.
+    """What clients see.
 
     Attributes:
         seconds: Wall time.
         latencies: Seconds of every answered request.
-        failures: Statuses of the others.
-        versions: Answers by the version that gave them.
-        swaps: Version and seconds from its rename to AVAILABLE; None if it never was.
+        failures: Counts of the others by status.
+        versions: Counts of answers by version.
+        swaps: Version, and seconds from its rename to AVAILABLE; None if never.
     """
 
     seconds: float = 0.0
@@ -94,30 +88,28 @@ class Load:
     swaps: list[tuple[int, float | None]] = dataclasses.field(default_factory=list)
 
     def summary(self) -> dict:
-        """What the table and the JSON file hold."""
+        """The numbers of the table and the JSON file."""
         p50, p99 = (
-            np.percentile(self.latencies, [50, 99]) if self.latencies else [None, None]
+            [1000 * float(one) for one in np.percentile(self.latencies, [50, 99])]
+            if self.latencies
+            else [None, None]
         )
+        failed = sum(self.failures.values())
         return {
-            "requests": len(self.latencies) + sum(self.failures.values()),
-            "failed": sum(self.failures.values()),
+            "requests": len(self.latencies) + failed,
+            "failed": failed,
             "failures": dict(self.failures),
             "seconds": self.seconds,
             "per_second": len(self.latencies) / self.seconds,
-            "p50_ms": None if p50 is None else 1000 * float(p50),
-            "p99_ms": None if p99 is None else 1000 * float(p99),
+            "p50_ms": p50,
+            "p99_ms": p99,
             "versions": {str(key): self.versions[key] for key in sorted(self.versions)},
             "swaps": [{"version": one, "seconds": took} for one, took in self.swaps],
         }
 
 
 def example_inputs(signature: str, size: tuple[int, int]) -> dict[str, np.ndarray]:
-    """One synthetic portrait without its lower third.
-
-    Args:
-        signature: `serving_default` or `encoded`.
-        size: Height and width.
-    """
+    """One synthetic portrait without its lower third, for a signature."""
     photo = synthetic_portrait(0, size).photo
     mask = border_mask(size, bottom=1 / 3)
     if signature == "encoded":
@@ -129,45 +121,24 @@ def example_inputs(signature: str, size: tuple[int, int]) -> dict[str, np.ndarra
 
 
 def measure_cost(
-    address: Address,
-    models: pathlib.Path,
-    signature: str,
-    size: tuple[int, int],
-    repeats: int = 50,
-    warm_up: int = 5,
+    address: Address, models: pathlib.Path, options: argparse.Namespace
 ) -> dict:
-    """Times requests and bare runs in turn.
-
-    Args:
-        address: The server.
-        models: The folder whose newest version it serves.
-        signature: What is asked for.
-        size: Height and width of the photo.
-        repeats: Requests, and runs, that count.
-        warm_up: Those before that, which do not.
-
-    Returns:
-        Medians in milliseconds: `session`, `server` (None if it does not say),
-        `round_trip`; `ratio`; `by`, what it is made of.
-    """
-    import tensorflow as tf
-
-    inputs = example_inputs(signature, size)
-    content = predict_request(inputs, address.model_name, signature).SerializeToString()
+    """Times requests and bare runs in turn; medians in milliseconds."""
+    inputs = example_inputs(options.signature, options.size)
+    content = predict_request(inputs, address.model_name, options.signature)
     times = {"session": [], "server": [], "round_trip": []}
     with (
         tf.Graph().as_default(),
         tf.compat.v1.Session() as session,
         address.channel() as channel,
     ):
-        meta = tf.compat.v1.saved_model.load(
-            session, ["serve"], str(newest_version(models))
-        )
-        definition = meta.signature_def[signature]
+        path = str(newest_version(models))
+        meta = tf.compat.v1.saved_model.load(session, ["serve"], path)
+        definition = meta.signature_def[options.signature]
         fetches = {name: info.name for name, info in definition.outputs.items()}
         feeds = {definition.inputs[name].name: one for name, one in inputs.items()}
         call = _raw_predict(channel)
-        for index in range(warm_up + repeats):
+        for index in range(5 + options.repeats):
             before = _handled(address)
             start = time.perf_counter()
             call(content, timeout=60)
@@ -176,79 +147,76 @@ def measure_cost(
             pause = time.perf_counter()
             session.run(fetches, feeds)
             end = time.perf_counter()
-            if index < warm_up:
+            if index < 5:
                 continue
             times["round_trip"].append(middle - start)
             times["session"].append(end - pause)
             if before and after and after[1] == before[1] + 1:
                 times["server"].append((after[0] - before[0]) / 1e6)
     medians = {
-        name: 1000 * float(np.median(values)) if values else None
+        f"{name}_ms": 1000 * float(np.median(values)) if values else None
         for name, values in times.items()
     }
-    by = "round_trip" if medians["server"] is None else "server"
+    by = "round_trip" if medians["server_ms"] is None else "server"
     return {
-        "signature": signature,
-        "size": list(size),
-        "repeats": repeats,
-        **{f"{name}_ms": value for name, value in medians.items()},
+        "signature": options.signature,
+        "size": list(options.size),
+        "repeats": options.repeats,
+        **medians,
         "by": by,
-        "ratio": medians[by] / medians["session"],
+        "ratio": medians[f"{by}_ms"] / medians["session_ms"],
         "goal": GOAL,
     }
 
 
 def _handled(address: Address) -> tuple[float, float] | None:
     """Microseconds and number of Predict calls by gRPC that the server counts."""
-    metrics = read_metrics(address.rest)
+    metrics = address.metrics()
     if metrics is None:
         return None
+    labels = ('entrypoint="GRPC"', f'model_name="{address.model_name}"')
 
     def total(name: str) -> float:
         return sum(
             value
             for key, value in metrics.items()
-            if key.startswith(f"{name}{{")
-            and 'entrypoint="GRPC"' in key
-            and f'model_name="{address.model_name}"' in key
+            if key.startswith(f"{name}{{") and all(one in key for one in labels)
         )
 
     return total(f"{_LATENCY}_sum"), total(f"{_LATENCY}_count")
 
 
 def _raw_predict(channel: grpc.Channel) -> Callable:
-    """Predict on bytes, so that the client's part is as small as it can be."""
+    """Predict on bytes, so that the client's part is as small as possible."""
     return channel.unary_unary(
-        PREDICT, request_serializer=bytes, response_deserializer=bytes
+        _PREDICT, request_serializer=bytes, response_deserializer=bytes
     )
 
 
 def run_load(
     address: Address,
-    contents: Sequence[bytes],
-    seconds: float,
-    timeout: float = 60.0,
+    options: argparse.Namespace,
     beside: Callable[[Load, threading.Event], None] | None = None,
 ) -> Load:
-    """Clients that send one request after another.
+    """Clients that send one request after another, for the minutes of a phase.
 
     Args:
         address: The server.
-        contents: A PredictRequest's bytes for each client.
-        seconds: How long.
-        timeout: Deadline of a request.
-        beside: What runs meanwhile, in this thread; is given the event that ends it.
+        options: Options of the command line.
+        beside: Runs meanwhile in this thread; takes the event that ends the load.
     """
+    inputs = example_inputs(options.signature, options.size)
+    content = predict_request(inputs, address.model_name, options.signature)
     load, lock, over = Load(), threading.Lock(), threading.Event()
 
-    def client(content: bytes) -> None:
+    def client() -> None:
         latencies, failures, versions = [], [], collections.Counter()
         with address.channel() as channel:
             call = _raw_predict(channel)
             while not over.is_set():
                 start = time.perf_counter()
                 try:
-                    answer = call(content, timeout=timeout)
+                    answer = call(content, timeout=60)
                 except grpc.RpcError as error:
                     failures.append(f"{error.code().name}: {error.details()}"[:200])
                     continue
@@ -262,8 +230,8 @@ def run_load(
             load.failures.update(failures)
             load.versions.update(versions)
 
-    threads = [threading.Thread(target=client, args=(one,)) for one in contents]
-    timer = threading.Timer(seconds, over.set)
+    threads = [threading.Thread(target=client) for _ in range(options.clients)]
+    timer = threading.Timer(60 * options.minutes, over.set)
     start = time.perf_counter()
     for thread in (timer, *threads):
         thread.start()
@@ -281,14 +249,10 @@ def run_load(
 
 
 def publish_copy(models: pathlib.Path) -> int:
-    """Copies the newest version to the next number; readers see all of it or nothing.
-
-    Returns:
-        That number.
-    """
+    """Copies the newest version to the next number, which is returned, by a rename."""
     source = newest_version(models)
     number = int(source.name) + 1
-    # No number, so no server takes it for a version while it is written.
+    # A name that no server takes for a version while it is written.
     temporary = models / f".copying-{number}"
     shutil.copytree(source, temporary)
     temporary.rename(models / str(number))
@@ -298,10 +262,7 @@ def publish_copy(models: pathlib.Path) -> int:
 def swap_versions(
     address: Address, models: pathlib.Path, interval: float
 ) -> Callable[[Load, threading.Event], None]:
-    """What publishes a version every `interval` seconds while a load runs.
-
-    One that is not served after that time delays the next.
-    """
+    """Publishes a version every `interval` seconds while a load runs."""
 
     def swap(load: Load, over: threading.Event) -> None:
         with address.channel() as channel:
@@ -309,96 +270,71 @@ def swap_versions(
             while not over.wait(max(0.0, due - time.perf_counter())):
                 due += interval
                 start = time.perf_counter()
-                number = publish_copy(models)
-                took = None
-                # A swap begun is seen through, with the clients going on or not.
-                while time.perf_counter() - start < 120:
+                number, took = publish_copy(models), None
+                # A swap is waited for even if the load is over.
+                while took is None and time.perf_counter() - start < 120:
                     if number in address.available_versions(channel):
                         took = time.perf_counter() - start
-                        break
-                    time.sleep(0.1)
+                    else:
+                        time.sleep(0.1)
                 load.swaps.append((number, took))
-                old = models / str(number - 2)
-                if took is not None and old.exists():
-                    shutil.rmtree(old)
+                if took is not None:
+                    shutil.rmtree(models / str(number - 2), ignore_errors=True)
 
     return swap
 
 
-def measure(
-    models: pathlib.Path,
-    phases: Sequence[str] = PHASES,
-    signature: str = "serving_default",
-    size: tuple[int, int] = (192, 128),
-    clients: int = 4,
-    seconds: float = 300.0,
-    swap_seconds: float = 20.0,
-    repeats: int = 50,
-    batch_size: int = 4,
-    command: Sequence[str] = EMBEDDED,
-    report: Callable[[str], None] = lambda line: None,
-) -> dict:
-    """Every phase on a server of its own, over a copy of the newest version.
-
-    Returns:
-        What each phase gave, by its name.
-    """
+def measure(options: argparse.Namespace) -> dict:
+    """Results by phase, each of a server of its own."""
+    if options.target:
+        address = Address(options.target, options.rest, options.model_name)
+        return {"as it runs": run_load(address, options).summary()}
     results = {}
-    common = ["--file_system_poll_wait_seconds=1"]
-    with copied_models(models) as copy:
-        batching = copy / "batching.txt"
-        batching.write_text(_BATCHING.format(size=batch_size, threads=os.cpu_count()))
-        content = predict_request(
-            example_inputs(signature, size), signature=signature
-        ).SerializeToString()
-        for phase in phases:
-            report(f"{phase} ...")
-            flags = list(common)
+    with copied_models(options.models) as models:
+        batching = models / "batching.txt"
+        text = _BATCHING.format(size=options.batch_size, threads=os.cpu_count())
+        batching.write_text(text)
+        for phase in options.phases:
+            print(f"{phase} ...", file=sys.stderr, flush=True)
+            flags = ["--file_system_poll_wait_seconds=1"]
             if phase == "batching":
                 flags += ["--enable_batching", f"--batching_parameters_file={batching}"]
-            with ServerProcess(copy, flags, command) as address:
+            with ServerProcess(models, flags, options.server_command) as address:
                 if phase == "cost":
-                    results[phase] = measure_cost(
-                        address, copy, signature, size, repeats
-                    )
+                    results[phase] = measure_cost(address, models, options)
                     continue
-                swap = swap_versions(address, copy, swap_seconds)
-                load = run_load(
-                    address,
-                    [content] * clients,
-                    seconds,
-                    beside=swap if phase == "swap" else None,
-                )
-                results[phase] = load.summary()
+                beside = None
+                if phase == "swap":
+                    beside = swap_versions(address, models, options.swap_seconds)
+                results[phase] = run_load(address, options, beside).summary()
     return results
 
 
 def failed(results: dict) -> bool:
     """Whether a request failed, or a swap was never served."""
     return any(
-        one.get("failed") or any(swap["seconds"] is None for swap in one["swaps"])
+        one["failed"] or any(swap["seconds"] is None for swap in one["swaps"])
         for phase, one in results.items()
         if phase != "cost"
     )
 
 
 def table(results: dict) -> str:
-    """The numbers, a phase a line."""
+    """The numbers, a phase per line."""
     lines = []
-    if cost := results.get("cost"):
+    loads = dict(results)
+    if cost := loads.pop("cost", None):
         server = cost["server_ms"]
+        said = "does not say" if server is None else f"{server:.2f} ms"
         lines += [
             f"one request of {cost['signature']} at {cost['size'][0]}x"
             f"{cost['size'][1]}, medians of {cost['repeats']}:",
-            f"  bare Session.run {cost['session_ms']:.2f} ms, server"
-            f" {'does not say' if server is None else f'{server:.2f} ms'}, round trip"
+            f"  bare Session.run {cost['session_ms']:.2f} ms, server {said}, round trip"
             f" {cost['round_trip_ms']:.2f} ms",
             f"  {cost['by'].replace('_', ' ')} / Session.run = {cost['ratio']:.3f}"
-            f" (goal: at most {cost['goal']}):"
-            f" {'met' if cost['ratio'] <= cost['goal'] else 'missed'}",
+            f" (goal: at most {GOAL}): {'met' if cost['ratio'] <= GOAL else 'missed'}",
             "",
         ]
-    loads = {phase: one for phase, one in results.items() if phase != "cost"}
     if loads:
         lines.append(
             f"{'load':<10} {'requests':>8} {'failed':>6} {'per s':>8} {'p50 ms':>8}"
@@ -409,14 +345,11 @@ def table(results: dict) -> str:
             "-" if one[key] is None else f"{one[key]:.1f}"
             for key in ("p50_ms", "p99_ms")
         )
-        took = [swap["seconds"] for swap in one["swaps"]]
-        served = [value for value in took if value is not None]
-        swaps = (
-            f"{len(served)} of {len(took)} served, at most"
-            f" {max(served, default=0):.1f} s after the rename"
-            if took
-            else "-"
-        )
+        served = [s["seconds"] for s in one["swaps"] if s["seconds"] is not None]
+        swaps = "-"
+        if one["swaps"]:
+            swaps = f"{len(served)} of {len(one['swaps'])} served, at most "
+            swaps += f"{max(served, default=0):.1f} s after the rename"
         lines.append(
             f"{phase:<10} {one['requests']:>8} {one['failed']:>6}"
             f" {one['per_second']:>8.2f} {p50:>8} {p99:>8}  {swaps}"
@@ -425,53 +358,37 @@ def table(results: dict) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_server_options(parser)
-    parser.add_argument("--phases", nargs="+", choices=PHASES, default=PHASES)
-    parser.add_argument(
-        "--signature", choices=("serving_default", "encoded"), default="serving_default"
+def main() -> int:
+    parser = new_parser(__doc__)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "--models", type=pathlib.Path, help="start a server on the newest version here"
     )
+    which.add_argument("--target", help="or a server that runs: HOST:PORT of gRPC")
+    parser.add_argument(
+        "--server-command", type=shlex.split, default=EMBEDDED,
+        help="what is started; takes tensorflow_model_server's flags",
+    )  # fmt: skip
+    parser.add_argument("--rest", default="", help="with --target: http://HOST:PORT")
+    parser.add_argument("--model-name", default="portrait", help="with --target")
+    parser.add_argument("--json", type=pathlib.Path, help="write the numbers here, too")
+    parser.add_argument("--phases", nargs="+", choices=PHASES, default=PHASES)
+    signatures = ("serving_default", "encoded")
+    parser.add_argument("--signature", choices=signatures, default=signatures[0])
     parser.add_argument("--size", type=int, nargs=2, default=(192, 128), metavar="N")
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--minutes", type=float, default=5.0, help="a phase")
     parser.add_argument("--swap-seconds", type=float, default=20.0)
     parser.add_argument("--repeats", type=int, default=50, help="of the cost phase")
     parser.add_argument("--batch-size", type=int, default=4, help="of batching")
-    options = read_server_options(parser, arguments)
-    size, seconds = tuple(options.size), 60 * options.minutes
-    try:
-        if options.target is None:
-            results = measure(
-                options.models,
-                options.phases,
-                options.signature,
-                size,
-                options.clients,
-                seconds,
-                options.swap_seconds,
-                options.repeats,
-                options.batch_size,
-                options.server_command,
-                lambda line: print(line, file=sys.stderr, flush=True),
-            )
-        else:
-            address = Address(options.target, options.rest, options.model_name)
-            content = predict_request(
-                example_inputs(options.signature, size),
-                options.model_name,
-                options.signature,
-            ).SerializeToString()
-            load = run_load(address, [content] * options.clients, seconds)
-            results = {"as it runs": load.summary()}
-    except PortraitError as error:
-        raise SystemExit(str(error)) from None
-    if options.json:
-        write_result(options.json, json.dumps(results, indent=2).encode())
+    options = parser.parse_args()
+    options.size = tuple(options.size)
+    results = measure(options)
+    write_json(options.json, results)
     print(table(results))
-    if failed(results):
-        raise SystemExit(1)
+    return int(failed(results))
 
 
 if __name__ == "__main__":
-    main()
+    with user_errors():
+        sys.exit(main())

@@ -9,14 +9,14 @@ sharpening. Medians are printed. CPU time is what to compare on a busy machine. 
 are random, for no time depends on them; without `--data` synthetic people are read.
 """
 
-import argparse
 import collections
 import os
 import pathlib
 import statistics
 import time
 
-CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "demo_completion.yaml"
+from benchmarks.common import add_config, build_trainer, markdown, new_parser
+
 STAGES = ("parsing", "completion", "face")
 
 
@@ -43,36 +43,19 @@ def clocked(parts: dict, repeats: int) -> dict[str, tuple[float, float]]:
 
 
 def table(results: dict[str, tuple[float, float]], photos: int) -> str:
-    """Markdown of what `clocked` gives.
-
-    Args:
-        results: Seconds of the clock and of the CPU, by part.
-        photos: That each part was given.
-    """
-    lines = [
-        "| part | ms a photo | CPU ms a photo | photos a second |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    for name, (wall, cpu) in results.items():
-        lines.append(
-            f"| {name} | {1e3 * wall / photos:.2f} | {1e3 * cpu / photos:.2f} | "
-            f"{photos / wall:.2f} |"
-        )
-    return "\n".join(lines)
-
-
-def build_trainer(stage: str, config):  # noqa: ANN001, ANN201
-    """A prepared trainer of a stage in its last phase, with random weights."""
-    from portrait_tf.runs.folder import build_network
-    from portrait_tf.training import build
-
-    stages = STAGES[: STAGES.index(stage) + 1]
-    *earlier, network = (
-        build_network(name, config, training=name == stage) for name in stages
+    """Markdown of the result of `clocked` for parts that were given so many photos."""
+    return markdown(
+        ["part", "ms a photo", "CPU ms a photo", "photos a second"],
+        [
+            [
+                name,
+                f"{1e3 * wall / photos:.2f}",
+                f"{1e3 * cpu / photos:.2f}",
+                f"{photos / wall:.2f}",
+            ]
+            for name, (wall, cpu) in results.items()
+        ],
     )
-    trainer = build.build_trainer(stage, network, earlier, config)
-    trainer.step = max(trainer.phase_starts(), default=0)
-    return trainer
 
 
 def step_parts(stage: str, trainer, batch: dict) -> dict:  # noqa: ANN001
@@ -183,10 +166,9 @@ def data_parts(reader, config, batch_size: int) -> dict:  # noqa: ANN001
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--stage", nargs="+", choices=STAGES, default=["completion"])
-    parser.add_argument("--config", default=str(CONFIG))
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    add_config(parser, "demo_completion.yaml")
     parser.add_argument("--data", help="A data set; without it, synthetic people.")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=7)
@@ -213,15 +195,14 @@ def main(arguments: list[str] | None = None) -> None:
         f"batches of {given.batch}, {given.threads} thread(s), "
         f"medians of {given.repeats}\n"
     )
-    groups = {
-        stage: lambda stage=stage: step_parts(
-            stage, build_trainer(stage, config), batch
-        )
-        for stage in given.stage
-    }
-    groups["data"] = lambda: data_parts(reader, config, given.batch)
-    for name, parts in groups.items():
-        print(f"{name}\n\n{table(clocked(parts(), given.repeats), given.batch)}\n")
+    for name in (*given.stage, "data"):
+        if name == "data":
+            parts = data_parts(reader, config, given.batch)
+        else:
+            trainer = build_trainer(name, config)
+            trainer.step = max(trainer.phase_starts(), default=0)
+            parts = step_parts(name, trainer, batch)
+        print(f"{name}\n\n{table(clocked(parts, given.repeats), given.batch)}\n")
 
 
 if __name__ == "__main__":

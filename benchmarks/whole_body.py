@@ -17,20 +17,15 @@ label maps; `SEEN` and `GUESSED` are stage 1's errors on canvases that are wrong
 to 10 % of the body's height, as those of the estimate's looks may be.
 """
 
-import argparse
-import json
 import pathlib
-import shlex
-import sys
 from collections.abc import Iterator
 
 import cv2
 import numpy as np
 
+from benchmarks.common import markdown, new_parser, user_errors, write_json
 from portrait_tf.data.dataset import Reader
 from portrait_tf.data.sample import Sample
-from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_result
 from portrait_tf.inference.engines import Engine
 from portrait_tf.inference.large_photos import Box
 from portrait_tf.inference.whole_body import (
@@ -41,23 +36,10 @@ from portrait_tf.inference.whole_body import (
 )
 from portrait_tf.labels import VOID_LABEL
 
-KINDS = (
-    "whole",
-    "shins",
-    "knees",
-    "thighs",
-    "hips",
-    "waist",
-    "forehead",
-    "chin",
-    "shoulders",
-    "left",
-    "right",
-    "head and knees",
-)
 BELOW = ("shins", "knees", "thighs", "hips", "waist")
 ABOVE = ("forehead", "chin", "shoulders")
 SIDES = ("left", "right")
+KINDS = ("whole", *BELOW, *ABOVE, *SIDES, "head and knees")
 
 
 def body_box(sample: Sample) -> Box | None:
@@ -135,33 +117,26 @@ def measure(
     scores = []
     for kind, name, sample, crop, body in crops(reader, kinds, count, seed):
         found = estimate_body(engine, crop.of(sample.photo))
-        wrong = {
-            "top": found.top + crop.top - body.top,
-            "bottom": found.bottom + crop.top - body.bottom,
-            "left": found.left + crop.left - body.left,
-            "right": found.right + crop.left - body.right,
-        }
-        missing = {
-            "top": crop.top - body.top,
-            "bottom": body.bottom - crop.bottom,
-            "left": crop.left - body.left,
-            "right": body.right - crop.right,
-        }
-        if kind in BELOW:
-            sides = ["bottom"]
-        elif kind in ABOVE:
-            sides = ["top"]
-        else:
-            sides = [kind] if kind in SIDES else ["top", "bottom"]
-        side = max(sides, key=lambda one: abs(wrong[one]))
+        corner = {"top": crop.top, "left": crop.left}
+        corner |= {"bottom": crop.top, "right": crop.left}
+        sides = [kind] if kind in SIDES else ["top", "bottom"]
+        sides = ["bottom"] if kind in BELOW else ["top"] if kind in ABOVE else sides
+        wrong = [
+            getattr(found, side) + corner[side] - getattr(body, side) for side in sides
+        ]
+        missing = [
+            (1 if side in ("top", "left") else -1)
+            * (getattr(crop, side) - getattr(body, side))
+            for side in sides
+        ]
         percent = 100 / body.height
         scores.append(
             {
                 "kind": kind,
                 "name": name,
-                "missing": float(percent * max(missing[one] for one in sides)),
-                "error": float(percent * abs(wrong[side])),
-                "bias": float(percent * wrong[side]),
+                "missing": float(percent * max(missing)),
+                "error": float(percent * max(map(abs, wrong))),
+                "bias": float(percent * max(wrong, key=abs)),
                 "cut": list(found.cut),
             }
         )
@@ -170,8 +145,7 @@ def measure(
 
 def summary(scores: list[dict]) -> list[dict]:
     """A dict for each kind, and for all below, above and of every kind."""
-    kinds = list(dict.fromkeys(one["kind"] for one in scores))
-    groups = {kind: (kind,) for kind in kinds}
+    groups = {kind: (kind,) for kind in dict.fromkeys(one["kind"] for one in scores)}
     groups |= {"all below": BELOW, "all above": ABOVE, "all": KINDS}
     rows = []
     for name, members in groups.items():
@@ -190,19 +164,6 @@ def summary(scores: list[dict]) -> list[dict]:
             }
         )
     return rows
-
-
-def table(rows: list[dict]) -> str:
-    """`summary` as a Markdown table; all in percent of the body's height."""
-    names = list(rows[0])
-    lines = [f"| {' | '.join(names)} |", "| --- " * len(names) + "|"]
-    for one in rows:
-        values = [
-            f"{value:.1f}" if isinstance(value, float) else str(value)
-            for value in one.values()
-        ]
-        lines.append(f"| {' | '.join(values)} |")
-    return "\n".join(lines)
 
 
 def fit(engine: Engine, reader: Reader, count: int, seed: int = 0) -> dict[str, list]:
@@ -256,8 +217,8 @@ def fit(engine: Engine, reader: Reader, count: int, seed: int = 0) -> dict[str, 
     }
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main() -> None:
+    parser = new_parser(__doc__)
     parser.add_argument("--data", required=True, help="with label maps and joints")
     parser.add_argument("--split", choices=("train", "val"), help="val; train to fit")
     parser.add_argument("--fit", action="store_true", help="print the constants")
@@ -266,35 +227,30 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--run", help="a run, in place of the bundled weights")
     parser.add_argument("--seed", type=int, default=0, help="of the crops")
     parser.add_argument("--json", type=pathlib.Path, help="write all errors")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
 
     from portrait_tf.data.open import open_dataset
     from portrait_tf.inference.engines import PipelineEngine
     from portrait_tf.inference.pipeline import Pipeline
 
     split = options.split or ("train" if options.fit else "val")
-    try:
-        reader = open_dataset(options.data, split)
-        pipeline = Pipeline.from_run(options.run) if options.run else Pipeline.bundled()
-        engine = PipelineEngine(pipeline)
-        if options.fit:
-            for name, values in fit(
-                engine, reader, options.count, options.seed
-            ).items():
-                print(f"{name} = {values}")
-            return
-        scores = measure(engine, reader, options.kinds, options.count, options.seed)
-    except PortraitError as error:
-        raise SystemExit(str(error)) from None
-    given = sys.argv[1:] if arguments is None else arguments
-    command = shlex.join(["python", "-m", "benchmarks.whole_body", *given])
+    reader = open_dataset(options.data, split)
+    pipeline = Pipeline.from_run(options.run) if options.run else Pipeline.bundled()
+    engine = PipelineEngine(pipeline)
+    if options.fit:
+        constants = fit(engine, reader, options.count, options.seed)
+        print(*(f"{name} = {values}" for name, values in constants.items()), sep="\n")
+        return
+    scores = measure(engine, reader, options.kinds, options.count, options.seed)
     rows = summary(scores)
-    if options.json:
-        content = {"command": command, "summary": rows, "scores": scores}
-        write_result(options.json, json.dumps(content, indent=2).encode())
-    print(command)
-    print(table(rows))
+    write_json(options.json, {"summary": rows, "scores": scores})
+    cells = [
+        [f"{one:.1f}" if isinstance(one, float) else one for one in row.values()]
+        for row in rows
+    ]
+    print(markdown(list(rows[0]), cells))
 
 
 if __name__ == "__main__":
-    main()
+    with user_errors():
+        main()

@@ -230,7 +230,7 @@ def test_evaluate_writes_a_table_and_json(lip, tmp_path):
         "evaluate", "--data", lip, "--json", tmp_path / "scores.json", "--count", 1
     )
     assert code == 0, output
-    for word in ("lower_third", "telea", "hole PSNR", "PCKh", "photos at 192x128"):
+    for word in ("Lower third", "Telea", "hole PSNR", "PCKh", "photos at 192x128"):
         assert word in output
     scores = json.loads((tmp_path / "scores.json").read_text())
     parts = {"size", "completion", "parsing", "peers"}

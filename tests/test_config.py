@@ -25,7 +25,7 @@ def nested(key: str, value: object) -> dict:
 CONFIGS = sorted(
     path
     for path in pathlib.Path(__file__).parent.parent.glob("configs/**/*.yaml")
-    if path.stem not in ("compare", "design_search", "parsing_value")
+    if path.stem not in ("compare", "parsing_value")
 )
 
 

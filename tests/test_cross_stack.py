@@ -4,18 +4,20 @@
 name the interpreters.
 """
 
+import itertools
+import json
 import os
 import pathlib
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
 from tiny import TINY
 
-from benchmarks.cross_serving import STACKS, measure
 from portrait_tf.config import parse_config, save_config, with_changes
-from portrait_tf.data.synthetic import synthetic_portrait, write_synthetic
+from portrait_tf.data.synthetic import write_synthetic
 from portrait_tf.runs.storage import read_arrays
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -25,6 +27,7 @@ PYTHONS = {
         "PORTRAIT_TF_ADDONS_PYTHON", ROOT / ".venv-addons/bin/python"
     ),
 }
+STACKS = tuple(PYTHONS)
 MISSING = [stack for stack, path in PYTHONS.items() if not pathlib.Path(path).is_file()]
 
 pytestmark = pytest.mark.skipif(
@@ -33,43 +36,27 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory):
-    photo = synthetic_portrait(3, (80, 56)).photo
-    mask = np.zeros((80, 56, 1), np.uint8)
-    mask[20:50, 15:40] = 255
-    pythons = {stack: str(path) for stack, path in PYTHONS.items()}
-    scratch = tmp_path_factory.mktemp("cross")
-    return measure(pythons, scratch, photo, mask, bundled=False, sessions=pythons)
-
-
-def is_alike(row):
-    return row.grey_levels <= 1 and row.labels < 0.001 and row.joints < 0.01
-
-
+@pytest.mark.long
 @pytest.mark.timeout(1200)
-def test_weights_of_either_stack_do_the_same_in_the_other(rows):
-    found = [row for row in rows if row.kind == "weights"]
-    assert {(row.made, row.ran) for row in found} == {
-        (made, ran) for made in STACKS for ran in STACKS
+def test_weights_exports_and_servers_of_both_stacks_agree(tmp_path):
+    """`benchmarks.cross_serving` runs every pairing; all of them agree."""
+    command = [sys.executable, "-m", "benchmarks.cross_serving", "--tiny"]
+    command += ["--size", "80", "56", "--json", str(tmp_path / "rows.json")]
+    for stack, python in PYTHONS.items():
+        command += [f"--{stack}", str(python), "--session", f"{stack}={python}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    found = {(r["kind"], r["made"], r["ran"].split(" ")[-1], r["called"]) for r in rows}
+    pairs = list(itertools.product(STACKS, repeat=2))
+    assert found == {
+        *(("weights", *pair, "") for pair in pairs),
+        *(("session", *pair, "") for pair in pairs),
+        *(("serving", *pair, called) for pair in pairs for called in STACKS),
     }
-    assert all(is_alike(row) for row in found), found
-
-
-def test_every_server_answers_every_client_alike_with_either_export(rows):
-    found = [row for row in rows if row.kind == "serving"]
-    assert {(row.made, row.ran, row.called) for row in found} == {
-        (made, ran, called) for made in STACKS for ran in STACKS for called in STACKS
-    }
-    assert all(is_alike(row) for row in found), found
-
-
-def test_every_session_answers_alike_with_either_export(rows):
-    found = [row for row in rows if row.kind == "session"]
-    assert {(row.made, row.ran) for row in found} == {
-        (made, f"TensorFlow {ran}") for made in STACKS for ran in STACKS
-    }
-    assert all(is_alike(row) for row in found), found
+    for row in rows:
+        assert row["grey_levels"] <= 1 and row["labels"] < 0.001, row
+        assert row["joints"] < 0.01, row
 
 
 # === Runs ===

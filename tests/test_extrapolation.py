@@ -1,17 +1,20 @@
 """Margins of every kind, growing in steps, and the estimate of the whole body."""
 
 import functools
+import json
 import math
 import pathlib
+import subprocess
+import sys
 from fractions import Fraction
 
 import cv2
 import numpy as np
 import pytest
 
-from benchmarks import whole_body as benchmark
 from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.errors import PortraitError
+from portrait_tf.geometry import Box
 from portrait_tf.inference.engines import PipelineEngine
 from portrait_tf.inference.extrapolation import (
     ANCHORS,
@@ -84,8 +87,8 @@ def whole_people():
     found = []
     for seed in range(8):
         sample = synthetic_portrait(seed, (240, 160))
-        body = benchmark.body_box(sample)
-        if body is not None and body.top > 0 and body.bottom < 240:
+        body = Box.about(sample.parsing)
+        if body.top > 0 and body.bottom < 240:
             found.append((sample, body))
     return found
 
@@ -393,46 +396,13 @@ class TestWholeBody:
             estimate_body(NoPose(sample, rows), sample.photo[slice(*rows)])
         assert "bottom" in cut_sides(NoPose(sample, rows), sample.photo[slice(*rows)])
 
-    def test_the_crops_of_the_benchmark(self):
-        sample, body = whole_people()[0]
-        rng = np.random.default_rng(0)
-        for kind in benchmark.KINDS:
-            crop = benchmark.crop_of(kind, sample, body, rng)
-            assert crop.height > 20 and crop.width > 20
-            cut = {
-                side
-                for side, beyond in (
-                    ("top", crop.top - body.top), ("bottom", body.bottom - crop.bottom),
-                    ("left", crop.left - body.left), ("right", body.right - crop.right),
-                )
-                if beyond > 0
-            }  # fmt: skip
-            expected = {"bottom"} if kind in benchmark.BELOW else set()
-            expected |= {"top"} if kind in benchmark.ABOVE else set()
-            expected |= {kind} if kind in benchmark.SIDES else set()
-            expected |= {"top", "bottom"} if kind == "head and knees" else set()
-            assert cut == expected
-        rows = benchmark.summary(
-            [
-                {"kind": "knees", "missing": 30.0, "error": error}
-                for error in (1.0, 4.0, 20.0)
-            ]
-        )
-        assert [row["crop"] for row in rows] == ["knees", "all below", "all"]
-        assert rows[0]["median error"] == 4.0 and "| knees | 3 |" in benchmark.table(
-            rows
-        )
-
     @pytest.mark.long
     @pytest.mark.skipif(not CCP.exists(), reason="CCP is not here")
-    def test_the_bundled_stage_1_on_real_photos(self):
+    def test_the_bundled_stage_1_on_real_photos(self, tmp_path):
         """The promise: a median error under 10 % of the body's height."""
-        from portrait_tf.data.open import open_dataset
-        from portrait_tf.inference.engines import open_engine
-
-        reader = open_dataset(CCP, "val")
-        kinds = ["whole", "knees", "thighs", "hips", "chin"]
-        scores = benchmark.measure(open_engine(None, None), reader, kinds, 10)
-        for kind in kinds:
-            errors = [one["error"] for one in scores if one["kind"] == kind]
-            assert np.median(errors) < 10, kind
+        kinds, path = ["whole", "knees", "thighs", "hips", "chin"], tmp_path / "json"
+        command = [sys.executable, "-m", "benchmarks.whole_body", "--data", str(CCP)]
+        command += ["--count", "10", "--json", str(path), "--kinds", *kinds]
+        subprocess.run(command, cwd=pathlib.Path(__file__).parents[1], check=True)
+        rows = {row["crop"]: row for row in json.loads(path.read_text())["summary"]}
+        assert all(rows[kind]["median error"] < 10 for kind in kinds)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.folder_memory import draw, resident_mib
 from portrait_tf.apps import folders
 from portrait_tf.apps.folders import Job, plan_folder, run_folder, write_completion
 from portrait_tf.errors import PortraitError
@@ -403,13 +402,27 @@ class TestWrongUse:
 @pytest.mark.long
 @pytest.mark.skipif(not STATM.exists(), reason="resident memory is read from Linux")
 def test_a_thousand_photos_take_no_more_memory_than_a_hundred(tmp_path):
-    draw(tmp_path, 1000)
+    rng = np.random.default_rng(0)
+    for index in range(1000):
+        height, width = rng.integers(48, 160, 2)
+        photo = rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+        mask = np.zeros((height, width), np.uint8)
+        mask[height // 3 : height // 2, width // 4 : width // 2] = 255
+        suffix = (".jpg", ".png", ".webp", ".tif")[index % 4]
+        for kind, pixels, name in (("photos", photo, suffix), ("masks", mask, ".png")):
+            path = tmp_path / kind / f"{index:04}{name}"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(pixels).resize((width, height)).save(path)
     # In this process threads of other tests' models are alive.
     spawned = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, spawned) as process:
         completed, memory = process.submit(complete_folder, tmp_path).result()
     assert completed == 1000
     assert memory[-1] - memory[100] < 4
+
+
+def resident_mib():
+    return int(STATM.read_text().split()[1]) * 4096 / 2**20
 
 
 def complete_folder(folder):

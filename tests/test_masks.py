@@ -149,13 +149,8 @@ def test_border_is_the_asked_part_of_each_side():
     expected = np.zeros((10, 20), np.uint8)
     expected[:2] = expected[9:] = expected[:, :5] = 255
     np.testing.assert_array_equal(mask, expected)
-
-
-def test_a_thin_border_is_at_least_one_pixel():
+    # A part above 0 is at least a pixel.
     assert np.count_nonzero(border_mask((10, 20), right=0.001)) == 10
-
-
-def test_no_border_is_no_hole():
     assert not border_mask((10, 20)).any()
 
 

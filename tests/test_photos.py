@@ -538,6 +538,34 @@ class TestTiff:
         assert after.mode == "RGB"
         np.testing.assert_array_equal(np.asarray(after)[hole == 0], scene[hole == 0])
 
+    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "RGBX"])
+    @pytest.mark.parametrize("compression", [None, "packbits"])
+    def test_pixels_are_pillows(self, scene, mode, compression):
+        file = io.BytesIO()
+        image = Image.fromarray(scene).convert(mode)
+        image.save(file, "TIFF", compression=compression)
+        photo = decode_photo(file.getvalue(), "a.tif")
+        expected = {"1": "L", "P": "RGB", "RGBX": "RGB"}.get(mode, mode)
+        np.testing.assert_array_equal(
+            photo.pixels.squeeze(), np.asarray(image.convert(expected))
+        )
+
+    def test_colors_that_were_multiplied_by_alpha(self, scene):
+        colors = scene // 2
+        pixels = np.dstack([colors, np.full(SIZE, 128, np.uint8)])
+        data = tiff.encode_tiff(pixels, tiff.Tags(), premultiplied=True)
+        found = decode_photo(data, "a.tif").pixels
+        assert (found[..., 3] == 128).all()
+        assert np.abs(found[..., :3] - colors / 128 * 255).max() <= 1.01
+
+    @pytest.mark.parametrize("mode", ["YCbCr", "LAB"])
+    def test_color_models_that_are_refused(self, scene, mode):
+        file = io.BytesIO()
+        picture = Image.frombytes(mode, SIZE[::-1], scene.tobytes())
+        picture.save(file, "TIFF")
+        with pytest.raises(PortraitError, match="a.tif: expected .*gray, RGB or CMYK"):
+            decode_photo(file.getvalue(), "a.tif")
+
     def test_floats_are_refused(self, scene, tmp_path):
         Image.fromarray(scene[..., 0].astype(np.float32)).save(tmp_path / "a.tif")
         with pytest.raises(PortraitError, match="a.tif: expected .* of 8 or 16 bits"):

@@ -73,14 +73,16 @@ def test_published_tables_are_of_the_published_scores():
 @pytest.mark.skipif(not CCP.is_dir(), reason="no CCP in LIP's layout")
 def test_published_scores_can_be_had_again():
     from portrait_tf.data.open import open_dataset
-    from portrait_tf.evaluation.evaluate import mean_scores, score_photos
+    from portrait_tf.evaluation.evaluate import Evaluation, mean_scores
+    from portrait_tf.evaluation.holes import HoleSet
     from portrait_tf.inference.engines import PipelineEngine
     from portrait_tf.inference.pipeline import Pipeline
 
     published = json.loads(publish_scores.SCORES.read_text())
     pipeline = Pipeline.bundled()
     engine, reader = PipelineEngine(pipeline), open_dataset(CCP, "val")
-    found = mean_scores(score_photos(engine, reader, pipeline.size, methods={}))
+    holes = HoleSet(reader, pipeline.size)
+    found = mean_scores(Evaluation(engine, holes, methods={}).score())
     for task, row in published["completion"].items():
         psnr = found["completion"][task]["psnr_hole"]
         assert psnr == pytest.approx(row["psnr_hole"], abs=0.1)

@@ -1,4 +1,4 @@
-"""What MkDocs does not know of this repository; `mkdocs.yml` loads it as a hook.
+"""A hook of `mkdocs.yml`: pages of the site that are not files in `docs/`.
 
 Pages that live beside the code (the model card, the deployment's README) become pages
 of the site. The references of the command line and of the configuration are written

@@ -5,8 +5,8 @@
     python -m tools.publish_scores
 
 Writes `portrait_tf/weights/hashes.json`, and the tables between the marks
-`<!-- scores -->` and `<!-- /scores -->` of README.md and MODEL_CARD.md, likewise
-`hashes`. With `--check` it changes nothing and fails where something is out of date.
+`<!-- scores -->` and `<!-- /scores -->` (and `hashes`) of README.md and MODEL_CARD.md.
+With `--check` it changes nothing, and fails if a file is out of date.
 """
 
 import argparse

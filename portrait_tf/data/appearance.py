@@ -37,7 +37,6 @@ def _lab_change(rng: np.random.Generator, lightness: float) -> np.ndarray:
     """A random affine map of Lab as OpenCV has it in 8 bits: `[3, 4]`.
 
     Args:
-        rng: Source of randomness.
         lightness: Mean of the region.
     """
     angle = rng.uniform(-np.pi, np.pi)
@@ -70,7 +69,6 @@ def recolor_clothes(
     part of its change, as they show a part of it; all others stay as they are.
 
     Args:
-        rng: Source of randomness.
         image: RGB `uint8` `[h, w, 3]`.
         parsing: LIP's labels, `uint8` `[h, w]`.
 

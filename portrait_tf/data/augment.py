@@ -45,7 +45,6 @@ def random_placement(
     Or, in place of zoom and shift, a close-up; in both cases turned, too.
 
     Args:
-        rng: Source of randomness.
         photo_size: Height and width of the photo.
         size: Height and width of the frame.
         augmentation: Uses `mirror`, `scale`, `shift`, `crop`, `crop_zoom` and `rotate`.

@@ -19,8 +19,6 @@ def random_flow(
     """A smooth field of shifts.
 
     Args:
-        rng: Source of randomness.
-        size: Height and width.
         largest: Shift, as a part of the shorter side.
 
     Returns:
@@ -85,7 +83,6 @@ def random_cutout(
     """A gray rectangle about a random place.
 
     Args:
-        rng: Source of randomness.
         image: RGB `uint8` `[h, w, 3]`.
         augmentation: Uses `cutout_size`.
     """

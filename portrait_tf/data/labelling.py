@@ -20,7 +20,8 @@ import numpy as np
 import pydantic
 
 from portrait_tf.data.augment import prepare
-from portrait_tf.data.poses import read_poses
+from portrait_tf.data.lip import LipFolders
+from portrait_tf.data.poses import pose_row, read_poses
 from portrait_tf.data.reader import DatasetReader, Progress, in_threads, ticker
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
@@ -144,13 +145,6 @@ def photo_joints(
     return joints
 
 
-def _pose_row(name: str, joints: np.ndarray | None) -> str:
-    values = ["nan"] * 3 * NUM_JOINTS
-    if joints is not None:
-        values = [f"{value:.9g}" for value in joints.ravel().tolist()]
-    return ",".join([name, *values])
-
-
 def _place_photo(source: pathlib.Path | None, target: pathlib.Path, sample: Sample):  # noqa: ANN202
     """A hard link to the photo's file, a copy on another disk, or a PNG."""
     if source is None:
@@ -181,20 +175,12 @@ class _Split:
         self.reader, self.settings = reader, settings
         self.predict = structure.predict
         self.size = tuple(structure.size)
-        split = reader.split
-        images = folder / "TrainVal_images"
-        self.photos = images / f"{split}_images"
-        self.list = images / f"{split}_id.txt"
-        annotations = folder / "TrainVal_parsing_annotations"
-        self.maps = annotations / f"{split}_segmentations"
-        self.poses = folder / "TrainVal_pose_annotations" / f"lip_{split}_set.csv"
-        for each in (self.photos, self.maps, self.poses.parent):
-            each.mkdir(parents=True, exist_ok=True)
+        self.folders = LipFolders(folder, reader.split)
         self.rows: dict[str, str] = {}
-        if self.poses.is_file():
+        if self.folders.poses.is_file():
             self.rows = {
                 name: ",".join(row.values)
-                for name, row in read_poses(self.poses).items()
+                for name, row in read_poses(self.folders.poses).items()
             }
         self.kept = len(self.rows)
         self.predicted_maps = self.predicted_poses = self.pixels = self.void = 0
@@ -202,7 +188,7 @@ class _Split:
     def _photo_path(self, index: int) -> pathlib.Path:
         source = self.reader.photo_file(index)
         suffix = ".png" if source is None else source.suffix
-        return self.photos / f"{self.reader.names[index]}{suffix}"
+        return self.folders.photos / f"{self.reader.names[index]}{suffix}"
 
     def _label(self, indices: range) -> None:
         """Predicts and writes a batch."""
@@ -263,10 +249,10 @@ class _Split:
         if posed:
             confidence = self.settings.joint_confidence
             joints = photo_joints(peaks, fit, size, self.size, confidence)
-        write_result(self.maps / f"{sample.name}.png", encode_png(parsing))
+        write_result(self.folders.maps / f"{sample.name}.png", encode_png(parsing))
         target = self._photo_path(index)
         _place_photo(self.reader.photo_file(index), target, sample)
-        return _pose_row(f"{sample.name}.jpg", joints), void, pixels, posed
+        return pose_row(f"{sample.name}.jpg", joints), void, pixels, posed
 
     def write(self, tick: Callable[[int], None]) -> None:
         """Labels what is not labelled yet; `tick` gets how many photos are done."""
@@ -283,11 +269,11 @@ class _Split:
                 # Also of what came before a broken photo, or Ctrl-C.
                 if len(self.rows) > before:
                     self._write_rows()
-        write_result(self.list, _lines(names))
+        write_result(self.folders.names, _lines(names))
 
     def _write_rows(self) -> None:
         rows = (self.rows[name] for name in self.reader.names if name in self.rows)
-        write_result(self.poses, _lines(rows))
+        write_result(self.folders.poses, _lines(rows))
 
 
 def _lines(lines: Iterable[str]) -> bytes:

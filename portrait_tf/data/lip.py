@@ -29,6 +29,23 @@ def _find(root: pathlib.Path, parent: str, name: str) -> pathlib.Path | None:
     return None
 
 
+class LipFolders:
+    """Where one split of LIP's layout is written.
+
+    Attributes:
+        photos, maps: Folders.
+        names, poses: Files: a name a line, and a pose a line.
+    """
+
+    def __init__(self, root: pathlib.Path, split: str) -> None:
+        self.photos = root / "TrainVal_images" / f"{split}_images"
+        self.maps = root / "TrainVal_parsing_annotations" / f"{split}_segmentations"
+        self.names = self.photos.with_name(f"{split}_id.txt")
+        self.poses = root / "TrainVal_pose_annotations" / f"lip_{split}_set.csv"
+        for folder in (self.photos, self.maps, self.poses.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
 class LipDataset(PhotoFolder):
     """One split of LIP on disk.
 

@@ -34,12 +34,7 @@ def rectangle_mask(
     """Draws one rectangle that lies wholly in the photo.
 
     Args:
-        rng: Source of randomness.
-        size: Height and width.
         side: Smallest and largest side, as parts of the photo's.
-
-    Returns:
-        `uint8` `[H, W]`, 255 in the hole.
     """
     lengths = [
         min(total, max(1, round(total * part)))
@@ -77,14 +72,9 @@ def stroke_mask(
     the distribution of turns and widths is ours.
 
     Args:
-        rng: Source of randomness.
-        size: Height and width.
         count: Fewest and most strokes, both included.
         width: Of a stroke, as parts of the photo's shorter side.
         length: Of a stroke, as parts of the photo's longer side.
-
-    Returns:
-        `uint8` `[H, W]`, 255 in the hole.
     """
     mask = np.zeros(size, np.uint8)
     last_pixel = np.array([size[1] - 1, size[0] - 1])
@@ -122,14 +112,9 @@ def body_part_mask(
     of the time; of a region in several pieces, sometimes one piece alone is hidden.
 
     Args:
-        rng: Source of randomness.
-        size: Height and width.
         parsing: LIP labels `[H, W]`, 255 is void. None, or a map without a person,
             gives a rectangle.
         dilation: By how much the region grows, as a part of the longer side.
-
-    Returns:
-        `uint8` `[H, W]`, 255 in the hole.
     """
     if parsing is None:
         return rectangle_mask(rng, size)
@@ -185,14 +170,9 @@ def face_mask(
     Its middle is within the middle half of the face.
 
     Args:
-        rng: Source of randomness.
-        size: Height and width.
         parsing: LIP labels `[H, W]`. None, or a map without a face, gives a rectangle
             somewhere.
         side: Smallest and largest side, as parts of the face's.
-
-    Returns:
-        `uint8` `[H, W]`, 255 in the hole.
     """
     extent = face_extent(parsing)
     if extent is None:
@@ -222,14 +202,10 @@ def border_mask(
     """Cuts the photo's borders off.
 
     Args:
-        size: Height and width.
         top: Part of the height, 0 to 1; a part above 0 is at least one row.
         bottom: Part of the height.
         left: Part of the width.
         right: Part of the width.
-
-    Returns:
-        `uint8` `[H, W]`, 255 in the hole.
     """
     mask = np.zeros(size, np.uint8)
     height, width = size
@@ -250,12 +226,7 @@ def random_border_mask(
     """Cuts off one side or two, weighted by `config`.
 
     Args:
-        rng: Source of randomness.
-        size: Height and width.
         config: Uses `border_size`, `border_sides` and `second_border`.
-
-    Returns:
-        `uint8` `[H, W]`, 255 in the hole.
     """
     sides = ("top", "bottom", "left", "right")
     weights = np.array([config.border_sides.get(side, 0.0) for side in sides])
@@ -280,8 +251,6 @@ def random_mask(
     """Draws a hole for training.
 
     Args:
-        rng: Source of randomness.
-        size: Height and width.
         config: How often each kind is drawn, and how large it is.
         parsing: LIP labels `[H, W]` for holes that hide a body part, or None.
 
@@ -406,14 +375,10 @@ def evaluation_mask(
     Args:
         task: One of `EVALUATION_TASKS`, or `FACE_TASK`.
         seed: An integer or several, as `numpy.random.default_rng` takes them.
-        size: Height and width.
         joints: `[16, 3]` of x, y in pixels and a weight, 0 where the joint is not
             annotated; places the square where there is no label map.
         parsing: LIP labels `[H, W]`, 255 is void. With neither, the square's place is
             uniform.
-
-    Returns:
-        `uint8` `[H, W]`, 255 in the hole.
 
     Raises:
         PortraitError: There is no such task, or the photo is too small for it.

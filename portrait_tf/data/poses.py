@@ -1,4 +1,4 @@
-"""Reads LIP's pose files: no header, `name.jpg,x1,y1,v1,...,x16,y16,v16` a row."""
+"""LIP's pose files: no header, `name.jpg,x1,y1,v1,...,x16,y16,v16` a row."""
 
 import pathlib
 from dataclasses import dataclass
@@ -58,6 +58,13 @@ class PoseRow:
         joints = joints.reshape(NUM_JOINTS, 3)
         joints[np.isnan(joints).any(axis=1)] = np.nan
         return joints
+
+
+def pose_row(name: str, joints: np.ndarray | None) -> str:
+    """The line of a photo, by its name with extension; None has no joints."""
+    if joints is None:
+        joints = np.full((NUM_JOINTS, 3), np.nan)
+    return ",".join([name, *(f"{value:.9g}" for value in joints.ravel().tolist())])
 
 
 def read_poses(path: pathlib.Path) -> dict[str, PoseRow]:

@@ -58,7 +58,6 @@ class Summary:
     Attributes:
         name: The sample's.
         error: What is wrong with it; the rest is then not known.
-        size: Height and width.
         pixels: `int64` `[256]`: how many pixels have each label; None: no label map.
         has_joints: Whether there is a pose.
     """

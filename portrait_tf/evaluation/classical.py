@@ -1,7 +1,7 @@
 """Methods that are not trained, for comparison.
 
-Each is called with a photo, RGB `uint8` `[H, W, 3]`, and a mask, `uint8` `[H, W]`,
-non-zero = hole, and returns the completed photo, `uint8` `[H, W, 3]`.
+A method takes a photo, RGB `uint8` `[H, W, 3]`, and a mask, `uint8` `[H, W]`, non-zero
+= hole, and returns the completed photo, `uint8` `[H, W, 3]`.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,9 @@ import numpy as np
 from portrait_tf.evaluation.patchmatch import inpaint_patches
 
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+MISSING = "needs opencv-contrib-python-headless, which is not installed"
+"""Why a method is not `available`."""
 
 _RADIUS = 3
 
@@ -27,17 +30,16 @@ def navier_stokes(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def frequency_selective(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """OpenCV's frequency selective reconstruction (Seiler and Kaup, 2010), fast.
+    """OpenCV's fast frequency selective reconstruction (Seiler and Kaup, 2010).
 
-    It is part of opencv-contrib-python-headless; `available` says whether that is
-    installed.
+    It is part of opencv-contrib-python-headless.
     """
     blue_first = cv2.cvtColor(photo, cv2.COLOR_RGB2BGR)
     result = np.zeros_like(photo)
-    # Here non-zero is what is known.
+    # Non-zero = known here.
     known = np.where(mask != 0, 0, 255).astype(np.uint8)
     cv2.xphoto.inpaint(blue_first, known, result, cv2.xphoto.INPAINT_FSR_FAST)
-    # It touches known pixels, too.
+    # It changes known pixels, too.
     return np.where(
         (mask != 0)[..., None], cv2.cvtColor(result, cv2.COLOR_BGR2RGB), photo
     )
@@ -52,5 +54,5 @@ CLASSICAL: dict[str, Method] = {
 
 
 def available(name: str) -> bool:
-    """Whether what a method of `CLASSICAL` needs is installed."""
+    """Whether the packages of a method of `CLASSICAL` are installed."""
     return name != "fsr" or hasattr(cv2, "xphoto")

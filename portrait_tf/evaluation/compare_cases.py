@@ -1,139 +1,88 @@
-"""What every method of a comparison is asked, and answers that are files."""
+"""What every method of a comparison is asked, and methods whose results are files."""
 
 import hashlib
 import pathlib
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 
-from portrait_tf.data.augment import prepare
 from portrait_tf.data.dataset import Reader
-from portrait_tf.data.masks import evaluation_mask
 from portrait_tf.errors import PortraitError
 from portrait_tf.evaluation.compare_config import Plan
-from portrait_tf.labels import NUM_LABELS
+from portrait_tf.evaluation.holes import Hole, HoleSet, Method
 from portrait_tf.photos import read_photo, write_png
 
 
-class Case(NamedTuple):
-    """One question: photo and label map at the working size, and a hole.
-
-    `photo` is RGB `uint8` `[H, W, 3]`, `truth` `uint8` `[H, W]` (255 is void), `mask`
-    `uint8` `[H, W]`, 255 = hole.
-    """
-
-    index: int
-    name: str
-    task: str
-    photo: np.ndarray
-    truth: np.ndarray
-    mask: np.ndarray
-
-
-Complete = Callable[[Case], np.ndarray]
-"""Gives the completed photo, RGB `uint8` `[H, W, 3]`."""
-
-
-def cases(
-    plan: Plan, reader: Reader, indices: range | list[int] | None = None
-) -> Iterator[Case]:
-    """Every photo with every task, photos first.
-
-    Args:
-        plan: What is compared.
-        reader: The split that is scored.
-        indices: Of photos; None for all that the plan scores.
-    """
-    compare, size = plan.compare, plan.base.size
-    for index in indices if indices is not None else range(photo_count(plan, reader)):
-        sample = reader[index]
-        prepared = prepare(sample, size)
-        photo, truth, joints = (prepared[k] for k in ("image", "parsing", "joints"))
-        for task in compare.tasks:
-            seed = [compare.mask_seed, index]
-            mask = evaluation_mask(task, seed, size, joints, truth)
-            yield Case(index, sample.name, task, photo, truth, mask)
-
-
-def photo_count(plan: Plan, reader: Reader) -> int:
-    """How many photos are scored."""
-    wanted = plan.compare.photos
-    return len(reader) if wanted is None else min(wanted, len(reader))
-
-
-def paste(complete: Complete, case: Case) -> np.ndarray:
-    """The answer, with the known pixels as they were."""
-    return np.where(case.mask[..., None] > 0, complete(case), case.photo)
+def cases(plan: Plan, reader: Reader) -> HoleSet:
+    """The photos of a reader that a plan scores, with their holes."""
+    compare = plan.compare
+    return HoleSet(
+        reader, plan.base.size, compare.mask_seed, compare.photos, compare.tasks
+    )
 
 
 def write_inputs(plan: Plan, reader: Reader, folder: pathlib.Path) -> int:
-    """Writes what a method from outside is asked, and nothing of the answer.
+    """Writes the questions for a method from outside, without the answers.
 
-    `inputs/TASK/NAME.png`, grey (128) in the hole, and `masks/TASK/NAME.png`, 255 =
-    hole.
+    `inputs/TASK/NAME.png` is gray (128) in the hole, `masks/TASK/NAME.png` 255.
 
     Returns:
         The number of inputs.
     """
     count = 0
-    for case in cases(plan, reader):
-        hole = case.mask[..., None] > 0
-        name = f"{case.task}/{case.name}.png"
-        write_png(folder / "inputs" / name, np.where(hole, np.uint8(128), case.photo))
-        write_png(folder / "masks" / name, case.mask)
-        count += 1
+    for holes in cases(plan, reader):
+        for hole in holes:
+            name = f"{hole.task}/{hole.name}.png"
+            write_png(folder / "inputs" / name, hole.hidden())
+            write_png(folder / "masks" / name, hole.mask)
+            count += 1
     return count
 
 
-def check_cases(plan: Plan, reader: Reader) -> dict:
-    """Reads all photos that are scored, and all pictures that are finished.
+def check_cases(plan: Plan, reader: Reader) -> str:
+    """Reads all photos that are scored, and all finished pictures.
 
     Returns:
-        `photos`, how many, and `sha256` of all photos, label maps and masks.
+        SHA-256 of the first photo and its label map, to recognize the data set.
 
     Raises:
-        PortraitError: A photo or a picture is broken, missing or of another size; no
-            label map for a method that is given the true one; fewer than two photos.
+        PortraitError: A photo or a picture is broken, missing or of another size; a
+            label map is missing for a method that is given the true map; there are
+            fewer than two photos.
     """
-    count = photo_count(plan, reader)
-    if count < 2:
-        raise PortraitError(f"expected at least 2 photos to score, found {count}")
+    if len(asked := cases(plan, reader)) < 2:
+        raise PortraitError(f"expected at least 2 photos to score, found {len(asked)}")
     true_map = [name for name, one in plan.methods.items() if one.parsing == "truth"]
-    readers = {name: open_pictures(folder) for name, folder in plan.pictures.items()}
-    digest = hashlib.sha256()
-    for case in cases(plan, reader):
-        if true_map and not (case.truth < NUM_LABELS).any():
+    pictures = [read_pictures(folder) for folder in plan.pictures.values()]
+    digest = ""
+    for holes in asked:
+        photo, truth = holes[0].photo, holes[0].truth
+        digest = digest or hashlib.sha256(photo.tobytes() + truth.tobytes()).hexdigest()
+        if true_map and not holes[0].has_map:
             raise PortraitError(
-                f"{case.name}: expected a label map, for methods.{true_map[0]} is "
-                "given the true one; the photo has none"
+                f"{holes[0].name}: expected a label map, because methods.{true_map[0]} "
+                "is given the true one; the photo has none"
             )
-        for array in (case.photo, case.truth, case.mask):
-            digest.update(array.tobytes())
-        for complete in readers.values():
-            complete(case)
-    return {"photos": count, "sha256": digest.hexdigest()}
+        for method in pictures:
+            method(holes)
+    return digest
 
 
-def open_pictures(folder: pathlib.Path) -> Complete:
-    """A method whose answers are files: `FOLDER/TASK/NAME.png`, or another format."""
+def read_pictures(folder: pathlib.Path) -> Method:
+    """A method whose results are files: `FOLDER/TASK/NAME.png`, or another format."""
 
-    def complete(case: Case) -> np.ndarray:
-        beside = folder / case.task
-        path = next(
-            (
-                path
-                for extension in (".png", ".webp", ".jpg", ".jpeg", ".bmp")
-                if (path := beside / f"{case.name}{extension}").is_file()
-            ),
-            None,
-        )
+    def read(hole: Hole) -> np.ndarray:
+        expected = folder / hole.task / f"{hole.name}.png"
+        beside = [
+            expected.with_name(hole.name + extension)
+            for extension in (".png", ".webp", ".jpg", ".jpeg", ".bmp")
+        ]
+        path = next((path for path in beside if path.is_file()), None)
         if path is None:
-            raise PortraitError(f"expected a picture {beside / case.name}.png")
+            raise PortraitError(f"expected a picture {expected}")
         picture = read_photo(path, oriented=False)
-        if picture.shape != case.photo.shape:
+        if picture.shape != hole.photo.shape:
             expected, received = (
-                "x".join(map(str, one.shape[:2])) for one in (case.photo, picture)
+                "x".join(map(str, one.shape[:2])) for one in (hole.photo, picture)
             )
             raise PortraitError(
                 f"{path}: expected a picture of {expected} (height x width), received "
@@ -141,4 +90,4 @@ def open_pictures(folder: pathlib.Path) -> Complete:
             )
         return picture
 
-    return complete
+    return lambda holes: [read(hole) for hole in holes]

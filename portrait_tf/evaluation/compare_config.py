@@ -29,22 +29,22 @@ from portrait_tf.files import read_text
 Task = Literal[EVALUATION_TASKS]
 
 _OWN = ("name", "completion")
-"""What a method may change; all else is one for all."""
+"""Keys that methods may change; methods share everything else."""
 
 
 class StageOneConfig(Section):
-    """Where all methods take the predicted map from."""
+    """The network that predicts the map of all methods."""
 
     source: str = Field(
         "bundled",
         description="`bundled` (built for this size, if it is another one), `train`, "
         "or a run's folder.",
     )
-    steps: int | None = Field(None, ge=1, description="Of `train`; else the base's.")
+    steps: int | None = Field(None, ge=1, description="For `train`; else the base's.")
 
 
 class FeaturesConfig(Section):
-    """The VGG whose features the perceptual and the Fréchet distance are taken in."""
+    """The VGG of the perceptual and the Fréchet distance."""
 
     network: Literal["vgg16", "vgg19"] = "vgg16"
     weights: str | None = Field(
@@ -52,24 +52,24 @@ class FeaturesConfig(Section):
         description="A file, `imagenet` (downloaded by Keras) or `random`; null leaves "
         "both distances out.",
     )
-    name: str | None = Field(None, description="Of the weights, for the report.")
+    name: str | None = Field(None, description="Name of the weights in the report.")
     layers: tuple[str, ...] = Field(
         ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3"),
         min_length=1,
-        description="Of the perceptual distance.",
+        description="Layers of the perceptual distance.",
     )
     frechet_layer: str = "block2_conv2"
 
 
 class MethodConfig(Section):
-    """One method: a network that is trained, or pictures that are there."""
+    """One method: a network that is trained, or finished pictures."""
 
     config: str | None = Field(None, description="A YAML file of changes to the base.")
     set: tuple[str, ...] = Field((), description="More changes: KEY=VALUE.")
     parsing: Literal["predicted", "truth", "none"] | None = Field(
         None,
-        description="The map at evaluation; else `predicted`, or `none` of a network "
-        "that takes none.",
+        description="The map at evaluation; else `predicted`, or `none` for a network "
+        "without a map.",
     )
     pictures: str | None = Field(
         None, description="A folder of finished pictures, TASK/NAME.png."
@@ -88,17 +88,17 @@ class CompareConfig(Section):
     base: str | dict = Field({}, description="An experiment: its YAML file, or keys.")
     set: tuple[str, ...] = Field((), description="Changes of the base: KEY=VALUE.")
     size: tuple[int, int] | None = Field(None, description="Else the base's.")
-    steps: int = Field(900, ge=1, description="Of stage 2, for every method.")
+    steps: int = Field(900, ge=1, description="Steps of stage 2, for every method.")
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="A training each.")
-    split: Literal["train", "val"] = Field("val", description="What is scored.")
-    photos: int | None = Field(None, ge=2, description="The first so many; else all.")
+    split: Literal["train", "val"] = Field("val", description="The scored split.")
+    photos: int | None = Field(None, ge=2, description="The first photos; else all.")
     tasks: tuple[Task, ...] = Field(EVALUATION_TASKS, min_length=1)
     mask_seed: int = Field(0, ge=0)
     timed_photos: int = Field(3, ge=0, description="With each task; 0: no times.")
     stage_1: StageOneConfig = StageOneConfig()
     features: FeaturesConfig = FeaturesConfig()
     methods: dict[str, dict | None] = Field(
-        min_length=1, description="Of each name what `MethodConfig` has."
+        min_length=1, description="`MethodConfig` by name."
     )
     reference: str | None = Field(
         None, description="The method that others are compared with; else the first."
@@ -111,7 +111,7 @@ class CompareConfig(Section):
         for name in methods:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
                 raise ValueError(
-                    f"a method's name is also a folder's: {name!r} is not made of "
+                    f"a method's name is a folder's name, too: {name!r} is not made of "
                     "letters, digits, '_', '-' and '.'"
                 )
             if name in CLASSICAL:
@@ -129,14 +129,14 @@ class CompareConfig(Section):
 
 
 class Plan(pydantic.BaseModel):
-    """A comparison whose every file was read and whose every key was checked.
+    """A checked comparison.
 
     Attributes:
-        compare: As the file has it, with its paths made absolute.
-        methods: Likewise, checked.
+        compare: The file's content, with absolute paths.
+        methods: The methods by name, with absolute paths.
         base: The experiment of all methods, at the comparison's size.
-        networks: The whole experiment of every method that is trained.
-        pictures: The folder of every method that is not.
+        networks: The experiment of every method that is trained.
+        pictures: The folder of every other method.
     """
 
     compare: CompareConfig
@@ -151,7 +151,7 @@ class Plan(pydantic.BaseModel):
 
 
 def load_plan(path: str | pathlib.Path, changes: list[str] | None = None) -> Plan:
-    """Reads a comparison's YAML file, and all that it names.
+    """Reads a comparison's YAML file, and all files that it names.
 
     Args:
         path: The file.
@@ -159,7 +159,7 @@ def load_plan(path: str | pathlib.Path, changes: list[str] | None = None) -> Pla
 
     Raises:
         PortraitError: A file is missing, or does not fit its schema; a method changes
-            what all of them share.
+            a key that all methods share.
     """
     path = pathlib.Path(path)
     compare = load_section(CompareConfig, path, "comparison")
@@ -194,23 +194,9 @@ def load_plan(path: str | pathlib.Path, changes: list[str] | None = None) -> Pla
         if method.pictures:
             pictures[name] = pathlib.Path(found(method.pictures))
             continue
-        config = base
         if method.config:
             method.config = found(method.config)
-            config = _merged(base, method.config)
-        try:
-            config = with_changes(config, list(method.set))
-        except PortraitError as error:
-            raise PortraitError(f"{source}: {error}") from None
-        for key in Config.model_fields:
-            if key not in _OWN and getattr(config, key) != getattr(base, key):
-                raise PortraitError(
-                    f"{source}: changes '{key}', which all methods share; expected "
-                    "changes of 'completion' alone"
-                )
-        networks[name] = within_budget(
-            config, compare.steps, base.completion.training.batch_size
-        )
+        networks[name] = _network_config(method, base, compare.steps, source)
     return Plan(
         compare=compare,
         methods=methods,
@@ -218,6 +204,23 @@ def load_plan(path: str | pathlib.Path, changes: list[str] | None = None) -> Pla
         networks=networks,
         pictures=pictures,
     )
+
+
+def _network_config(
+    method: MethodConfig, base: Config, steps: int, source: str
+) -> Config:
+    config = _merged(base, method.config) if method.config else base
+    try:
+        config = with_changes(config, list(method.set))
+    except PortraitError as error:
+        raise PortraitError(f"{source}: {error}") from None
+    for key in Config.model_fields:
+        if key not in _OWN and getattr(config, key) != getattr(base, key):
+            raise PortraitError(
+                f"{source}: changes '{key}', which all methods share; expected "
+                "changes of 'completion' alone"
+            )
+    return within_budget(config, steps, base.completion.training.batch_size)
 
 
 def _merged(base: Config, path: str) -> Config:
@@ -242,27 +245,24 @@ def _over(values: dict, changes: dict) -> dict:
 
 
 def within_budget(config: Config, steps: int, batch_size: int) -> Config:
-    """The experiment with another budget of stage 2, and all else in proportion.
+    """The experiment with another budget of stage 2.
 
-    Phases and warm-ups are shortened or lengthened by the same factor, so that a
-    method is not robbed of its adversarial phase by a small budget.
+    Phases and warm-ups keep their share of the steps, so that a small budget leaves a
+    method its adversarial phase.
     """
     completion = config.completion
     factor = steps / completion.training.steps
-    schedule = {
-        key: round(value * factor)
+    warmups = {
+        "training.optimizer": completion.training.optimizer,
+        "discriminator_optimizer": completion.discriminator_optimizer,
+    }
+    counts = {
+        f"{key}.warmup_steps": one.warmup_steps for key, one in warmups.items()
+    } | {
+        f"schedule.{key}": value
         for key, value in completion.schedule.model_dump().items()
         if key.endswith("_steps")
     }
-    changes = [
-        f"completion.training.steps={steps}",
-        f"completion.training.batch_size={batch_size}",
-        *(f"completion.schedule.{key}={value}" for key, value in schedule.items()),
-    ]
-    for key, optimizer in (
-        ("training.optimizer", completion.training.optimizer),
-        ("discriminator_optimizer", completion.discriminator_optimizer),
-    ):
-        warmup = round(optimizer.warmup_steps * factor)
-        changes.append(f"completion.{key}.warmup_steps={warmup}")
-    return with_changes(config, changes)
+    changes = [f"{key}={round(value * factor)}" for key, value in counts.items()]
+    changes += [f"training.steps={steps}", f"training.batch_size={batch_size}"]
+    return with_changes(config, [f"completion.{change}" for change in changes])

@@ -1,12 +1,16 @@
-"""Counting pixels by true and predicted label, and the scores that follow from it.
+"""Confusion matrices of label maps, and their scores.
 
-The definitions are those of FCN (arXiv 1411.4038, section 5), which LIP scores by; one
+The definitions are those of FCN (arXiv 1411.4038, section 5), which LIP uses: one
 matrix over all photos, not a mean over photos.
 """
 
 import numpy as np
 
-from portrait_tf.labels import NUM_LABELS
+from portrait_tf.data.masks import EVALUATION_TASKS
+from portrait_tf.labels import GROUP_OF_LABEL, LABEL_GROUPS, NUM_LABELS
+
+GROUP_PHOTOS = 10
+"""Label groups in the holes of fewer photos are left out of the mean over groups."""
 
 
 class Confusion:
@@ -40,7 +44,7 @@ class Confusion:
 
     @property
     def pixels(self) -> int:
-        """How many pixels were counted."""
+        """The number of pixels counted."""
         return int(self.counts.sum())
 
     def iou(self) -> np.ndarray:
@@ -53,7 +57,7 @@ class Confusion:
     def group_iou(self, group_of_label: np.ndarray) -> np.ndarray:
         """Intersection over union of each group of labels, `[G]`.
 
-        A pixel whose label was mistaken for another of its group counts as found.
+        A pixel counts as found if its predicted label is in the group of the true one.
 
         Args:
             group_of_label: Integers `[20]`, 0 to G - 1.
@@ -71,25 +75,69 @@ class Confusion:
         """Mean IoU over the labels that occur in truth or prediction.
 
         Args:
-            labels: Of these alone. None: of all.
+            labels: The labels; None: all.
 
         Returns:
-            None where none of them occurs.
+            None where no label occurs.
         """
-        iou = self.iou() if labels is None else self.iou()[labels]
-        return _mean(iou)
+        return _mean(self.iou() if labels is None else self.iou()[labels])
 
     def mean_accuracy(self) -> float | None:
-        """Mean over the true labels of the part of their pixels that was found."""
+        """Mean over the true labels of the part of their pixels that is found."""
         seen = self.counts.sum(axis=1)
         found = np.diag(self.counts) / np.maximum(seen, 1)
         return _mean(np.where(seen > 0, found, np.nan))
 
     def pixel_accuracy(self) -> float | None:
-        """Part of the pixels whose label was found; None where none was counted."""
+        """Part of the pixels whose label is found; None without a pixel."""
         return float(np.trace(self.counts) / self.pixels) if self.pixels else None
 
 
 def _mean(values: np.ndarray) -> float | None:
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else None
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def silhouette_iou(counted: Confusion) -> float | None:
+    """IoU of all labels but the background, 0; None where there is no person."""
+    return _or_none(counted.group_iou(np.minimum(np.arange(NUM_LABELS), 1))[1])
+
+
+class GroupScores:
+    """IoU of `LABEL_GROUPS` and of the person's silhouette, inside holes, by task."""
+
+    def __init__(self) -> None:
+        self._holes = {task: Confusion() for task in EVALUATION_TASKS}
+        self._photos = {
+            task: np.zeros(len(LABEL_GROUPS), int) for task in EVALUATION_TASKS
+        }
+
+    def add(self, task: str, hole: Confusion) -> None:
+        """Adds one photo, given the confusion matrix of its hole."""
+        self._holes[task].counts += hole.counts
+        found = GROUP_OF_LABEL[hole.counts.any(axis=1)]
+        self._photos[task][np.unique(found)] += 1
+
+    def result(self) -> dict[str, dict]:
+        """Scores by task as plain values for JSON; one matrix over all photos.
+
+        Returns:
+            `groups`: the IoU of each of `LABEL_GROUPS`; `photos`: the number of photos
+            with the group in the hole; `mean`: over the groups that at least
+            `GROUP_PHOTOS` photos have; `silhouette`: the IoU of all labels but the
+            background. None where there is nothing to score.
+        """
+        scores = {}
+        for task, hole in self._holes.items():
+            iou, photos = hole.group_iou(GROUP_OF_LABEL), self._photos[task]
+            scores[task] = {
+                "groups": dict(zip(LABEL_GROUPS, map(_or_none, iou), strict=True)),
+                "photos": dict(zip(LABEL_GROUPS, photos.tolist(), strict=True)),
+                "mean": _mean(iou[photos >= GROUP_PHOTOS]),
+                "silhouette": silhouette_iou(hole),
+            }
+        return scores

@@ -1,7 +1,6 @@
-"""Distances of pictures in the features of a trained VGG.
+"""Distances of pictures in the features of a VGG.
 
-No ImageNet weights are needed, nor assumed: a distance means what its weights mean, so
-it is named after them, and is neither LPIPS nor FID.
+A distance is named after its weights: it is neither LPIPS nor FID.
 """
 
 from collections.abc import Sequence
@@ -16,17 +15,15 @@ from portrait_tf.losses.perceptual import build_vgg
 def frechet_distance(one: np.ndarray, two: np.ndarray) -> float:
     """Fréchet distance of two Gaussians (Heusel et al., 2017), fitted to two samples.
 
-    `|m1 - m2|² + tr(S1) + tr(S2) - 2 tr((S1 S2)^½)`. The last trace is that of the
-    root of `S1^½ S2 S1^½`, which is symmetric and has the same eigenvalues, so that no
-    root of a matrix that is not symmetric is needed.
+    `|m1 - m2|² + tr(S1) + tr(S2) - 2 tr((S1 S2)^½)`. The last trace is computed from
+    `S1^½ S2 S1^½`, which is symmetric and has the same eigenvalues.
 
-    With no more rows than columns the covariances are rank-deficient, and with few
-    more they are inexact: the distance is then too large, by an amount that depends on
-    the number of rows. Compare it among samples of one size alone.
+    With few rows per column the distance is too large, by an amount that depends on the
+    number of rows: compare samples of one size only.
 
     Args:
-        one: `[N, C]`, a row a picture; N at least 2.
-        two: `[M, C]`.
+        one: `[N, C]`, a row per picture; N at least 2.
+        two: `[M, C]`, M at least 2.
     """
     one, two = np.asarray(one, np.float64), np.asarray(two, np.float64)
     means = one.mean(0) - two.mean(0)
@@ -40,21 +37,19 @@ def frechet_distance(one: np.ndarray, two: np.ndarray) -> float:
 
 
 class FeatureDistance:
-    """Perceptual distance of a pair of photos, and features to compare sets by.
+    """Perceptual distance of two photos, and features for comparing sets.
 
     The perceptual distance is that of LPIPS (Zhang et al., CVPR 2018, equation 1)
-    without its learned weights: features of each layer are scaled to unit length over
-    the channels, their squared difference is summed over the channels, averaged over
-    the places, and the layers are averaged.
+    without its learned weights: the squared difference of features of unit length,
+    summed over channels, and averaged over positions and layers.
 
     Args:
         network: `vgg16` or `vgg19`.
         weights: `imagenet`, `random`, or a file's path.
-        layers: Of the perceptual distance, by Keras' names.
-        pooled: The layer whose mean over all places is a photo's feature. A shallow
-            one has few channels: with about a hundred photos a covariance of more has
-            no meaning.
-        patches: Layers that `PatchDistances` compares patches by.
+        layers: Keras' names of the layers of the perceptual distance.
+        pooled: The layer whose mean over all positions is a photo's feature. With about
+            a hundred photos it must be a shallow one, with few channels.
+        patches: Layers of `PatchDistances`.
 
     Raises:
         PortraitError: An unknown layer, or weights that cannot be had.

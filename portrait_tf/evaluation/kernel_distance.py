@@ -34,54 +34,20 @@ def polynomial_kernel(one: np.ndarray, two: np.ndarray) -> np.ndarray:
 def kernel_distance(one: np.ndarray, two: np.ndarray) -> float:
     """Unbiased squared maximum mean discrepancy of two samples, by KID's kernel.
 
-    The mean kernel of pairs within `one`, and of those within `two`, minus twice that
-    of the pairs between them. It may be negative.
+    The mean kernel of pairs within `one`, plus that of pairs within `two`, minus twice
+    that of the pairs between them. It may be negative.
 
     Args:
         one: `[N, C]`, N at least 2.
         two: `[M, C]`, M at least 2.
     """
-    return float(_distances(*_kernels(one, two), _everything(one), _everything(two))[0])
 
+    def mean_within(rows: np.ndarray) -> float:
+        kernel = polynomial_kernel(rows, rows)
+        return (kernel.sum() - np.trace(kernel)) / (len(rows) * (len(rows) - 1))
 
-def _everything(rows: np.ndarray) -> np.ndarray:
-    return np.ones((1, len(rows)))
-
-
-def _kernels(one: np.ndarray, two: np.ndarray) -> tuple[np.ndarray, ...]:
-    pairs = ((one, one), (two, two), (one, two))
-    return tuple(polynomial_kernel(*pair) for pair in pairs)
-
-
-def _distances(
-    within_one: np.ndarray,
-    within_two: np.ndarray,
-    between: np.ndarray,
-    chosen_one: np.ndarray,
-    chosen_two: np.ndarray,
-) -> np.ndarray:
-    """The distance of each subset `[S]`, given the kernels of all pairs.
-
-    Args:
-        within_one: `[N, N]`.
-        within_two: `[M, M]`.
-        between: `[N, M]`.
-        chosen_one: `[S, N]`, 1.0 where a row is in the subset; 2 or more of each.
-        chosen_two: `[S, M]`, as `chosen_one`.
-    """
-
-    def mean_within(kernel: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        count = chosen.sum(1)
-        pairs = ((chosen @ kernel) * chosen).sum(1) - chosen @ np.diag(kernel)
-        return pairs / (count * (count - 1))
-
-    across = ((chosen_one @ between) * chosen_two).sum(1)
-    across /= chosen_one.sum(1) * chosen_two.sum(1)
-    return (
-        mean_within(within_one, chosen_one)
-        + mean_within(within_two, chosen_two)
-        - 2 * across
-    )
+    between = polynomial_kernel(one, two).mean()
+    return float(mean_within(one) + mean_within(two) - 2 * between)
 
 
 def subset_distances(
@@ -103,24 +69,25 @@ def subset_distances(
         return kernel_distance(one, two), None
     rng = np.random.default_rng(seed)
     ranks = rng.permuted(np.tile(np.arange(count), (2, SUBSETS, 1)), axis=-1)
-    chosen = (ranks < SUBSET_PATCHES).astype(float)
-    found = _distances(*_kernels(one, two), *chosen)
-    return float(found.mean()), float(found.std(ddof=1))
+    first, second = ranks < SUBSET_PATCHES
+    found = [
+        kernel_distance(one[a], two[b]) for a, b in zip(first, second, strict=True)
+    ]
+    return float(np.mean(found)), float(np.std(found, ddof=1))
 
 
 class PatchDistances:
     """Collects features of patches in holes, and compares methods with the truth.
 
-    Patches of `PATCH` pixels lie on a grid of `STEP` pixels; those of which at least
-    half is hole count. The feature of a patch is the mean of `FeatureDistance.patches`'
-    layers over the hole's part of it, one layer after the other. Every layer is divided
-    by the root mean square of the true patches, for VGG's features reach hundreds and
-    the kernel's constant is 1.
+    Patches of `PATCH` pixels lie on a grid of `STEP` pixels; those with at least half
+    hole count. The feature of a patch is the mean of each layer over the hole's part of
+    the patch. Every layer is divided by the root mean square of the true patches: VGG's
+    features reach hundreds, and the kernel's constant is 1.
 
     Args:
-        features: Whose `patches` are compared.
-        photos: How many there will be.
-        seed: Of the patches that are kept where there are many, and of the subsets.
+        features: The layers `patches` of these features are compared.
+        photos: The number of photos.
+        seed: Seed of the patches that are kept, and of the subsets.
     """
 
     def __init__(self, features: FeatureDistance, photos: int, seed: int = 0) -> None:
@@ -135,10 +102,10 @@ class PatchDistances:
         """Adds the patches of one hole.
 
         Args:
-            task: Whose hole it is.
+            task: The hole's task.
             mask: `uint8` `[H, W]`, non-zero = hole.
             true: `FeatureDistance.features` of the photo.
-            painted: The same of every method's picture, by its name.
+            painted: The features of every method's picture, by method.
         """
         places = hole_patches(mask)
         # Rounded at random, so that of many photos some have a patch.
@@ -164,11 +131,10 @@ class PatchDistances:
         holes.append(pool(true))
 
     def result(self) -> dict[str, dict[str, dict]]:
-        """Of each task and method `mean`, `std` and `patches`.
+        """`mean`, `std` and `patches` by task and method.
 
-        `mean` and `std` are those of `subset_distances`, None where there are fewer
-        than two patches. A method is compared with the truth in the holes that it
-        completed.
+        `mean` and `std` are those of `subset_distances`; None with fewer than two
+        patches. A method is compared with the truth in the holes that it completed.
         """
         return {
             task: {
@@ -195,11 +161,10 @@ class PatchDistances:
 
 
 def hole_patches(mask: np.ndarray) -> np.ndarray:
-    """Top and left of the patches of which at least half is hole, `[N, 2]`.
+    """Top and left of the patches with at least half hole, `[N, 2]`.
 
     Args:
-        mask: `uint8` `[H, W]`, non-zero = hole. A patch is as large as a smaller
-            photo.
+        mask: `uint8` `[H, W]`, non-zero = hole.
     """
     height, width = mask.shape
     corners = [
@@ -214,7 +179,7 @@ def hole_patches(mask: np.ndarray) -> np.ndarray:
 def _patch_weights(
     mask: np.ndarray, places: np.ndarray, cells: tuple[int, int]
 ) -> np.ndarray:
-    """Of each patch its part of a layer's cells, `[N, h * w]`; rows add up to 1."""
+    """The weights of a layer's cells in each patch, `[N, h * w]`; rows add up to 1."""
     height, width = cells
     # A power of two; what is left of a cell at the far borders has none.
     stride = 1 << ((mask.shape[0] // height).bit_length() - 1)

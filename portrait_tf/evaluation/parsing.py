@@ -1,22 +1,26 @@
-"""Scores of stage 1 alone: the label map and the pose, with fixed holes and without.
+"""Scores of stage 1 alone: label map and pose, with fixed holes and without.
 
-docs/evaluation.md says what each score is. Photos are brought to the network's working
-size first. Holes are drawn from the seed and the photo's place in the split alone, as
-in `portrait_tf.evaluation.evaluate`, and written down beside the scores.
+docs/evaluation.md defines the scores. The holes and their seeds are part of the result,
+so that others can repeat them.
 """
 
 import hashlib
 from collections.abc import Callable
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from portrait_tf.data.augment import prepare
-from portrait_tf.data.dataset import Reader
-from portrait_tf.data.masks import EVALUATION_TASKS, evaluation_mask
+from portrait_tf.data.masks import EVALUATION_TASKS
 from portrait_tf.evaluation.confusion import Confusion
-from portrait_tf.evaluation.page import example_places
+from portrait_tf.evaluation.holes import (
+    NO_HOLE,
+    Example,
+    Hole,
+    HoleSet,
+    draw_examples,
+    pick_examples,
+)
+from portrait_tf.evaluation.summary import ALL_TASKS
 from portrait_tf.geometry import joints_of_parts
 from portrait_tf.inference.averaging import AveragedParsing
 from portrait_tf.labels import (
@@ -29,24 +33,24 @@ from portrait_tf.labels import (
 from portrait_tf.models.parsing import parsing_labels
 from portrait_tf.photos.drawing import show_hole
 
-NO_HOLE = "none"
-ALL_TASKS = "all"
 REGIONS = ("whole", "hole", "band")
 JOINT_SETS = ("all", "in_hole", "marked_hidden")
 BAND = 1 / 48
 """Width of the band on each side of the hole's edge, as a part of the height."""
 
 _ENLARGED = 3
-"""Maps are drawn larger than they are, so that a browser can shrink them smoothly."""
+"""Maps are drawn larger than they are, so that a browser shrinks them smoothly."""
 
 Predict = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray | None]]
-"""`float32` photos `[B, h, w, 3]` in [-1, 1], 0 in the hole, and masks `[B, h, w, 1]`,
-1.0 = hole, to label maps `[B, h, w]` and joints `[B, 16, 2 or more]` in pixels, or
-None: a network without pose."""
+"""Predicts label maps and joints.
+
+Takes `float32` photos `[B, h, w, 3]` in [-1, 1], 0 in the hole, and masks
+`[B, h, w, 1]`, 1.0 = hole. Returns label maps `[B, h, w]` and joints
+`[B, 16, 2 or more]` in pixels, or None for a network without pose."""
 
 
 def predictor(structure: AveragedParsing) -> Predict:
-    """Stage 1 as `evaluate_parsing` calls it; one trace for batches of any length."""
+    """Wraps stage 1 for `score_parsing`; batches of all lengths share a trace."""
     import tensorflow as tf
 
     height, width = structure.size
@@ -73,12 +77,12 @@ def predictor(structure: AveragedParsing) -> Predict:
 
 
 def band_width(height: int) -> int:
-    """How many pixels `border_band` reaches from the edge, on each side."""
+    """The reach of `border_band` on each side of the edge, in pixels."""
     return max(1, round(BAND * height))
 
 
 def border_band(mask: np.ndarray) -> np.ndarray:
-    """The pixels near the hole's edge, where known and made-up labels meet.
+    """The pixels near the hole's edge.
 
     Args:
         mask: `uint8` `[H, W]`, non-zero = hole.
@@ -86,7 +90,7 @@ def border_band(mask: np.ndarray) -> np.ndarray:
     Returns:
         `bool` `[H, W]`: hole pixels whose centre is within `band_width` of that of a
         known pixel, and known pixels as near to a hole pixel. The photo's border is
-        no edge. Nothing where there is no hole, or nothing else.
+        no edge. Empty where there is no hole, or no known pixel.
     """
     hole = mask != 0
     if hole.all() or not hole.any():
@@ -99,7 +103,7 @@ def border_band(mask: np.ndarray) -> np.ndarray:
 
 
 class TaskScores:
-    """What is counted for one task."""
+    """Counts of one task."""
 
     def __init__(self) -> None:
         from portrait_tf.metrics import PCKh
@@ -111,10 +115,8 @@ class TaskScores:
         self, truth: np.ndarray, parsing: np.ndarray, mask: np.ndarray
     ) -> None:
         """Counts label maps `[H, W]`; the mask's hole is non-zero."""
-        for region, pixels in (
-            ("whole", None),
-            ("hole", mask),
-            ("band", border_band(mask)),
+        for region, pixels in zip(
+            REGIONS, (None, mask, border_band(mask)), strict=True
         ):
             self.confusions[region].add(truth, parsing, pixels)
 
@@ -129,9 +131,9 @@ class TaskScores:
 
         Args:
             joints: `[B, 16, 3]`: x, y in pixels, and 1 where annotated.
-            predicted: `[B, 16, 2 or more]`.
+            predicted: `[B, 16, 2 or more]`, x and y in pixels.
             masks: `[B, H, W]`, non-zero = hole.
-            marked_hidden: `[B, 16]`, where the annotation's `v` says hidden.
+            marked_hidden: `[B, 16]`, true where the annotation's `v` says hidden.
         """
         weights = {
             "all": None,
@@ -144,15 +146,15 @@ class TaskScores:
             )
 
     def result(self, frequent: list[int]) -> dict[str, dict]:
-        """Plain values, fit for JSON; None where nothing was there to be scored.
+        """Plain values for JSON; None where there is nothing to score.
 
         Args:
-            frequent: The labels that `mean_iou_frequent` is taken over.
+            frequent: The labels of `mean_iou_frequent`.
 
         Returns:
-            Of each region `pixels`, `pixel_accuracy`, `mean_accuracy`, `mean_iou`,
-            `mean_iou_frequent` and `iou` by label; and `pckh`: of each set of joints
-            `mean`, `count`, and of each joint `rate` and `count`.
+            For each region `pixels`, `pixel_accuracy`, `mean_accuracy`, `mean_iou`,
+            `mean_iou_frequent` and `iou` by label. `pckh`: for each set of joints
+            `mean`, `count`, and for each joint `rate` and `count`.
         """
         scores = {
             region: {
@@ -202,136 +204,57 @@ def _rates(pckh: object) -> dict:
     }
 
 
-class _Photo(NamedTuple):
-    """A sample at the working size; `shown` are the labels of the map as published."""
-
-    name: str
-    image: np.ndarray
-    truth: np.ndarray
-    joints: np.ndarray
-    marked_hidden: np.ndarray
-    shown: np.ndarray
+TASKS = (*EVALUATION_TASKS, NO_HOLE)
+"""What the holes of `score_parsing` must have."""
 
 
-def _read(reader: Reader, index: int, size: tuple[int, int]) -> _Photo:
-    sample = reader[index]
-    prepared = prepare(sample, size)
-    shown = np.zeros(NUM_LABELS, bool)
-    if sample.parsing is not None:
-        shown[np.unique(sample.parsing[sample.parsing < NUM_LABELS])] = True
-    marked_hidden = (
-        np.zeros(len(JOINTS), bool)
-        if sample.joints is None
-        else sample.joints[:, 2] == 1
-    )
-    return _Photo(
-        sample.name,
-        prepared["image"],
-        prepared["parsing"],
-        prepared["joints"],
-        marked_hidden,
-        shown,
-    )
-
-
-def _mask(photo: _Photo, task: str, seed: list[int]) -> np.ndarray:
-    size = photo.image.shape[:2]
-    if task == NO_HOLE:
-        return np.zeros(size, np.uint8)
-    return evaluation_mask(task, seed, size, photo.joints, photo.truth)
-
-
-def _ask(predict: Predict, photos: list[_Photo], masks: np.ndarray) -> tuple:
-    images = np.stack([photo.image for photo in photos]).astype(np.float32)
-    hole = (masks > 0)[..., None].astype(np.float32)
-    return predict((images / 127.5 - 1.0) * (1.0 - hole), hole)
-
-
-def evaluate_parsing(
+def score_parsing(
     predict: Predict,
-    reader: Reader,
-    size: tuple[int, int],
-    seed: int = 0,
-    count: int | None = None,
+    holes: HoleSet,
     min_photos: int = 10,
     batch_size: int = 16,
     progress: Callable[[int, int], None] | None = None,
-    keep_mask: Callable[[str, str, np.ndarray], None] | None = None,
+    observe: Callable[[Hole], None] | None = None,
 ) -> dict[str, object]:
-    """Scores stage 1 on every evaluation task, and on whole photos.
+    """Scores stage 1 on every evaluation task and on whole photos.
 
     Args:
-        predict: Stage 1, as `predictor` makes it.
-        reader: Photos with label maps, joints, or both.
-        size: Height and width that photos are brought to.
-        seed: Of the holes.
-        count: The first photos only.
-        min_photos: A label is frequent if as many of these photos show it, in their
-            label maps as published.
-        batch_size: Photos a call.
-        progress: Called with photos done and photos in all.
-        keep_mask: Called with task, photo's name and mask, `uint8` `[H, W]`, 255 =
-            hole.
+        predict: Stage 1, as `predictor` returns it.
+        holes: Photos with label maps, joints, or both; their tasks are `TASKS`.
+        min_photos: A label is frequent if at least as many of these photos show it, in
+            their label maps as published.
+        batch_size: Photos per call.
+        progress: Called with the numbers of photos done and of all photos.
+        observe: Called with each hole.
 
     Returns:
-        Plain values, fit for JSON:
+        Plain values for JSON:
 
-        * `labels`: of each label `photos`, and whether it is `frequent`;
+        * `labels`: for each label `photos`, and whether it is `frequent`;
         * `tasks`: `TaskScores.result` of each task, of `all` of them together, and of
-          `none`: whole photos, which `all` leaves out;
-        * `band_pixels`;
-        * `masks`: of each photo and task `photo` (its name), `index`, `task`, `seed`
-          (as `evaluation_mask` takes it), `sha256` of the mask's bytes (`uint8`, row
-          by row, 255 = hole), `hole_pixels`, and `mean_iou_hole` of that photo alone.
+          `none`: whole photos, which are not part of `all`;
+        * `band_pixels`: the width of the band;
+        * `masks`: for each photo and task `photo` (its name), `index`, `task`, `seed`
+          (as `evaluation_mask` takes it), `sha256` of the mask's bytes (`uint8`, row by
+          row, 255 = hole), `hole_pixels`, and `mean_iou_hole` of that photo alone.
     """
-    total = len(reader) if count is None else min(count, len(reader))
     scores = {task: TaskScores() for task in (*EVALUATION_TASKS, ALL_TASKS, NO_HOLE)}
-    shown = np.zeros(NUM_LABELS, int)
-    written = []
-    for start in range(0, total, batch_size):
-        indices = range(start, min(start + batch_size, total))
-        photos = [_read(reader, index, size) for index in indices]
-        shown += sum(photo.shown.astype(int) for photo in photos)
-        for task in (*EVALUATION_TASKS, NO_HOLE):
-            masks = np.stack(
-                [
-                    _mask(photo, task, [seed, index])
-                    for photo, index in zip(photos, indices, strict=True)
-                ]
-            )
-            parsings, predicted = _ask(predict, photos, masks)
-            joints = np.stack([photo.joints for photo in photos])
-            marked_hidden = np.stack([photo.marked_hidden for photo in photos])
-            counted = (scores[task],) if task == NO_HOLE else (
-                scores[task], scores[ALL_TASKS],
-            )  # fmt: skip
-            for one in counted:
-                if predicted is not None:
-                    one.add_pose(joints, predicted, masks, marked_hidden)
-                for photo, parsing, mask in zip(photos, parsings, masks, strict=True):
-                    one.add_parsing(photo.truth, parsing, mask)
+    shown, written = np.zeros(NUM_LABELS, int), []
+    for start in range(0, len(holes), batch_size):
+        stop = min(start + batch_size, len(holes))
+        photos = [holes[index] for index in range(start, stop)]
+        shown += sum(_shown_labels(photo[0]) for photo in photos)
+        for task, *batch in zip(TASKS, *photos, strict=True):
+            names = (task,) if task == NO_HOLE else (task, ALL_TASKS)
+            parsings = _count(predict, batch, [scores[name] for name in names])
             if task == NO_HOLE:
                 continue
-            for index, photo, parsing, mask in zip(
-                indices, photos, parsings, masks, strict=True
-            ):
-                alone = Confusion()
-                alone.add(photo.truth, parsing, mask)
-                written.append(
-                    {
-                        "photo": photo.name,
-                        "index": index,
-                        "task": task,
-                        "seed": [seed, index],
-                        "sha256": hashlib.sha256(mask.tobytes()).hexdigest(),
-                        "hole_pixels": int(np.count_nonzero(mask)),
-                        "mean_iou_hole": alone.mean_iou(),
-                    }
-                )
-                if keep_mask:
-                    keep_mask(task, photo.name, mask)
+            for hole, parsing in zip(batch, parsings, strict=True):
+                written.append(_written(hole, parsing, holes.seed))
+                if observe:
+                    observe(hole)
         if progress:
-            progress(start + len(photos), total)
+            progress(stop, len(holes))
     frequent = [int(label) for label in np.flatnonzero(shown >= min_photos)]
     return {
         "labels": {
@@ -339,73 +262,97 @@ def evaluate_parsing(
             for label, name in enumerate(LABELS)
         },
         "tasks": {task: one.result(frequent) for task, one in scores.items()},
-        "band_pixels": band_width(size[0]),
+        "band_pixels": band_width(holes.size[0]),
         "masks": written,
     }
 
 
-class Example(NamedTuple):
-    """A photo to look at, in RGB `uint8`: `[h, w, 3]`, and both maps larger."""
-
-    task: str
-    place: str
-    name: str
-    mean_iou_hole: float
-    photo: np.ndarray
-    truth: np.ndarray
-    parsing: np.ndarray
+def _ask(predict: Predict, holes: list[Hole]) -> tuple[np.ndarray, np.ndarray | None]:
+    images = np.stack([hole.photo for hole in holes]).astype(np.float32)
+    masks = np.stack([hole.mask for hole in holes])[..., None] > 0
+    masks = masks.astype(np.float32)
+    return predict((images / 127.5 - 1.0) * (1.0 - masks), masks)
 
 
-def draw_examples(
-    predict: Predict, reader: Reader, size: tuple[int, int], scores: dict
-) -> list[Example]:
+def _count(predict: Predict, holes: list[Hole], scores: list[TaskScores]) -> np.ndarray:
+    """Adds a batch of holes of one task to the scores; returns the label maps."""
+    parsings, predicted = _ask(predict, holes)
+    joints = np.stack([hole.joints for hole in holes])
+    masks = np.stack([hole.mask for hole in holes])
+    hidden = np.stack([_marked_hidden(hole) for hole in holes])
+    for one in scores:
+        if predicted is not None:
+            one.add_pose(joints, predicted, masks, hidden)
+        for hole, parsing in zip(holes, parsings, strict=True):
+            one.add_parsing(hole.truth, parsing, hole.mask)
+    return parsings
+
+
+def _written(hole: Hole, parsing: np.ndarray, seed: int) -> dict:
+    alone = Confusion()
+    alone.add(hole.truth, parsing, hole.mask)
+    return {
+        "photo": hole.name,
+        "index": hole.index,
+        "task": hole.task,
+        "seed": [seed, hole.index],
+        "sha256": hashlib.sha256(hole.mask.tobytes()).hexdigest(),
+        "hole_pixels": int(np.count_nonzero(hole.mask)),
+        "mean_iou_hole": alone.mean_iou(),
+    }
+
+
+def draw_parsing(
+    predict: Predict, holes: HoleSet, scores: dict
+) -> dict[str, list[Example]]:
     """Draws the best, the median and the worst photo of each task.
 
-    By the mean IoU in the hole, of that photo alone. Predicts them once more, so that
-    nothing but numbers is kept of a large data set.
+    The mean IoU in the hole of that photo ranks them.
 
     Args:
-        predict: As `evaluate_parsing` was given it.
-        reader: Likewise.
-        size: Likewise.
-        scores: What it returned.
+        predict: As in `score_parsing`.
+        holes: As in `score_parsing`.
+        scores: The result of `score_parsing`.
     """
-    examples = []
-    for task in EVALUATION_TASKS:
-        ranked = sorted(
-            (
-                one
-                for one in scores["masks"]
-                if one["task"] == task and one["mean_iou_hole"] is not None
-            ),
-            key=lambda one: one["mean_iou_hole"],
-            reverse=True,
-        )
-        for rank, place in example_places(len(ranked)).items():
-            one = ranked[rank]
-            photo = _read(reader, one["index"], size)
-            mask = _mask(photo, task, one["seed"])
-            parsing = _ask(predict, [photo], mask[None])[0][0]
-            examples.append(
-                Example(
-                    task,
-                    place,
-                    one["photo"],
-                    one["mean_iou_hole"],
-                    show_hole(photo.image, mask),
-                    _outlined(color_parsing(photo.truth), mask),
-                    _outlined(color_parsing(parsing), mask),
-                )
-            )
-    return examples
+    key, ranked = "mean_iou_hole", {}
+    for one in scores["masks"]:
+        if one[key] is not None:
+            ranked.setdefault(one["task"], []).append(one)
+    chosen = {
+        task: pick_examples(sorted(some, key=lambda one: -one[key]), key)
+        for task, some in ranked.items()
+    }
+
+    def draw(hole: Hole) -> dict[str, np.ndarray]:
+        (parsing,) = _ask(predict, [hole])[0]
+        return {
+            "input": show_hole(hole.photo, hole.mask),
+            "truth": _outlined(color_parsing(hole.truth), hole.mask),
+            "predicted": _outlined(color_parsing(parsing), hole.mask),
+        }
+
+    return draw_examples(holes, chosen, key, draw)
+
+
+def _shown_labels(hole: Hole) -> np.ndarray:
+    """Which labels the map as published shows, `int` `[20]`."""
+    shown, parsing = np.zeros(NUM_LABELS, int), hole.sample.parsing
+    if parsing is not None:
+        shown[np.unique(parsing[parsing < NUM_LABELS])] = 1
+    return shown
+
+
+def _marked_hidden(hole: Hole) -> np.ndarray:
+    joints = hole.sample.joints
+    return np.zeros(len(JOINTS), bool) if joints is None else joints[:, 2] == 1
 
 
 def _outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The picture, enlarged, with a white line just inside the hole's edge."""
     picture, mask = (
-        np.repeat(np.repeat(one, _ENLARGED, axis=0), _ENLARGED, axis=1)
+        one.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
         for one in (picture, mask)
     )
-    # Nothing is eroded from the photo's border: it is no edge of the hole.
+    # Nothing is eroded at the photo's border: it is no edge of the hole.
     inner = cv2.erode(mask, np.ones((5, 5), np.uint8), borderValue=255)
     return np.where(((mask > 0) & (inner == 0))[..., None], np.uint8(255), picture)

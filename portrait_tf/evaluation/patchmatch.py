@@ -1,27 +1,27 @@
 """Inpainting with patches of the photo itself, in NumPy.
 
-The field of nearest neighbours is found as in *PatchMatch* (Barnes et al., SIGGRAPH
+The field of nearest neighbors is found as in *PatchMatch* (Barnes et al., SIGGRAPH
 2009, section 3): random starts, then propagation and random search in turn, here for
-all patches at once instead of in scan order. The picture follows from the field as in
-*Space-Time Completion of Video* (Wexler et al., PAMI 2007, sections 3 and 4): every
-pixel of the hole is the weighted mean of what the patches over it say, and field and
-picture are made anew in turn, from a coarse scale to the photo's own.
+all patches at once. The picture follows from the field as in *Space-Time Completion of
+Video* (Wexler et al., PAMI 2007, sections 3 and 4): every pixel of the hole is the
+weighted mean of the patches over it. Field and picture are updated in turn, from a
+coarse scale to the photo's own.
 
-Deviations: the sum of squared RGB differences is the only distance, patches that lie
-wholly in the photo the only ones, and no patch is turned or scaled.
+The distance is the sum of squared RGB differences. Patches lie wholly in the photo and
+are neither rotated nor scaled.
 """
 
 import cv2
 import numpy as np
 
 _ROUNDS = {"coarsest": 10, "finest": 2}
-"""How often field and picture take turns."""
+"""Updates of field and picture per scale."""
 
 _SMALLEST = 20
-"""Pixels of the shorter side, below which a photo is not shrunk."""
+"""The shorter side of the coarsest scale, in pixels."""
 
 _FORGETTING = 1.3
-"""A patch's say falls by this with every pixel that it is away from the hole's edge."""
+"""The factor by which a patch's weight falls per pixel from the hole's edge."""
 
 
 def inpaint_patches(
@@ -32,13 +32,13 @@ def inpaint_patches(
     Args:
         photo: RGB `uint8` `[H, W, 3]`; the hole is not read.
         mask: `uint8` `[H, W]`, non-zero = hole.
-        patch: Side of the patches, odd; smaller ones are taken where none of this
-            size is without a hole.
-        seed: Of the search.
+        patch: Side of the patches, odd; smaller if no patch of this size is without
+            hole.
+        seed: Seed of the search.
 
     Returns:
-        `uint8` `[H, W, 3]`. Where not even a patch of 3x3 is without a hole, what
-        Telea's method gives.
+        `uint8` `[H, W, 3]`. The result of Telea's method if no patch of 3x3 is without
+        hole.
     """
     hole = mask != 0
     rough = cv2.inpaint(photo, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA)
@@ -74,7 +74,7 @@ def inpaint_patches(
 
 
 def _sources(hole: np.ndarray, patch: int) -> np.ndarray:
-    """Where a patch's upper left corner may be for it to hold no hole, `bool`."""
+    """The upper left corners of patches without hole, `bool`."""
     if min(hole.shape) < patch:
         return np.zeros((1, 1), bool)
     counts = cv2.integral(hole.astype(np.uint8))
@@ -87,7 +87,7 @@ def _sources(hole: np.ndarray, patch: int) -> np.ndarray:
 
 
 def _halve(picture: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Half the size; a pixel is known if any of its four was, and is their mean."""
+    """Half the size; a pixel is the mean of the known ones of its four."""
     size = tuple(-(-side // 2) for side in hole.shape)
     padding = [(0, 2 * new - old) for new, old in zip(size, hole.shape, strict=True)]
     picture = np.pad(picture, [*padding, (0, 0)], mode="edge")
@@ -97,15 +97,15 @@ def _halve(picture: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarra
     total = (picture * known[..., None]).reshape(*blocks, 3).sum((1, 3))
     plain = picture.reshape(*blocks, 3).mean((1, 3))
     mean = total / np.maximum(weight, 1)[..., None]
-    # A pixel that is half hole counts as hole: its colour is that of a part alone.
+    # A pixel that is partly hole counts as hole.
     return np.where(weight[..., None] > 0, mean, plain).astype(np.float32), weight < 4
 
 
 class _Level:
-    """One scale: the picture so far, and the field of the patches over its hole.
+    """One scale: the picture, and the field of the patches over its hole.
 
-    Patches are named by the index of their upper left corner in the grid of all
-    patches that lie wholly in the picture.
+    A patch is named by its upper left corner in the grid of all patches that lie wholly
+    in the picture.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class _Level:
         self.grid = self.valid.shape
         self.targets = np.argwhere(~self.valid).astype(np.int32)
         self.sources = np.argwhere(self.valid).astype(np.int32)
-        # What target a place of the grid is; -1 where it is none.
+        # The target's number at a position of the grid; -1 where there is none.
         self.place = np.full(self.grid, -1, np.int32)
         self.place[tuple(self.targets.T)] = np.arange(len(self.targets))
         depth = cv2.distanceTransform(
@@ -140,7 +140,7 @@ class _Level:
         return self.sources[self.rng.integers(0, len(self.sources), count)]
 
     def start_from(self, field: np.ndarray) -> None:
-        """Takes the field of the scale below, `[h, w, 2]`, twice as large."""
+        """Enlarges the field `[h, w, 2]` of the coarser scale to twice its size."""
         below = np.minimum(self.targets // 2, np.array(field.shape[:2]) - 1)
         found = 2 * field[tuple(below.T)] + self.targets % 2
         found = np.clip(found, 0, np.array(self.grid) - 1)
@@ -149,7 +149,7 @@ class _Level:
         self.field = found
 
     def whole_field(self) -> np.ndarray:
-        """The field over the whole grid; a patch without a hole is its own source."""
+        """The field over the whole grid; a patch without hole is its own source."""
         field = np.stack(np.indices(self.grid), axis=-1).astype(np.int32)
         field[tuple(self.targets.T)] = self.field
         return field
@@ -161,7 +161,7 @@ class _Level:
         return windows[tuple(corners.T)].reshape(len(corners), -1)
 
     def search(self, rounds: int = 2) -> None:
-        """Propagation and random search, from the field that there is."""
+        """Propagation and random search, from the current field."""
         wanted = self._patches(self.targets)
         everyone = np.arange(len(self.targets))
         self.distances = self._distances(wanted, everyone, self.field)
@@ -182,7 +182,7 @@ class _Level:
                 radius //= 2
 
     def _try(self, wanted: np.ndarray, who: np.ndarray, found: np.ndarray) -> None:
-        """Takes the sources that exist and are nearer than those in the field."""
+        """Takes sources that are nearer than those in the field."""
         exists = ((found >= 0) & (found < self.grid)).all(1)
         exists[exists] = self.valid[tuple(found[exists].T)]
         who, found = who[exists], found[exists].astype(np.int32)
@@ -199,7 +199,7 @@ class _Level:
         return np.einsum("np,np->n", difference, difference)
 
     def vote(self) -> None:
-        """Sets every pixel of the hole to the mean of what the patches over it say."""
+        """Sets every pixel of the hole to the weighted mean of the patches over it."""
         say = self.trust
         if self.distances is not None:
             spread = max(float(np.percentile(self.distances, 75)), 1.0)

@@ -1,12 +1,22 @@
-"""The folder of a report: whole or absent, and nobody else's."""
+"""Folders of reports and of pictures.
+
+A report is written whole or not at all, and never over foreign files.
+"""
 
 import os
 import pathlib
 import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from portrait_tf.data.masks import EVALUATION_TASKS
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import temporary_beside, write_result
+from portrait_tf.photos import write_png
+
+if TYPE_CHECKING:
+    from portrait_tf.evaluation.holes import Hole
 
 PAGE, SCORES_FILE, PHOTOS_FILE = "index.html", "scores.json", "photos.csv"
 
@@ -19,16 +29,16 @@ FILES = (
 
 
 def check_report_folder(folder: pathlib.Path) -> None:
-    """Whether a report may be written there, before hours are spent on it.
+    """Checks that a report can be written there, before hours are spent on it.
 
     Raises:
-        PortraitError: It is a file, holds what is no report, or cannot be made.
+        PortraitError: It is a file, holds foreign files, or cannot be made.
     """
     _check_folder(folder, FILES, "a new folder, an empty one or an old report")
 
 
 def check_empty_folder(folder: pathlib.Path) -> None:
-    """Whether pictures may be written there.
+    """Checks that pictures can be written there.
 
     Raises:
         PortraitError: It is a file, is not empty, or cannot be made.
@@ -63,7 +73,7 @@ def write_folder(folder: pathlib.Path, files: dict[str, bytes | str]) -> None:
         PortraitError: As `check_report_folder`, or the disk refuses.
     """
     check_report_folder(folder)
-    # Of a link, what it leads to is replaced.
+    # The target of a link is replaced, not the link.
     folder = folder.resolve()
     temporary, old = temporary_beside(folder), temporary_beside(folder)
     try:
@@ -83,3 +93,28 @@ def write_folder(folder: pathlib.Path, files: dict[str, bytes | str]) -> None:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def write_pictures(
+    folder: pathlib.Path, hole: "Hole", pictures: dict[str, np.ndarray | None]
+) -> None:
+    """Writes one hole for programs that judge pictures from outside.
+
+    The files are `FOLDER/KIND/NAME_TASK.png`; `truth` is the photo, `masks` its hole
+    (255 = hole), `grey` the photo with a gray hole, and each method a further kind. The
+    task has `-` for `_`, so that it follows the last `_`.
+
+    Args:
+        folder: A folder that `check_empty_folder` accepts.
+        hole: The hole.
+        pictures: The completed photo of each method, RGB `uint8` `[H, W, 3]`; None is
+            not written.
+
+    Raises:
+        PortraitError: The folder cannot be written to.
+    """
+    name = f"{hole.name}_{hole.task.replace('_', '-')}.png"
+    kinds = {"truth": hole.photo, "masks": hole.mask, "grey": hole.hidden()}
+    for kind, picture in {**kinds, **pictures}.items():
+        if picture is not None:
+            write_png(folder / kind / name, picture)

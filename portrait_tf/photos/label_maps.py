@@ -2,19 +2,15 @@
 
 import io
 import pathlib
-import zlib
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import LABELS, NUM_LABELS, VOID_LABEL, VOID_NAME
-from portrait_tf.photos import decode_image, read_image_bytes
-
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GRAY, _PALETTE = 0, 3
+from portrait_tf.photos.arrays import read_image_bytes
+from portrait_tf.photos.containers import PNG_SIGNATURE
 
 
 @dataclass(frozen=True)
@@ -45,28 +41,6 @@ LIP_TABLE = LabelTable.from_names(
 )
 
 
-def _without_palette(data: bytes) -> tuple[bytes, int]:
-    """Declares the indices of a colored PNG to be gray values.
-
-    OpenCV gives such a picture's colors only, and a palette may repeat a color; the
-    indices are what was annotated. Gray of few bits is spread over 0 to 255.
-
-    Returns:
-        The PNG, and what its decoded values are to be divided by.
-    """
-    if not data.startswith(_SIGNATURE) or data[25:26] != bytes([_PALETTE]):
-        return data, 1
-    header = b"IHDR" + data[16:25] + bytes([_GRAY]) + data[26:29]
-    chunks = [_SIGNATURE, data[8:12], header, zlib.crc32(header).to_bytes(4, "big")]
-    position = 33
-    while position + 8 <= len(data):
-        stop = position + 12 + int.from_bytes(data[position : position + 4], "big")
-        if data[position + 4 : position + 8] not in (b"PLTE", b"tRNS", b"bKGD"):
-            chunks.append(data[position:stop])
-        position = stop
-    return b"".join(chunks), {1: 255, 2: 85, 4: 17}.get(data[24], 1)
-
-
 def _kind_of(data: bytes) -> str:
     try:
         with Image.open(io.BytesIO(data)) as image:
@@ -91,14 +65,18 @@ def read_values(path: str | pathlib.Path) -> np.ndarray:
     path = pathlib.Path(path)
     data = read_image_bytes(path, "label map")
     # A JPEG's gray levels are near the labels, which is worse than none.
-    if not data.startswith(_SIGNATURE):
+    if not data.startswith(PNG_SIGNATURE):
         raise PortraitError(
             path=path, expected="a PNG label map", received=_kind_of(data)
         )
-    data, scale = _without_palette(data)
-    values = decode_image(data, cv2.IMREAD_UNCHANGED)
-    if values is None:
-        raise PortraitError(f"{path}: expected a PNG label map, cannot decode it")
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            # Indices of a palette are labels, whatever its colors, which may repeat.
+            values = np.asarray(image.convert("L") if image.mode == "1" else image)
+    except (OSError, ValueError, SyntaxError):
+        raise PortraitError(
+            f"{path}: expected a PNG label map, cannot decode it"
+        ) from None
     if values.ndim == 3:
         colors = values[..., :3]
         if (colors != colors[..., :1]).any():
@@ -108,7 +86,7 @@ def read_values(path: str | pathlib.Path) -> np.ndarray:
                 received="three that differ",
             )
         values = values[..., 0]
-    return np.ascontiguousarray(values // scale if scale > 1 else values)
+    return np.ascontiguousarray(values)
 
 
 def read_parsing(path: str | pathlib.Path, table: LabelTable = LIP_TABLE) -> np.ndarray:

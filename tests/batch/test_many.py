@@ -21,8 +21,7 @@ from batches import (
     write_photos,
 )
 from PIL import Image
-
-from benchmarks.server_process import free_ports
+from ports import free_ports
 
 pytestmark = pytest.mark.long
 

@@ -5,7 +5,6 @@ from portrait_tf.config import AugmentationConfig
 from portrait_tf.data.augment import (
     Placement,
     fit_placement,
-    placement_matrix,
     prepare,
     random_placement,
 )
@@ -40,16 +39,6 @@ def test_fit_is_centered_at_the_top():
     assert fit_placement((50, 100), (100, 80)) == Placement(40, 80, 0, 0)
     assert fit_placement((10, 5), (100, 80)) == Placement(100, 50, 0, 15)
     assert fit_placement((1, 5000), (100, 80)) == Placement(1, 80, 0, 0)
-
-
-def test_matrix_maps_pixel_centers():
-    matrix = placement_matrix((200, 100), (100, 80), Placement(100, 50, 0, 15))
-    # Column 9: (9 + 0.5) / 2 - 0.5 + 15; row 0: 0.25 - 0.5.
-    np.testing.assert_allclose(matrix @ [9, 0, 1], [19.25, -0.25])
-    mirrored = placement_matrix(
-        (200, 100), (100, 80), Placement(100, 50, 0, 15, mirror=True)
-    )
-    np.testing.assert_allclose(mirrored @ [9, 0, 1], [79 - 19.25, -0.25])
 
 
 def test_a_sample_of_the_working_size_stays_as_it_is():
@@ -109,12 +98,6 @@ def test_fit_fills_the_rest_with_edges_and_void():
     assert (prepared["parsing"][:, :4] == 255).all()
     assert (prepared["parsing"][:, 12:] == 255).all()
     np.testing.assert_array_equal(prepared["joints"][:2], [[4, 0, 1], [11, 19, 1]])
-
-
-def test_fit_of_a_wide_photo_is_at_the_top():
-    prepared = prepare(sample_of(8, 20), (16, 20))
-    assert (prepared["parsing"][:8] != 255).all()
-    assert (prepared["parsing"][8:] == 255).all()
 
 
 def test_mirror_swaps_sides():

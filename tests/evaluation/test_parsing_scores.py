@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import html.parser
 import json
 import re
 
@@ -10,28 +9,27 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-from typer.testing import CliRunner
+from command_line import run as run_command
 
-from portrait_tf.apps import cli
 from portrait_tf.config import save_config
 from portrait_tf.data.augment import prepare
 from portrait_tf.data.lip import LipDataset
 from portrait_tf.data.masks import EVALUATION_TASKS, evaluation_mask
 from portrait_tf.data.sample import Sample
-from portrait_tf.data.synthetic import synthetic_portrait, write_synthetic
-from portrait_tf.errors import PortraitError
+from portrait_tf.data.synthetic import synthetic_portrait
+from portrait_tf.evaluation.holes import HoleSet
 from portrait_tf.evaluation.parsing import (
+    TASKS,
     TaskScores,
     band_width,
     border_band,
-    draw_examples,
-    evaluate_parsing,
+    draw_parsing,
     predictor,
+    score_parsing,
 )
-from portrait_tf.evaluation.report import render_html
+from portrait_tf.evaluation.parsing_report import render_page
 from portrait_tf.inference.averaging import AveragedParsing
 from portrait_tf.labels import JOINTS, LABELS, color_parsing
-from portrait_tf.photos.drawing import show_hole
 from portrait_tf.runs.folder import build_network
 from portrait_tf.runs.storage import save_arrays
 
@@ -148,6 +146,10 @@ def people() -> list:
     return [synthetic_portrait(seed, (96, 64)) for seed in (0, 1, 2, 3)]
 
 
+def holes_of(people, count=None):
+    return HoleSet(people, SIZE, count=count, tasks=TASKS)
+
+
 @pytest.fixture
 def prepared(people):
     return [prepare(sample, SIZE) for sample in people]
@@ -178,13 +180,8 @@ def oracle(prepared):
 class TestWhole:
     def test_the_truth_scores_one(self, oracle, people):
         seen = []
-        scores = evaluate_parsing(
-            oracle,
-            people,
-            SIZE,
-            batch_size=3,
-            min_photos=4,
-            progress=lambda *place: seen.append(place),
+        scores = score_parsing(
+            oracle, holes_of(people), 4, 3, lambda *place: seen.append(place)
         )
         assert seen == [(3, 4), (4, 4)]
         assert set(scores["tasks"]) == {*EVALUATION_TASKS, "all", "none"}
@@ -200,7 +197,7 @@ class TestWhole:
         json.dumps(scores, allow_nan=False)
 
     def test_frequent_labels_are_counted_in_the_maps_as_published(self, oracle, people):
-        scores = evaluate_parsing(oracle, people, SIZE, count=3, min_photos=3)
+        scores = score_parsing(oracle, holes_of(people, 3), min_photos=3)
         for label, name in enumerate(LABELS):
             photos = sum((one.parsing == label).any() for one in people[:3])
             assert scores["labels"][name] == {
@@ -214,7 +211,8 @@ class TestWhole:
             parsings, joints = oracle(images, masks)
             return np.where(masks[..., 0] > 0, 7, parsings), joints
 
-        scores = evaluate_parsing(blind, people, SIZE)["tasks"]["lower_third"]
+        scores = score_parsing(blind, holes_of(people))
+        scores = scores["tasks"]["lower_third"]
         assert scores["hole"]["pixel_accuracy"] < scores["band"]["pixel_accuracy"] < 1
         pixels = {name: scores[name]["pixels"] for name in ("hole", "whole")}
         missed = pixels["hole"] * (1 - scores["hole"]["pixel_accuracy"])
@@ -229,13 +227,13 @@ class TestWhole:
         def predict(images, masks):
             return tuple(np.stack([one] * len(images)) for one in nothing)
 
-        scores = evaluate_parsing(predict, bare, SIZE)
+        scores = score_parsing(predict, holes_of(bare))
         for one in scores["tasks"].values():
             assert one["whole"]["mean_iou"] is None and one["whole"]["pixels"] == 0
             assert one["pckh"]["all"] | {"joints": 0} == {
                 "mean": None, "count": 0, "joints": 0,
             }  # fmt: skip
-        assert draw_examples(predict, bare, SIZE, scores) == []
+        assert draw_parsing(predict, holes_of(bare), scores) == {}
 
     def test_examples_are_the_best_the_median_and_the_worst(self, oracle, people):
         def poor(images, masks):
@@ -244,18 +242,21 @@ class TestWhole:
             parsings[:, 40:] = 7
             return parsings, joints
 
-        scores = evaluate_parsing(poor, people, SIZE)
-        examples = draw_examples(poor, people, SIZE, scores)
-        assert [one.place for one in examples] == ["best", "median", "worst"] * 4
-        for task in EVALUATION_TASKS:
+        scores = score_parsing(poor, holes_of(people))
+        drawn = draw_parsing(poor, holes_of(people), scores)
+        for task, examples in drawn.items():
             of_photos = sorted(
                 one["mean_iou_hole"] for one in scores["masks"] if one["task"] == task
             )
-            shown = [one.mean_iou_hole for one in examples if one.task == task]
-            assert shown == [of_photos[-1], of_photos[1], of_photos[0]]
-        alone = evaluate_parsing(poor, people, SIZE, count=1)
-        places = [one.place for one in draw_examples(poor, people, SIZE, alone)]
-        assert places == ["best"] * 4
+            assert [(one.place, one.score) for one in examples] == [
+                ("best", of_photos[-1]), ("median", of_photos[1]),
+                ("worst", of_photos[0]),
+            ]  # fmt: skip
+        alone = holes_of(people, 1)
+        drawn = draw_parsing(poor, alone, score_parsing(poor, alone))
+        assert {t: [one.place for one in some] for t, some in drawn.items()} == {
+            task: ["best"] for task in EVALUATION_TASKS
+        }
 
     def test_the_chain_and_stage_1_alone_agree(self, tiny_pipeline, people):
         sample = prepare(people[0], (32, 32))
@@ -271,89 +272,54 @@ class TestWhole:
         np.testing.assert_allclose(alone[1], joints, atol=1e-3)
 
 
-class Page(html.parser.HTMLParser):
-    """Checks that tags close in order; gathers pictures and words."""
-
-    void = {"meta", "img", "br"}
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.images, self.words = [], [], []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attributes):
-        if tag not in self.void:
-            self.open.append(tag)
-        for name, value in attributes:
-            assert name not in ("href", "onload")
-            if name == "src":
-                self.images.append((dict(attributes)["alt"], value))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, text):
-        self.words.append(text)
-
-    def pictures(self):
-        for caption, source in self.images:
-            kind, data = re.fullmatch(
-                r"data:image/(jpeg|png);base64,(.+)", source
-            ).groups()
-            picture = cv2.imdecode(
-                np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR
-            )
-            yield caption, kind, picture[..., ::-1]
+def decoded(page):
+    for caption, source in page.images:
+        pattern = r"data:image/(jpeg|png);base64,(.+)"
+        kind, data = re.fullmatch(pattern, source).groups()
+        content = np.frombuffer(base64.b64decode(data), np.uint8)
+        yield caption, kind, cv2.imdecode(content, cv2.IMREAD_COLOR)[..., ::-1]
 
 
-def test_the_page_holds_the_pictures_and_no_foreign_tags(oracle, people, prepared):
-    people[0].name, before = "<script>alert(1)</script>", people[0].name
-    try:
-        scores = evaluate_parsing(oracle, people, SIZE, min_photos=2)
-        scores["setup"] = {"data": "<img src=x>", "flip": False, "min_photos": 2}
-        examples = draw_examples(oracle, people, SIZE, scores)
-        text = render_html(scores, examples)
-    finally:
-        people[0].name = before
-    assert "<script" not in text and "<img src=x" not in text
-    assert "http" not in text.replace("http-equiv", "")
-    page = Page(text)
-    pictures = list(page.pictures())
+def test_the_page_holds_the_pictures_and_no_foreign_tags(
+    oracle, people, prepared, read_page, monkeypatch
+):
+    monkeypatch.setattr(people[0], "name", "<script>alert(1)</script>")
+    scores = score_parsing(oracle, holes_of(people), min_photos=2)
+    scores["setup"] = {"data": "<img src=x>", "flip": False, "min_photos": 2}
+    drawn = draw_parsing(oracle, holes_of(people), scores)
+    text = render_page(scores, drawn)
+    assert "<script" not in text and "<img src=x" not in text and "http" not in text
+    page = read_page(text)
+    pictures = list(decoded(page))
+    examples = [one for some in drawn.values() for one in some]
     assert [one[:2] for one in pictures] == [
         ("input", "jpeg"), ("truth", "png"), ("predicted", "png"),
     ] * len(examples)  # fmt: skip
     for index, example in enumerate(examples):
         photo, truth, parsing = (one[2] for one in pictures[3 * index : 3 * index + 3])
-        assert np.abs(photo.astype(int) - example.photo).mean() < 8
-        np.testing.assert_array_equal(truth, example.truth)
-        np.testing.assert_array_equal(parsing, example.parsing)
-    # A map is the truth enlarged, but for the line round the hole.
+        assert np.abs(photo.astype(int) - example.pictures["input"]).mean() < 8
+        np.testing.assert_array_equal(truth, example.pictures["truth"])
+        np.testing.assert_array_equal(parsing, example.pictures["predicted"])
+    # A map is the truth enlarged, except for the line around the hole.
     first = next(one for one in scores["masks"] if one["photo"] == examples[0].name)
     known = prepared[first["index"]]
     mask = evaluation_mask(
         "square", first["seed"], SIZE, known["joints"], known["parsing"]
     )
-    drawn = cv2.resize(
-        color_parsing(known["parsing"]), (96, 144), interpolation=cv2.INTER_NEAREST
-    )
+    drawn = color_parsing(known["parsing"]).repeat(3, 0).repeat(3, 1)
     line = (pictures[1][2] != drawn).any(axis=-1)
     assert 0 < line.mean() < 0.1
     assert (pictures[1][2][line] == 255).all()
-    assert (np.repeat(np.repeat(mask, 3, 0), 3, 1)[line] > 0).all()
-    shown = show_hole(known["image"], mask)
-    assert np.abs(pictures[0][2].astype(int) - shown).mean() < 8
+    assert (mask.repeat(3, 0).repeat(3, 1)[line] > 0).all()
     for word in (*LABELS, "R_Ankle", "Wide strokes", "No hole"):
         assert word in page.words
 
 
-class TestCommand:
-    @pytest.fixture
-    def data(self, tmp_path):
-        folder = tmp_path / "lip"
-        write_synthetic(folder, 0, 4, seed=2, size=(64, 48))
-        return folder
+def command(*arguments):
+    return run_command("evaluate", "parsing", *arguments)
 
+
+class TestCommand:
     @pytest.fixture
     def run(self, tiny_config, tmp_path):
         """A run whose stage 1 alone is there, with random weights."""
@@ -364,22 +330,15 @@ class TestCommand:
         save_arrays(path, {"network": network.weights}, {})
         return tmp_path / "run"
 
-    def command(self, *arguments):
-        arguments = ["evaluate", "parsing", *map(str, arguments)]
-        result = CliRunner().invoke(cli.app, arguments)
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code, result.output
-
-    def test_from_end_to_end(self, data, run, tmp_path):
+    def test_from_end_to_end(self, data, run, tmp_path, read_page):
         files = {name: tmp_path / f"scores.{name}" for name in ("json", "html")}
-        code, output = self.command(
+        code, output = command(
             "--data", data, "--run", run, "--json", files["json"], "--html",
             files["html"], "--masks", tmp_path / "masks", "--min-photos", 2,
             "--seed", 4, "--count", 3, "--scales", 0.5, 1, "--flip",
         )  # fmt: skip
         assert code == 0, output
-        for word in ("lower_third", "frequent labels", "PCKh", "RightShoe", "band"):
+        for word in ("Lower third", "frequent labels", "PCKh", "RightShoe", "band"):
             assert word in output
         scores = json.loads(files["json"].read_text())
         assert scores["setup"] == {
@@ -390,10 +349,7 @@ class TestCommand:
         }  # fmt: skip
         assert set(scores["tasks"]["square"]["pckh"]["all"]["joints"]) <= set(JOINTS)
         self.check_masks(scores, LipDataset(data, "val"), tmp_path / "masks")
-        page = Page(files["html"].read_text())
-        assert len(list(page.pictures())) == 3 * 3 * 4
-        code, _ = self.command("--data", data, "--run", run, "--count", 1)
-        assert code == 0
+        assert len(read_page(files["html"].read_text()).images) == 3 * 3 * 4
 
     def check_masks(self, scores, reader, folder):
         assert len(scores["masks"]) == 3 * 4
@@ -411,19 +367,20 @@ class TestCommand:
             written = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
             np.testing.assert_array_equal(written, mask)
 
-    def test_mistakes(self, data, tmp_path):
-        for arguments, message in (
-            (["--run", tmp_path / "none"], "none: expected the folder of a trained"),
-            (["--run", tmp_path], "has no trained parsing stage"),
-            (["--html", tmp_path], "is a folder; a file is expected"),
-            (["--masks", data / "TrainVal_images" / "val_id.txt"], "is a file"),
-        ):
-            with pytest.raises(PortraitError, match=message):
-                self.command("--data", data, *arguments)
-        for arguments, message in (
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--run", "none"], "none: expected the folder of a trained"),
+            (["--run", "."], "has no trained parsing stage"),
+            (["--html", "."], "is a folder; a file is expected"),
+            (["--masks", "file"], "is a file"),
             (["--scales", 0.5, 1, "--flip", 2], "unexpected extra argument"),
             (["--scales", "one"], "--scales"),
             (["--scales", 0], "--scales"),
-        ):
-            code, output = self.command("--data", data, *arguments)
-            assert code == 2 and message in output
+        ],
+    )
+    def test_mistakes(self, data, tmp_path, monkeypatch, arguments, message):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "file").write_text("")
+        code, output = command("--data", data, *arguments)
+        assert code == 2 and message in output

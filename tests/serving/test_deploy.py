@@ -24,20 +24,23 @@ import cv2
 import grpc
 import numpy as np
 import pytest
+import tensorflow as tf
 import yaml
 from google.protobuf import text_format
+from ports import free_ports
 from serving_photos import check_completed, make_photo
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
+    predict_pb2,
     prediction_service_pb2_grpc,
 )
 from tensorflow_serving.config import model_server_config_pb2
 
 import serving
-from benchmarks.server_process import METRICS_PATH, free_ports, predict_request
 
+METRICS_PATH = "/monitoring/prometheus/metrics"
 DEPLOY = pathlib.Path(serving.__file__).parent / "deploy"
 REPOSITORY = DEPLOY.parents[1]
 TOOLS = REPOSITORY / ".venv-deploy-tools"
@@ -1052,7 +1055,11 @@ def test_envoy_in_front_of_a_server(tools, secrets, server, tmp_path):
     # Changed below.
     secrets = shutil.copytree(secrets, tmp_path / "secrets")
     image, mask = make_photo(40, 30, batch=1)
-    request = predict_request({"image": image, "mask": mask})
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "portrait"
+    request.model_spec.signature_name = "serving_default"
+    for name, value in {"image": image, "mask": mask}.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
     ports = server.grpc_port, server.rest_port
     status_page = "/v1/models/portrait"
     with Envoy(tools, secrets, tmp_path, *ports) as envoy, envoy.channel() as channel:

@@ -20,13 +20,13 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from ports import free_ports
 from server_calls import call_rest, serve_command
 from serving_photos import make_photo
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from benchmarks.server_process import free_ports
 from portrait_tf.errors import PortraitError
 from serving.local_server import LocalServer
 from serving.local_server.tensors import decode, encode

@@ -18,9 +18,9 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from ports import free_ports
 from tiny import TINY
 
-from benchmarks.server_process import free_ports
 from portrait_tf.config import parse_config, save_config, with_changes
 from portrait_tf.data.cache import Budget, CachedReader
 from portrait_tf.data.dataset import training_dataset

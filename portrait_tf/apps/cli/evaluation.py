@@ -28,7 +28,23 @@ from portrait_tf.files import check_target, write_result
 
 if TYPE_CHECKING:
     from portrait_tf.evaluation.features import FeatureDistance
+    from portrait_tf.evaluation.holes import Hole, Method
     from portrait_tf.inference.engines import Engine
+
+
+JsonOut = Annotated[
+    Optional[pathlib.Path],  # noqa: UP045
+    typer.Option("--json", help="Write the numbers to a file, too."),
+]
+Count = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, help="The first photos only."),
+]
+Scored = Annotated[Split, typer.Option(help="Which photos.")]
+Side = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=16, help="Photos are brought to it; else the networks' own."),
+]
 
 
 @evaluate_app.callback(invoke_without_command=True)
@@ -38,7 +54,7 @@ def evaluate(
         Optional[pathlib.Path],  # noqa: UP045
         typer.Option("--data", help="A data set in LIP's layout."),
     ] = None,
-    split: Annotated[Split, typer.Option(help="Which photos.")] = Split.val,
+    split: Scored = Split.val,
     model: Model = None,
     server: Server = None,
     run: Annotated[
@@ -46,10 +62,7 @@ def evaluate(
         typer.Option(help="A trained run, in place of the bundled weights."),
     ] = None,
     checkpoint: Which = Checkpoint.last,
-    json_out: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
-        typer.Option("--json", help="Write the numbers to a file, too."),
-    ] = None,
+    json_out: JsonOut = None,
     report: Annotated[
         Optional[pathlib.Path],  # noqa: UP045
         typer.Option(help="Write a folder: a page, pictures, a row a photo as CSV."),
@@ -89,27 +102,15 @@ def evaluate(
             help="VGG-16 weights for perceptual and kernel distances, and their name.",
         ),
     ] = None,
-    height: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=16, help="Photos are brought to it; else the networks' own."),
-    ] = None,
-    width: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=16, help="Photos are brought to it; else the networks' own."),
-    ] = None,
-    count: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="The first photos only."),
-    ] = None,
+    height: Side = None,
+    width: Side = None,
+    count: Count = None,
     seed: Seed = 0,
     skip_broken: SkipBroken = False,
 ) -> None:
     """Score a chain on fixed holes, beside classical methods; or stage 1 alone."""
     from portrait_tf.data.open import open_dataset
-    from portrait_tf.evaluation.report_folder import (
-        check_empty_folder,
-        check_report_folder,
-    )
+    from portrait_tf.evaluation.tables import print_tables
 
     if context.invoked_subcommand:
         if before := _given(context):
@@ -127,6 +128,83 @@ def evaluate(
     check_checkpoint(checkpoint, run)
     names = _method_names(method, report is not None)
     weights = _feature_weights(features)
+    _check_folders(report, pictures)
+    reader = open_dataset(data, split.value, skip_broken=skip_broken)
+    start_tensorflow()
+    from portrait_tf.data.dataset import usable_reader
+    from portrait_tf.evaluation import completion_report, report_folder
+    from portrait_tf.evaluation.completion_sheets import ContactSheets
+    from portrait_tf.evaluation.evaluate import Evaluation, mean_scores
+    from portrait_tf.evaluation.holes import HoleSet
+    from portrait_tf.inference import engines
+
+    if run:
+        from portrait_tf.inference.pipeline import Pipeline
+
+        engine = engines.PipelineEngine(Pipeline.from_run(run, checkpoint))
+    else:
+        engine = engines.open_engine(server, model)
+    own = engine.working_size or (192, 128)
+    size = (height or own[0], width or own[1])
+    wants_map = report is not None if true_map is None else true_map
+    methods, left_out = _methods(engine, names, wants_map, without_parsing)
+    distance = features_name = None
+    if weights:
+        distance, features_name = _open_features(*weights)
+    else:
+        left_out["perceptual and kernel distance"] = "no --features FILE:NAME was given"
+    holes = HoleSet(usable_reader(reader), size, seed, count)
+    evaluation = Evaluation(engine, holes, methods, distance)
+    sheets = ContactSheets(len(holes))
+    observers = [sheets.observe] if report else []
+    if pictures:
+        observers.append(
+            lambda hole, parsing, done, row: report_folder.write_pictures(
+                pictures, hole, done
+            )
+        )
+    with progress("evaluating") as advance:
+        found = evaluation.score(advance, observers)
+    if wants_map and all(row["method"] != "true_map" for row in found.rows):
+        evaluation.methods.pop("true_map", None)
+        left_out.setdefault("true map", "no photo has a label map")
+    setup = {
+        "data": str(data),
+        "split": split.value,
+        "photos": len(holes),
+        "network": str(run or model or server or "bundled"),
+        "checkpoint": checkpoint.value,
+        "size": list(size),
+        "seed": seed,
+        "contact_sheet_photos": len(sheets.indices),
+    }
+    if without_parsing:
+        setup["without_parsing"] = str(without_parsing)
+    summary = completion_report.summarize_photos(found, setup, features_name, left_out)
+    console = open_console()
+    console.print(f"photos at {size[0]}x{size[1]}: {len(holes)}")
+    print_tables(completion_report.report_tables(summary), console)
+    if json_out:
+        scores = {"size": size, **mean_scores(found)}
+        if features_name:
+            scores["features"] = {
+                "name": features_name,
+                "distance": distance.layers,
+                "kernel_distances": distance.patches,
+            }
+        write_result(json_out, json.dumps(scores, indent=2))
+    if report:
+        completion_report.write_report(report, evaluation, found, sheets, summary)
+        console.print(f"{report}/index.html", soft_wrap=True)
+
+
+def _check_folders(report: pathlib.Path | None, pictures: pathlib.Path | None) -> None:
+    """Raises PortraitError: a report or pictures cannot be written there."""
+    from portrait_tf.evaluation.report_folder import (
+        check_empty_folder,
+        check_report_folder,
+    )
+
     if report:
         check_report_folder(report)
     if pictures:
@@ -136,98 +214,29 @@ def evaluate(
                 f"--pictures: expected a folder outside {report}, which --report "
                 f"replaces; received {pictures}"
             )
-    reader = open_dataset(data, split.value, skip_broken=skip_broken)
-    start_tensorflow()
-    from portrait_tf.data.dataset import usable_reader
-    from portrait_tf.evaluation import completion_report
-    from portrait_tf.evaluation import evaluate as evaluation
-    from portrait_tf.evaluation.pictures import PictureFolder
-    from portrait_tf.inference import engines
 
-    reader = usable_reader(reader)
-    if run:
-        from portrait_tf.inference.pipeline import Pipeline
 
-        engine = engines.PipelineEngine(Pipeline.from_run(run, checkpoint))
-    else:
-        engine = engines.open_engine(server, model)
-    own = engine.working_size or (192, 128)
-    size = (height or own[0], width or own[1])
+def _methods(
+    engine: "Engine",
+    names: list[str],
+    true_map: bool,
+    without_parsing: pathlib.Path | None,
+) -> tuple[dict[str, "Method"], dict[str, str]]:
+    """The methods beside an engine, and the reasons why others are left out."""
+    from portrait_tf.evaluation.holes import by_engine, classical
+
     methods, left_out = {}, {}
-    wants_map = report is not None if true_map is None else true_map
-    if wants_map and not getattr(engine, "takes_parsing", True):
-        left_out["true map"] = "the network takes no label map"
-    elif wants_map:
-        methods["true_map"] = evaluation.by_true_map(engine)
-    elif report:
+    if not true_map:
         left_out["true map"] = "by --no-true-map"
+    elif getattr(engine, "takes_parsing", True):
+        methods["true_map"] = by_engine(engine, true_map=True)
+    else:
+        left_out["true map"] = "the network takes no label map"
     if without_parsing:
-        methods["without_parsing"] = evaluation.by_engine(
-            _open_without_parsing(without_parsing)
-        )
-    elif report:
+        methods["without_parsing"] = by_engine(_open_without_parsing(without_parsing))
+    else:
         left_out["ours without parsing"] = "no --without-parsing RUN was given"
-    methods |= {name: evaluation.classical(name) for name in names}
-    distance = features_name = None
-    if weights:
-        distance, features_name = _open_features(*weights)
-    elif report:
-        left_out["perceptual and kernel distance"] = "no --features FILE:NAME was given"
-    photos = len(reader) if count is None else min(count, len(reader))
-    sheets = completion_report.ContactSheets(photos)
-    with progress("evaluating") as advance:
-        found = evaluation.score_photos(
-            engine,
-            reader,
-            size,
-            seed,
-            count,
-            advance,
-            methods,
-            distance,
-            sheets.seen if report else None,
-            PictureFolder(pictures).write if pictures else None,
-        )
-    if "true_map" in methods and all(r["method"] != "true_map" for r in found.rows):
-        del methods["true_map"]
-        left_out["true map"] = "no photo has a label map"
-    scores = evaluation.mean_scores(found)
-    if features_name:
-        scores["features"] = {
-            "name": features_name,
-            "distance": distance.layers,
-            "kernel_distances": distance.patches,
-        }
-    open_console().print(f"photos at {size[0]}x{size[1]}: {photos}")
-    _print_scores(scores, features_name)
-    if json_out:
-        write_result(json_out, json.dumps({"size": size, **scores}, indent=2))
-    if report:
-        setup = {
-            "data": str(data),
-            "split": split.value,
-            "photos": photos,
-            "network": str(run or model or server or "bundled"),
-            "checkpoint": checkpoint.value,
-            "size": list(size),
-            "seed": seed,
-        }
-        if without_parsing:
-            setup["without_parsing"] = str(without_parsing)
-        completion_report.write_report(
-            report,
-            engine,
-            reader,
-            size,
-            seed,
-            methods,
-            found,
-            sheets,
-            setup,
-            features_name,
-            left_out,
-        )
-        open_console().print(f"{report}/index.html", soft_wrap=True)
+    return methods | {name: classical(name) for name in names}, left_out
 
 
 def _method_names(given: list[str] | None, report: bool) -> list[str]:
@@ -236,7 +245,7 @@ def _method_names(given: list[str] | None, report: bool) -> list[str]:
     Raises:
         PortraitError: There is no such method, or what it needs is not installed.
     """
-    from portrait_tf.evaluation.classical import CLASSICAL, available
+    from portrait_tf.evaluation.classical import CLASSICAL, MISSING, available
 
     if not given:
         return ["telea", "navier_stokes", *(["patchmatch"] if report else [])]
@@ -246,10 +255,7 @@ def _method_names(given: list[str] | None, report: bool) -> list[str]:
                 f"--method: expected one of {', '.join(CLASSICAL)}, received '{name}'"
             )
         if not available(name):
-            raise PortraitError(
-                f"--method {name} needs opencv-contrib-python-headless, which is not "
-                "installed"
-            )
+            raise PortraitError(f"--method {name} {MISSING}")
     return list(dict.fromkeys([*(["telea"] if report else []), *given]))
 
 
@@ -311,63 +317,6 @@ def _open_without_parsing(run: pathlib.Path) -> "Engine":
     return engine
 
 
-def _print_scores(scores: dict, features: str | None) -> None:
-    from rich.table import Table
-
-    from portrait_tf.evaluation.completion_report import kernel_title, show_deviation
-
-    def show(value: float | None, digits: int) -> str:
-        return "-" if value is None else f"{value:.{digits}f}"
-
-    console = open_console()
-    table = Table("task", "method", "hole PSNR (dB)", "SSIM", "hole L1 (0-255)")
-    if features:
-        table.add_column("distance")
-    for task, ours in scores["completion"].items():
-        rows = {"ours": ours, **{n: s[task] for n, s in scores["peers"].items()}}
-        for name, one in rows.items():
-            table.add_row(
-                task if name == "ours" else "",
-                name,
-                show(one["psnr_hole"], 2),
-                show(one["ssim"], 4),
-                show(one["l1"], 2),
-                *([show(one["distance"], 4)] if features else []),
-                end_section=name == list(rows)[-1],
-            )
-    console.print(table)
-    if features:
-        table = Table(
-            "task", "method", "kernel distance", "/ Telea", "patches",
-            title=kernel_title(features), title_justify="left",
-        )  # fmt: skip
-        for task, methods in scores["kernel_distances"].items():
-            for name, one in methods.items():
-                table.add_row(
-                    task if name == "ours" else "",
-                    name,
-                    show_deviation(one["mean"], one["std"]),
-                    show(one["to_telea"], 2),
-                    str(one["patches"]),
-                    end_section=name == list(methods)[-1],
-                )
-        console.print(table)
-    table = Table("mean IoU", "mean IoU in the hole", "pixel accuracy", "PCKh@0.5")
-    keys = ("miou", "miou_hole", "pixel_accuracy", "pckh")
-    table.add_row(*(show(scores["parsing"][key], 4) for key in keys))
-    console.print(table)
-    groups = scores["label_groups"]
-    names = next(iter(groups.values()))["groups"]
-    table = Table(
-        "task", *names, "mean", "silhouette",
-        title="IoU in the hole, by label group", title_justify="left",
-    )  # fmt: skip
-    for task, one in groups.items():
-        values = (*one["groups"].values(), one["mean"], one["silhouette"])
-        table.add_row(task, *(show(value, 3) for value in values))
-    console.print(table)
-
-
 def _given(context: typer.Context) -> list[str]:
     """The options of a command that its user has typed."""
     return [
@@ -399,15 +348,12 @@ def _is_number(text: str) -> bool:
 @evaluate_app.command("parsing", cls=_ScalesInARow)
 def evaluate_parsing(
     data: Data,
-    split: Annotated[Split, typer.Option(help="Which photos.")] = Split.val,
+    split: Scored = Split.val,
     run: Annotated[
         str, typer.Option(metavar="RUN", help="A trained run, or `bundled`.")
     ] = "bundled",
     checkpoint: Which = Checkpoint.last,
-    json_out: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
-        typer.Option("--json", help="Write the numbers to a file, too."),
-    ] = None,
+    json_out: JsonOut = None,
     html_out: Annotated[
         Optional[pathlib.Path],  # noqa: UP045
         typer.Option("--html", help="Write a page with numbers and pictures."),
@@ -416,10 +362,7 @@ def evaluate_parsing(
         Optional[pathlib.Path],  # noqa: UP045
         typer.Option(help="Write the holes into a folder: TASK/NAME.png."),
     ] = None,
-    count: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="The first photos only."),
-    ] = None,
+    count: Count = None,
     min_photos: Annotated[
         int, typer.Option(min=0, help="A label in as many photos is frequent.")
     ] = 10,
@@ -458,32 +401,30 @@ def evaluate_parsing(
     reader = open_dataset(data, split.value, skip_broken=skip_broken)
     start_tensorflow()
     from portrait_tf.data.dataset import usable_reader
-    from portrait_tf.evaluation import parsing, report
+    from portrait_tf.evaluation import parsing, parsing_report
+    from portrait_tf.evaluation.holes import HoleSet
+    from portrait_tf.evaluation.tables import print_tables
     from portrait_tf.photos import write_png
 
-    reader = usable_reader(reader)
     structure = _structure(run, checkpoint, flip, scales)
     predict = parsing.predictor(structure)
+    holes = HoleSet(usable_reader(reader), structure.size, seed, count, parsing.TASKS)
 
-    def keep_mask(task: str, name: str, mask) -> None:  # noqa: ANN001
-        write_png(masks / task / f"{name}.png", mask)
+    def write_mask(hole: "Hole") -> None:
+        write_png(masks / hole.task / f"{hole.name}.png", hole.mask)
 
     with progress("evaluating") as advance:
-        scores = parsing.evaluate_parsing(
+        scores = parsing.score_parsing(
             predict,
-            reader,
-            structure.size,
-            seed,
-            count,
+            holes,
             min_photos,
             progress=advance,
-            keep_mask=keep_mask if masks else None,
+            observe=write_mask if masks else None,
         )
-    photos = len(reader) if count is None else min(count, len(reader))
     setup = {
         "data": str(data),
         "split": split.value,
-        "photos": photos,
+        "photos": len(holes),
         "network": run,
         "checkpoint": checkpoint.value,
         "size": list(structure.size),
@@ -493,13 +434,15 @@ def evaluate_parsing(
         "min_photos": min_photos,
     }
     scores = {"setup": setup, **scores}
-    report.print_scores(scores, open_console())
+    tables = [parsing_report.task_table(scores), parsing_report.label_table(scores)]
+    print_tables(tables, open_console())
     if json_out:
-        text = json.dumps(scores, indent=2, allow_nan=False)
-        write_result(json_out, text)
+        write_result(json_out, json.dumps(scores, indent=2, allow_nan=False))
     if html_out:
-        examples = parsing.draw_examples(predict, reader, structure.size, scores)
-        write_result(html_out, report.render_html(scores, examples))
+        page = parsing_report.render_page(
+            scores, parsing.draw_parsing(predict, holes, scores)
+        )
+        write_result(html_out, page)
 
 
 def _structure(  # noqa: ANN202

@@ -141,9 +141,10 @@ def compare(
     training = open_dataset(data, "train", skip_broken=skip_broken) if out else None
     start_tensorflow()
     from portrait_tf.data.dataset import usable_reader
-    from portrait_tf.evaluation import compare as comparison
     from portrait_tf.evaluation import compare_cases
-    from portrait_tf.evaluation.compare_page import print_report
+    from portrait_tf.evaluation.compare import Comparison
+    from portrait_tf.evaluation.compare_report import report_tables
+    from portrait_tf.evaluation.tables import print_tables
 
     scored = usable_reader(scored)
     if write_inputs:
@@ -153,8 +154,9 @@ def compare(
         return
     verbose = "auto" if sys.stderr.isatty() else 2
     try:
-        report = comparison.run_compare(plan, training, scored, out, verbose, progress)
+        comparison = Comparison(plan, training, scored, out, verbose, progress)
+        report = comparison.run()
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    print_report(report, open_console())
+    print_tables(report_tables(report), open_console())
     typer.echo(f"report: {out / 'report.html'}")

@@ -166,6 +166,32 @@ def _random_wrist(
     return where, np.array([side * 0.5, 0.0, -1.0])
 
 
+def _hip_places(
+    rng: np.random.Generator,
+    stance: str,
+    side: int,
+    half_hip: float,
+    leg: float,
+    ankles: dict[int, np.ndarray],
+) -> tuple[dict[int, np.ndarray], float, float]:
+    """Hips as high as the legs let them be, the sway and the drop of the pelvis."""
+    sway = side * {"contrapposto": 0.16, "cross": 0.1}.get(stance, 0.0)
+    drop = rng.uniform(0.04, 0.1) * (stance == "contrapposto")
+    hips = {
+        s: np.array([sway + s * half_hip, 0.0 if s == side else -drop, 0])
+        for s in (RIGHT, LEFT)
+    }
+    height = min(
+        ankles[s][1]
+        - hips[s][1]
+        + np.sqrt((leg * 0.995) ** 2 - np.square((ankles[s] - hips[s])[[0, 2]]).sum())
+        for s in (RIGHT, LEFT)
+    )
+    for s in (RIGHT, LEFT):
+        hips[s][1] += height
+    return hips, sway, drop
+
+
 def random_body(rng: np.random.Generator) -> Body:
     """Somebody who stands or walks, with the feet on the ground."""
     feminine = bool(rng.random() < 0.58)
@@ -191,22 +217,9 @@ def random_body(rng: np.random.Generator) -> Body:
     for s, (a, ahead, pitch) in places.items():
         lift = ANKLE_HEIGHT * np.cos(pitch) + ANKLE_TO_BALL * np.sin(pitch)
         ankles_local[s] = np.array([a, lift, ahead])
-    sway = side * {"contrapposto": 0.16, "cross": 0.1}.get(stance, 0.0)
-    drop = rng.uniform(0.04, 0.1) * (stance == "contrapposto")
-    hips_local = {}
-    for s in (RIGHT, LEFT):
-        hips_local[s] = np.array([sway + s * half_hip, 0.0 if s == side else -drop, 0])
-    pelvis_height = min(
-        ankles_local[s][1]
-        - hips_local[s][1]
-        + np.sqrt(
-            ((thigh + shin) * 0.995) ** 2
-            - np.square((ankles_local[s] - hips_local[s])[[0, 2]]).sum()
-        )
-        for s in (RIGHT, LEFT)
+    hips_local, sway, drop = _hip_places(
+        rng, stance, side, half_hip, thigh + shin, ankles_local
     )
-    for s in (RIGHT, LEFT):
-        hips_local[s][1] += pelvis_height
     pelvis = (hips_local[RIGHT] + hips_local[LEFT]) / 2
 
     trunk = 2.28 * rng.uniform(0.96, 1.03)

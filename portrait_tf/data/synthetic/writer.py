@@ -7,7 +7,6 @@ Conventions:
       `nan`.
 """
 
-import csv
 import pathlib
 import shutil
 from collections.abc import Callable
@@ -15,11 +14,13 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from portrait_tf.data.lip import LipFolders
+from portrait_tf.data.poses import pose_row
 from portrait_tf.data.reader import Progress, ticker
-from portrait_tf.data.sample import Sample
 from portrait_tf.data.synthetic.portrait import synthetic_portrait
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import temporary_beside
+from portrait_tf.photos import encode_png
 
 VAL_OFFSET = 500_000
 """Validation seeds start this far after the training seeds."""
@@ -28,40 +29,25 @@ SEED_STRIDE = 1_000_000
 """Seeds that one `seed` of `write_synthetic` may use."""
 
 
-def _pose_row(sample: Sample) -> list[str]:
-    row = [f"{sample.name}.jpg"]
-    for joint in sample.joints:
-        known = not np.isnan(joint).any()
-        row += [str(round(float(value))) if known else "nan" for value in joint]
-    return row
-
-
 def _write_split(
-    folder: pathlib.Path, split: str, seeds: range, size: tuple[int, int],
+    root: pathlib.Path, split: str, seeds: range, size: tuple[int, int],
     tick: Callable[[], None],
 ) -> None:  # fmt: skip
-    photos = folder / "TrainVal_images" / f"{split}_images"
-    parsings = folder / "TrainVal_parsing_annotations" / f"{split}_segmentations"
-    poses = folder / "TrainVal_pose_annotations"
-    for each in (photos, parsings, poses):
-        each.mkdir(parents=True, exist_ok=True)
+    folders = LipFolders(root, split)
     names, rows = [], []
     for seed in seeds:
         sample = synthetic_portrait(seed, size)
         bgr = np.ascontiguousarray(sample.photo[..., ::-1])
         _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])
-        (photos / f"{sample.name}.jpg").write_bytes(jpeg.tobytes())
-        _, png = cv2.imencode(".png", sample.parsing)
-        (parsings / f"{sample.name}.png").write_bytes(png.tobytes())
-        names.append(sample.name)
-        rows.append(_pose_row(sample))
+        (folders.photos / f"{sample.name}.jpg").write_bytes(jpeg.tobytes())
+        (folders.maps / f"{sample.name}.png").write_bytes(encode_png(sample.parsing))
+        names.append(f"{sample.name}\n")
+        # Without the sign of a negative zero.
+        joints = sample.joints.round() + 0.0
+        rows.append(pose_row(f"{sample.name}.jpg", joints) + "\n")
         tick()
-    listing = folder / "TrainVal_images" / f"{split}_id.txt"
-    listing.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    with open(
-        poses / f"lip_{split}_set.csv", "w", newline="", encoding="utf-8"
-    ) as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+    folders.names.write_text("".join(names), encoding="utf-8")
+    folders.poses.write_text("".join(rows), encoding="utf-8")
 
 
 def write_synthetic(

@@ -1,17 +1,13 @@
-import cv2
 import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
+from portrait_tf.data.augment import prepare
 from portrait_tf.data.masks import EVALUATION_TASKS
-from portrait_tf.evaluation.confusion import Confusion
-from portrait_tf.evaluation.evaluate import (
-    GROUP_PHOTOS,
-    GroupScores,
-    ParsingScores,
-    evaluate,
-    score_photo,
-)
+from portrait_tf.evaluation.classical import CLASSICAL, available
+from portrait_tf.evaluation.confusion import GROUP_PHOTOS, Confusion, GroupScores
+from portrait_tf.evaluation.evaluate import Evaluation, mean_scores, score_photo
+from portrait_tf.evaluation.holes import HoleSet
 from portrait_tf.inference.engines import PipelineEngine
 from portrait_tf.labels import LABELS
 
@@ -31,17 +27,6 @@ def test_scores_of_a_photo():
     assert scores["l1"] == pytest.approx(np.abs(truth[hole].astype(int) - 128).mean())
     assert 0 < scores["ssim"] < 1
     assert score_photo(truth, truth, mask)["ssim"] == pytest.approx(1)
-
-
-def test_parsing_scores_by_hand():
-    truth = np.array([[0, 0, 5], [5, 5, 255]], np.uint8)
-    predicted = np.array([[0, 5, 5], [5, 9, 9]], np.uint8)
-    mask = np.array([[1, 0, 1], [1, 0, 1]], np.uint8)
-    scores = ParsingScores()
-    scores.add(truth, predicted, mask)
-    assert scores.result() == pytest.approx(
-        {"miou": (1 / 2 + 2 / 4 + 0) / 3, "miou_hole": 1, "pixel_accuracy": 3 / 5}
-    )
 
 
 def test_label_groups_by_hand():
@@ -74,16 +59,15 @@ def test_label_groups_by_hand():
     assert found["strokes"]["mean"] is found["strokes"]["silhouette"] is None
 
 
-def test_the_whole_report(tiny_pipeline, portraits):
-    engine = PipelineEngine(tiny_pipeline)
-    seen = []
-    scores = evaluate(
-        engine, portraits, (32, 32), seed=1, count=2, progress=lambda *p: seen.append(p)
-    )
+def evaluate(engine, *holes, progress=None):
+    return mean_scores(Evaluation(engine, HoleSet(*holes)).score(progress))
+
+
+def test_a_pipeline_has_every_score(tiny_pipeline, portraits):
+    engine, seen = PipelineEngine(tiny_pipeline), []
+    arguments = (engine, portraits, (32, 32), 1, 2)
+    scores = evaluate(*arguments, progress=lambda *p: seen.append(p))
     assert seen == [(1, 2), (2, 2)]
-    assert set(scores) == {
-        "completion", "parsing", "peers", "label_groups", "kernel_distances",
-    }  # fmt: skip
     assert scores["kernel_distances"] == {}
     assert set(scores["peers"]) == {"telea", "navier_stokes"}
     for tasks in (scores["completion"], *scores["peers"].values()):
@@ -92,12 +76,10 @@ def test_the_whole_report(tiny_pipeline, portraits):
             assert set(one) == {"psnr_hole", "ssim", "l1"}
     assert set(scores["parsing"]) == {"miou", "miou_hole", "pixel_accuracy", "pckh"}
     assert all(0 <= value <= 1 for value in scores["parsing"].values())
-    assert scores == evaluate(engine, portraits, (32, 32), seed=1, count=2)
+    assert scores == evaluate(*arguments)
 
 
 def test_an_engine_that_knows_the_truth_wins(portraits):
-    from portrait_tf.data.augment import prepare
-
     class Oracle:
         def __init__(self):
             prepared = [prepare(sample, (32, 32)) for sample in portraits]
@@ -120,15 +102,39 @@ def test_an_engine_that_knows_the_truth_wins(portraits):
     assert scores["label_groups"]["square"]["silhouette"] == 1
 
 
-def test_peers_are_opencv(portraits):
-    from portrait_tf.evaluation.evaluate import PEERS
+@pytest.fixture(scope="module")
+def stripes():
+    rows, columns = np.indices((48, 40))
+    photo = np.stack([columns % 8 * 30, 255 - columns % 8 * 30, rows * 0 + 60], -1)
+    mask = np.zeros((48, 40), np.uint8)
+    mask[14:32, 12:28] = 255
+    return photo.astype(np.uint8), mask
 
-    photo = portraits[0].photo
-    mask = np.zeros(photo.shape[:2], np.uint8)
-    mask[20:40, 20:40] = 255
-    np.testing.assert_array_equal(
-        PEERS["telea"](photo, mask), cv2.inpaint(photo, mask, 3, cv2.INPAINT_TELEA)
-    )
-    np.testing.assert_array_equal(
-        PEERS["navier_stokes"](photo, mask), cv2.inpaint(photo, mask, 3, cv2.INPAINT_NS)
-    )
+
+class TestClassical:
+    @pytest.mark.parametrize("name", [name for name in CLASSICAL if available(name)])
+    def test_known_pixels_stay_and_the_hole_is_not_read(self, name, stripes):
+        photo, mask = stripes
+        spoilt = np.where(mask[..., None] > 0, np.uint8(200), photo)
+        done = CLASSICAL[name](photo, mask)
+        np.testing.assert_array_equal(done, CLASSICAL[name](spoilt, mask))
+        np.testing.assert_array_equal(done[mask == 0], photo[mask == 0])
+        assert done.dtype == np.uint8 and done.shape == photo.shape
+
+    def test_patchmatch_continues_a_texture(self, stripes):
+        photo, mask = stripes
+        hole = mask > 0
+        patches, telea = (
+            np.abs(CLASSICAL[name](photo, mask)[hole].astype(int) - photo[hole]).mean()
+            for name in ("patchmatch", "telea")
+        )
+        assert patches < 3 < telea
+
+    @pytest.mark.parametrize("known", [0, 1, 4, 24])
+    def test_patchmatch_where_hardly_anything_is_known(self, known):
+        rng = np.random.default_rng(0)
+        photo = rng.integers(0, 256, (20, 24, 3)).astype(np.uint8)
+        mask = np.full((20, 24), 255, np.uint8)
+        mask[:known, :known] = 0
+        done = CLASSICAL["patchmatch"](photo, mask)
+        np.testing.assert_array_equal(done[mask == 0], photo[mask == 0])
