@@ -75,7 +75,7 @@ class FiniteGuard(keras.callbacks.Callback):
         self.path = path
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        # Means keep what is not finite until the epoch ends. Several replicas log a row.
+        # A mean stays not finite until the epoch ends. Several replicas log a row.
         values = {name: float(np.mean(value)) for name, value in (logs or {}).items()}
         wrong = {name: v for name, v in values.items() if not math.isfinite(v)}
         if not wrong:
