@@ -6,6 +6,7 @@ import pathlib
 import time
 
 import keras
+import numpy as np
 
 from portrait_tf.errors import PortraitError
 from portrait_tf.runs.checkpoint import save_checkpoint
@@ -74,8 +75,8 @@ class FiniteGuard(keras.callbacks.Callback):
         self.path = path
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        # Means keep what is not finite until the epoch ends.
-        values = {name: float(value) for name, value in (logs or {}).items()}
+        # A mean stays not finite until the epoch ends. Several replicas log a row.
+        values = {name: float(np.mean(value)) for name, value in (logs or {}).items()}
         wrong = {name: v for name, v in values.items() if not math.isfinite(v)}
         if not wrong:
             return
