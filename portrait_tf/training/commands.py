@@ -1,5 +1,6 @@
 """Training of a stage from files to files; what the command line runs."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -78,6 +79,8 @@ def train_stage(
         key = f"{stage}.discriminator_optimizer"
         check_optimizer(section.discriminator_optimizer, key)
     check_distribution(strategy, stage, config)
+    if section.training.mixed_precision:
+        _warn_of_slow_bfloat16()
     distribution = make_distribution(strategy)
     with lost_workers(distribution):
         reader = usable_reader(reader)
@@ -94,6 +97,19 @@ def train_stage(
             trainer = build_trainer(stage, network, before, config)
         networks[stage] = trainer.answering_network
         return fit(trainer, job, networks, verbose)
+
+
+def _warn_of_slow_bfloat16(cpu: str = "/proc/cpuinfo") -> None:
+    """A CPU without the instructions computes bfloat16 step by step."""
+    if tf.config.list_physical_devices("GPU"):
+        return
+    with contextlib.suppress(OSError):
+        flags = pathlib.Path(cpu).read_text().split()
+        if not {"avx512_bf16", "amx_bf16", "bf16"} & set(flags):
+            logger.warning(
+                "training.mixed_precision: this CPU has no instructions for bfloat16, "
+                "and steps take several times longer than in float32"
+            )
 
 
 def _networks(job: Job, sources: dict) -> tuple[dict, keras.Model]:

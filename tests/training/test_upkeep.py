@@ -24,6 +24,7 @@ from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.runs.checkpoint import restore_checkpoint, save_checkpoint
 from portrait_tf.runs.folder import STAGES, load_run_network
 from portrait_tf.runs.storage import read_arrays, save_arrays
+from portrait_tf.training import commands
 from portrait_tf.training.commands import train_stage
 
 
@@ -508,3 +509,14 @@ class TestCommandLine:
         ):
             with pytest.raises(PortraitError, match="expected a trained run for"):
                 self.run(*command, "--checkpoint", "best")
+
+
+@pytest.mark.parametrize(
+    ("flags", "warned"), [("fpu avx avx2", True), ("fpu avx512_bf16", False)]
+)
+def test_bfloat16_without_its_instructions_warns(tmp_path, caplog, flags, warned):
+    path = tmp_path / "cpuinfo"
+    path.write_text(f"model name: a CPU\nflags\t: {flags}\n")
+    commands._warn_of_slow_bfloat16(str(path))
+    commands._warn_of_slow_bfloat16(str(tmp_path / "none"))
+    assert ("no instructions for bfloat16" in caplog.text) == warned
