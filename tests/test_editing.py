@@ -91,7 +91,7 @@ class TestFiles:
         Image.fromarray(every_label).save(tmp_path / "jpeg.png", "JPEG", quality=100)
         for name, words in {
             "value.png": "expected labels 0 to 19, .* received 20 in row 3, column 2",
-            "colour.png": r"received the colour \(1, 2, 3\) in row 3, column 2",
+            "colour.png": r"received the color \(1, 2, 3\) in row 3, column 2",
             "deep.png": "a label map of 8 bits",
             "text.png": "label map",
             "jpeg.png": "without loss, such as PNG, received JPEG, which changes lab",
