@@ -266,6 +266,9 @@ def test_an_interrupt_comes_before_a_step_or_after_it(stage, tmp_path):
             expected = {"optimizer": step}
         elif stage == "completion":
             expected["critic_optimizer"] = max(step - starts[0], 0)
+        else:
+            # Its critics have nothing to train.
+            expected["critic_optimizer"] = 0
         assert one == expected, step
 
 
