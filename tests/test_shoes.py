@@ -56,7 +56,7 @@ def test_texture_is_the_factor_between_differences():
     photo, parsing = standing((128, 128, 128), (128, 128, 128))
     checks = np.where(np.indices(parsing.shape).sum(0) % 2, 1, -1)[..., None]
     strength = np.where(parsing == LEFT, 40, 10)[..., None]
-    photo = (128 + checks * strength).astype(np.uint8)
+    photo = np.repeat(128 + checks * strength, 3, axis=-1).astype(np.uint8)
     left, right = (parsing == label for label in (LEFT, RIGHT))
     assert shoes.texture_distance(photo, left, right) == pytest.approx(2.0)
     assert shoes.texture_distance(photo, right, right) == 0.0
