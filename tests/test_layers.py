@@ -33,6 +33,21 @@ def test_upsample_is_bilinear_between_pixel_centres():
 
 
 @pytest.mark.parametrize(
+    ("smooth", "kept"), [("none", 1), ("blur", 1 / 2), ("notch", 7 / 8)]
+)
+def test_a_shuffle_without_its_checkerboard(smooth, kept):
+    shuffle = layers.PixelShuffle(2, smooth)
+    checkerboard = np.tile(np.float32([1, -1, -1, 1]), (1, 6, 6, 1))
+    left = 1.0 if smooth == "none" else 0.0
+    found = np.array(shuffle(checkerboard))[0, 4:-4, 4:-4, 0]
+    np.testing.assert_allclose(np.abs(found), left, atol=1e-6)
+    # Columns of 1, 1, -1, -1, ...: a pattern of four pixels.
+    waves = np.tile(np.float32([[1, 1, 1, 1], [-1, -1, -1, -1]]), (1, 6, 3, 1))
+    found = np.array(shuffle(waves))[0, 4:-4, 4:-4, 0]
+    np.testing.assert_allclose(np.abs(found), kept, atol=1e-6)
+
+
+@pytest.mark.parametrize(
     "one",
     [
         layers.ContextualAttention(5.0, False, 3, dtype="mixed_float16", name="some"),
@@ -40,7 +55,7 @@ def test_upsample_is_bilinear_between_pixel_centres():
         layers.NoiseChannels(3, 7),
         layers.ParsingGuidedFill(3, label_relaxations=7, label_stride=8),
         layers.PartialConv2D(4, 5, 2, use_bias=False),
-        layers.PixelShuffle(2, smooth=True),
+        layers.PixelShuffle(2, smooth="notch"),
         layers.PushPull(3),
         layers.SharpenParsing(3.0),
         layers.TextureNoise(9, trainable=False),

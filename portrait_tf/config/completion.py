@@ -72,8 +72,8 @@ class CompletionNetworkConfig(Section):
     )
     upsampling: Literal["shuffle", "smooth_shuffle"] = Field(
         "shuffle",
-        description="Decoder: pixel shuffles, or shuffles and a blur, which leave "
-        "no grid.",
+        description="Decoder: pixel shuffles, or shuffles with filters, which leave "
+        "no grid and no checkerboard.",
     )
     texture_noise: bool = Field(
         False, description="A fixed field of noise at every step of the decoder."

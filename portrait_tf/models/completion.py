@@ -164,7 +164,7 @@ class CompletionNetwork(Network):
         for level in reversed(range(len(skips))):
             name, width = f"decode{strides[level]}", widths[level]
             x = layers.Conv2D(4 * width, 1, name=f"{name}_enlarge")(x)
-            smooth = upsampling == "smooth_shuffle"
+            smooth = "blur" if upsampling == "smooth_shuffle" else "none"
             x = PixelShuffle(2, smooth, name=f"{name}_shuffle")(x)
             x = layers.Concatenate(name=f"{name}_skip")([x, skips[level]])
             x = conv(x, width, name)
@@ -178,7 +178,8 @@ class CompletionNetwork(Network):
             kernel_initializer="zeros",
             name="painted_conv",
         )(x)
-        x = PixelShuffle(stem, name="painted_shuffle")(x)
+        smooth = "notch" if upsampling == "smooth_shuffle" else "none"
+        x = PixelShuffle(stem, smooth, name="painted_shuffle")(x)
         # In float32 under any policy: bfloat16 has but 256 greys.
         painted = layers.Add(name="painted", dtype="float32")([x, start])
         super().__init__(inputs=inputs, outputs={"painted": painted}, **kwargs)
