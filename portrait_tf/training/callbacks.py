@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 import pathlib
 import time
 
@@ -51,10 +52,12 @@ class Log(keras.callbacks.CSVLogger):
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         super().on_train_begin(logs)
-        with open(self.filename) as file:
-            header = next(csv.reader(file), None)
-        if header:
-            self.keys = header[1:]
+        # Keras 2.15 makes a new file with its first row.
+        if os.path.isfile(self.filename):
+            with open(self.filename) as file:
+                header = next(csv.reader(file), None)
+            if header:
+                self.keys = header[1:]
 
 
 class FiniteGuard(keras.callbacks.Callback):

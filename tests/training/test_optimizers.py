@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from portrait_tf.compat import Variable, current_rate, ops
+from portrait_tf.compat import Variable, current_rate, name_slots, ops
 from portrait_tf.config import OptimizerConfig, with_changes
 from portrait_tf.errors import PortraitError
 from portrait_tf.runs.storage import assign_arrays, read_arrays, save_arrays
@@ -15,6 +15,7 @@ from portrait_tf.training.optimizers import build_optimizer
 def built(config, steps, variables):
     optimizer = build_optimizer(config, steps, "optimizer")
     optimizer.build(variables)
+    name_slots(optimizer)
     return optimizer
 
 
