@@ -1,5 +1,6 @@
 """Trains networks, and compares them."""
 
+import os
 import pathlib
 import sys
 from typing import Annotated, Optional
@@ -89,6 +90,13 @@ def train(
         )
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except PortraitError as error:
+        if strategy != Strategy.multiworker:
+            raise
+        # TensorFlow's threads to other workers would abort an orderly exit.
+        typer.echo(f"portrait-tf: {error}", err=True)
+        sys.stderr.flush()
+        os._exit(error.exit_code)
 
 
 def _validation_reader(directories: list[pathlib.Path], skip_broken: bool):  # noqa: ANN202
