@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 
 import grpc
 import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_pb2,
@@ -203,11 +204,15 @@ def newest_version(models: pathlib.Path) -> pathlib.Path:
     return max(versions, key=lambda path: int(path.name))
 
 
-def predict_request(inputs: dict, model_name: str, signature: str) -> bytes:
-    """A serialized PredictRequest of arrays, by the names of the inputs."""
+def predict_request(
+    inputs: dict, model_name: str, signature: str
+) -> predict_pb2.PredictRequest:
+    """A request of arrays or `TensorProto`s, by the names of the inputs."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name = model_name
     request.model_spec.signature_name = signature
     for name, value in inputs.items():
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-    return request.SerializeToString()
+        if not isinstance(value, tensor_pb2.TensorProto):
+            value = tf.make_tensor_proto(value)
+        request.inputs[name].CopyFrom(value)
+    return request

@@ -125,7 +125,8 @@ def measure_cost(
 ) -> dict:
     """Times requests and bare runs in turn; medians in milliseconds."""
     inputs = example_inputs(options.signature, options.size)
-    content = predict_request(inputs, address.model_name, options.signature)
+    request = predict_request(inputs, address.model_name, options.signature)
+    content = request.SerializeToString()
     times = {"session": [], "server": [], "round_trip": []}
     with (
         tf.Graph().as_default(),
@@ -206,7 +207,8 @@ def run_load(
         beside: Runs meanwhile in this thread; takes the event that ends the load.
     """
     inputs = example_inputs(options.signature, options.size)
-    content = predict_request(inputs, address.model_name, options.signature)
+    request = predict_request(inputs, address.model_name, options.signature)
+    content = request.SerializeToString()
     load, lock, over = Load(), threading.Lock(), threading.Event()
 
     def client() -> None:

@@ -36,7 +36,6 @@ from collections.abc import Callable, Iterator
 
 import grpc
 import numpy as np
-import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -47,7 +46,13 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from benchmarks.server_process import EMBEDDED, Address, ServerProcess, copied_models
+from benchmarks.server_process import (
+    EMBEDDED,
+    Address,
+    ServerProcess,
+    copied_models,
+    predict_request,
+)
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import write_result
 from portrait_tf.photos import encode_png
@@ -67,20 +72,6 @@ _SERVICES = "/tensorflow.serving."
 _SIGNATURE_INPUTS = (
     "image", "mask", "parsing", "margins", "image_bytes", "mask_bytes",
 )  # fmt: skip
-
-
-def predict_request(
-    inputs: dict, model_name: str = "portrait", signature: str = "serving_default"
-) -> predict_pb2.PredictRequest:
-    """A request of arrays or `TensorProto`s, by the names of the inputs."""
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = model_name
-    request.model_spec.signature_name = signature
-    for name, value in inputs.items():
-        if not isinstance(value, tensor_pb2.TensorProto):
-            value = tf.make_tensor_proto(value)
-        request.inputs[name].CopyFrom(value)
-    return request
 
 
 def served_signatures(address: Address, channel: grpc.Channel) -> dict:

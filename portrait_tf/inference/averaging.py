@@ -18,6 +18,7 @@ from portrait_tf.models.parsing import (
     full_size_logits,
     parsing_probabilities,
 )
+from portrait_tf.runs.weights import at_size
 
 _MULTIPLE = 16
 
@@ -90,13 +91,10 @@ class AveragedParsing:
 
     def _at_size(self, size: tuple[int, int]) -> keras.Model:
         takes_any = self.network.input["image"].shape[1] is None
-        if takes_any or size == self.size:
+        if takes_any:
             return self.network
         name = f"{self.network.name}_{size[0]}x{size[1]}"
-        config = {**self.network.get_config(), "size": size, "name": name}
-        network = type(self.network).from_config(config)
-        network.set_weights(self.network.get_weights())
-        return network
+        return at_size(self.network, size, name)
 
     def __call__(self, image: object, mask: object) -> dict[str, object]:
         """Asks the network.

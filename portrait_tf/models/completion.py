@@ -161,11 +161,12 @@ class CompletionNetwork(Network):
         x = global_context(x, "context")
         if texture_noise:
             x = TextureNoise(strides[-1], name="middle_noise")(x)
+        smooth = upsampling == "smooth_shuffle"
+        inner, last = ("blur", "notch") if smooth else ("none", "none")
         for level in reversed(range(len(skips))):
             name, width = f"decode{strides[level]}", widths[level]
             x = layers.Conv2D(4 * width, 1, name=f"{name}_enlarge")(x)
-            smooth = "blur" if upsampling == "smooth_shuffle" else "none"
-            x = PixelShuffle(2, smooth, name=f"{name}_shuffle")(x)
+            x = PixelShuffle(2, inner, name=f"{name}_shuffle")(x)
             x = layers.Concatenate(name=f"{name}_skip")([x, skips[level]])
             x = conv(x, width, name)
             if texture_noise:
@@ -178,8 +179,7 @@ class CompletionNetwork(Network):
             kernel_initializer="zeros",
             name="painted_conv",
         )(x)
-        smooth = "notch" if upsampling == "smooth_shuffle" else "none"
-        x = PixelShuffle(stem, smooth, name="painted_shuffle")(x)
+        x = PixelShuffle(stem, last, name="painted_shuffle")(x)
         # In float32 under any policy: bfloat16 has but 256 greys.
         painted = layers.Add(name="painted", dtype="float32")([x, start])
         super().__init__(inputs=inputs, outputs={"painted": painted}, **kwargs)

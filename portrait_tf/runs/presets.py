@@ -15,12 +15,18 @@ DEMO = "demo"
 
 def presets_of(network: type[keras.Model]) -> dict[str, str]:
     """Descriptions of a class's presets, by name."""
-    found = {}
-    for stage in STAGES:
-        path = FOLDER / f"{stage}_{DEMO}.npz"
-        if is_bundled(stage) and read_meta(path)["class"] == network.__name__:
-            found[DEMO] = f"{stage} network of the package (MODEL_CARD.md)"
-    return found
+    stages = " and ".join(_bundled_stages(network))
+    return {DEMO: f"{stages} network of the package (MODEL_CARD.md)"} if stages else {}
+
+
+def _bundled_stages(network: type[keras.Model]) -> list[str]:
+    """Stages whose bundled network is of a class; no network is built."""
+    return [
+        stage
+        for stage in STAGES
+        if is_bundled(stage)
+        and read_meta(FOLDER / f"{stage}_{DEMO}.npz")["class"] == network.__name__
+    ]
 
 
 def load_network(source: str | pathlib.Path, stage: str) -> keras.Model:
@@ -44,9 +50,9 @@ def load_network(source: str | pathlib.Path, stage: str) -> keras.Model:
 def load_preset(network: type[keras.Model], preset: str | pathlib.Path) -> keras.Model:
     """A network of a class; see `Network.from_preset`."""
     if preset in presets_of(network):
-        found = [load_bundled(stage) for stage in STAGES if is_bundled(stage)]
+        found = map(load_bundled, _bundled_stages(network))
     elif pathlib.Path(preset).is_dir():
-        found = [load_run_network(preset, stage) for stage in trained_stages(preset)]
+        found = (load_run_network(preset, stage) for stage in trained_stages(preset))
     elif pathlib.Path(preset).is_file():
         found = [load_weights(preset)]
     else:
@@ -55,8 +61,10 @@ def load_preset(network: type[keras.Model], preset: str | pathlib.Path) -> keras
             f"expected a preset of {network.__name__} ({names}), a run's folder or a "
             f"weights file, received {str(preset)!r}"
         )
+    kinds = []
     for one in found:
         if type(one) is network:
             return one
-    kinds = ", ".join(type(one).__name__ for one in found) or "no network"
-    raise PortraitError(f"{preset}: expected a {network.__name__}, found {kinds}")
+        kinds.append(type(one).__name__)
+    others = ", ".join(kinds) or "no network"
+    raise PortraitError(f"{preset}: expected a {network.__name__}, found {others}")

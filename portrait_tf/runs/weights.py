@@ -124,7 +124,9 @@ def bundled_pipeline_config() -> PipelineConfig:
     return parse_config({"pipeline": values}, str(path)).pipeline
 
 
-def at_size(network: keras.Model, size: tuple[int, int]) -> keras.Model:
+def at_size(
+    network: keras.Model, size: tuple[int, int], name: str | None = None
+) -> keras.Model:
     """A convolutional network built for another working size, with the same weights.
 
     People of other sizes in pixels than in training are parsed less well.
@@ -132,9 +134,11 @@ def at_size(network: keras.Model, size: tuple[int, int]) -> keras.Model:
     Args:
         network: Stage 1 or stage 2.
         size: Height and width; the network itself, if it works at them already.
+        name: Of the new network; None for the same.
     """
     if tuple(network.size) == tuple(size):
         return network
-    larger = type(network).from_config({**network.get_config(), "size": tuple(size)})
-    larger.set_weights(network.get_weights())
-    return larger
+    config = {**network.get_config(), "size": tuple(size)}
+    other = type(network).from_config(config | ({"name": name} if name else {}))
+    other.set_weights(network.get_weights())
+    return other

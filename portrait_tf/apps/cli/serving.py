@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from portrait_tf.apps.cli.shared import (
+    EngineChoice,
     Model,
     Secrets,
     Server,
@@ -92,11 +93,8 @@ def web(
     if server and model:
         raise PortraitError("expected --server or --model, received both")
     check_gradio()
-    start_tensorflow()
-    from portrait_tf.portrait import Portrait
-
+    portrait = EngineChoice(server, model).open()
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    portrait = Portrait.load(model, server)
     limits = Limits(max_megabytes, max_megapixels)
     stopped = threading.Event()
     # However it is ended, visitors' files go.
