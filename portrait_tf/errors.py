@@ -11,8 +11,8 @@ class PortraitError(ValueError):
     """Something the user gave is wrong; the message says what, and what is expected.
 
     Args:
-        message: The sentence; None makes it of the other arguments.
-        path: The file, or what else the user calls it.
+        message: The sentence; None makes it of `expected` and `received`.
+        path: The file, or what else the user calls it; the message begins with it.
         expected: What fits, for the sentence.
         received: What was given instead, for the sentence.
 
@@ -33,8 +33,8 @@ class PortraitError(ValueError):
     ) -> None:
         if message is None:
             message = f"expected {expected}, received {received}"
-            if path is not None:
-                message = f"{path}: {message}"
+        if path is not None:
+            message = f"{path}: {message}"
         super().__init__(message)
         self.path, self.expected, self.received = path, expected, received
 

@@ -128,7 +128,7 @@ def check_target(path: str | pathlib.Path) -> None:
 
 def cannot_write(path: str | pathlib.Path, error: OSError) -> PortraitError:
     """The one sentence on a file that the system does not let us write."""
-    return PortraitError(f"{path}: cannot write: {error.strerror or error}")
+    return PortraitError(f"cannot write: {error.strerror or error}", path=path)
 
 
 def _descriptor(path: str | pathlib.Path) -> int | None:
@@ -186,11 +186,11 @@ def read_text(path: str | pathlib.Path, kind: str = "file") -> str:
         data = pathlib.Path(path).read_bytes()
     except OSError as error:
         raise PortraitError(
-            f"{path}: cannot read the {kind}: {error.strerror}"
+            f"cannot read the {kind}: {error.strerror}", path=path
         ) from None
     if encoding := other_encoding(data):
         raise PortraitError(
-            f"{path}: cannot read the {kind}: expected UTF-8, received {encoding}"
+            f"cannot read the {kind}: expected UTF-8, received {encoding}", path=path
         )
     return data.decode("utf-8-sig")
 

@@ -187,7 +187,7 @@ def _margins(
         # A server's error keeps its class and its code.
         if kind != "file" or type(error) is not PortraitError:
             raise
-        raise PortraitError(f"{photo.path}: {error}") from None
+        raise PortraitError(f"{error}", path=photo.path) from None
 
 
 class Completion:
@@ -514,9 +514,10 @@ def _open(picture: Picture, name: str = "photo") -> tuple[PhotoFile, str]:
         if isinstance(data, bytes):
             return decode_photo(data, name, name), "file"
     raise PortraitError(
-        f"{name}: expected an array, an image of Pillow, a path or a file open for "
+        f"expected an array, an image of Pillow, a path or a file open for "
         f"bytes, received "
-        f"{type(picture).__name__}"
+        f"{type(picture).__name__}",
+        path=name,
     )
 
 
@@ -529,9 +530,10 @@ def _open_array(picture: np.ndarray, name: str) -> tuple[PhotoFile, str]:
         or 0 in pixels.shape
     ):
         raise PortraitError(
-            f"{name}: expected uint8 or uint16 and the shape [height, width] or "
+            f"expected uint8 or uint16 and the shape [height, width] or "
             "[height, width, 1 to 4 channels], received "
-            f"{picture.dtype} {list(picture.shape)}"
+            f"{picture.dtype} {list(picture.shape)}",
+            path=name,
         )
     kind = "flat" if picture.ndim == 2 else "array"
     return PhotoFile(pathlib.Path(name), "", pixels), kind
@@ -553,12 +555,13 @@ def _open_image(image: Image.Image, name: str) -> PhotoFile:
         notes.append(f"{mode} was converted to RGB")
     elif mode not in ("LA", "RGB", "RGBA") and not mode.startswith("I;16"):
         raise PortraitError(
-            f"{name}: expected an image of 8 or 16 bits a channel, received mode {mode}"
+            f"expected an image of 8 or 16 bits a channel, received mode {mode}",
+            path=name,
         )
     try:
         pixels = np.asarray(image)
     except (OSError, SyntaxError, ValueError) as error:
-        raise PortraitError(f"{name}: cannot decode the image: {error}") from None
+        raise PortraitError(f"cannot decode the image: {error}", path=name) from None
     if mode.startswith("I;16"):
         pixels = pixels.astype(np.uint16)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels

@@ -9,7 +9,7 @@ from command_line import run
 from PIL import Image
 
 from portrait_tf import Portrait
-from portrait_tf.apps.folders import ParseJob, parse_file, plan_parsing
+from portrait_tf.apps.folders import Job, parse_file, plan_parsing
 from portrait_tf.data.synthetic import synthetic_portrait
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.engines import PipelineEngine, SavedModelEngine, ServerEngine
@@ -202,7 +202,7 @@ class TestParsing:
         names = [path.name for path in job.written]
         assert names == ["a-map.png", "a-joints.json", "a-overlay.png"]
         labels, joints = parse_photo(engine, sample.photo)
-        np.testing.assert_array_equal(read_parsing_map(job.map_out), labels)
+        np.testing.assert_array_equal(read_parsing_map(job.out), labels)
         described = json.loads(job.joints_out.read_text())
         assert described["size"] == [60, 40] and list(described["joints"]) == [*JOINTS]
         found = [[one["x"], one["y"]] for one in described["joints"].values()]
@@ -226,11 +226,11 @@ class TestParsing:
             write_png(tmp_path / "photos" / name, np.zeros((9, 9, 3), np.uint8))
         jobs = plan_parsing(tmp_path / "photos", tmp_path / "out")
         out = tmp_path / "out"
-        assert jobs[1] == ParseJob(
+        assert jobs[1] == Job(
             tmp_path / "photos" / "sub/b.png",
             out / "maps" / "sub/b.png",
-            out / "joints" / "sub/b.json",
-            out / "overlays" / "sub/b.png",
+            joints_out=out / "joints" / "sub/b.json",
+            overlay_out=out / "overlays" / "sub/b.png",
         )
         write_png(tmp_path / "photos" / "a.bmp", np.zeros((9, 9, 3), np.uint8))
         with pytest.raises(PortraitError, match="two photos are called 'a'"):

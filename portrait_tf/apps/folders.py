@@ -12,7 +12,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -38,7 +38,13 @@ from portrait_tf.photos import (
 from portrait_tf.photos.parsing_maps import write_parsing_map
 from portrait_tf.portrait import Completion, MaskOptions, Portrait, find_hole
 
-_ENDINGS = ("-map.png", "-joints.json", "-overlay.png")
+_PARSED = (
+    ("out", "-map.png", "maps"),
+    ("joints_out", "-joints.json", "joints"),
+    ("overlay_out", "-overlay.png", "overlays"),
+)
+"""What stage 1 gives: a `Job`'s field, the ending of its name for a single photo, and
+the folder that it is in for a folder's photos."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,12 +53,14 @@ class Job:
 
     Attributes:
         photo: Is read.
-        out: Is written, in `format`.
+        out: Is written last: the completed photo in `format`; of stage 1 the label map.
         mask: Is read, if the hole is not the photo's own transparent parts.
         parsing_out: The label map in LIP's palette, if it is wanted.
         format: Pillow's name; None for the photo's own.
         error: Why there is nothing to do: it fails with this.
         parsing_in: The user's own label map of the result, if there is one.
+        joints_out: Of stage 1: the joints, JSON.
+        overlay_out: Of stage 1: the photo under map and joints, PNG.
     """
 
     photo: pathlib.Path
@@ -62,10 +70,13 @@ class Job:
     format: str | None = None
     error: str | None = None
     parsing_in: pathlib.Path | None = None
+    joints_out: pathlib.Path | None = None
+    overlay_out: pathlib.Path | None = None
 
     @property
-    def written(self) -> tuple[pathlib.Path, ...]:
-        return (self.out, self.parsing_out) if self.parsing_out else (self.out,)
+    def written(self) -> list[pathlib.Path]:
+        paths = (self.out, self.parsing_out, self.joints_out, self.overlay_out)
+        return [path for path in paths if path]
 
 
 def write_completion(
@@ -84,38 +95,8 @@ def write_completion(
     return [*completion.notes, *notes]
 
 
-@dataclasses.dataclass(frozen=True)
-class ParseJob:
-    """One photo for stage 1: the files to read and to write, as of `Job`.
-
-    Attributes:
-        photo: Is read.
-        map_out: Gets the label map in LIP's palette, PNG.
-        joints_out: Gets the joints, JSON.
-        overlay_out: Gets the photo under both, PNG.
-        mask: Is read, if there is one.
-        error: As of `Job`.
-    """
-
-    photo: pathlib.Path
-    map_out: pathlib.Path
-    joints_out: pathlib.Path
-    overlay_out: pathlib.Path
-    mask: pathlib.Path | None = None
-    error: str | None = None
-
-    @property
-    def out(self) -> pathlib.Path:
-        """What is written last."""
-        return self.map_out
-
-    @property
-    def written(self) -> tuple[pathlib.Path, ...]:
-        return self.map_out, self.joints_out, self.overlay_out
-
-
 def parse_file(
-    portrait: Portrait, job: ParseJob, options: MaskOptions | None = None
+    portrait: Portrait, job: Job, options: MaskOptions | None = None
 ) -> list[str]:
     """Writes what stage 1 says of a photo: map, joints and overlay.
 
@@ -147,12 +128,12 @@ def parse_file(
     write_png(job.overlay_out, overlay)
     content = json.dumps(described, indent=2, ensure_ascii=False)
     write_result(job.joints_out, content + "\n")
-    write_parsing_map(job.map_out, labels)
+    write_parsing_map(job.out, labels)
     return notes
 
 
 def read_parse_job(
-    job: ParseJob, options: MaskOptions
+    job: Job, options: MaskOptions
 ) -> tuple[PhotoFile, np.ndarray | None, list[str]]:
     """Photo, hole and notes; without a mask the photo is whole.
 
@@ -181,7 +162,7 @@ def _describe_joints(joints: np.ndarray, size: tuple[int, int]) -> dict[str, dic
 
 def find_photos(
     folder: pathlib.Path,
-    left_out: tuple[pathlib.Path, ...] = (),
+    left_out: Iterable[pathlib.Path] = (),
     tell: Callable[[str], None] | None = None,
 ) -> list[pathlib.Path]:
     """The photos of a folder and its sub-folders, relative to it, in order.
@@ -197,68 +178,58 @@ def find_photos(
         PortraitError: There are none.
     """
     passed = {os.path.realpath(path) for path in left_out}
-    found, skipped = [], _Skipped()
-    for parent, folders, files in os.walk(folder, onerror=skipped.add_unreadable):
+
+    def is_passed(path: pathlib.Path) -> bool:
+        return path.name.startswith(".") or os.path.realpath(path) in passed
+
+    unreadable, linked, suffixes = [], [], collections.Counter()
+    found = []
+    for parent, folders, files in os.walk(
+        folder, onerror=lambda error: unreadable.append(pathlib.Path(error.filename))
+    ):
         inner = pathlib.Path(parent)
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(inner / name) not in passed
-        )
-        skipped.linked += [
-            inner / name for name in folders if (inner / name).is_symlink()
-        ]
+        folders[:] = sorted(name for name in folders if not is_passed(inner / name))
+        linked += [inner / name for name in folders if (inner / name).is_symlink()]
         for name in sorted(files):
             suffix = pathlib.Path(name).suffix.lower()
-            if name.startswith(".") or (
-                passed and os.path.realpath(inner / name) in passed
-            ):
+            if suffix not in PICTURE_EXTENSIONS or is_passed(inner / name):
                 continue
             if suffix in PHOTO_EXTENSIONS:
                 found.append((inner / name).relative_to(folder))
-            elif suffix in PICTURE_EXTENSIONS:
-                skipped.suffixes[suffix] += 1
-    said = skipped.sentence(folder)
+            else:
+                suffixes[suffix] += 1
+    said = _left_out(folder, suffixes, linked, unreadable)
     if not found:
         raise PortraitError(
-            f"{folder}: expected photos ({', '.join(PHOTO_EXTENSIONS)}), found none"
-            + (f"; {said}" if said else "")
+            f"expected photos ({', '.join(PHOTO_EXTENSIONS)}), found none"
+            + (f"; {said}" if said else ""),
+            path=folder,
         )
     if said and tell:
         tell(f"{folder}: {said}")
     return found
 
 
-@dataclasses.dataclass
-class _Skipped:
-    """What is left out of a folder, though it looks like photos."""
-
-    suffixes: collections.Counter = dataclasses.field(
-        default_factory=collections.Counter
-    )
-    linked: list[pathlib.Path] = dataclasses.field(default_factory=list)
-    unreadable: list[pathlib.Path] = dataclasses.field(default_factory=list)
-
-    def add_unreadable(self, error: OSError) -> None:
-        self.unreadable.append(pathlib.Path(error.filename))
-
-    def sentence(self, folder: pathlib.Path) -> str:
-        """All of it in one sentence; empty if there is nothing."""
-        parts = []
-        if self.suffixes:
-            formats = ", ".join(
-                f"{count} {suffix}" for suffix, count in sorted(self.suffixes.items())
-            )
-            parts.append(f"pictures of formats that are not read ({formats})")
-        for folders, why in (
-            (self.linked, "links to folders, which are not followed"),
-            (self.unreadable, "folders that cannot be read"),
-        ):
-            if folders:
-                names = ", ".join(str(one.relative_to(folder)) for one in folders[:3])
-                more = f" and {len(folders) - 3} more" if len(folders) > 3 else ""
-                parts.append(f"{why} ({names}{more})")
-        return "left out: " + "; ".join(parts) if parts else ""
+def _left_out(
+    folder: pathlib.Path,
+    suffixes: collections.Counter,
+    linked: list[pathlib.Path],
+    unreadable: list[pathlib.Path],
+) -> str:
+    """What is left out of a folder, in one sentence; empty if there is nothing."""
+    parts = []
+    if suffixes:
+        formats = ", ".join(f"{n} {suffix}" for suffix, n in sorted(suffixes.items()))
+        parts.append(f"pictures of formats that are not read ({formats})")
+    for folders, why in (
+        (linked, "links to folders, which are not followed"),
+        (unreadable, "folders that cannot be read"),
+    ):
+        if folders:
+            names = ", ".join(str(one.relative_to(folder)) for one in folders[:3])
+            more = f" and {len(folders) - 3} more" if len(folders) > 3 else ""
+            parts.append(f"{why} ({names}{more})")
+    return "left out: " + "; ".join(parts) if parts else ""
 
 
 def plan_folder(
@@ -291,52 +262,20 @@ def plan_folder(
     """
     targets = [target for target in (out, parsing_out) if target]
     for target in targets:
-        if target.exists() and not target.is_dir():
-            raise PortraitError(f"{target} is a file; a folder is expected")
-        if target.resolve() == folder.resolve():
-            raise PortraitError(
-                f"{target} is the folder of the photos; another one is expected for "
-                "the results"
-            )
+        _check_results(target, folder)
     if parsing_out and parsing_out.resolve() == out.resolve():
         raise PortraitError(
-            f"{out}: expected one folder for photos and another for parsing maps"
+            "expected one folder for photos and another for parsing maps", path=out
         )
-    paired = _Paired(folder, masks, "mask", tell)
-    paired_maps = _Paired(folder, parsing_in, "label map", tell)
-    jobs, taken = [], {}
-    read = [path for path in (masks, parsing_in) if path]
-    names = find_photos(folder, (*targets, *read), tell)
-    photos = {os.path.realpath(folder / name) for name in names}
-    for name in names:
-        stem = name.with_suffix("")
-        written = output_name(name, format)
-        map_out = parsing_out / name.with_suffix(".png") if parsing_out else None
-        for target in (out / written, *([map_out] if map_out else [])):
-            if target in taken:
-                raise PortraitError(
-                    f"{folder}: two photos are called {str(stem)!r}, {taken[target]} "
-                    f"and {name}, and both would be written as {target}; expected one "
-                    "of each name"
-                )
-            taken[target] = name
-        mask, error = paired.of(name)
-        map_in, map_error = paired_maps.of(name)
-        job = Job(folder / name, out / written, mask, map_out, format)
-        error = error or map_error or _replaces(job, photos)
-        jobs.append(dataclasses.replace(job, error=error, parsing_in=map_in))
-    return jobs
 
+    def results(name: pathlib.Path) -> dict[str, pathlib.Path]:
+        written = {"out": out / output_name(name, format)}
+        if parsing_out:
+            written["parsing_out"] = parsing_out / name.with_suffix(".png")
+        return written
 
-def _replaces(job: Job | ParseJob, photos: set[str]) -> str | None:
-    """What is wrong with a job that would write through a link onto a photo."""
-    for path in job.written:
-        if os.path.islink(path) and os.path.realpath(path) in photos:
-            return (
-                f"{job.photo}: the result {path} is a link to the photo "
-                f"{os.path.realpath(path)}; expected another file"
-            )
-    return None
+    jobs = _plan(folder, targets, results, masks, parsing_in, tell)
+    return [dataclasses.replace(job, format=format) for job in jobs]
 
 
 def plan_parsing(
@@ -344,7 +283,7 @@ def plan_parsing(
     out: pathlib.Path,
     masks: pathlib.Path | None = None,
     tell: Callable[[str], None] | None = None,
-) -> list[ParseJob]:
+) -> list[Job]:
     """What stage 1 is asked for, and where its answers go.
 
     Args:
@@ -358,39 +297,71 @@ def plan_parsing(
     Raises:
         PortraitError: As `plan_folder`.
     """
-    if out.exists() and not out.is_dir():
-        raise PortraitError(f"{out} is a file; a folder is expected")
+    _check_results(out, photo)
     if not photo.is_dir():
         if masks and masks.is_dir():
             raise PortraitError(
                 f"{masks} is a folder; a mask is expected for one photo"
             )
-        names = (f"{photo.stem}{end}" for end in _ENDINGS)
-        return [ParseJob(photo, *(out / name for name in names), masks)]
-    if out.resolve() == photo.resolve():
+        written = {field: out / f"{photo.stem}{end}" for field, end, _ in _PARSED}
+        return [Job(photo, mask=masks, **written)]
+
+    def results(name: pathlib.Path) -> dict[str, pathlib.Path]:
+        return {
+            field: out / kind / name.with_suffix(pathlib.Path(ending).suffix)
+            for field, ending, kind in _PARSED
+        }
+
+    return _plan(photo, [out], results, masks, None, tell)
+
+
+def _check_results(out: pathlib.Path, photos: pathlib.Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise PortraitError(f"{out} is a file; a folder is expected")
+    if out.resolve() == photos.resolve():
         raise PortraitError(
             f"{out} is the folder of the photos; another one is expected for the "
             "results"
         )
-    paired = _Paired(photo, masks, "mask", tell)
-    kinds = [out / kind for kind in ("maps", "joints", "overlays")]
+
+
+def _plan(
+    folder: pathlib.Path,
+    targets: list[pathlib.Path],
+    results: Callable[[pathlib.Path], dict[str, pathlib.Path]],
+    masks: pathlib.Path | None,
+    maps: pathlib.Path | None,
+    tell: Callable[[str], None] | None,
+) -> list[Job]:
+    """A job for each photo of a folder; `results` names the files of one photo."""
+    paired = _Paired(folder, masks, "mask", tell)
+    paired_maps = _Paired(folder, maps, "label map", tell)
+    read = [path for path in (masks, maps) if path]
+    names = find_photos(folder, (*targets, *read), tell)
+    photos = {os.path.realpath(folder / name) for name in names}
     jobs, taken = [], {}
-    names = find_photos(photo, (out, *kinds, *([masks] if masks else [])), tell)
-    photos = {os.path.realpath(photo / name) for name in names}
     for name in names:
-        stem = name.with_suffix("")
-        if stem in taken:
-            raise PortraitError(
-                f"{photo}: two photos are called {str(stem)!r}, {taken[stem]} and "
-                f"{name}, and both would be written to one name; expected one of each"
-            )
-        taken[stem] = name
-        targets = (
-            kind / name.with_suffix(".json" if kind.name == "joints" else ".png")
-            for kind in kinds
+        written = results(name)
+        link_error = None
+        for target in written.values():
+            if (other := taken.setdefault(target, name)) != name:
+                raise PortraitError(
+                    f"two photos are called {str(name.with_suffix(''))!r}, {other} and "
+                    f"{name}, and both would be written as {target}; expected one of "
+                    "each name",
+                    path=folder,
+                )
+            if os.path.islink(target) and os.path.realpath(target) in photos:
+                link_error = (
+                    f"{folder / name}: the result {target} is a link to the photo "
+                    f"{os.path.realpath(target)}; expected another file"
+                )
+        mask, mask_error = paired.of(name)
+        parsing_in, map_error = paired_maps.of(name)
+        error = mask_error or map_error or link_error
+        jobs.append(
+            Job(folder / name, mask=mask, parsing_in=parsing_in, error=error, **written)
         )
-        job = ParseJob(photo / name, *targets, *paired.of(name))
-        jobs.append(dataclasses.replace(job, error=job.error or _replaces(job, photos)))
     return jobs
 
 
@@ -435,8 +406,9 @@ class _Paired:
         stem = _stem(name)
         if (other := self.taken.setdefault(stem, name)) != name:
             raise PortraitError(
-                f"{self.folder}: two photos are called {stem!r}, {other} and {name}, "
-                f"and a {self.kind} is found by that name; expected one of each name"
+                f"two photos are called {stem!r}, {other} and {name}, and a "
+                f"{self.kind} is found by that name; expected one of each name",
+                path=self.folder,
             )
         candidates = self.by_name.get(stem, [])
         photo = self.folder / name
@@ -503,7 +475,7 @@ class Summary:
     errors: list[str] = dataclasses.field(default_factory=list)
 
 
-def is_done(job: Job | ParseJob) -> bool:
+def is_done(job: Job) -> bool:
     """Whether all that a job writes is there, and whole."""
     try:
         for path in job.written:
@@ -517,7 +489,7 @@ def is_done(job: Job | ParseJob) -> bool:
 
 
 def run_folder(
-    jobs: list[Job] | list[ParseJob],
+    jobs: list[Job],
     complete: Callable[[Job], list[str]],
     overwrite: bool = False,
     log: pathlib.Path | None = None,
@@ -572,10 +544,12 @@ def _attempt(
     try:
         return complete(job), None
     except PortraitError as error:
+        if str(error.path) == str(job.photo):
+            return [], str(error)
         message = str(error)
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
-    return [], message if str(job.photo) in message else f"{job.photo}: {message}"
+    return [], f"{job.photo}: {message}"
 
 
 class _Log:

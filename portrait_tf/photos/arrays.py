@@ -21,7 +21,7 @@ def read_file(path: pathlib.Path, kind: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise PortraitError(
-            f"{path}: cannot read the {kind}: {error.strerror}"
+            f"cannot read the {kind}: {error.strerror}", path=path
         ) from None
 
 

@@ -75,7 +75,7 @@ def read_values(path: str | pathlib.Path) -> np.ndarray:
             values = np.asarray(image.convert("L") if image.mode == "1" else image)
     except (OSError, ValueError, SyntaxError):
         raise PortraitError(
-            f"{path}: expected a PNG label map, cannot decode it"
+            "expected a PNG label map, cannot decode it", path=path
         ) from None
     if values.ndim == 3:
         colors = values[..., :3]

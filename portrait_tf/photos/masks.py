@@ -122,7 +122,9 @@ def _threshold(
     name = str(photo.path)
     above = light > _THRESHOLD
     if light.shape == tuple(size) and (above.all() or not above.any()):
-        raise PortraitError(f"{name}: {_one_sided(light, photo, from_alpha, invert)}")
+        raise PortraitError(
+            f"{_one_sided(light, photo, from_alpha, invert)}", path=name
+        )
     hole = as_hole_mask(above != invert, size, name)
     grays = np.count_nonzero((light > _GRAYS[0]) & (light < _GRAYS[1]))
     if grays <= _MANY * np.count_nonzero(hole):

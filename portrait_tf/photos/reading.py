@@ -149,7 +149,7 @@ def decode_photo(
     except UnidentifiedImageError:
         check_image_bytes(data, name, kind)
         raise PortraitError(
-            f"{name}: expected a {kind} ({_NAMES}), cannot decode it"
+            f"expected a {kind} ({_NAMES}), cannot decode it", path=name
         ) from None
     except Image.DecompressionBombError:
         raise PortraitError(

@@ -56,9 +56,10 @@ def format_of(path: str | pathlib.Path) -> str:
     if FORMATS.get(suffix) not in EXTENSIONS:
         written = [name for name, format in FORMATS.items() if format in EXTENSIONS]
         raise PortraitError(
-            f"{path}: expected an extension of {', '.join(written)}, received "
+            f"expected an extension of {', '.join(written)}, received "
             f"{suffix or 'none'}"
-            + (", which is read only" if suffix in FORMATS else "")
+            + (", which is read only" if suffix in FORMATS else ""),
+            path=path,
         )
     check_format(FORMATS[suffix])
     return FORMATS[suffix]
@@ -200,8 +201,9 @@ def encode_photo(
         content = writer.encode(pixels)
     except (OSError, ValueError, RuntimeError, OverflowError, struct.error) as error:
         raise PortraitError(
-            f"{path}: a photo of {height}x{width} (height x width) cannot be "
-            f"written as {format}: {error}"
+            f"a photo of {height}x{width} (height x width) cannot be "
+            f"written as {format}: {error}",
+            path=path,
         ) from None
     return content, writer.notes
 

@@ -96,8 +96,9 @@ class LazyEngine:
                     # A model's files may be damaged in many ways.
                     model = self._settings.describe()["model"]
                     raise PortraitError(
-                        f"{model}: the model cannot be opened: "
-                        f"{type(error).__name__}: {' '.join(str(error).split())}"
+                        f"the model cannot be opened: "
+                        f"{type(error).__name__}: {' '.join(str(error).split())}",
+                        path=model,
                     ) from error
                 if self._settings.detail is not None:
                     engine.detail = self._settings.detail

@@ -77,7 +77,7 @@ def find(pattern: str) -> list[str]:
     try:
         matched = FileSystems.match([pattern])
     except Exception as error:
-        raise PortraitError(f"{pattern}: cannot list: {reason_of(error)}") from None
+        raise PortraitError(f"cannot list: {reason_of(error)}", path=pattern) from None
     return sorted(found.path for found in matched[0].metadata_list)
 
 
@@ -90,7 +90,7 @@ def exists(path: str) -> bool:
     try:
         return FileSystems.exists(path)
     except Exception as error:
-        raise PassingError(f"{path}: cannot look: {reason_of(error)}") from None
+        raise PassingError(f"cannot look: {reason_of(error)}", path=path) from None
 
 
 def state_of(path: str) -> str:
@@ -118,7 +118,7 @@ def read_bytes(path: str, kind: str) -> bytes:
             return file.read()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise PortraitError(
-            f"{path}: cannot read the {kind}: {error.strerror}"
+            f"cannot read the {kind}: {error.strerror}", path=path
         ) from None
     except Exception as error:
         reason, is_missing = reason_of(error), False
@@ -127,9 +127,9 @@ def read_bytes(path: str, kind: str) -> bytes:
             is_missing = not FileSystems.exists(path)
         if is_missing:
             raise PortraitError(
-                f"{path}: cannot read the {kind}: No such file or directory"
+                f"cannot read the {kind}: No such file or directory", path=path
             ) from None
-        raise PassingError(f"{path}: cannot read the {kind}: {reason}") from None
+        raise PassingError(f"cannot read the {kind}: {reason}", path=path) from None
 
 
 @contextlib.contextmanager
@@ -145,13 +145,13 @@ def open_text(path: str, kind: str):  # noqa: ANN201
     suffix = posixpath.splitext(path.lower())[1]
     if suffix in COMPRESSED and suffix not in _DECOMPRESS:
         raise PortraitError(
-            f"{path}: expected a {kind} as it is, or in {', '.join(_DECOMPRESS)}"
+            f"expected a {kind} as it is, or in {', '.join(_DECOMPRESS)}", path=path
         )
     try:
         file = FileSystems.open(path, compression_type=_RAW)
     except Exception as error:
         raise PortraitError(
-            f"{path}: cannot read the {kind}: {reason_of(error)}"
+            f"cannot read the {kind}: {reason_of(error)}", path=path
         ) from None
     with contextlib.closing(file):
         decompress = _DECOMPRESS.get(suffix)
@@ -231,7 +231,7 @@ def write(folder: str, name: str, content: bytes) -> None:
                 FileSystems.delete([temporary])
             raise
     except Exception as error:
-        raise PassingError(f"{final}: cannot write: {reason_of(error)}") from None
+        raise PassingError(f"cannot write: {reason_of(error)}", path=final) from None
 
 
 def check_writable(folder: str) -> None:
@@ -247,7 +247,7 @@ def check_writable(folder: str) -> None:
         FileSystems.delete([path])
     except Exception as error:
         raise PassingError(
-            f"{folder}: cannot write results: {reason_of(error)}"
+            f"cannot write results: {reason_of(error)}", path=folder
         ) from None
 
 

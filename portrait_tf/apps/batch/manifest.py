@@ -142,34 +142,36 @@ def read_columns(
     if is_json(name):
         for _, found, error in _json_rows(stream):
             if error:
-                raise PortraitError(f"{name}: {error}")
+                raise PortraitError(f"{error}", path=name)
             columns = list(found)
             break
     else:
         try:
             columns = next(csv.reader(stream, strict=True), None)
         except csv.Error as error:
-            raise PortraitError(f"{name}: expected CSV: {error}") from None
+            raise PortraitError(f"expected CSV: {error}", path=name) from None
         columns = columns and [column.strip() for column in columns]
     if not columns:
         raise PortraitError(
-            f"{name}: expected a manifest with the column 'photo', received an empty "
-            "file"
+            "expected a manifest with the column 'photo', received an empty file",
+            path=name,
         )
     received = ", ".join(repr(column) for column in columns)
     try:
         _check_repeated(columns)
     except PortraitError as error:
-        raise PortraitError(f"{name}: {error}") from None
+        raise PortraitError(f"{error}", path=name) from None
     if "photo" not in columns:
         raise PortraitError(
-            f"{name}: expected a manifest with the column 'photo', received {received}"
+            f"expected a manifest with the column 'photo', received {received}",
+            path=name,
         )
     if not from_alpha and not {"mask", *WISHES} & set(columns):
         raise PortraitError(
-            f"{name}: expected a column 'mask', or columns for margins "
+            f"expected a column 'mask', or columns for margins "
             f"({', '.join(SIDES)}), beside 'photo', or --mask-from-alpha, received "
-            f"{received}"
+            f"{received}",
+            path=name,
         )
     return columns
 

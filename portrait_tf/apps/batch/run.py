@@ -120,15 +120,16 @@ def plan(
     FileSystems.set_options(options)
     if re.search(r"[*?\[]", out):
         raise PortraitError(
-            f"{out}: expected an output folder without *, ? and [, which Beam takes "
-            "for patterns"
+            "expected an output folder without *, ? and [, which Beam takes "
+            "for patterns",
+            path=out,
         )
     out, manifest = files.absolute(out), files.absolute(manifest)
     if rows.root:
         rows = dataclasses.replace(rows, root=files.absolute(rows.root))
     manifests = [manifest] if files.exists(manifest) else files.find(manifest)
     if not manifests:
-        raise PortraitError(f"{manifest}: expected a manifest, found no such file")
+        raise PortraitError("expected a manifest, found no such file", path=manifest)
     for root in [rows.root] if rows.root else map(files.folder_of, manifests):
         if files.is_same(out, root):
             raise PortraitError(

@@ -1,11 +1,11 @@
 """Completes millions of photos."""
 
 import dataclasses
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
-from portrait_tf.apps.cli.photos import _PILLOW_NAMES, OutFormat, Quality
+from portrait_tf.apps.cli.photos import OutFormat, Quality
 from portrait_tf.apps.cli.shared import (
     Detail,
     MaskChoice,
@@ -24,29 +24,27 @@ class ClientChoice:
     """How servers are called."""
 
     model_name: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--model_name", "--model-name", help="As the server knows it."),
     ] = None
     model_version: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="To ask the server for; else the newest."),
+        int | None, typer.Option(min=1, help="To ask the server for; else the newest.")
     ] = None
     version_label: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="In its place, such as stable."),
+        str | None, typer.Option(help="In its place, such as stable.")
     ] = None
     timeout: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(help="Seconds for a call of the server, retries included; 60."),
     ] = None
     attempts: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(
             min=1, max=5, help="Of a call, while the server is busy or away; 5."
         ),
     ] = None
     load_balancing: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="pick_first, or round_robin over a name's addresses."),
     ] = None
 
@@ -91,27 +89,25 @@ def batch(
         ),
     ],
     beam: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Argument(
             metavar="[-- BEAM_OPTIONS]", help="Such as --runner=FlinkRunner."
         ),
     ] = None,
     out: Annotated[str, typer.Option("-o", "--out", help="A folder, or a URL.")] = ...,
     root: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Of relative paths; else the manifest's folder."),
+        str | None, typer.Option(help="Of relative paths; else the manifest's folder.")
     ] = None,
     model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(metavar="DIR", help="An exported model, or its URL."),
+        str | None, typer.Option(metavar="DIR", help="An exported model, or its URL.")
     ] = None,
     server: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(metavar="HOST:PORT", help="Complete on servers, over gRPC."),
     ] = None,
     detail: Detail = None,
     concurrency: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(
             min=1,
             help="Photos at a time in a worker's thread; 8 with --server, else 1.",
@@ -151,11 +147,9 @@ def batch(
         from portrait_tf.apps.batch.engine import EngineSettings
         from portrait_tf.apps.batch.manifest import RowOptions
         from portrait_tf.apps.batch.run import again, plan, run
-    from portrait_tf.photos import check_format
+    from portrait_tf.photos import format_named
 
-    written = _PILLOW_NAMES[format] if format else None
-    if written:
-        check_format(written)
+    written = format_named(format) if format else None
     ready = plan(
         manifest,
         out,

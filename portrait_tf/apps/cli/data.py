@@ -3,19 +3,22 @@
 import json
 import pathlib
 import tempfile
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from portrait_tf.apps.cli.shared import (
+    BundledOrRun,
     Checkpoint,
     Data,
+    JsonOut,
     Seed,
     SkipBroken,
     Split,
     Which,
-    check_checkpoint,
+    check_run,
     data_app,
+    load_network,
     open_console,
     progress,
     start_tensorflow,
@@ -23,11 +26,14 @@ from portrait_tf.apps.cli.shared import (
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import check_target, write_result
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 DataFolder = Annotated[
     pathlib.Path, typer.Argument(metavar="DIR", help="A data set's folder.")
 ]
 Layout = Annotated[
-    Optional[str],  # noqa: UP045
+    str | None,
     typer.Option(help="lip, atr, cihp, folder or shards; found out by itself."),
 ]
 
@@ -52,20 +58,15 @@ def synth(
 def check(
     directory: DataFolder,
     out: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
+        pathlib.Path | None,
         typer.Option(
             "-o", "--out", help="The picture of some samples; else DIR-check.png, here."
         ),
     ] = None,
-    json_out: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
-        typer.Option("--json", help="Write the numbers to a file, too."),
-    ] = None,
+    json_out: JsonOut = None,
     layout: Layout = None,
 ) -> None:
     """Read a whole data set and say what is in it; 1 if anything is broken."""
-    from rich.table import Table
-
     from portrait_tf.data.check import describe, sample_sheet
     from portrait_tf.data.open import open_splits
     from portrait_tf.photos import write_png
@@ -79,33 +80,8 @@ def check(
         with progress(f"reading {split}") as advance:
             description[split] = describe(reader, advance)
     console = open_console()
-    broken = 0
-    for split, found in description.items():
-        sizes = "; ".join(
-            f"{side} {found[side]['min']} to {found[side]['max']} px, "
-            f"median {found[side]['median']:g}"
-            for side in ("height", "width")
-            if found[side]
-        )
-        console.print(
-            f"[bold]{split}[/]: {found['photos']} photos; {sizes} "
-            f"(layout: {found['layout']})"
-        )
-        console.print(
-            f"  without a parsing map {found['missing_parsing']}, without a pose "
-            f"{found['missing_poses']}, void pixels {found['void_pixels']:.2f} %"
-            + (f", left out {found['left_out']}" if found["left_out"] else "")
-        )
-        table = Table("label", "pixels (%)", "photos")
-        for label, one in found["labels"].items():
-            table.add_row(label, f"{one['pixels']:.3f}", str(one["photos"]))
-        console.print(table)
-        for name, message in found["broken"].items():
-            console.print(f"  [red]broken[/] {name}: {message}", soft_wrap=True)
-        broken += len(found["broken"])
     for split in Split:
-        if split.value not in description:
-            console.print(f"[bold]{split.value}[/]: none")
+        _show_split(console, split.value, description.get(split.value))
     sheet = sample_sheet(readers.values())
     if sheet is not None:
         path = out or _sheet_path(directory)
@@ -113,9 +89,38 @@ def check(
         console.print(f"some samples: {path}", soft_wrap=True)
     if json_out:
         write_result(json_out, json.dumps(description, indent=2))
-    if broken:
+    if broken := sum(len(found["broken"]) for found in description.values()):
         console.print(f"{broken} broken")
         raise typer.Exit(1)
+
+
+def _show_split(console: "Console", split: str, found: dict | None) -> None:
+    from rich.table import Table
+
+    if found is None:
+        console.print(f"[bold]{split}[/]: none")
+        return
+    sizes = "; ".join(
+        f"{side} {found[side]['min']} to {found[side]['max']} px, "
+        f"median {found[side]['median']:g}"
+        for side in ("height", "width")
+        if found[side]
+    )
+    console.print(
+        f"[bold]{split}[/]: {found['photos']} photos; {sizes} "
+        f"(layout: {found['layout']})"
+    )
+    console.print(
+        f"  without a parsing map {found['missing_parsing']}, without a pose "
+        f"{found['missing_poses']}, void pixels {found['void_pixels']:.2f} %"
+        + (f", left out {found['left_out']}" if found["left_out"] else "")
+    )
+    table = Table("label", "pixels (%)", "photos")
+    for label, one in found["labels"].items():
+        table.add_row(label, f"{one['pixels']:.3f}", str(one["photos"]))
+    console.print(table)
+    for name, message in found["broken"].items():
+        console.print(f"  [red]broken[/] {name}: {message}", soft_wrap=True)
 
 
 def _sheet_path(directory: pathlib.Path) -> pathlib.Path:
@@ -131,7 +136,7 @@ def shards(
     directory: DataFolder,
     out_dir: Annotated[pathlib.Path, typer.Argument(help="A new folder.")],
     size: Annotated[
-        Optional[tuple[int, int]],  # noqa: UP045
+        tuple[int, int] | None,
         typer.Option(
             metavar="HEIGHT WIDTH", help="Make photos that exceed it smaller."
         ),
@@ -169,9 +174,7 @@ def label(
     out_dir: Annotated[
         pathlib.Path, typer.Option("--out", "-o", metavar="NEW", help="A new folder.")
     ],
-    run: Annotated[
-        str, typer.Option(metavar="RUN", help="A trained run, or `bundled`.")
-    ] = "bundled",
+    run: BundledOrRun = "bundled",
     checkpoint: Which = Checkpoint.last,
     confidence: Annotated[
         float,
@@ -190,29 +193,20 @@ def label(
     """Write a data set with predicted label maps, in LIP's layout; can be resumed."""
     from portrait_tf.data.open import open_splits
 
-    if run != "bundled" and not pathlib.Path(run).is_dir():
-        raise PortraitError(
-            f"{run}: expected the folder of a trained run, or 'bundled'"
-        )
-    check_checkpoint(checkpoint, run)
+    check_run(run, checkpoint)
     readers = open_splits(data, skip_broken, layout)
     start_tensorflow()
     from portrait_tf.data.dataset import usable_reader
     from portrait_tf.data.labelling import label_dataset
     from portrait_tf.inference.averaging import AveragedParsing
-    from portrait_tf.runs.folder import load_run_network
-    from portrait_tf.runs.weights import load_bundled
 
     readers = {split: usable_reader(reader) for split, reader in readers.items()}
-    if run == "bundled":
-        network = load_bundled("parsing")
-    else:
-        network = load_run_network(run, "parsing", checkpoint)
+    structure = AveragedParsing(load_network(run, checkpoint), flip=True)
     try:
         with progress("labelling") as advance:
             counts = label_dataset(
                 readers,
-                AveragedParsing(network, flip=True),
+                structure,
                 out_dir,
                 confidence,
                 joint_confidence,

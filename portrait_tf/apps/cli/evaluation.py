@@ -1,16 +1,19 @@
 """Scores what was trained."""
 
 import contextlib
+import dataclasses
 import json
 import pathlib
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperCommand
 
 from portrait_tf.apps.cli.shared import (
+    BundledOrRun,
     Checkpoint,
     Data,
+    JsonOut,
     Model,
     Seed,
     Server,
@@ -18,7 +21,10 @@ from portrait_tf.apps.cli.shared import (
     Split,
     Which,
     check_checkpoint,
+    check_run,
     evaluate_app,
+    grouped,
+    load_network,
     open_console,
     progress,
     start_tensorflow,
@@ -27,91 +33,230 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.files import check_target, write_result
 
 if TYPE_CHECKING:
+    from portrait_tf.data.reader import DatasetReader
     from portrait_tf.evaluation.features import FeatureDistance
-    from portrait_tf.evaluation.holes import Hole, Method
+    from portrait_tf.evaluation.holes import Hole, HoleSet, Method
+    from portrait_tf.inference.averaging import AveragedParsing
     from portrait_tf.inference.engines import Engine
 
-
-JsonOut = Annotated[
-    Optional[pathlib.Path],  # noqa: UP045
-    typer.Option("--json", help="Write the numbers to a file, too."),
-]
-Count = Annotated[
-    Optional[int],  # noqa: UP045
-    typer.Option(min=1, help="The first photos only."),
-]
-Scored = Annotated[Split, typer.Option(help="Which photos.")]
 Side = Annotated[
-    Optional[int],  # noqa: UP045
+    int | None,
     typer.Option(min=16, help="Photos are brought to it; else the networks' own."),
 ]
 
 
-@evaluate_app.callback(invoke_without_command=True)
-def evaluate(
-    context: typer.Context,
-    data: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
-        typer.Option("--data", help="A data set in LIP's layout."),
-    ] = None,
-    split: Scored = Split.val,
-    model: Model = None,
-    server: Server = None,
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """The photos that are scored, and their holes."""
+
+    split: Annotated[Split, typer.Option(help="Which photos.")] = Split.val
+    count: Annotated[int | None, typer.Option(min=1, help="The first photos only.")] = (
+        None
+    )
+    seed: Seed = 0
+    skip_broken: SkipBroken = False
+
+    def open(self, data: pathlib.Path) -> "DatasetReader":
+        """The photos of a data set."""
+        from portrait_tf.data.open import open_dataset
+
+        return open_dataset(data, self.split.value, skip_broken=self.skip_broken)
+
+    def setup(
+        self,
+        data: pathlib.Path,
+        holes: "HoleSet",
+        network: object,
+        checkpoint: Checkpoint,
+        size: tuple[int, int],
+    ) -> dict:
+        """What a report says of how the scores came about."""
+        return {
+            "data": str(data),
+            "split": self.split.value,
+            "photos": len(holes),
+            "network": str(network),
+            "checkpoint": checkpoint.value,
+            "size": list(size),
+            "seed": self.seed,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """The networks that are scored."""
+
+    model: Model = None
+    server: Server = None
     run: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
+        pathlib.Path | None,
         typer.Option(help="A trained run, in place of the bundled weights."),
-    ] = None,
-    checkpoint: Which = Checkpoint.last,
-    json_out: JsonOut = None,
+    ] = None
+    checkpoint: Which = Checkpoint.last
+
+    def check(self) -> None:
+        """Raises PortraitError: several are named, or the checkpoint of none."""
+        if sum(map(bool, (self.run, self.model, self.server))) > 1:
+            raise PortraitError("expected one of --run, --model and --server")
+        check_checkpoint(self.checkpoint, self.run)
+
+    def open(self) -> "Engine":
+        from portrait_tf.inference import engines
+
+        if not self.run:
+            return engines.open_engine(self.server, self.model)
+        from portrait_tf.inference.pipeline import Pipeline
+
+        return engines.PipelineEngine(Pipeline.from_run(self.run, self.checkpoint))
+
+
+@dataclasses.dataclass(frozen=True)
+class Outputs:
+    """What an evaluation writes."""
+
+    json_out: JsonOut = None
     report: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
+        pathlib.Path | None,
         typer.Option(help="Write a folder: a page, pictures, a row a photo as CSV."),
-    ] = None,
+    ] = None
     pictures: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
+        pathlib.Path | None,
         typer.Option(
             metavar="DIR",
             help="Write truths, holes and every method's pictures into a new folder.",
         ),
-    ] = None,
+    ] = None
+
+    def check(self) -> None:
+        """Raises PortraitError: one of them cannot be written there."""
+        from portrait_tf.evaluation.report_folder import (
+            check_empty_folder,
+            check_report_folder,
+        )
+
+        if self.json_out:
+            check_target(self.json_out)
+        if self.report:
+            check_report_folder(self.report)
+        if self.pictures:
+            check_empty_folder(self.pictures)
+            report = self.report and self.report.absolute()
+            if report and self.pictures.absolute().is_relative_to(report):
+                raise PortraitError(
+                    f"--pictures: expected a folder outside {self.report}, which "
+                    f"--report replaces; received {self.pictures}"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class Beside:
+    """What the networks are compared with, and by which distances."""
+
     method: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option(
             metavar="NAME",
             help="Classical methods beside ours: telea, navier_stokes, patchmatch, fsr."
             " A report always has telea.",
         ),
-    ] = None,
+    ] = None
     true_map: Annotated[
-        Optional[bool],  # noqa: UP045
+        bool | None,
         typer.Option(
             "--true-map/--no-true-map",
             help="Ours, given the true label map, as a row; in a report by default.",
         ),
-    ] = None,
+    ] = None
     without_parsing: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
+        pathlib.Path | None,
         typer.Option(
             metavar="RUN", help="A run whose network takes no label map, as a row."
         ),
-    ] = None,
+    ] = None
     features: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             metavar="FILE:NAME",
             help="VGG-16 weights for perceptual and kernel distances, and their name.",
         ),
+    ] = None
+
+    def classical_names(self, report: bool) -> list[str]:
+        """The classical methods to score.
+
+        Raises:
+            PortraitError: There is no such method, or what it needs is not installed.
+        """
+        from portrait_tf.evaluation.classical import CLASSICAL, MISSING, available
+
+        if not self.method:
+            return ["telea", "navier_stokes", *(["patchmatch"] if report else [])]
+        for name in self.method:
+            if name not in CLASSICAL:
+                raise PortraitError(
+                    f"--method: expected one of {', '.join(CLASSICAL)}, received "
+                    f"'{name}'"
+                )
+            if not available(name):
+                raise PortraitError(f"--method {name} {MISSING}")
+        return list(dict.fromkeys([*(["telea"] if report else []), *self.method]))
+
+    def feature_weights(self) -> tuple[str, str] | None:
+        """File (or `imagenet`, `random`) and name of `--features`.
+
+        Raises:
+            PortraitError: There is no such file.
+        """
+        text = self.features
+        if text is None:
+            return None
+        path, colon, name = text.rpartition(":")
+        if not colon or pathlib.Path(text).is_file():
+            path, name = text, ""
+        if path not in ("imagenet", "random") and not pathlib.Path(path).is_file():
+            raise PortraitError(
+                f"--features: expected a file of VGG-16 weights and a name, FILE:NAME; "
+                f"no such file: {path}"
+            )
+        return path, name or pathlib.Path(path).name.split(".")[0]
+
+    def methods(
+        self, engine: "Engine", names: list[str], true_map: bool
+    ) -> tuple[dict[str, "Method"], dict[str, str]]:
+        """The methods beside an engine, and the reasons why others are left out."""
+        from portrait_tf.evaluation.holes import by_engine, classical
+
+        methods, left_out = {}, {}
+        if not true_map:
+            left_out["true map"] = "by --no-true-map"
+        elif getattr(engine, "takes_parsing", True):
+            methods["true_map"] = by_engine(engine, true_map=True)
+        else:
+            left_out["true map"] = "the network takes no label map"
+        if self.without_parsing:
+            other = _open_without_parsing(self.without_parsing)
+            methods["without_parsing"] = by_engine(other)
+        else:
+            left_out["ours without parsing"] = "no --without-parsing RUN was given"
+        return methods | {name: classical(name) for name in names}, left_out
+
+
+@evaluate_app.callback(invoke_without_command=True)
+@grouped
+def evaluate(
+    context: typer.Context,
+    data: Annotated[
+        pathlib.Path | None,
+        typer.Option("--data", help="A data set in LIP's layout."),
     ] = None,
+    scored: Scored = Scored(),
+    chain: Chain = Chain(),
+    outputs: Outputs = Outputs(),
+    beside: Beside = Beside(),
     height: Side = None,
     width: Side = None,
-    count: Count = None,
-    seed: Seed = 0,
-    skip_broken: SkipBroken = False,
 ) -> None:
     """Score a chain on fixed holes, beside classical methods; or stage 1 alone."""
-    from portrait_tf.data.open import open_dataset
-    from portrait_tf.evaluation.tables import print_tables
-
     if context.invoked_subcommand:
         if before := _given(context):
             raise PortraitError(
@@ -121,46 +266,38 @@ def evaluate(
         return
     if data is None:
         raise typer.BadParameter("expected the folder of a data set", param_hint="data")
-    if json_out:
-        check_target(json_out)
-    if sum(map(bool, (run, model, server))) > 1:
-        raise PortraitError("expected one of --run, --model and --server")
-    check_checkpoint(checkpoint, run)
-    names = _method_names(method, report is not None)
-    weights = _feature_weights(features)
-    _check_folders(report, pictures)
-    reader = open_dataset(data, split.value, skip_broken=skip_broken)
+    outputs.check()
+    chain.check()
+    report = outputs.report
+    names = beside.classical_names(report is not None)
+    weights = beside.feature_weights()
+    reader = scored.open(data)
     start_tensorflow()
     from portrait_tf.data.dataset import usable_reader
     from portrait_tf.evaluation import completion_report, report_folder
     from portrait_tf.evaluation.completion_sheets import ContactSheets
     from portrait_tf.evaluation.evaluate import Evaluation, mean_scores
     from portrait_tf.evaluation.holes import HoleSet
-    from portrait_tf.inference import engines
+    from portrait_tf.evaluation.tables import print_tables
 
-    if run:
-        from portrait_tf.inference.pipeline import Pipeline
-
-        engine = engines.PipelineEngine(Pipeline.from_run(run, checkpoint))
-    else:
-        engine = engines.open_engine(server, model)
+    engine = chain.open()
     own = engine.working_size or (192, 128)
     size = (height or own[0], width or own[1])
-    wants_map = report is not None if true_map is None else true_map
-    methods, left_out = _methods(engine, names, wants_map, without_parsing)
+    wants_map = report is not None if beside.true_map is None else beside.true_map
+    methods, left_out = beside.methods(engine, names, wants_map)
     distance = features_name = None
     if weights:
         distance, features_name = _open_features(*weights)
     else:
         left_out["perceptual and kernel distance"] = "no --features FILE:NAME was given"
-    holes = HoleSet(usable_reader(reader), size, seed, count)
+    holes = HoleSet(usable_reader(reader), size, scored.seed, scored.count)
     evaluation = Evaluation(engine, holes, methods, distance)
     sheets = ContactSheets(len(holes))
     observers = [sheets.observe] if report else []
-    if pictures:
+    if outputs.pictures:
         observers.append(
             lambda hole, parsing, done, row: report_folder.write_pictures(
-                pictures, hole, done
+                outputs.pictures, hole, done
             )
         )
     with progress("evaluating") as advance:
@@ -168,23 +305,16 @@ def evaluate(
     if wants_map and all(row["method"] != "true_map" for row in found.rows):
         evaluation.methods.pop("true_map", None)
         left_out.setdefault("true map", "no photo has a label map")
-    setup = {
-        "data": str(data),
-        "split": split.value,
-        "photos": len(holes),
-        "network": str(run or model or server or "bundled"),
-        "checkpoint": checkpoint.value,
-        "size": list(size),
-        "seed": seed,
-        "contact_sheet_photos": len(sheets.indices),
-    }
-    if without_parsing:
-        setup["without_parsing"] = str(without_parsing)
+    network = chain.run or chain.model or chain.server or "bundled"
+    setup = scored.setup(data, holes, network, chain.checkpoint, size)
+    setup["contact_sheet_photos"] = len(sheets.indices)
+    if beside.without_parsing:
+        setup["without_parsing"] = str(beside.without_parsing)
     summary = completion_report.summarize_photos(found, setup, features_name, left_out)
     console = open_console()
     console.print(f"photos at {size[0]}x{size[1]}: {len(holes)}")
     print_tables(completion_report.report_tables(summary), console)
-    if json_out:
+    if outputs.json_out:
         scores = {"size": size, **mean_scores(found)}
         if features_name:
             scores["features"] = {
@@ -192,90 +322,10 @@ def evaluate(
                 "distance": distance.layers,
                 "kernel_distances": distance.patches,
             }
-        write_result(json_out, json.dumps(scores, indent=2))
+        write_result(outputs.json_out, json.dumps(scores, indent=2))
     if report:
         completion_report.write_report(report, evaluation, found, sheets, summary)
         console.print(f"{report}/index.html", soft_wrap=True)
-
-
-def _check_folders(report: pathlib.Path | None, pictures: pathlib.Path | None) -> None:
-    """Raises PortraitError: a report or pictures cannot be written there."""
-    from portrait_tf.evaluation.report_folder import (
-        check_empty_folder,
-        check_report_folder,
-    )
-
-    if report:
-        check_report_folder(report)
-    if pictures:
-        check_empty_folder(pictures)
-        if report and pictures.absolute().is_relative_to(report.absolute()):
-            raise PortraitError(
-                f"--pictures: expected a folder outside {report}, which --report "
-                f"replaces; received {pictures}"
-            )
-
-
-def _methods(
-    engine: "Engine",
-    names: list[str],
-    true_map: bool,
-    without_parsing: pathlib.Path | None,
-) -> tuple[dict[str, "Method"], dict[str, str]]:
-    """The methods beside an engine, and the reasons why others are left out."""
-    from portrait_tf.evaluation.holes import by_engine, classical
-
-    methods, left_out = {}, {}
-    if not true_map:
-        left_out["true map"] = "by --no-true-map"
-    elif getattr(engine, "takes_parsing", True):
-        methods["true_map"] = by_engine(engine, true_map=True)
-    else:
-        left_out["true map"] = "the network takes no label map"
-    if without_parsing:
-        methods["without_parsing"] = by_engine(_open_without_parsing(without_parsing))
-    else:
-        left_out["ours without parsing"] = "no --without-parsing RUN was given"
-    return methods | {name: classical(name) for name in names}, left_out
-
-
-def _method_names(given: list[str] | None, report: bool) -> list[str]:
-    """The classical methods to score, as the user or the default has them.
-
-    Raises:
-        PortraitError: There is no such method, or what it needs is not installed.
-    """
-    from portrait_tf.evaluation.classical import CLASSICAL, MISSING, available
-
-    if not given:
-        return ["telea", "navier_stokes", *(["patchmatch"] if report else [])]
-    for name in given:
-        if name not in CLASSICAL:
-            raise PortraitError(
-                f"--method: expected one of {', '.join(CLASSICAL)}, received '{name}'"
-            )
-        if not available(name):
-            raise PortraitError(f"--method {name} {MISSING}")
-    return list(dict.fromkeys([*(["telea"] if report else []), *given]))
-
-
-def _feature_weights(text: str | None) -> tuple[str, str] | None:
-    """File (or `imagenet`, `random`) and name of `--features`.
-
-    Raises:
-        PortraitError: There is no such file.
-    """
-    if text is None:
-        return None
-    path, colon, name = text.rpartition(":")
-    if not colon or pathlib.Path(text).is_file():
-        path, name = text, pathlib.Path(text).name.split(".")[0]
-    if path not in ("imagenet", "random") and not pathlib.Path(path).is_file():
-        raise PortraitError(
-            f"--features: expected a file of VGG-16 weights and a name, FILE:NAME; no "
-            f"such file: {path}"
-        )
-    return path, name or pathlib.Path(path).name.split(".")[0]
 
 
 def _open_features(path: str, name: str) -> "tuple[FeatureDistance, str]":
@@ -285,13 +335,10 @@ def _open_features(path: str, name: str) -> "tuple[FeatureDistance, str]":
     from portrait_tf.evaluation.kernel_distance import PATCH_LAYERS
 
     chosen = FeaturesConfig(weights=path)
+    layers = list(chosen.layers)
     try:
         distance = FeatureDistance(
-            chosen.network,
-            path,
-            list(chosen.layers),
-            chosen.frechet_layer,
-            PATCH_LAYERS,
+            chosen.network, path, layers, chosen.frechet_layer, PATCH_LAYERS
         )
     except PortraitError as error:
         raise PortraitError(f"--features: {error}") from None
@@ -311,8 +358,9 @@ def _open_without_parsing(run: pathlib.Path) -> "Engine":
     engine = PipelineEngine(Pipeline.from_run(run, face=False))
     if engine.takes_parsing:
         raise PortraitError(
-            f"{run}: expected a run whose stage 2 takes no label map "
-            "(completion.network.parsing: false), received one that takes it"
+            "expected a run whose stage 2 takes no label map "
+            "(completion.network.parsing: false), received one that takes it",
+            path=run,
         )
     return engine
 
@@ -346,28 +394,26 @@ def _is_number(text: str) -> bool:
 
 
 @evaluate_app.command("parsing", cls=_ScalesInARow)
+@grouped
 def evaluate_parsing(
     data: Data,
-    split: Scored = Split.val,
-    run: Annotated[
-        str, typer.Option(metavar="RUN", help="A trained run, or `bundled`.")
-    ] = "bundled",
+    scored: Scored = Scored(),
+    run: BundledOrRun = "bundled",
     checkpoint: Which = Checkpoint.last,
     json_out: JsonOut = None,
     html_out: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
+        pathlib.Path | None,
         typer.Option("--html", help="Write a page with numbers and pictures."),
     ] = None,
     masks: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
+        pathlib.Path | None,
         typer.Option(help="Write the holes into a folder: TASK/NAME.png."),
     ] = None,
-    count: Count = None,
     min_photos: Annotated[
         int, typer.Option(min=0, help="A label in as many photos is frequent.")
     ] = 10,
     scales: Annotated[
-        Optional[list[float]],  # noqa: UP045
+        list[float] | None,
         typer.Option(
             metavar="FLOAT...",
             min=0.1,
@@ -376,29 +422,21 @@ def evaluate_parsing(
         ),
     ] = None,
     flip: Annotated[
-        Optional[bool],  # noqa: UP045
+        bool | None,
         typer.Option(
             "--flip/--no-flip",
             help="Average with the mirrored photo, in place of its config's.",
         ),
     ] = None,
-    seed: Seed = 0,
-    skip_broken: SkipBroken = False,
 ) -> None:
     """Score stage 1 alone: label maps and poses, with fixed holes and without."""
-    from portrait_tf.data.open import open_dataset
-
     for path in (json_out, html_out):
         if path:
             check_target(path)
     if masks and masks.exists() and not masks.is_dir():
         raise PortraitError(f"{masks} is a file; a folder is expected")
-    if run != "bundled" and not pathlib.Path(run).is_dir():
-        raise PortraitError(
-            f"{run}: expected the folder of a trained run, or 'bundled'"
-        )
-    check_checkpoint(checkpoint, run)
-    reader = open_dataset(data, split.value, skip_broken=skip_broken)
+    check_run(run, checkpoint)
+    reader = scored.open(data)
     start_tensorflow()
     from portrait_tf.data.dataset import usable_reader
     from portrait_tf.evaluation import parsing, parsing_report
@@ -408,29 +446,21 @@ def evaluate_parsing(
 
     structure = _structure(run, checkpoint, flip, scales)
     predict = parsing.predictor(structure)
-    holes = HoleSet(usable_reader(reader), structure.size, seed, count, parsing.TASKS)
+    holes = HoleSet(
+        usable_reader(reader), structure.size, scored.seed, scored.count, parsing.TASKS
+    )
 
     def write_mask(hole: "Hole") -> None:
         write_png(masks / hole.task / f"{hole.name}.png", hole.mask)
 
+    observe = write_mask if masks else None
     with progress("evaluating") as advance:
         scores = parsing.score_parsing(
-            predict,
-            holes,
-            min_photos,
-            progress=advance,
-            observe=write_mask if masks else None,
+            predict, holes, min_photos, progress=advance, observe=observe
         )
-    setup = {
-        "data": str(data),
-        "split": split.value,
-        "photos": len(holes),
-        "network": run,
-        "checkpoint": checkpoint.value,
-        "size": list(structure.size),
+    setup = scored.setup(data, holes, run, checkpoint, structure.size) | {
         "scales": list(structure.scales),
         "flip": structure.flip,
-        "seed": seed,
         "min_photos": min_photos,
     }
     scores = {"setup": setup, **scores}
@@ -439,27 +469,22 @@ def evaluate_parsing(
     if json_out:
         write_result(json_out, json.dumps(scores, indent=2, allow_nan=False))
     if html_out:
-        page = parsing_report.render_page(
-            scores, parsing.draw_parsing(predict, holes, scores)
-        )
-        write_result(html_out, page)
+        drawn = parsing.draw_parsing(predict, holes, scores)
+        write_result(html_out, parsing_report.render_page(scores, drawn))
 
 
-def _structure(  # noqa: ANN202
+def _structure(
     run: str, checkpoint: Checkpoint, flip: bool | None, scales: list[float] | None
-):
+) -> "AveragedParsing":
     """Stage 1 of a run, or the bundled one, averaged as its config or the user says."""
     from portrait_tf.inference.averaging import AveragedParsing
-    from portrait_tf.runs.folder import load_run_network, run_config
-    from portrait_tf.runs.weights import bundled_pipeline_config, load_bundled
+    from portrait_tf.runs.folder import run_config
+    from portrait_tf.runs.weights import bundled_pipeline_config
 
-    if run == "bundled":
-        network, config = load_bundled("parsing"), bundled_pipeline_config()
-    else:
-        network = load_run_network(run, "parsing", checkpoint)
-        config = run_config(run).pipeline
+    bundled = run == "bundled"
+    config = bundled_pipeline_config() if bundled else run_config(run).pipeline
     return AveragedParsing(
-        network,
+        load_network(run, checkpoint),
         config.flip if flip is None else flip,
         tuple(scales) if scales else config.scales,
     )

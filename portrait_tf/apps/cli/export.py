@@ -2,7 +2,7 @@
 
 import enum
 import pathlib
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -11,12 +11,11 @@ from portrait_tf.apps.cli.shared import (
     Stage,
     Which,
     app,
-    check_checkpoint,
+    check_run,
     models_app,
     open_console,
     start_tensorflow,
 )
-from portrait_tf.errors import PortraitError
 
 
 class Precision(enum.StrEnum):
@@ -39,14 +38,14 @@ def export(
     run: Annotated[str, typer.Argument(help="A trained run, or `bundled`.")],
     out_dir: Annotated[pathlib.Path, typer.Argument(help="The folder of versions.")],
     face: Annotated[
-        Optional[bool],  # noqa: UP045
+        bool | None,
         typer.Option(
             "--face/--no-face",
             help="With the run's face network, in place of its config's word.",
         ),
     ] = None,
     detail: Annotated[
-        Optional[bool],  # noqa: UP045
+        bool | None,
         typer.Option(
             "--detail/--no-detail",
             help="Give large holes the photo's own texture, in place of the config's "
@@ -58,35 +57,30 @@ def export(
         Precision, typer.Option(help="Weights are stored so; computed in float32.")
     ] = Precision.float32,
     signature: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option(metavar="NAME", help="Only this one, and others given likewise."),
     ] = None,
     working_size: Annotated[
-        Optional[tuple[int, int]],  # noqa: UP045
+        tuple[int, int] | None,
         typer.Option(
             metavar="HEIGHT WIDTH", help="The networks', in place of what they learned."
         ),
     ] = None,
     batch_size: Annotated[
-        Optional[list[int]],  # noqa: UP045
+        list[int] | None,
         typer.Option(
             metavar="N", help="For a server's batching, repeated; 1, 2, 4 and 8."
         ),
     ] = None,
     label: Annotated[
-        Optional[Label],  # noqa: UP045
-        typer.Option(help="That models.config gives the version."),
+        Label | None, typer.Option(help="That models.config gives the version.")
     ] = None,
 ) -> None:
     """Write the next version of the SavedModel that a server runs."""
     from export.contract import BATCH_SIZES, check_names
 
     check_names(signature)
-    if run != "bundled" and not pathlib.Path(run).is_dir():
-        raise PortraitError(
-            f"{run}: expected the folder of a trained run, or 'bundled'"
-        )
-    check_checkpoint(checkpoint, run)
+    check_run(run, checkpoint)
     start_tensorflow()
     from export.saved_model import export_pipeline
     from portrait_tf.inference.pipeline import Pipeline
@@ -148,7 +142,7 @@ def promote(
     version: Annotated[int, typer.Argument(min=1, help="Its number.")],
     label: Annotated[Label, typer.Option(help="What clients ask for.")],
     base_path: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(metavar="PATH", help="Where the server finds DIR, if elsewhere."),
     ] = None,
 ) -> None:
@@ -187,7 +181,7 @@ def weights(
     run: Annotated[pathlib.Path, typer.Argument(help="A trained run.")],
     out_dir: Annotated[pathlib.Path, typer.Argument(help="Where the files go.")],
     name: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="Files are called STAGE_NAME.npz; else the config's name."),
     ] = None,
     checkpoint: Which = Checkpoint.last,

@@ -4,7 +4,7 @@ import dataclasses
 import enum
 import pathlib
 from collections.abc import Callable
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -31,12 +31,6 @@ class Format(enum.StrEnum):
     avif = "avif"
 
 
-_PILLOW_NAMES = {
-    format: "HEIF" if format == Format.heic else format.value.upper()
-    for format in Format
-}
-
-
 Photo = Annotated[pathlib.Path, typer.Argument(help="A photo, or a folder of photos.")]
 Out = Annotated[
     pathlib.Path,
@@ -48,17 +42,17 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Of a folder, also photos that are done.")
 ]
 Log = Annotated[
-    Optional[pathlib.Path],  # noqa: UP045
+    pathlib.Path | None,
     typer.Option(metavar="FILE", help="Add a line of JSON for each photo."),
 ]
 
 
 OutFormat = Annotated[
-    Optional[Format],  # noqa: UP045
+    Format | None,
     typer.Option("--format", help="Of the output; else each photo's own in a folder."),
 ]
 Quality = Annotated[
-    Optional[int],  # noqa: UP045
+    int | None,
     typer.Option(min=1, max=100, help="For formats with loss; a JPEG keeps its own."),
 ]
 
@@ -68,7 +62,7 @@ class Results:
     """What is read and written beside photos and masks."""
 
     parsing_in: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
+        pathlib.Path | None,
         typer.Option(
             help="Paint by your own parsing map, of the result's size, in LIP's "
             "colours or labels; for a folder of photos, a folder with equal names, or "
@@ -76,7 +70,7 @@ class Results:
         ),
     ] = None
     parsing_out: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
+        pathlib.Path | None,
         typer.Option(help="Also write the coloured parsing map: a file, or a folder."),
     ] = None
     format: OutFormat = None
@@ -86,7 +80,7 @@ class Results:
 
 
 Margin = Annotated[
-    Optional[str],  # noqa: UP045
+    str | None,
     typer.Option(metavar="LENGTH", help="To add: 0.3 or 30% of the photo, or 200px."),
 ]
 
@@ -97,7 +91,7 @@ def complete(
     photo: Photo,
     out: Out,
     mask: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
+        pathlib.Path | None,
         typer.Option(
             help="White = hole. For a folder of photos, a folder with equal names, or "
             "one mask for all of them."
@@ -131,7 +125,7 @@ def _tell(note: str) -> None:
 def _check_exists(path: pathlib.Path | None, kind: str) -> None:
     if path is not None and not path.exists():
         raise PortraitError(
-            f"{path}: cannot read the {kind}: No such file or directory"
+            f"cannot read the {kind}: No such file or directory", path=path
         )
 
 
@@ -145,11 +139,11 @@ def extrapolate(
     left: Margin = None,
     right: Margin = None,
     to_aspect: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(metavar="W:H", help="Add what gives this aspect, such as 2:3."),
     ] = None,
     to_size: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(metavar="WxH", help="Add what gives this size in pixels."),
     ] = None,
     whole_body: Annotated[
@@ -159,7 +153,7 @@ def extrapolate(
         ),
     ] = False,
     anchor: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             metavar="PLACE",
             help="Of the photo in a --to-aspect or --to-size: center, top, bottom, "
@@ -202,7 +196,7 @@ def parse(
         pathlib.Path, typer.Option("-o", "--out", help="A folder for what is written.")
     ] = pathlib.Path(),
     mask: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
+        pathlib.Path | None,
         typer.Option(help="White = hole, in which the structure is guessed."),
     ] = None,
     masks: MaskChoice = MaskChoice(),  # noqa: B008
@@ -222,7 +216,7 @@ def parse(
         folders.read_parse_job(jobs[0], options)
     portrait = EngineChoice(server, model).open()
 
-    def parse_one(job: folders.ParseJob) -> list[str]:
+    def parse_one(job: folders.Job) -> list[str]:
         return folders.parse_file(portrait, job, options)
 
     if photo.is_dir():
@@ -230,7 +224,7 @@ def parse(
         return
     for note in folders.run_one(jobs[0], parse_one, log):
         typer.echo(f"{photo}: {note}", err=True)
-    typer.echo("\n".join(str(path) for path in jobs[0].written))
+    typer.echo("\n".join(map(str, jobs[0].written)))
 
 
 def _complete_files(
@@ -246,9 +240,7 @@ def _complete_files(
     from portrait_tf.apps import folders
 
     parsing_in, parsing_out = results.parsing_in, results.parsing_out
-    format = _PILLOW_NAMES[results.format] if results.format else None
-    if format:
-        photos.check_format(format)
+    format = photos.format_named(results.format) if results.format else None
     _check_exists(parsing_in, "label map")
     prepared = None
     if photo.is_dir():

@@ -3,7 +3,7 @@
 import logging
 import signal
 import threading
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 from typer.core import TyperCommand
@@ -38,7 +38,7 @@ class _ServeCommand(TyperCommand):
 )
 def serve(
     arguments: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Argument(metavar="[MODELS_DIR]", help="What `export` wrote."),
     ] = None,
 ) -> None:
@@ -116,7 +116,7 @@ def doctor(
         str, typer.Option("--model_name", "--model-name", help="In requests.")
     ] = "portrait",
     rest: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(metavar="URL", help="The REST API; else one port above."),
     ] = None,
     secrets: Secrets = Secrets(),  # noqa: B008

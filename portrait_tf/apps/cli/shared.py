@@ -9,13 +9,14 @@ import logging
 import pathlib
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Optional, get_type_hints
+from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 
 from portrait_tf.errors import PortraitError
 
 if TYPE_CHECKING:
+    import keras
     from rich.console import Console
 
     from portrait_tf.portrait import MaskOptions, Portrait
@@ -94,15 +95,15 @@ class Checkpoint(enum.StrEnum):
 
 
 Server = Annotated[
-    Optional[str],  # noqa: UP045
+    str | None,
     typer.Option(metavar="HOST:PORT", help="Complete on a server, over gRPC."),
 ]
 Model = Annotated[
-    Optional[pathlib.Path],  # noqa: UP045
+    pathlib.Path | None,
     typer.Option(metavar="DIR", help="Complete with an exported model, in process."),
 ]
 Detail = Annotated[
-    Optional[bool],  # noqa: UP045
+    bool | None,
     typer.Option(
         "--detail/--no-detail",
         help="Give large holes the photo's own texture, or leave them soft; else as "
@@ -117,23 +118,22 @@ class Secrets:
 
     tls: Annotated[bool, typer.Option("--tls", help="Encrypted.")] = False
     root_certificates: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
+        pathlib.Path | None,
         typer.Option(help="PEM of the authorities to trust; implies --tls."),
     ] = None
     client_key: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
+        pathlib.Path | None,
         typer.Option(help="PEM of this client's key; implies --tls."),
     ] = None
     client_certificate: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
-        typer.Option(help="PEM of its certificate."),
+        pathlib.Path | None, typer.Option(help="PEM of its certificate.")
     ] = None
     server_name: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="The name in the server's certificate; implies --tls."),
     ] = None
     api_key: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             envvar="PORTRAIT_TF_API_KEY", help="Sent as the header x-api-key."
         ),
@@ -205,6 +205,17 @@ Which = Annotated[
 SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="Leave out broken files, and count them.")
 ]
+BundledOrRun = Annotated[
+    str, typer.Option("--run", metavar="RUN", help="A trained run, or `bundled`.")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config."),
+]
+JsonOut = Annotated[
+    pathlib.Path | None,
+    typer.Option("--json", help="Write the numbers to a file, too."),
+]
 
 
 @contextlib.contextmanager
@@ -267,3 +278,22 @@ def check_checkpoint(checkpoint: Checkpoint, run: str | pathlib.Path | None) -> 
         raise PortraitError(
             f"expected a trained run for --checkpoint {checkpoint}, received none"
         )
+
+
+def check_run(run: str, checkpoint: Checkpoint) -> None:
+    """Raises PortraitError: `run` is no folder and not `bundled`; as the above."""
+    if run != "bundled" and not pathlib.Path(run).is_dir():
+        raise PortraitError(
+            "expected the folder of a trained run, or 'bundled'", path=run
+        )
+    check_checkpoint(checkpoint, run)
+
+
+def load_network(run: str, checkpoint: Checkpoint) -> "keras.Model":
+    """Stage 1 of a run, or the bundled one."""
+    from portrait_tf.runs.folder import load_run_network
+    from portrait_tf.runs.weights import load_bundled
+
+    if run == "bundled":
+        return load_bundled("parsing")
+    return load_run_network(run, "parsing", checkpoint)

@@ -3,11 +3,12 @@
 import os
 import pathlib
 import sys
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from portrait_tf.apps.cli.shared import (
+    Changes,
     Data,
     SkipBroken,
     Stage,
@@ -36,19 +37,15 @@ def train(
     ],
     run: Annotated[pathlib.Path, typer.Option(help="The run's folder; resumed.")],
     steps: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="In place of the config's."),
+        int | None, typer.Option(min=1, help="In place of the config's.")
     ] = None,
-    set_: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config."),
-    ] = None,
+    set_: Changes = None,
     parsing: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="Stage 1 of another run, or `bundled`, for later stages."),
     ] = None,
     completion: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="Stage 2 of another run, or `bundled`, for `face`."),
     ] = None,
     skip_broken: SkipBroken = False,
@@ -123,19 +120,16 @@ def compare(
     config: Annotated[pathlib.Path, typer.Option(help="As configs/compare.yaml.")],
     data: Data,
     out: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
+        pathlib.Path | None,
         typer.Option("-o", "--out", help="The folder of runs and report; resumed."),
     ] = None,
     write_inputs: Annotated[
-        Optional[pathlib.Path],  # noqa: UP045
+        pathlib.Path | None,
         typer.Option(
             metavar="DIR", help="Write what a method from outside is asked, as PNG."
         ),
     ] = None,
-    set_: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config."),
-    ] = None,
+    set_: Changes = None,
     skip_broken: SkipBroken = False,
 ) -> None:
     """Train several methods with one budget, and compare them; resumed after a stop."""

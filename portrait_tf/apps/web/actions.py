@@ -48,8 +48,9 @@ class Limits:
         """Raises PortraitError: more pixels than are allowed."""
         if size[0] * size[1] > self.megapixels * 1e6:
             raise PortraitError(
-                f"{name}: expected at most {self.megapixels:g} megapixels, received "
-                f"{size[0] * size[1] / 1e6:.1f} ({size[0]}x{size[1]}, height x width)"
+                f"expected at most {self.megapixels:g} megapixels, received "
+                f"{size[0] * size[1] / 1e6:.1f} ({size[0]}x{size[1]}, height x width)",
+                path=name,
             )
 
 
