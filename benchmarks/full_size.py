@@ -1,6 +1,6 @@
 """Photos at the size that their files have: as sharp in the hole as around it?
 
-    python -m benchmarks.full_size DATA [--features FILE:NAME] [--out DIR]
+    python -m benchmarks.full_size DATA [--features FILE] [--out DIR]
 
 Holes are those of `portrait-tf evaluate`, enlarged. Each photo is completed by the
 bundled weights with detail (`portrait_tf.inference.detail`), without it, and by
@@ -85,7 +85,7 @@ def around(mask: np.ndarray) -> Box:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=pathlib.Path)
-    parser.add_argument("--features", metavar="FILE:NAME")
+    parser.add_argument("--features", metavar="FILE", help="of VGG-16 weights")
     parser.add_argument("--count", type=int, help="the first photos only")
     parser.add_argument("--enlarge", type=float, default=1.0, help="photos, before")
     parser.add_argument("--out", type=pathlib.Path)
@@ -109,9 +109,13 @@ def main(arguments: list[str] | None = None) -> None:
 
     try:
         if options.features:
-            from portrait_tf.apps.cli.evaluation import _feature_weights, _open_features
+            from portrait_tf.evaluation.compare_config import FeaturesConfig
+            from portrait_tf.evaluation.features import FeatureDistance
 
-            distance, _ = _open_features(*_feature_weights(options.features))
+            chosen = FeaturesConfig(weights=options.features)
+            distance = FeatureDistance(
+                chosen.network, chosen.weights, list(chosen.layers), chosen.frechet_layer
+            )
         for index, sample in enumerate(samples(options.data, options.count)):
             if options.enlarge != 1:
                 sample = _enlarged(sample, options.enlarge)

@@ -233,7 +233,7 @@ def test_all_options_learn_four_people_by_heart(
         tiny_config,
         ["completion.training.steps=60", "completion.training.batch_size=4",
          "completion.network.widths=[16,32,48]", "completion.predicted_parsing=0",
-         "completion.training.optimizer.learning_rate=0.01",
+         "completion.training.optimizer.learning_rate=0.003",
          "completion.schedule.reconstruction_steps=60",
          "completion.loss.perceptual=0", *ALL_CHANGES,
          f"completion.network.upsampling={upsampling}"],
