@@ -114,7 +114,10 @@ def main(arguments: list[str] | None = None) -> None:
 
             chosen = FeaturesConfig(weights=options.features)
             distance = FeatureDistance(
-                chosen.network, chosen.weights, list(chosen.layers), chosen.frechet_layer
+                chosen.network,
+                chosen.weights,
+                list(chosen.layers),
+                chosen.frechet_layer,
             )
         for index, sample in enumerate(samples(options.data, options.count)):
             if options.enlarge != 1:

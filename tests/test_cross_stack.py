@@ -106,8 +106,8 @@ def test_a_run_of_one_stack_goes_on_with_the_other(experiment, tmp_path):
             assert meta == expected_meta
             assert arrays.keys() == expected.keys()
             for name, array in arrays.items():
-                # While no score leaves the hinge losses' margin, its bias has a gradient
-                # of 1 - 1: of the rounding that is left, Adam makes part of a step.
+                # While no score leaves the hinge's margin, their bias has a gradient of
+                # 1 - 1: of the rounding that is left, Adam makes part of a step.
                 atol = 1e-4 if name.endswith("/scores/bias") else 1e-5
                 np.testing.assert_allclose(
                     array, expected[name], rtol=1e-3, atol=atol, err_msg=name

@@ -56,6 +56,10 @@ _FEWEST = 25
 """Patches of a label that must be known; what has less stays as it was painted."""
 _MOST_GAIN = 2.0
 """Of the detail, which is a mean of several patches' and so too soft."""
+_COLOURS_APART = 12.0
+"""Levels between a source's low frequencies and the guide's, where it fits by 0.6."""
+_MOST_OVER_MEAN = 2.0
+"""Of the detail's strength, over the mean of its label: an edge is no texture."""
 _LEAST_AROUND = 32.0
 """Pixels of the working size that are looked at around the smallest hole."""
 _SHORTEST = 8
@@ -296,18 +300,23 @@ class _Level:
         )
         low = self.low_frequencies(self.guide)
         strength = tf.reduce_mean((self.guide - low) ** 2, -1, keepdims=True)
-        # What a patch gives to the hole: its colours, and how strong its detail is.
-        self.offered = tf.concat([self.guide, strength], -1)
         self.low = tf.clip_by_value(tf.round(low), 0.0, 255.0)
+        # What a patch gives to the hole: its colours, how strong its detail is, and the
+        # colours that this detail belongs to.
+        self.offered = tf.concat([self.guide, strength, self.low], -1)
         near = _spread(self.hole)
         rows, columns = (_inner(self.size[axis]) for axis in (0, 1))
         self.is_source = ~near & rows[:, None] & columns[None]
-        seen = tf.math.unsorted_segment_sum(
-            tf.reshape(tf.cast(self.is_source, tf.int32), [-1]),
-            tf.reshape(self.labels, [-1]),
-            NUM_LABELS,
+        sources = tf.cast(self.is_source, tf.float32)
+        seen, levels = (
+            tf.math.unsorted_segment_sum(
+                tf.reshape(x, [-1]), tf.reshape(self.labels, [-1]), NUM_LABELS
+            )
+            for x in (sources, sources * tf.round(tf.sqrt(strength[..., 0])))
         )
         self.has_source = tf.gather(seen >= _FEWEST, self.labels)
+        most = (_MOST_OVER_MEAN * levels / tf.maximum(seen, 1.0)) ** 2
+        self.most_strength = tf.gather(most, self.labels)
         self.targets = tf.cast(tf.where(near), tf.int32)
         self.pixels = tf.cast(tf.where(self.hole), tf.int32)
 
@@ -506,22 +515,33 @@ class _Level:
         _, total, weight = tf.while_loop(
             lambda index, *_: index < _SIDE**2,
             add,
-            (0, tf.zeros([count, 4]), tf.zeros([count, 1])),
+            (0, tf.zeros([count, 7]), tf.zeros([count, 1])),
             parallel_iterations=1,
         )
         mean = total / tf.maximum(weight, 1e-12)
         picture = tf.tensor_scatter_nd_update(self.guide, self.pixels, mean[:, :3])
-        return self._as_guided(picture, mean[:, 3])
+        off = mean[:, 4:] - tf.gather_nd(self.low, self.pixels)
+        return self._as_guided(picture, mean[:, 3], tf.reduce_mean(off**2, -1))
 
-    def _as_guided(self, picture: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
+    def _as_guided(
+        self, picture: tf.Tensor, strength: tf.Tensor, off: tf.Tensor
+    ) -> tf.Tensor:
         fine = picture - self.low_frequencies(picture)
         strength = tf.scatter_nd(self.pixels, strength, self.size)
+        strength = tf.minimum(strength, self.most_strength)
         inside = tf.cast(self.hole, tf.float32)
         both = tf.stack([strength, tf.reduce_mean(fine**2, -1) * inside, inside], -1)
         wanted, there, share = tf.unstack(self.low_frequencies(both), axis=-1)
         gain = tf.sqrt(tf.maximum(wanted, 0.0) / tf.maximum(there, 1.0))
-        gain = tf.clip_by_value(tf.where(share > 0.05, gain, 1.0), 1.0, _MOST_GAIN)
+        gain = tf.clip_by_value(tf.where(share > 0.05, gain, 1.0), 0.0, _MOST_GAIN)
+        # Where no source has the guide's colours, none tells how it looks there.
+        fit = tf.exp(-off / (2.0 * _COLOURS_APART**2))
+        fit = self.low_frequencies(
+            tf.scatter_nd(self.pixels, fit, self.size)[..., None]
+        )
+        fit = tf.clip_by_value(fit / tf.maximum(share, 0.05)[..., None], 0.0, 1.0)
         guided = self.low + fine * gain[..., None]
+        guided = fit * guided + (1.0 - fit) * self.guide
         guided = tf.clip_by_value(tf.round(guided), 0.0, 255.0)
         changed = self.hole & self.has_source
         return tf.where(changed[..., None], guided, self.guide)

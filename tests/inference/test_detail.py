@@ -128,6 +128,18 @@ def test_without_need_or_source_nothing_changes(box, times):
     np.testing.assert_array_equal(detailed, photo)
 
 
+def test_colors_that_no_source_has_get_no_texture():
+    """What is nearest to gray in a photo of black and white are its edges."""
+    size, frame = (96, 96), (60, 20, 84, 76)
+    stripes = np.where(np.arange(96)[:, None] % 24 < 12, np.uint8(0), np.uint8(255))
+    photo = np.repeat(np.broadcast_to(stripes, size)[..., None], 3, -1).copy()
+    mask = hole_of(frame, size)
+    photo[mask > 0] = (128, 90, 60)
+    answered = detailed_hole(photo, mask, labels_of(COAT, size), TIMES)
+    off = np.abs(answered.astype(int) - photo)[70:76, 30:66]
+    assert off.max() < 12
+
+
 def test_a_batch_is_as_its_photos_alone():
     photos = np.stack([noise(seed=seed) for seed in (1, 2)])
     mask = hole_of((30, 0, 90, 50))
@@ -156,9 +168,9 @@ def results(tiny_pipeline):
 class TestLargePhotos:
     def test_detail_is_sharper_and_the_switch_is_obeyed(self, results):
         photo, mask, (detailed, soft) = results
-        assert sharpness(detailed.completed, mask) > 1.3 * sharpness(
-            soft.completed, mask
-        )
+        # Random networks paint colors of which the photo has few.
+        sharp, blurred = (sharpness(x.completed, mask) for x in (detailed, soft))
+        assert sharp > 1.1 * blurred
 
     def test_the_photo_stays_as_it_was(self, results):
         photo, mask, completed = results
