@@ -332,7 +332,7 @@ def main() -> int:
     if options.work:
         work(options.work)
         return 0
-    from portrait_tf.data.synthetic import synthetic_portrait
+    from portrait_tf.data.synthetic import synthesise
 
     height, width = options.size
     mask = np.zeros((height, width, 1), np.uint8)
@@ -348,7 +348,7 @@ def main() -> int:
         sessions[version] = os.path.abspath(python)
     with tempfile.TemporaryDirectory() as scratch:
         driver = Driver(pythons, sessions, pathlib.Path(scratch))
-        photo = synthetic_portrait(3, (height, width)).photo
+        photo = synthesise(3, (height, width)).photo
         np.savez(driver.photo, photo=photo, mask=mask)
         rows = driver.measure(not options.tiny)
     print(markdown(COLUMNS, [row.cells() for row in rows]))

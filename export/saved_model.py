@@ -22,7 +22,7 @@ from export.signatures import build_signatures
 from export.stored import StoredNetworks
 from export.warmup import MAX_RECORDS, warmup_inputs, write_warmup
 from portrait_tf.data.masks import border_mask
-from portrait_tf.data.synthetic import synthetic_portrait
+from portrait_tf.data.synthetic import synthesise
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.extrapolation import Margins, extend_photo
 from portrait_tf.inference.pipeline import Pipeline
@@ -143,7 +143,7 @@ def example_inputs(size: tuple[int, int]) -> dict[str, dict[str, np.ndarray]]:
     Args:
         size: Height and width of the photo.
     """
-    photo = synthetic_portrait(0, size).photo
+    photo = synthesise(0, size).photo
     mask = border_mask(size, bottom=1 / 3)
     plain = {"image": photo[None], "mask": mask[None, ..., None]}
     return {

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from portrait_tf import layers, losses, metrics
 from portrait_tf.compat import ops
-from portrait_tf.data.synthetic import synthetic_portrait
+from portrait_tf.data.synthetic import synthesise
 from portrait_tf.layers import (
     ParsingGuidedFill,
     PixelShuffle,
@@ -159,7 +159,7 @@ class TestParsingGuidedFill:
 
     def test_a_coarser_grid_gives_nearly_the_same(self):
         """On a synthetic person, where colours are not flat."""
-        portrait = synthetic_portrait(0, (192, 128))
+        portrait = synthesise(0, (192, 128))
         image = (portrait.photo[None] / 127.5 - 1).astype(np.float32)
         mask = np.zeros((1, 192, 128, 1), np.float32)
         mask[:, 100:, 30:90] = 1

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from portrait_tf.data.synthetic import VAL_OFFSET, synthetic_portrait, write_synthetic
+from portrait_tf.data.synthetic import VAL_OFFSET, synthesise, write_synthetic
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import JOINTS, LABELS, NUM_JOINTS, NUM_LABELS
 
@@ -17,7 +17,7 @@ LABEL = {name: index for index, name in enumerate(LABELS)}
 
 @pytest.fixture(scope="module")
 def people():
-    return [synthetic_portrait(seed, SMALL) for seed in range(120)]
+    return [synthesise(seed, SMALL) for seed in range(120)]
 
 
 def same(one, two):
@@ -36,7 +36,7 @@ def centroid(parsing, label):
 
 def test_equal_seeds_give_equal_people(people):
     for seed in (0, 7, 31):
-        assert same(people[seed], synthetic_portrait(seed, SMALL))
+        assert same(people[seed], synthesise(seed, SMALL))
 
 
 def test_other_seeds_give_other_people(people):
@@ -46,7 +46,7 @@ def test_other_seeds_give_other_people(people):
 
 @pytest.mark.parametrize("size", [(480, 320), (120, 80), (64, 64), (97, 131), (16, 16)])
 def test_shapes_and_ranges(size):
-    person = synthetic_portrait(3, size)
+    person = synthesise(3, size)
     assert person.name == "synthetic_000003"
     assert person.photo.shape == (*size, 3) and person.photo.dtype == np.uint8
     assert person.parsing.shape == size and person.parsing.dtype == np.uint8
@@ -56,7 +56,7 @@ def test_shapes_and_ranges(size):
 
 
 def test_size_changes_the_scale_only():
-    large, small = synthetic_portrait(5, (240, 160)), synthetic_portrait(5, SMALL)
+    large, small = synthesise(5, (240, 160)), synthesise(5, SMALL)
     known = np.isfinite(large.joints[:, 0]) & np.isfinite(small.joints[:, 0])
     assert known.sum() >= 12
     halved = (large.joints[known, :2] + 0.5) / 2 - 0.5
@@ -160,7 +160,7 @@ def test_sides_are_the_persons(people, part, joints):
 def test_both_shoes_are_one_design():
     checked, alike = 0, 0
     for seed in range(25):
-        person = synthetic_portrait(seed, (240, 160))
+        person = synthesise(seed, (240, 160))
         means = []
         for name in ("LeftShoe", "RightShoe"):
             mask = (person.parsing == LABEL[name]).astype(np.uint8)
@@ -178,7 +178,7 @@ def test_both_shoes_are_one_design():
 @pytest.mark.parametrize(("seed", "size"), [(-1, SMALL), (0, (8, 80)), (0, (80, 8))])
 def test_bad_arguments_are_refused(seed, size):
     with pytest.raises(PortraitError):
-        synthetic_portrait(seed, size)
+        synthesise(seed, size)
 
 
 def test_written_folder_rereads(tmp_path):
@@ -199,7 +199,7 @@ def test_written_folder_rereads(tmp_path):
         assert names == [f"synthetic_{start + index:06d}" for index in range(count)]
         assert [row[0] for row in rows] == [f"{name}.jpg" for name in names]
         for index, (name, row) in enumerate(zip(names, rows, strict=True)):
-            person = synthetic_portrait(start + index, SMALL)
+            person = synthesise(start + index, SMALL)
             images = folder / "TrainVal_images" / f"{split}_images"
             photo = cv2.imread(str(images / f"{name}.jpg"), cv2.IMREAD_COLOR)[..., ::-1]
             assert np.abs(photo.astype(int) - person.photo).mean() < 8

@@ -16,7 +16,7 @@ from portrait_tf.data.augment import Placement, placement_matrix, prepare
 from portrait_tf.data.dataset import training_sample
 from portrait_tf.data.mixture import Mixture
 from portrait_tf.data.sample import Sample
-from portrait_tf.data.synthetic import synthetic_portrait
+from portrait_tf.data.synthetic import synthesise
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import LABELS
 
@@ -27,7 +27,7 @@ SKIN = [LABELS.index(name) for name in ("Hair", "Face", "LeftArm", "RightArm")]
 
 @pytest.fixture(scope="module")
 def people():
-    return [synthetic_portrait(seed, SIZE) for seed in range(4)]
+    return [synthesise(seed, SIZE) for seed in range(4)]
 
 
 def plain_person(color=(200, 40, 40), behind=(60, 120, 60)) -> Sample:

@@ -3,28 +3,22 @@
 A seed decides everything: build, pose, clothes, hair, light, backdrop and camera.
 The same seed and size give the same arrays, and another size the same person.
 
-Modules, each using only those before it:
-    `geometry`, `parts`: vectors, curves, and the names of a person's parts.
-    `camera`, `materials`: camera, light, colors and cloth.
-    `painter`: the layer a person is painted on.
-    `body`, `wardrobe`: who the person is: pose and shape, then looks and clothes.
-    `figure`: the outlines of that person before the camera.
-    `legs`, `torso`, `outerwear`, `arms`, `head`, `person`: the drawing.
-    `backdrop`: the place.
-    `portrait`: one sample, put together.
-    `writer`: a folder of them in LIP's layout.
+Modules, each using only those before it: `scene` and `materials`; `painter`, the layer
+a person is painted on; `body` and `wardrobe`, who the person is; `figure`, that person
+before the camera; `limbs`, `trunk`, `head`, `person`, the drawing; `backdrop`, the
+place; `portrait`, one sample; `writer`, a folder of them in LIP's layout.
 
 Conventions:
     * The scene is three-dimensional: x to the right of the photo, y up from the
       ground, z towards the camera; the unit is the person's head height.
     * Left and right are the person's, so the right arm of somebody who faces the
       camera is on the left of the photo.
-    * Only the names below are public; the modules are internal to the package.
+    * Only the names below are public.
 
 Source: our own; nothing here is taken from a photo or from another generator.
 """
 
-from portrait_tf.data.synthetic.portrait import synthetic_portrait
+from portrait_tf.data.synthetic.portrait import synthesise
 from portrait_tf.data.synthetic.writer import SEED_STRIDE, VAL_OFFSET, write_synthetic
 
-__all__ = ["SEED_STRIDE", "VAL_OFFSET", "synthetic_portrait", "write_synthetic"]
+__all__ = ["SEED_STRIDE", "VAL_OFFSET", "synthesise", "write_synthetic"]

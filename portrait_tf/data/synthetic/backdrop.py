@@ -1,20 +1,12 @@
-"""The place behind a person.
-
-Conventions:
-    * Everything is at the photo's size, pixels; the picture is `float32` RGB, 0 to 255.
-    * The wall is the row where the ground meets what stands behind.
-    * Every draw comes from the backdrop's own generator, in a fixed order.
-"""
+"""The place behind a person, drawn at the photo's size."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
-from portrait_tf.data.synthetic.camera import Camera
-from portrait_tf.data.synthetic.geometry import fixed, spread
 from portrait_tf.data.synthetic.materials import pick, random_color, tint
+from portrait_tf.data.synthetic.scene import Camera, fixed, spread
 
 
 def _cloud(rng: np.random.Generator, height: int, width: int, cells: int) -> np.ndarray:
@@ -30,34 +22,35 @@ def _scatter(column: np.ndarray, row: np.ndarray) -> np.ndarray:
     return value - np.floor(value)
 
 
-@dataclass
+_PLACES = {
+    "street": 2.4, "brick": 1.2, "park": 1.6, "avenue": 1.8, "studio": 1.2,
+    "room": 1.2, "bokeh": 0.8, "plain": 0.8,
+}  # fmt: skip
+
+_LAMPS = ((255, 190, 110), (255, 226, 180), (150, 190, 255), (255, 120, 110))
+
+
 class Backdrop:
-    """What stands behind the person; at the photo's size, `float32` RGB.
+    """What stands behind the person.
 
     Attributes:
         camera: The camera, in pixels of the photo.
+        picture: RGB `float32` `[H, W, 3]`, 0 to 255.
         wall: Row where the ground meets what stands behind.
     """
 
-    rng: np.random.Generator
-    height: int
-    width: int
-    camera: Camera
-    picture: np.ndarray = field(init=False)
-    wall: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.picture = np.zeros((self.height, self.width, 3), np.float32)
+    def __init__(
+        self, rng: np.random.Generator, height: int, width: int, camera: Camera
+    ) -> None:
+        self.rng, self.height, self.width, self.camera = rng, height, width, camera
+        self.picture = np.zeros((height, width, 3), np.float32)
         far = self.rng.uniform(1.5, 9)
-        self.wall = int(np.clip(self.camera.ground_row(-far), 1, self.height + 9))
+        row = self.camera.project(np.array([0.0, 0.0, -far]))[1]
+        self.wall = int(np.clip(row, 1, self.height + 9))
 
     def render(self) -> np.ndarray:
         """Draws one of the places, blurs it and adds grain."""
-        kinds = {
-            "street": 2.4, "brick": 1.2, "park": 1.6, "avenue": 1.8, "studio": 1.2,
-            "room": 1.2, "bokeh": 0.8, "plain": 0.8,
-        }  # fmt: skip
-        kind = pick(self.rng, kinds)
+        kind = pick(self.rng, _PLACES)
         getattr(self, f"_{kind}")()
         blur = self.rng.choice([0.0, 0.8, 1.6, 3.0]) * self.height / 480
         if blur > 0.3 and kind not in ("studio", "plain"):
@@ -93,10 +86,8 @@ class Backdrop:
         top = self.picture[: self.wall]
         top[:] = color
         if top.size:
-            noise = _cloud(self.rng, *top.shape[:2], 7) + 0.6 * _cloud(
-                self.rng, *top.shape[:2], 40
-            )
-            top += spread(0.6 * variation * noise)
+            coarse, fine = (_cloud(self.rng, *top.shape[:2], n) for n in (7, 40))
+            top += spread(0.6 * variation * (coarse + 0.6 * fine))
 
     def _box(
         self, x0: float, y0: float, x1: float, y1: float, color: Sequence[float]
@@ -107,6 +98,11 @@ class Backdrop:
     def _polygon(self, points: np.ndarray, color: Sequence[float]) -> None:
         color = [float(c) for c in color]
         cv2.fillPoly(self.picture, [fixed(points)], color, cv2.LINE_AA, 4)
+
+    def _disc(self, x: float, y: float, size: float, color: Sequence[float]) -> None:
+        where, size = (round(x), round(y)), max(1, round(size))
+        color = [float(c) for c in color]
+        cv2.circle(self.picture, where, size, color, -1, cv2.LINE_AA)
 
     def _floor(self, color: np.ndarray, kind: str, size: float) -> None:
         """Ground in true perspective: slabs, boards or plain."""
@@ -152,18 +148,16 @@ class Backdrop:
                 top = bottom - tall
                 if bottom < 0:
                     break
-                self._box(
-                    x - border, top - border, x + width + border, bottom + border, frame
-                )
-                self._box(x, top, x + width, bottom, glass)
-                shine = np.array([
-                    (x, top + tall * 0.7), (x + width * 0.8, top), (x + width, top),
-                    (x, bottom),
-                ])  # fmt: skip
-                cv2.fillPoly(self.picture, [np.int32(shine)], tint(glass, 0.2).tolist())
+                right = x + width
+                edges = x - border, top - border, right + border, bottom + border
+                self._box(*edges, frame)
+                self._box(x, top, right, bottom, glass)
+                side, edge = (x, top + tall * 0.7), (x + width * 0.8, top)
+                shine = np.int32([side, edge, (right, top), (x, bottom)])
+                cv2.fillPoly(self.picture, [shine], tint(glass, 0.2).tolist())
                 thin, column, row = border / 3, x + width / 2, top + tall / 2
                 self._box(column - thin, top, column + thin, bottom, frame)
-                self._box(x, row - thin, x + width, row + thin, frame)
+                self._box(x, row - thin, right, row + thin, frame)
             x += gap
 
     def _street(self) -> None:
@@ -177,13 +171,13 @@ class Backdrop:
             edge, top = width * 0.08, self.wall - tall * 1.04
             self._box(x - edge, top, x + width * 1.08, self.wall, tint(wall, 0.4))
             self._box(x, self.wall - tall, x + width, self.wall, door)
-            for column in (0.12, 0.56):
-                for row in (0.1, 0.55):
-                    self._box(
-                        x + width * column, self.wall - tall * (1 - row),
-                        x + width * (column + 0.32), self.wall - tall * (0.65 - row),
-                        tint(door, -0.2),
-                    )  # fmt: skip
+            for column, row in ((0.12, 0.1), (0.12, 0.55), (0.56, 0.1), (0.56, 0.55)):
+                start, end = x + width * column, x + width * (column + 0.32)
+                high, low = (
+                    self.wall - tall * (1 - row),
+                    self.wall - tall * (0.65 - row),
+                )
+                self._box(start, high, end, low, tint(door, -0.2))
         plinth = self._size(0.7)
         self._box(0, self.wall - plinth, self.width, self.wall, tint(wall, -0.25))
         self._floor(self._color(110, 190, 6), "slabs", rng.uniform(1.2, 3.0))
@@ -215,35 +209,23 @@ class Backdrop:
             green = self._between((50, 120), (90, 150), (35, 80))
             green = green * (0.55 + 0.45 * depth) + (1 - depth) * 0.4 * sky
             level = horizon * rng.uniform(0.25, 0.55) + (depth - 0.55) * 0.5 * horizon
-            count = 46
-            xs = rng.uniform(0, self.width, count)
-            ys = rng.uniform(level, horizon, count)
-            sizes = rng.uniform(0.02, 0.075, count) * self.height
-            tones = rng.normal(0, 0.13, count)
+            xs, ys = rng.uniform(0, self.width, 46), rng.uniform(level, horizon, 46)
+            sizes = rng.uniform(0.02, 0.075, 46) * self.height
+            tones = rng.normal(0, 0.13, 46)
             for x, y, size, tone in zip(xs, ys, sizes, tones, strict=True):
-                color = tint(green, float(np.clip(tone, -0.4, 0.35)))
-                cv2.circle(
-                    self.picture, (round(x), round(y)), max(1, round(size)),
-                    color.tolist(), -1, cv2.LINE_AA,
-                )  # fmt: skip
-            cv2.rectangle(
-                self.picture,
-                (0, horizon - max(2, round(0.03 * self.height))),
-                (self.width, horizon),
-                (green * 0.7).tolist(),
-                -1,
-            )
+                self._disc(x, y, size, tint(green, float(np.clip(tone, -0.4, 0.35))))
+            hedge = horizon - max(2, round(0.03 * self.height))
+            self._box(0, hedge, self.width, horizon, green * 0.7)
         for _ in range(rng.integers(0, 4)):
             x = rng.uniform(0, self.width)
             size = rng.uniform(0.012, 0.035) * self.height
             self._box(x, 0, x + size, horizon, (74, 58, 46))
         top = self.picture[:horizon]
         top += spread(9 * _cloud(rng, *top.shape[:2], 45))
-        if rng.random() < 0.6:
-            grass = self._between((90, 140), (125, 165), (60, 90))
-            self._floor(grass, "plain", 1.0)
-        else:
-            self._floor(self._color(150, 200, 8), "plain", 1.0)
+        grass = rng.random() < 0.6
+        ranges = (90, 140), (125, 165), (60, 90)
+        ground = self._between(*ranges) if grass else self._color(150, 200, 8)
+        self._floor(ground, "plain", 1.0)
 
     def _avenue(self) -> None:
         """A street seen along its length: all lines meet at the horizon."""
@@ -293,18 +275,10 @@ class Backdrop:
         x = rng.choice([-1, 1]) * rng.uniform(2.2, 4)
         color = random_color(rng, 0.6)
         base, top = self.camera.project(np.array([(x, 0.3, z), (x, 6.0, z)]))
-        size = (base[1] - top[1]) / 6.0
-        cx, y = base[0] + shift, base[1]
+        cx, y, size = base[0] + shift, base[1], (base[1] - top[1]) / 6.0
         half = 3.2 * size
         for wheel in (-0.6, 0.6):
-            cv2.circle(
-                self.picture,
-                (round(cx + wheel * half), round(y)),
-                max(1, round(0.55 * size)),
-                (24, 24, 26),
-                -1,
-                cv2.LINE_AA,
-            )
+            self._disc(cx + wheel * half, y, 0.55 * size, (24, 24, 26))
         shell = [
             (-1, -0.1), (-1, -1.0), (-0.62, -1.2), (-0.4, -2.1), (0.4, -2.1),
             (0.66, -1.2), (1, -1.0), (1, -0.1),
@@ -395,14 +369,13 @@ class Backdrop:
     def _bokeh(self) -> None:
         rng = self.rng
         base = self._color(25, 70, 10)
-        self._upper(base, 6)
+        self._upper(base)
         self._floor(tint(base, 0.12), "plain", 1.0)
         start = min(self.wall, self.height)
         for _ in range(40):
             x, y = rng.uniform(0, self.width), rng.uniform(0, max(start, 2))
             size = max(1, round(rng.uniform(0.01, 0.04) * self.height))
-            hue = [(255, 190, 110), (255, 226, 180), (150, 190, 255), (255, 120, 110)]
-            light = np.array(hue[rng.integers(4)]) * rng.uniform(0.25, 0.75)
+            light = np.array(_LAMPS[rng.integers(4)]) * rng.uniform(0.25, 0.75)
             x0, x1 = max(0, round(x) - size), min(self.width, round(x) + size)
             y0, y1 = max(0, round(y) - size), min(self.height, round(y) + size)
             if x0 >= x1 or y0 >= y1:

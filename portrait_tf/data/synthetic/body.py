@@ -1,38 +1,61 @@
 """Skeleton and poses.
 
 Conventions:
-    * Points of a body are of the scene: x to the right of the photo, y up from the
-      ground, z towards the camera, in heads. While a pose is drawn they are in the
-      body's own frame: (left, up, ahead).
+    * A posed body's points are of the scene. While a pose is drawn they are in the
+      body's own frame: (left, up, ahead), in heads.
     * Angles are radians. A yaw of 0 faces the camera.
     * Dictionaries by side have the keys `RIGHT` and `LEFT`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from portrait_tf.data.synthetic.geometry import normalize
 from portrait_tf.data.synthetic.materials import pick
-from portrait_tf.data.synthetic.parts import LEFT, RIGHT
+from portrait_tf.data.synthetic.scene import LEFT, RIGHT, normalize
 from portrait_tf.labels import JOINTS
 
 ANKLE_HEIGHT = 0.3
 
 ANKLE_TO_BALL = 0.5
 
-_ARM_POSES = {
-    "hang": 5, "hip": 2.2, "pocket": 1.6, "front": 1.0, "chest": 0.7, "hair": 0.5,
-    "behind": 0.5, "out": 0.7, "swing": 0.5,
-}  # fmt: skip
+BySide = dict[int, np.ndarray]
 
-# How a hand turns from the forearm's heading: (outwards, up, ahead).
-_HAND_TURNS = {
-    "hip": np.array([-0.3, -0.7, 0.9]),
-    "front": np.array([-0.5, -0.3, 0.0]),
-    "hair": np.array([-0.6, 0.3, 0.0]),
-    "hang": np.array([-0.1, -0.3, 0.1]),
-}
+
+class _ArmPose(NamedTuple):
+    """How often an arm is held in a way, and where its wrist, elbow and hand go.
+
+    Places are (outwards, up, ahead): the wrist's from the point `start`, each a number
+    or a range; `pole` is where the elbow points, `turn` bends the hand.
+    """
+
+    weight: float
+    start: str
+    wrist: tuple
+    pole: tuple[float, float, float]
+    turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+_ARM_POSES = {
+    "hang": _ArmPose(5, "shoulder", ((0.08, 0.4), (-2.2, -2.4), (0, 0.3)),
+                     (0.5, 0.0, -1.0), (-0.1, -0.3, 0.1)),
+    "hip": _ArmPose(2.2, "pelvis", (0.72, (0.28, 0.5), (0.0, 0.2)),
+                    (1, 0.1, -0.45), (-0.3, -0.7, 0.9)),
+    "pocket": _ArmPose(1.6, "pelvis", (0.62, (0.0, 0.15), 0.22), (1, 0.0, -0.8)),
+    "front": _ArmPose(1.0, "pelvis", ((0.0, -0.25), (0.5, 1.0), 0.62),
+                      (1, -0.4, -0.3), (-0.5, -0.3, 0.0)),
+    "chest": _ArmPose(0.7, "neck", ((0.0, 0.3), (-0.7, -1.0), 0.72), (0.8, -1.0, -0.2)),
+    "hair": _ArmPose(0.5, "neck", ((0.56, 0.7), (0.7, 1.0), 0.0),
+                     (1, 0.4, 0.2), (-0.6, 0.3, 0.0)),
+    "behind": _ArmPose(0.5, "pelvis", ((0.0, 0.25), (0.1, 0.4), -0.55), (1, 0.0, -0.8)),
+    "out": _ArmPose(0.7, "shoulder", ((0.9, 1.5), (-1.2, -1.8), 0.3), (0.2, 0.0, -1.0)),
+    "swing": _ArmPose(0.5, "shoulder", ((0.1, 0.3), -2.15, (0.3, 0.8)),
+                      (0.4, 0.0, -1.0)),
+    "back_swing": _ArmPose(0, "shoulder", ((0.15, 0.35), -2.15, (-0.3, -0.7)),
+                           (0.3, 0.0, -1.0)),
+}  # fmt: skip
 
 
 @dataclass
@@ -56,14 +79,14 @@ class Body:
     pelvis: np.ndarray
     neck: np.ndarray
     head: np.ndarray
-    hips: dict[int, np.ndarray]
-    knees: dict[int, np.ndarray]
-    ankles: dict[int, np.ndarray]
-    shoulders: dict[int, np.ndarray]
-    elbows: dict[int, np.ndarray]
-    wrists: dict[int, np.ndarray]
-    hands: dict[int, np.ndarray]
-    feet: dict[int, np.ndarray]
+    hips: BySide
+    knees: BySide
+    ankles: BySide
+    shoulders: BySide
+    elbows: BySide
+    wrists: BySide
+    hands: BySide
+    feet: BySide
     pitch: dict[int, float]
     pocketed: set[int]
     half_shoulder: float
@@ -74,13 +97,13 @@ class Body:
 
 
 def _reach(
-    start: np.ndarray, end: np.ndarray, upper: float, lower: float, pole: np.ndarray
+    start: np.ndarray, end: np.ndarray, bones: tuple[float, float], pole: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Two bones from `start` towards `end`; the joint points to `pole`.
+    """The joint between two bones from `start` towards `end`, and where they end.
 
-    Returns:
-        The joint, and the end that the bones can reach.
+    The joint points to `pole`; the bones may be too short for `end`.
     """
+    upper, lower = bones
     span = end - start
     distance = float(np.clip(np.linalg.norm(span), 0.35, (upper + lower) * 0.998))
     axis = normalize(span)
@@ -125,62 +148,13 @@ def _random_stance(
     return places
 
 
-def _random_wrist(
-    rng: np.random.Generator,
-    pose: str,
-    side: int,
-    shoulder: np.ndarray,
-    pelvis: np.ndarray,
-    neck: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Wrist target and elbow pole in the body's frame: (left, up, ahead)."""
-    uniform = rng.uniform
-    if pose == "hip":
-        where = pelvis + [side * 0.72, uniform(0.28, 0.5), uniform(0.0, 0.2)]
-        return where, np.array([side, 0.1, -0.45])
-    if pose == "pocket":
-        where = pelvis + [side * 0.62, uniform(0.0, 0.15), 0.22]
-        return where, np.array([side, 0.0, -0.8])
-    if pose == "front":
-        where = pelvis + [-side * uniform(0.0, 0.25), uniform(0.5, 1.0), 0.62]
-        return where, np.array([side, -0.4, -0.3])
-    if pose == "chest":
-        where = neck + [side * uniform(0.0, 0.3), -uniform(0.7, 1.0), 0.72]
-        return where, np.array([side * 0.8, -1.0, -0.2])
-    if pose == "hair":
-        where = neck + [side * uniform(0.56, 0.7), uniform(0.7, 1.0), 0.0]
-        return where, np.array([side, 0.4, 0.2])
-    if pose == "behind":
-        where = pelvis + [side * uniform(0.0, 0.25), uniform(0.1, 0.4), -0.55]
-        return where, np.array([side, 0.0, -0.8])
-    if pose == "out":
-        where = shoulder + [side * uniform(0.9, 1.5), -uniform(1.2, 1.8), 0.3]
-        return where, np.array([side * 0.2, 0.0, -1.0])
-    if pose == "swing":
-        where = shoulder + [side * uniform(0.1, 0.3), -2.15, uniform(0.3, 0.8)]
-        return where, np.array([side * 0.4, 0.0, -1.0])
-    if pose == "back_swing":
-        where = shoulder + [side * uniform(0.15, 0.35), -2.15, -uniform(0.3, 0.7)]
-        return where, np.array([side * 0.3, 0.0, -1.0])
-    where = shoulder + [side * uniform(0.08, 0.4), -uniform(2.2, 2.4), uniform(0, 0.3)]
-    return where, np.array([side * 0.5, 0.0, -1.0])
-
-
 def _hip_places(
-    rng: np.random.Generator,
-    stance: str,
-    side: int,
-    half_hip: float,
-    leg: float,
-    ankles: dict[int, np.ndarray],
-) -> tuple[dict[int, np.ndarray], float, float]:
-    """Hips as high as the legs let them be, the sway and the drop of the pelvis."""
-    sway = side * {"contrapposto": 0.16, "cross": 0.1}.get(stance, 0.0)
-    drop = rng.uniform(0.04, 0.1) * (stance == "contrapposto")
+    sway: float, drops: dict[int, float], half_hip: float, leg: float, ankles: BySide
+) -> BySide:
+    """Hips as high as the legs let them be."""
     hips = {
-        s: np.array([sway + s * half_hip, 0.0 if s == side else -drop, 0])
-        for s in (RIGHT, LEFT)
-    }
+        s: np.array([sway + s * half_hip, -drops[s], 0]) for s in (RIGHT, LEFT)
+    }  # fmt: skip
     height = min(
         ankles[s][1]
         - hips[s][1]
@@ -189,7 +163,44 @@ def _hip_places(
     )
     for s in (RIGHT, LEFT):
         hips[s][1] += height
-    return hips, sway, drop
+    return hips
+
+
+def _random_arms(
+    rng: np.random.Generator, poses: dict[int, str], starts: dict, scale: float
+) -> tuple[BySide, BySide, BySide]:
+    """Elbows, wrists and the headings of the hands."""
+    elbows, wrists, hands = {}, {}, {}
+    for s in (RIGHT, LEFT):
+        pose = _ARM_POSES[poses[s]]
+        shoulder = starts["shoulder"][s]
+        place = [_draw(rng, each) for each in pose.wrist] * np.array([s, 1, 1])
+        start = shoulder if pose.start == "shoulder" else starts[pose.start]
+        pole = pose.pole * np.array([s, 1, 1])
+        bones = (1.32 * scale, 1.1 * scale)
+        elbows[s], wrists[s] = _reach(shoulder, start + place, bones, pole)
+        turn = pose.turn * np.array([s, 1, 1])
+        hands[s] = normalize(normalize(wrists[s] - elbows[s]) + turn)
+    return elbows, wrists, hands
+
+
+def _draw(rng: np.random.Generator, value: float | Sequence[float]) -> float:
+    """`value` itself, or a number between the two of a range in either order."""
+    if isinstance(value, tuple):
+        low, high = value
+        return low + (high - low) * rng.random()
+    return value
+
+
+def _random_poses(rng: np.random.Generator, stance: str, side: int) -> dict[int, str]:
+    """How each arm is held."""
+    weights = {name: pose.weight for name, pose in _ARM_POSES.items()}
+    poses = {s: pick(rng, weights) for s in (RIGHT, LEFT)}
+    if stance == "walk" and rng.random() < 0.7:
+        poses = {side: "back_swing", -side: "swing"}
+    elif rng.random() < 0.3:
+        poses[LEFT] = poses[RIGHT]
+    return poses
 
 
 def random_body(rng: np.random.Generator) -> Body:
@@ -197,30 +208,22 @@ def random_body(rng: np.random.Generator) -> Body:
     feminine = bool(rng.random() < 0.58)
     build = float(np.clip(rng.normal(0.95 if feminine else 1.03, 0.09), 0.8, 1.25))
     yaw = _random_yaw(rng)
-    left = np.array([np.cos(yaw), 0.0, -np.sin(yaw)])
-    forward = np.array([np.sin(yaw), 0.0, np.cos(yaw)])
-    up = np.array([0.0, 1.0, 0.0])
-
-    def world(local: np.ndarray) -> np.ndarray:
-        return local[0] * left + local[1] * up + local[2] * forward
-
     scale = rng.uniform(0.95, 1.06)
-    thigh, shin = 1.72 * scale, 1.62 * scale
-    half_hip = 0.37 if feminine else 0.35
+    leg = thigh, shin = 1.72 * scale, 1.62 * scale
     heel = float(rng.choice([0.0, 0.0, 0.45, 0.6])) if feminine else 0.0
     side = int(rng.choice([RIGHT, LEFT]))
     stances = ["stand", "contrapposto", "walk", "cross", "wide"]
     stance = str(rng.choice(stances, p=[0.27, 0.33, 0.24, 0.08, 0.08]))
     places = _random_stance(rng, side, stance, heel)
-
-    ankles_local = {}
-    for s, (a, ahead, pitch) in places.items():
+    ankles = {}
+    for s, (left, ahead, pitch) in places.items():
         lift = ANKLE_HEIGHT * np.cos(pitch) + ANKLE_TO_BALL * np.sin(pitch)
-        ankles_local[s] = np.array([a, lift, ahead])
-    hips_local, sway, drop = _hip_places(
-        rng, stance, side, half_hip, thigh + shin, ankles_local
-    )
-    pelvis = (hips_local[RIGHT] + hips_local[LEFT]) / 2
+        ankles[s] = np.array([left, lift, ahead])
+    sway = side * {"contrapposto": 0.16, "cross": 0.1}.get(stance, 0.0)
+    drop = rng.uniform(0.04, 0.1) * (stance == "contrapposto")
+    half_hip = 0.37 if feminine else 0.35
+    hips = _hip_places(sway, {side: 0.0, -side: drop}, half_hip, thigh + shin, ankles)
+    pelvis = (hips[RIGHT] + hips[LEFT]) / 2
 
     trunk = 2.28 * rng.uniform(0.96, 1.03)
     lean = np.array([-0.6 * sway + rng.normal(0, 0.05), 1.0, rng.normal(0.0, 0.05)])
@@ -228,40 +231,34 @@ def random_body(rng: np.random.Generator) -> Body:
     half_shoulder = (0.70 if feminine else 0.82) * (0.6 + 0.4 * build)
     twist = rng.normal(0, 0.12)
     slope = 0.5 * drop + rng.normal(0, 0.02)
-    shoulders_local = {
-        s: neck
-        + [
-            s * half_shoulder * np.cos(twist),
-            -0.17 - s * side * slope,
-            s * half_shoulder * np.sin(twist),
-        ]
+    across, ahead = half_shoulder * np.cos(twist), half_shoulder * np.sin(twist)
+    shoulders = {
+        s: neck + [s * across, -0.17 - s * side * slope, s * ahead]
         for s in (RIGHT, LEFT)
     }
-    head_local = neck + [rng.normal(0, 0.03), 0.755, 0.1 + rng.normal(0, 0.03)]
+    head = neck + [rng.normal(0, 0.03), 0.755, 0.1 + rng.normal(0, 0.03)]
 
-    poses = {s: pick(rng, _ARM_POSES) for s in (RIGHT, LEFT)}
-    if stance == "walk" and rng.random() < 0.7:
-        poses = {side: "back_swing", -side: "swing"}
-    elif rng.random() < 0.3:
-        poses[LEFT] = poses[RIGHT]
-    arm, fore = 1.32 * scale, 1.1 * scale
-    elbows, wrists, hands = {}, {}, {}
-    for s in (RIGHT, LEFT):
-        target, pole = _random_wrist(rng, poses[s], s, shoulders_local[s], pelvis, neck)
-        elbow, wrist = _reach(shoulders_local[s], target, arm, fore, pole)
-        elbows[s], wrists[s] = world(elbow), world(wrist)
-        turn = _HAND_TURNS.get(poses[s], np.zeros(3)) * [s, 1, 1]
-        hands[s] = world(normalize(normalize(wrist - elbow) + turn))
-
+    poses = _random_poses(rng, stance, side)
+    starts = {"shoulder": shoulders, "pelvis": pelvis, "neck": neck}
+    elbows, wrists, hands = _random_arms(rng, poses, starts, scale)
     knees, feet = {}, {}
     for s in (RIGHT, LEFT):
         turn = s * rng.uniform(0.08, 0.5) * (0.4 if stance == "walk" else 1)
         pole = np.array([0.5 * np.sin(turn), 0.0, 1.0])
-        knee, _ = _reach(hips_local[s], ankles_local[s], thigh, shin, pole)
-        knees[s] = world(knee)
-        feet[s] = world(np.array([np.sin(turn), 0.0, np.cos(turn)]))
-
+        knees[s], _ = _reach(hips[s], ankles[s], leg, pole)
+        feet[s] = np.array([np.sin(turn), 0.0, np.cos(turn)])
     look = 0.7 * yaw if abs(yaw) < 1.2 and rng.random() < 0.5 else yaw
+
+    sin, cos = np.sin(yaw), np.cos(yaw)
+    axes = np.array([[cos, 0.0, -sin], [0.0, 1.0, 0.0], [sin, 0.0, cos]])
+
+    def world(local: np.ndarray) -> np.ndarray:
+        return local[0] * axes[0] + local[1] * axes[1] + local[2] * axes[2]
+
+    limbs = {
+        "hips": hips, "knees": knees, "ankles": ankles, "feet": feet,
+        "shoulders": shoulders, "elbows": elbows, "wrists": wrists, "hands": hands,
+    }  # fmt: skip
     return Body(
         feminine=feminine,
         build=build,
@@ -270,18 +267,14 @@ def random_body(rng: np.random.Generator) -> Body:
         head_roll=float(rng.normal(0, 0.06)),
         pelvis=world(pelvis),
         neck=world(neck),
-        head=world(head_local),
-        hips={s: world(p) for s, p in hips_local.items()},
-        knees=knees,
-        ankles={s: world(p) for s, p in ankles_local.items()},
-        shoulders={s: world(p) for s, p in shoulders_local.items()},
-        elbows=elbows,
-        wrists=wrists,
-        hands=hands,
-        feet=feet,
+        head=world(head),
         pitch={s: place[2] for s, place in places.items()},
         pocketed={s for s, pose in poses.items() if pose == "pocket"},
         half_shoulder=half_shoulder,
+        **{
+            name: {s: world(point) for s, point in points.items()}
+            for name, points in limbs.items()
+        },
     )
 
 
@@ -295,10 +288,6 @@ def joint_points(body: Body) -> np.ndarray:
         "Head": body.head + 0.5 * up,
     }
     for side, letter in ((RIGHT, "R"), (LEFT, "L")):
-        points[f"{letter}_Ankle"] = body.ankles[side]
-        points[f"{letter}_Knee"] = body.knees[side]
-        points[f"{letter}_Hip"] = body.hips[side]
-        points[f"{letter}_Wrist"] = body.wrists[side]
-        points[f"{letter}_Elbow"] = body.elbows[side]
-        points[f"{letter}_Shoulder"] = body.shoulders[side]
+        for name in ("Ankle", "Knee", "Hip", "Wrist", "Elbow", "Shoulder"):
+            points[f"{letter}_{name}"] = getattr(body, f"{name.lower()}s")[side]
     return np.stack([points[name] for name in JOINTS])

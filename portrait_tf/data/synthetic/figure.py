@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from portrait_tf.data.synthetic.body import Body
-from portrait_tf.data.synthetic.camera import Camera
-from portrait_tf.data.synthetic.geometry import limb_line, normalize, profile
 from portrait_tf.data.synthetic.painter import Painter
+from portrait_tf.data.synthetic.scene import Camera, limb_line, normalize, profile
 from portrait_tf.data.synthetic.wardrobe import Outfit
 
 
@@ -36,6 +35,10 @@ class Figure:
     @functools.cached_property
     def cos(self) -> float:
         return float(np.cos(self.body.yaw))
+
+    @property
+    def unit(self) -> float:
+        return self.camera.unit
 
     def neck_line(self) -> np.ndarray:
         """The base of the neck and the middle of the head, `[2, 2]`."""
@@ -63,25 +66,16 @@ class Figure:
         """Heads from the trunk's middle to its side, seen from the front."""
         body = self.body
         chest, waist, hip = (0.60, 0.46, 0.63) if body.feminine else (0.71, 0.58, 0.58)
-        girth = body.build
-        shoulder = body.half_shoulder
+        girth, shoulder = body.build, body.half_shoulder
         return profile(
-            at,
-            (-0.04, 0.2),
-            (0.0, 0.27),
-            (0.022, 0.55 * shoulder),
-            (0.05, 0.88 * shoulder),
-            (0.1, shoulder),
-            (0.33, chest * girth),
-            (0.64, waist * girth),
-            (0.97, hip * girth),
-            (1.2, hip * girth * 0.98),
-        )
+            at, (-0.04, 0.2), (0.0, 0.27), (0.022, 0.55 * shoulder),
+            (0.05, 0.88 * shoulder), (0.1, shoulder), (0.33, chest * girth),
+            (0.64, waist * girth), (0.97, hip * girth), (1.2, hip * girth * 0.98),
+        )  # fmt: skip
 
     def depth(self, at: np.ndarray) -> np.ndarray:
         """Heads from the trunk's middle to its front."""
-        girth = self.body.build
-        return girth * profile(
+        return self.body.build * profile(
             at, (-0.04, 0.18), (0.05, 0.24), (0.33, 0.4), (0.64, 0.35), (0.97, 0.42),
             (1.2, 0.4),
         )  # fmt: skip
@@ -100,18 +94,12 @@ class Figure:
             at, (-0.04, 0), (0.15, 0.02), (0.36, bust), (0.6, 0.03), (1.2, 0)
         )
         back = profile(
-            at,
-            (-0.04, 0),
-            (0.2, 0.06),
-            (0.6, -0.03),
-            (0.8, 0.04),
-            (1.0, 0.14),
+            at, (-0.04, 0), (0.2, 0.06), (0.6, -0.03), (0.8, 0.04), (1.0, 0.14),
             (1.2, 0.08),
-        )
+        )  # fmt: skip
         ahead, behind = max(self.sin, 0), max(-self.sin, 0)
-        unit = self.camera.unit
-        plus = (radius + ahead * front + behind * back + ease) * unit
-        minus = (radius + behind * front + ahead * back + ease) * unit
+        plus = (radius + ahead * front + behind * back + ease) * self.unit
+        minus = (radius + behind * front + ahead * back + ease) * self.unit
         return self.camera.project(points), plus, minus
 
     def front(self, at: Sequence[float], width: Sequence[float]) -> np.ndarray:
@@ -122,28 +110,18 @@ class Figure:
         down = normalize(down[1] - down[0])
         turn = abs(self.cos) * np.asarray(width) + self.sin * 0.95 * self.depth(at)
         across = np.array([down[1], -down[0]])
-        return points + across * (turn * self.camera.unit)[:, None]
+        return points + across * (turn * self.unit)[:, None]
 
     def leg_line(self, side: int, at: np.ndarray) -> np.ndarray:
         """Center line of a leg."""
-        body = self.body
-        hip = body.hips[side] + [0, 0.12, 0]
-        project = self.camera.project
-        return limb_line(
-            project(hip), project(body.knees[side]), project(body.ankles[side]), at
-        )
+        body, project = self.body, self.camera.project
+        hip, knee = project(body.hips[side] + [0, 0.12, 0]), project(body.knees[side])
+        return limb_line(hip, knee, project(body.ankles[side]), at)
 
     def leg_radius(self, at: np.ndarray) -> np.ndarray:
         """Radius of a bare leg."""
-        girth = self.body.build * self.camera.unit
+        girth = self.body.build * self.unit
         return girth * profile(
-            at,
-            (0, 0.26),
-            (0.25, 0.315),
-            (0.45, 0.32),
-            (0.95, 0.215),
-            (1.1, 0.2),
-            (1.35, 0.235),
-            (1.8, 0.125),
-            (2.0, 0.12),
-        )
+            at, (0, 0.26), (0.25, 0.315), (0.45, 0.32), (0.95, 0.215), (1.1, 0.2),
+            (1.35, 0.235), (1.8, 0.125), (2.0, 0.12),
+        )  # fmt: skip

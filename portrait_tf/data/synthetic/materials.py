@@ -3,7 +3,6 @@
 Conventions:
     * Colors are RGB, 0 to 255; tiles are `uint8` `[TILE, TILE, 3]`.
     * The rows of a tile run along a part of the body, its columns across.
-    * Every draw comes from the generator that is passed in, in a fixed order.
 """
 
 import functools
@@ -13,26 +12,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from portrait_tf.data.synthetic.geometry import circle, fixed, smooth_closed
+from portrait_tf.data.synthetic.scene import circle, fixed, smooth_closed
 
 TILE = 64
 
 _NEUTRALS = (
-    (34, 34, 38),
-    (62, 64, 70),
-    (120, 122, 126),
-    (184, 184, 182),
-    (238, 236, 230),
-    (34, 44, 76),
-    (54, 78, 116),
-    (98, 128, 164),
-    (196, 176, 142),
-    (160, 122, 82),
-    (94, 66, 48),
-    (86, 92, 62),
-    (110, 36, 46),
-    (222, 208, 184),
-)
+    (34, 34, 38), (62, 64, 70), (120, 122, 126), (184, 184, 182), (238, 236, 230),
+    (34, 44, 76), (54, 78, 116), (98, 128, 164), (196, 176, 142), (160, 122, 82),
+    (94, 66, 48), (86, 92, 62), (110, 36, 46), (222, 208, 184),
+)  # fmt: skip
 
 TOP_KINDS = {
     "plain": 6, "rings": 1.6, "stripes": 0.8, "checks": 0.7, "plaid": 1.0,
@@ -73,9 +61,7 @@ class Material:
 
 def _plain_tile(color: Sequence[float]) -> np.ndarray:
     """A tile of one color."""
-    tile = np.empty((TILE, TILE, 3), np.uint8)
-    tile[:] = np.clip(color, 0, 255).astype(np.uint8)
-    return tile
+    return np.full((TILE, TILE, 3), np.clip(color, 0, 255).astype(np.uint8))
 
 
 def solid(color: Sequence[float], gloss: float = 0.0) -> Material:
@@ -85,8 +71,7 @@ def solid(color: Sequence[float], gloss: float = 0.0) -> Material:
 
 def tint(color: np.ndarray, amount: float) -> np.ndarray:
     """Lighter for a positive `amount`, darker for a negative one."""
-    color = np.asarray(color, np.float64)
-    target = 255.0 if amount > 0 else 0.0
+    color, target = np.asarray(color, np.float64), 255.0 if amount > 0 else 0.0
     return color + (target - color) * abs(amount)
 
 
@@ -120,6 +105,7 @@ def _pattern(
     rows, columns = np.mgrid[0:TILE, 0:TILE].astype(np.float64) / TILE
     count = int(rng.integers(3, 8))
     share = rng.uniform(0.25, 0.5)
+    weight = np.zeros_like(rows)
     if kind == "rings":
         weight = (rows * count % 1) < share
     elif kind == "stripes":
@@ -134,7 +120,6 @@ def _pattern(
         shifted = columns * 6 + 0.5 * (np.floor(rows * 6) % 2)
         weight = np.hypot(rows * 6 % 1 - 0.5, shifted % 1 - 0.5) < 0.24
     elif kind == "print":
-        weight = np.zeros_like(rows)
         for _ in range(14):
             angles = circle(8) + rng.uniform(0, 6)
             petals = 2.6 + 2.6 * (np.arange(8) % 2)
@@ -143,8 +128,6 @@ def _pattern(
             for shift in np.ndindex(3, 3):
                 moved = flower + center + (np.array(shift) - 1) * TILE
                 cv2.fillPoly(weight, [fixed(smooth_closed(moved, 3))], 1, shift=4)
-    else:
-        weight = np.zeros_like(rows)
     return base + (other - base) * np.asarray(weight, np.float64)[..., None]
 
 

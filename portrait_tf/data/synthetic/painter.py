@@ -6,25 +6,56 @@ Conventions:
     * Radii of a limb are given to either side of its center line. "Plus" is the side
       of the normal `(ty, -tx)`: the right of the photo for a line that runs downwards.
     * A normal's y is down. Shading is computed on a coarse grid, then enlarged.
-    * A window is (x0, y0, x1, y1), the end excluded, inside the layer.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from portrait_tf.data.synthetic.camera import Light
-from portrait_tf.data.synthetic.geometry import (
+from portrait_tf.data.synthetic.materials import TILE, Material
+from portrait_tf.data.synthetic.scene import (
+    Light,
     fixed,
     normalize,
     smoothstep,
     spread,
     tangents,
 )
-from portrait_tf.data.synthetic.materials import TILE, Material
-from portrait_tf.data.synthetic.parts import LABEL
+from portrait_tf.labels import LABELS
+
+LABEL = {name: index for index, name in enumerate(LABELS)}
+
+
+class _Window(NamedTuple):
+    """A part of the layer; x1 and y1 are excluded."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.y1 - self.y0, self.x1 - self.x0
+
+    @property
+    def corner(self) -> np.ndarray:
+        return np.array(self[:2])
+
+    def of(self, layer: np.ndarray) -> np.ndarray:
+        """The window's view of an array of the layer's size."""
+        return layer[self.y0 : self.y1, self.x0 : self.x1]
+
+
+class Paint(NamedTuple):
+    """What a part is made of, its LIP label, and the body part that owns it."""
+
+    material: Material
+    label: str
+    owner: int
 
 
 def _scalar(color: Sequence[float]) -> list[float]:
@@ -50,7 +81,7 @@ class Sweep:
     """
 
     roundness: float = 0.92
-    caps: tuple[bool, bool] = (True, True)
+    caps: tuple[bool, bool] = (False, False)
     hem: float = 0.0
     pleats: float = 0.0
     pleat_count: float = 7.0
@@ -79,7 +110,7 @@ class Relief:
     center: np.ndarray | None = None
     radii: tuple[float, float] | None = None
     puff: float = 0.1
-    axis: np.ndarray | None = None
+    axis: np.ndarray = field(default_factory=lambda: np.array([0.0, 1.0]))
     shadow: float = 0.0
     darker: float = 0.0
     only_on: str | None = None
@@ -100,91 +131,81 @@ class _Surface:
     normal: tuple[np.ndarray, np.ndarray]
     along: np.ndarray
     across: np.ndarray
-    dark: np.ndarray | float
+    dark: np.ndarray
     alpha: np.ndarray | None = None
 
 
-@dataclass
 class Painter:
     """The layer the person is painted on.
+
+    Args:
+        height, width: Of the layer.
+        unit: Layer pixels a head.
+        light: What shades it.
+        noise: `float32`, square: the wrinkles of cloth, repeated.
 
     Attributes:
         color: RGB `uint8`; black where nobody is.
         label, owner: LIP labels and body parts, `uint8`.
     """
 
-    height: int
-    width: int
-    unit: float
-    light: Light
-    noise: np.ndarray
-    color: np.ndarray = field(init=False)
-    label: np.ndarray = field(init=False)
-    owner: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.color = np.zeros((self.height, self.width, 3), np.uint8)
-        self.label = np.zeros((self.height, self.width), np.uint8)
-        self.owner = np.zeros((self.height, self.width), np.uint8)
+    def __init__(
+        self, height: int, width: int, unit: float, light: Light, noise: np.ndarray
+    ) -> None:
+        self.height, self.width, self.unit = height, width, unit
+        self.light, self.noise = light, noise
+        self.color = np.zeros((height, width, 3), np.uint8)
+        self.label = np.zeros((height, width), np.uint8)
+        self.owner = np.zeros((height, width), np.uint8)
         # Shading is smooth, so a coarse grid of it is enough.
-        self.step = int(np.clip(round(self.unit / 20), 1, 8))
+        self.step = int(np.clip(round(unit / 20), 1, 8))
 
-    def _window(self, low: np.ndarray, high: np.ndarray) -> tuple | None:
+    def _window(self, low: np.ndarray, high: np.ndarray) -> _Window | None:
         x0, y0 = (int(max(0, np.floor(each) - 2)) for each in low)
         x1 = int(min(self.width, np.ceil(high[0]) + 3))
         y1 = int(min(self.height, np.ceil(high[1]) + 3))
-        return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
+        return _Window(x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
-    def _grid(self, window: tuple) -> tuple[np.ndarray, np.ndarray]:
-        x0, y0, x1, y1 = window
-        columns = -(-(x1 - x0) // self.step)
-        rows = -(-(y1 - y0) // self.step)
+    def _grid(self, window: _Window) -> tuple[np.ndarray, np.ndarray]:
+        """Columns and rows of the coarse grid, `float32`."""
+        height, width = window.shape
         offset = (self.step - 1) / 2
-        x = (x0 + offset + np.arange(columns) * self.step).astype(np.float32)
-        y = (y0 + offset + np.arange(rows) * self.step).astype(np.float32)
-        return x, y
+        columns = np.arange(-(-width // self.step)) * self.step
+        rows = np.arange(-(-height // self.step)) * self.step
+        x, y = window.x0 + offset + columns, window.y0 + offset + rows
+        return x.astype(np.float32), y.astype(np.float32)
 
-    def _enlarge(self, coarse: np.ndarray, window: tuple) -> np.ndarray:
-        x0, y0, x1, y1 = window
+    def _enlarge(self, coarse: np.ndarray, window: _Window) -> np.ndarray:
         if self.step > 1:
             size = (coarse.shape[1] * self.step, coarse.shape[0] * self.step)
             coarse = cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR)
-        return coarse[: y1 - y0, : x1 - x0]
+        return coarse[: window.shape[0], : window.shape[1]]
 
     def _wrinkle(self, along: np.ndarray, across: np.ndarray) -> np.ndarray:
         size = self.noise.shape[0]
-        rows = np.int32(along * 40) % size
-        columns = np.int32(across * 40) % size
-        return self.noise[rows, columns]
+        return self.noise[np.int32(along * 40) % size, np.int32(across * 40) % size]
 
     def _finish(
-        self,
-        window: tuple,
-        mask: np.ndarray,
-        surface: _Surface,
-        material: Material,
-        label: int,
-        owner: int,
+        self, window: _Window, mask: np.ndarray, surface: _Surface, paint: Paint
     ) -> None:
-        """Shades `material` by its surface and lays it down where `mask` is."""
-        x0, y0, x1, y1 = window
-        paint = self._paint(window, surface, material)
-        target = self.color[y0:y1, x0:x1]
-        labels = self.label[y0:y1, x0:x1]
+        """Lays the shaded material down where `mask` is."""
+        shaded = self._shaded(window, surface, paint.material)
+        target, labels = window.of(self.color), window.of(self.label)
+        label = LABEL[paint.label]
         if surface.alpha is not None:
             # Blend only over the same garment: elsewhere the part must be opaque.
             opaque = self._enlarge(np.float32(surface.alpha), window)
             opaque = spread(np.where(labels == label, opaque, np.float32(1)))
-            change = cv2.subtract(paint, target, dtype=cv2.CV_32F)
-            paint = cv2.add(target, cv2.multiply(change, opaque), dtype=cv2.CV_32F)
+            change = cv2.subtract(shaded, target, dtype=cv2.CV_32F)
+            shaded = cv2.add(target, cv2.multiply(change, opaque), dtype=cv2.CV_32F)
         # Nothing is negative here, and the conversion saturates at 255.
-        cv2.copyTo(cv2.convertScaleAbs(paint), mask, target)
+        cv2.copyTo(cv2.convertScaleAbs(shaded), mask, target)
         inside = mask.astype(bool)
         np.copyto(labels, label, where=inside)
-        np.copyto(self.owner[y0:y1, x0:x1], owner, where=inside)
+        np.copyto(window.of(self.owner), paint.owner, where=inside)
 
-    def _paint(
-        self, window: tuple, surface: _Surface, material: Material
+    def _shaded(
+        self, window: _Window, surface: _Surface, material: Material
     ) -> np.ndarray:
         """The shaded material, `float32` `[H, W, 3]` of the window's size."""
         nx, ny = surface.normal
@@ -209,56 +230,43 @@ class Painter:
         )
         return cv2.multiply(texture, shade, dtype=cv2.CV_32F)
 
-    def shadow(self, mask: np.ndarray, window: tuple, strength: float) -> None:
+    def _shadow(self, mask: np.ndarray, window: _Window, strength: float) -> None:
         """Darkens what is already painted beside a part that is about to cover it."""
-        reach = 0.09 * self.unit
-        dx = -self.light.direction[0] * reach
-        dy = -self.light.direction[1] * reach
-        x0, y0, x1, y1 = window
+        dx, dy = -self.light.direction[:2] * (0.09 * self.unit)
         pad = int(0.22 * self.unit) + 1
-        wide = self._window(
-            np.array([x0 - pad, y0 - pad]), np.array([x1 + pad, y1 + pad])
-        )
+        wide = self._window(window.corner - pad, np.array(window[2:]) + pad)
         shrink = max(1, self.step)
-        size = (
-            -(-(wide[2] - wide[0]) // shrink),
-            -(-(wide[3] - wide[1]) // shrink),
-        )
-        matrix = np.array(
-            [
-                [1 / shrink, 0, (x0 - wide[0] + dx) / shrink],
-                [0, 1 / shrink, (y0 - wide[1] + dy) / shrink],
-            ]
-        )
+        size = tuple(-(-length // shrink) for length in reversed(wide.shape))
+        matrix = np.array([
+            [1 / shrink, 0, (window.x0 - wide.x0 + dx) / shrink],
+            [0, 1 / shrink, (window.y0 - wide.y0 + dy) / shrink],
+        ])  # fmt: skip
         small = cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_LINEAR)
         small = cv2.GaussianBlur(small, (0, 0), max(0.6, 0.05 * self.unit / shrink))
         factor = self._enlarge(1 - strength / 255 * np.float32(small), wide)
-        target = self.color[wide[1] : wide[3], wide[0] : wide[2]]
+        target = wide.of(self.color)
         cv2.multiply(target, spread(factor), dst=target, dtype=cv2.CV_8U)
 
     def tube(
         self,
         points: np.ndarray,
-        plus: np.ndarray,
-        minus: np.ndarray,
-        material: Material,
-        label: str,
-        owner: int,
+        radii: np.ndarray | tuple[np.ndarray, np.ndarray],
+        paint: Paint,
         **sweep: object,
     ) -> None:
         """Sweeps a cross-section of varying width along a center line.
 
         Args:
             points: Center line `[N, 2]`, layer pixels.
-            plus, minus: Radii to either side, `[N]`, layer pixels.
-            material, label, owner: What is painted.
+            radii: Radii `[N]`, layer pixels, or those to the plus and the minus side.
+            paint: What is painted.
             sweep: Fields of `Sweep`.
         """
         sweep = Sweep(**sweep)
         points = np.asarray(points, np.float64)
         tangent, normal = tangents(points)
-        plus = np.maximum(np.broadcast_to(plus, len(points)), 0.6)
-        minus = np.maximum(np.broadcast_to(minus, len(points)), 0.6)
+        plus, minus = radii if isinstance(radii, tuple) else (radii, radii)
+        plus, minus = np.maximum(plus, 0.6), np.maximum(minus, 0.6)
         one, two = points + normal * plus[:, None], points - normal * minus[:, None]
         both = np.concatenate([one, two])
         reach = 0.5 * float(max(plus[0] + minus[0], plus[-1] + minus[-1]))
@@ -266,53 +274,53 @@ class Painter:
         window = self._window(both.min(0) - reach, both.max(0) + reach)
         if window is None:
             return
-        length = np.concatenate(
-            [[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))]
-        )
-        radius = (plus + minus) / 2
-        mask = self._tube_mask(window, one, two, radius, length, tangent[-1], sweep)
-        if sweep.shadow:
-            self.shadow(mask, window, sweep.shadow)
+        steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+        length = np.concatenate([[0], np.cumsum(steps)])
         frames = np.column_stack([points, tangent, normal, plus, minus, length])
-        surface = self._tube_surface(window, frames, material.folds, sweep)
-        self._finish(window, mask, surface, material, LABEL[label], owner)
+        mask = self._tube_mask(window, one, two, frames, sweep)
+        if sweep.shadow:
+            self._shadow(mask, window, sweep.shadow)
+        surface = self._tube_surface(window, frames, paint.material.folds, sweep)
+        self._finish(window, mask, surface, paint)
 
+    @staticmethod
     def _tube_mask(
-        self,
-        window: tuple,
+        window: _Window,
         one: np.ndarray,
         two: np.ndarray,
-        radius: np.ndarray,
-        length: np.ndarray,
-        tangent: np.ndarray,
+        frames: np.ndarray,
         sweep: Sweep,
     ) -> np.ndarray:
-        """Where a tube is: `uint8` of the window's size."""
-        corner = np.array(window[:2])
-        mask = np.zeros((window[3] - window[1], window[2] - window[0]), np.uint8)
-        quads = np.stack([one[:-1], one[1:], two[1:], two[:-1]], 1) - corner
+        """Where a tube with the borders `one` and `two` is, `uint8`."""
+        mask = np.zeros(window.shape, np.uint8)
+        length, radius = frames[:, 8], (frames[:, 6] + frames[:, 7]) / 2
+        quads = np.stack([one[:-1], one[1:], two[1:], two[:-1]], 1) - window.corner
         for quad in np.round(quads * 16).astype(np.int32):
             cv2.fillConvexPoly(mask, quad, 255, shift=4)
-        middle = (one + two) / 2
+        middle = (one + two) / 2 - window.corner
         # A circle must not reach over an end that is flat.
         ends = np.full(len(length), np.inf)
         if not sweep.caps[0]:
             ends = np.minimum(ends, length)
         if not sweep.caps[1]:
             ends = np.minimum(ends, length[-1] - length)
-        wheres = np.round((middle - corner) * 16).astype(int).tolist()
+        wheres = np.round(middle * 16).astype(int).tolist()
         sizes = np.round(radius * 0.995 * 16).astype(int).tolist()
         for where, size, fits in zip(wheres, sizes, ends >= radius, strict=True):
             if fits:
                 cv2.circle(mask, where, size, 255, -1, shift=4)
         if sweep.hem:
-            self._ellipse(mask, middle[-1] - corner, radius[-1], sweep.hem, tangent)
+            across, down = frames[-1, 2:4]
+            angle = float(np.degrees(np.arctan2(across, -down))) + 180
+            axes = (round(radius[-1] * 16), round(sweep.hem * radius[-1] * 16))
+            where = fixed(middle[-1])[0, 0].tolist()
+            cv2.ellipse(mask, where, axes, angle, 0, 360, 255, -1, shift=4)
         if sweep.opening is not None:
-            cv2.fillPoly(mask, [fixed(sweep.opening - corner)], 0, shift=4)
+            cv2.fillPoly(mask, [fixed(sweep.opening - window.corner)], 0, shift=4)
         return mask
 
     def _tube_surface(
-        self, window: tuple, frames: np.ndarray, folds: float, sweep: Sweep
+        self, window: _Window, frames: np.ndarray, folds: float, sweep: Sweep
     ) -> _Surface:
         """The surface of a tube.
 
@@ -351,40 +359,23 @@ class Painter:
         ny = frame[..., 5] * tilt + frame[..., 3] * rise
         dark = sweep.darker + 0.2 * np.clip(np.abs(ratio), 0, 1) ** 5
         alpha, (start, end) = None, sweep.fade
-        if start or end:
-            alpha = np.ones_like(share)
-            if start:
-                alpha = alpha * smoothstep(0, start, share)
-            if end:
-                alpha = alpha * (1 - smoothstep(1 - end, 1, share))
+        if start:
+            alpha = smoothstep(0, start, share)
+        elif end:
+            alpha = 1 - smoothstep(1 - end, 1, share)
         return _Surface((nx, ny), along * unit, across * unit, dark, alpha)
-
-    @staticmethod
-    def _ellipse(
-        mask: np.ndarray,
-        center: np.ndarray,
-        radius: float,
-        hem: float,
-        tangent: np.ndarray,
-    ) -> None:
-        angle = float(np.degrees(np.arctan2(tangent[0], -tangent[1]))) + 180
-        axes = (round(radius * 16), round(hem * radius * 16))
-        where = fixed(center)[0, 0].tolist()
-        cv2.ellipse(mask, where, axes, angle, 0, 360, 255, -1, shift=4)
 
     def shape(
         self,
         outline: np.ndarray | Sequence[np.ndarray],
-        material: Material,
-        label: str,
-        owner: int,
+        paint: Paint,
         **relief: object,
     ) -> None:
         """Fills one outline, or the union of several.
 
         Args:
             outline: `[N, 2]`, layer pixels, or a sequence of such.
-            material, label, owner: What is painted.
+            paint: What is painted.
             relief: Fields of `Relief`.
         """
         relief = Relief(**relief)
@@ -393,30 +384,27 @@ class Painter:
         window = self._window(points.min(0), points.max(0))
         if window is None:
             return
-        x0, y0, x1, y1 = window
-        mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        mask = np.zeros(window.shape, np.uint8)
         for each in outlines:
-            cv2.fillPoly(mask, [fixed(each - np.array([x0, y0]))], 255, shift=4)
+            cv2.fillPoly(mask, [fixed(each - window.corner)], 255, shift=4)
         if relief.only_on is not None:
-            mask[self.label[y0:y1, x0:x1] != LABEL[relief.only_on]] = 0
+            mask[window.of(self.label) != LABEL[relief.only_on]] = 0
         if relief.shadow:
-            self.shadow(mask, window, relief.shadow)
+            self._shadow(mask, window, relief.shadow)
         pivot = points.mean(0) if relief.center is None else np.asarray(relief.center)
-        surface = self._shape_surface(window, mask, pivot, material.folds, relief)
-        self._finish(window, mask, surface, material, LABEL[label], owner)
+        surface = self._shape_surface(window, mask, pivot, paint.material.folds, relief)
+        self._finish(window, mask, surface, paint)
 
     def _shape_surface(
         self,
-        window: tuple,
+        window: _Window,
         mask: np.ndarray,
         pivot: np.ndarray,
         folds: float,
         relief: Relief,
     ) -> _Surface:
         x, y = self._grid(window)
-        axis = np.array([0.0, 1.0])
-        if relief.axis is not None:
-            axis = normalize(np.asarray(relief.axis))
+        axis = normalize(relief.axis)
         right = np.float32(x[None] - pivot[0]) + 0 * y[:, None]
         down = np.float32(y[:, None] - pivot[1]) + 0 * x[None]
         along = right * np.float32(axis[0]) + down * np.float32(axis[1])
@@ -442,9 +430,9 @@ class Painter:
     def _cushion(
         self, mask: np.ndarray, columns: int, rows: int, radius: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        pad = ((0, rows * self.step - mask.shape[0]),)
-        pad += ((0, columns * self.step - mask.shape[1]),)
-        small = np.pad(mask, pad) if any(each[1] for each in pad) else mask
+        """Normals `[rows, columns]` of an outline that is puffed up."""
+        below, beside = rows * self.step - len(mask), columns * self.step - len(mask[0])
+        small = np.pad(mask, ((0, below), (0, beside)))
         if self.step > 1:
             small = cv2.resize(small, (columns, rows), interpolation=cv2.INTER_AREA)
         small = cv2.copyMakeBorder(small, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=0)
@@ -463,11 +451,8 @@ class Painter:
         closed: bool = False,
     ) -> None:
         """Draws a seam or a lash; labels stay as they are."""
-        width = max(1, round(thickness * self.unit))
-        cv2.polylines(
-            self.color, [fixed(points)], closed, _scalar(color),
-            width, cv2.LINE_AA, 4,
-        )  # fmt: skip
+        width, color = max(1, round(thickness * self.unit)), _scalar(color)
+        cv2.polylines(self.color, [fixed(points)], closed, color, width, cv2.LINE_AA, 4)
 
     def fill(self, points: np.ndarray, color: Sequence[float]) -> None:
         """Fills a detail; labels stay as they are."""
@@ -487,9 +472,8 @@ class Painter:
         window = self._window(center - 2 * size, center + 2 * size)
         if window is None:
             return
-        x0, y0, x1, y1 = window
-        x = np.exp(-np.square((np.arange(x0, x1) - center[0]) / size[0]))
-        y = np.exp(-np.square((np.arange(y0, y1) - center[1]) / size[1]))
+        x = np.exp(-np.square((np.arange(window.x0, window.x1) - center[0]) / size[0]))
+        y = np.exp(-np.square((np.arange(window.y0, window.y1) - center[1]) / size[1]))
         weight = (y[:, None] * x[None]).astype(np.float32)[..., None]
-        target = self.color[y0:y1, x0:x1]
+        target = window.of(self.color)
         target[:] = np.clip(target + weight * np.float32(change), 0, 255)

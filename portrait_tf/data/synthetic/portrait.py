@@ -16,25 +16,27 @@ import numpy as np
 from portrait_tf.data.sample import Sample
 from portrait_tf.data.synthetic.backdrop import Backdrop
 from portrait_tf.data.synthetic.body import Body, joint_points, random_body
-from portrait_tf.data.synthetic.camera import Camera, Light, random_camera, random_light
 from portrait_tf.data.synthetic.figure import Figure
-from portrait_tf.data.synthetic.geometry import fixed, spread
 from portrait_tf.data.synthetic.painter import Painter
-from portrait_tf.data.synthetic.parts import (
+from portrait_tf.data.synthetic.person import paint_person
+from portrait_tf.data.synthetic.scene import (
     LEFT,
     OWNER_ARM,
     OWNER_HEAD,
     OWNER_LEG,
     OWNER_TRUNK,
     RIGHT,
+    Camera,
+    Light,
+    fixed,
+    random_camera,
+    random_light,
+    spread,
 )
-from portrait_tf.data.synthetic.person import paint_person
 from portrait_tf.data.synthetic.wardrobe import random_outfit
 from portrait_tf.errors import PortraitError
 from portrait_tf.geometry import inside, scaled
-from portrait_tf.labels import JOINTS, NUM_JOINTS
-
-_JOINT = {name: index for index, name in enumerate(JOINTS)}
+from portrait_tf.labels import JOINTS
 
 _SUPERSAMPLING = 2
 
@@ -47,11 +49,10 @@ def _majority(labels: np.ndarray) -> np.ndarray:
     return np.where((a == b) | (a == c) | (a == d), a, rest)
 
 
-def _cast_shadow(
-    picture: np.ndarray, cover: np.ndarray, camera: Camera, light: Light,
-    body: Body, strength: float,
-) -> None:  # fmt: skip
-    """Darkens the ground where the person keeps the light from it."""
+def _shade(
+    cover: np.ndarray, camera: Camera, light: Light, body: Body, strength: float
+) -> np.ndarray:
+    """How much of the light reaches the ground past the person, `[H, W]`."""
     height, width = cover.shape
     lean = -light.direction[0] / max(-light.direction[1], 0.2)
     flat = light.direction[2] / max(-light.direction[1], 0.2)
@@ -75,7 +76,7 @@ def _cast_shadow(
     contact = cv2.GaussianBlur(contact, (0, 0), max(0.8, 0.1 * camera.unit))
     dark = 1 - strength * cast
     dark *= 1 - 0.5 * contact
-    cv2.multiply(picture, spread(dark), dst=picture)
+    return dark
 
 
 def _develop(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
@@ -106,37 +107,32 @@ def _joints(
 ) -> np.ndarray:
     """Joints in the photo; those another limb covers are hidden."""
     flat = camera.project(joint_points(body))
-    joints = np.zeros((NUM_JOINTS, 3), np.float32)
+    joints = np.zeros((len(JOINTS), 3), np.float32)
     joints[:, :2] = scaled(flat, 1 / _SUPERSAMPLING)
-    limbs = {"Wrist": OWNER_ARM, "Elbow": OWNER_ARM, "Shoulder": OWNER_ARM}
-    limbs |= {"Ankle": OWNER_LEG, "Knee": OWNER_LEG, "Hip": OWNER_LEG}
     arms = set(OWNER_ARM.values())
-    for name, index in _JOINT.items():
+    for index, name in enumerate(JOINTS):
         if not inside(joints[index, :2], size):
             joints[index] = np.nan
             continue
-        column, row = (int(each) for each in flat[index].round())
-        above = int(
-            owner[min(row, owner.shape[0] - 1), min(column, owner.shape[1] - 1)]
-        )
-        side = {"R": RIGHT, "L": LEFT}.get(name[0] if name[1] == "_" else "")
-        if side is None:
+        column, row = np.minimum(flat[index].round(), np.flip(owner.shape) - 1)
+        above = int(owner[int(row), int(column)])
+        letter, _, part = name.partition("_")
+        if not part:
             joints[index, 2] = above in arms
             continue
-        group = limbs[name[2:]]
-        own = {group[side], OWNER_TRUNK, OWNER_HEAD, 0}
-        if name[2:] in ("Elbow", "Wrist"):
+        side = RIGHT if letter == "R" else LEFT
+        limb = OWNER_LEG if part in ("Ankle", "Knee", "Hip") else OWNER_ARM
+        own = {limb[side], OWNER_TRUNK, OWNER_HEAD, 0}
+        if part in ("Elbow", "Wrist") and side not in body.pocketed:
             own.discard(OWNER_TRUNK)
-            if side in body.pocketed:
-                own.add(OWNER_TRUNK)
-        if name[2:] in ("Shoulder", "Hip"):
+        if part in ("Shoulder", "Hip"):
             # Both thighs meet at the crotch: the neighbour's cloth hides nothing.
-            own |= set(group.values())
+            own |= set(limb.values())
         joints[index, 2] = above not in own
     return joints
 
 
-def synthetic_portrait(seed: int, size: tuple[int, int] = (480, 320)) -> Sample:
+def synthesise(seed: int, size: tuple[int, int] = (480, 320)) -> Sample:
     """Draws the person, the place and the camera that `seed` stands for.
 
     Args:
@@ -174,22 +170,18 @@ def synthetic_portrait(seed: int, size: tuple[int, int] = (480, 320)) -> Sample:
     cover = (painter.label > 0).astype(np.uint8)
     cv2.multiply(painter.color, spread(cover), dst=painter.color)
     joints = _joints(body, camera, painter.owner, (height, width))
-    layer = cv2.resize(
-        painter.color, (width, height), interpolation=cv2.INTER_AREA
-    ).astype(np.float32)
-    cover = cv2.resize(
-        cover * np.float32(1), (width, height), interpolation=cv2.INTER_AREA
+    layer, cover = (
+        cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
+        for fine in (painter.color, np.float32(cover))
     )
-    reduced = replace(
-        camera,
-        unit=camera.unit / _SUPERSAMPLING,
-        x=camera.x / _SUPERSAMPLING,
-        ground=camera.ground / _SUPERSAMPLING,
+    unit, x, ground = (
+        length / _SUPERSAMPLING for length in (camera.unit, camera.x, camera.ground)
     )
+    reduced = replace(camera, unit=unit, x=x, ground=ground)
     picture = Backdrop(scene, height, width, reduced).render()
-    strength = scene.uniform(0.15, 0.45)
-    _cast_shadow(picture, cover, reduced, light, body, strength)
-    picture = cv2.multiply(picture, spread(1 - cover)) + layer
+    shade = _shade(cover, reduced, light, body, scene.uniform(0.15, 0.45))
+    picture = cv2.multiply(picture, spread(shade))
+    picture = cv2.multiply(picture, spread(1 - cover)) + np.float32(layer)
     return Sample(
         name=f"synthetic_{seed:06d}",
         photo=_develop(lens, picture),

@@ -25,27 +25,26 @@ from portrait_tf.data.synthetic.materials import (
 )
 
 _SKINS = (
-    (246, 214, 192),
-    (238, 196, 168),
-    (228, 180, 146),
-    (208, 156, 120),
-    (182, 128, 92),
-    (148, 98, 68),
-    (112, 72, 50),
-    (84, 54, 40),
-)
+    (246, 214, 192), (238, 196, 168), (228, 180, 146), (208, 156, 120),
+    (182, 128, 92), (148, 98, 68), (112, 72, 50), (84, 54, 40),
+)  # fmt: skip
 
 _HAIRS = (
-    (30, 24, 22),
-    (46, 32, 26),
-    (74, 48, 34),
-    (104, 68, 44),
-    (142, 98, 60),
-    (188, 146, 92),
-    (216, 184, 130),
-    (128, 58, 34),
-    (150, 146, 142),
-)
+    (30, 24, 22), (46, 32, 26), (74, 48, 34), (104, 68, 44), (142, 98, 60),
+    (188, 146, 92), (216, 184, 130), (128, 58, 34), (150, 146, 142),
+)  # fmt: skip
+
+_EYES = ((70, 46, 30), (86, 60, 36), (84, 110, 130), (82, 96, 62))
+_GLASSES = ((24, 22, 24), (66, 44, 30), (30, 42, 56))
+_DENIMS = ((38, 50, 80), (60, 86, 126), (110, 140, 174), (44, 46, 52))
+
+# Of trousers: how often, and the ease at hip, knee and ankle.
+_FITS = {
+    "skinny": (0.35, (0.02, 0.03, 0.03)),
+    "straight": (0.35, (0.05, 0.09, 0.12)),
+    "wide": (0.12, (0.1, 0.2, 0.33)),
+    "tapered": (0.18, (0.1, 0.1, 0.06)),
+}
 
 
 @dataclass(frozen=True)
@@ -110,6 +109,10 @@ class Outfit:
         return whole.get(self.kind, "UpperClothes")
 
 
+def _one_of(rng: np.random.Generator, colors: tuple) -> np.ndarray:
+    return np.array(colors[rng.integers(len(colors))], np.float64)
+
+
 def _random_shoes(
     rng: np.random.Generator, feminine: bool, heel: bool, winter: bool
 ) -> Shoes:
@@ -121,18 +124,18 @@ def _random_shoes(
         kind = str(rng.choice(["sneaker", "sneaker", "oxford", "boot"]))
     if winter and kind == "flat":
         kind = "boot"
-    color = random_color(rng, 0.75)
-    gloss = {"sneaker": 0.05, "oxford": 0.3, "heel": 0.3}.get(kind, 0.15)
-    dark_sole = tint(color, -0.6)
-    sole = (235, 232, 226) if kind == "sneaker" and rng.random() < 0.75 else dark_sole
-    shaft = float(rng.uniform(0.25, 0.8)) if kind == "boot" else 0.0
+    color, sole = random_color(rng, 0.75), (235, 232, 226)
+    if kind != "sneaker" or rng.random() >= 0.75:
+        sole = tint(color, -0.6)
     return Shoes(
         kind=kind,
-        upper=solid(color, gloss),
+        upper=solid(
+            color, {"sneaker": 0.05, "oxford": 0.3, "heel": 0.3}.get(kind, 0.15)
+        ),
         sole=solid(sole),
         detail=contrast(color, 0.7, 0.5, 140),
         sole_height={"sneaker": 0.085, "boot": 0.07}.get(kind, 0.035),
-        shaft=shaft,
+        shaft=float(rng.uniform(0.25, 0.8)) if kind == "boot" else 0.0,
     )
 
 
@@ -140,11 +143,10 @@ def _random_looks(
     rng: np.random.Generator, feminine: bool
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Colors of skin and hair, and how the hair is worn."""
-    skin = np.array(_SKINS[rng.integers(len(_SKINS))], np.float64) + rng.normal(0, 4, 3)
-    skin = np.clip(skin, 30, 250)
-    hair = np.array(_HAIRS[rng.integers(len(_HAIRS))], np.float64)
+    skin = np.clip(_one_of(rng, _SKINS) + rng.normal(0, 4, 3), 30, 250)
+    hair = _one_of(rng, _HAIRS)
     if skin.mean() < 130:
-        hair = np.array(_HAIRS[rng.integers(3)], np.float64)
+        hair = _one_of(rng, _HAIRS[:3])
     elif rng.random() < 0.04:
         hair = random_color(rng, 0.0)
     if feminine:
@@ -160,13 +162,12 @@ def _random_bottom(
     rng: np.random.Generator, top: Material, denim: bool, skirt: bool
 ) -> Material:
     """Cloth of trousers or a skirt whose color differs from the top's."""
-    blues = [(38, 50, 80), (60, 86, 126), (110, 140, 174), (44, 46, 52)]
-    color = blues[rng.integers(4)] if denim else random_color(rng, 0.8)
-    if np.abs(np.asarray(color) - top.color).sum() < 60:
+    color = _one_of(rng, _DENIMS) if denim else random_color(rng, 0.8)
+    if np.abs(color - top.color).sum() < 60:
         color = contrast(top.color, 0.5, 0.55, 120)
     kinds = {"plain": 1.0} if denim else BOTTOM_KINDS
     kinds = DRESS_KINDS if skirt else kinds
-    return random_cloth(rng, kinds, np.asarray(color), "denim" if denim else "cotton")
+    return random_cloth(rng, kinds, color, "denim" if denim else "cotton")
 
 
 def _random_neckline(
@@ -179,11 +180,9 @@ def _random_neckline(
     if kind == "dress" and neckline == "turtle":
         neckline = "scoop"
     if winter:
-        sleeve = float(rng.choice([1.93, 1.9, 1.5]))
-    else:
-        sleeve = float(
-            rng.choice([1.92, 1.3, 0.62, 0.5, 0.0], p=[0.3, 0.1, 0.25, 0.2, 0.15])
-        )
+        return neckline, float(rng.choice([1.93, 1.9, 1.5]))
+    lengths, shares = [1.92, 1.3, 0.62, 0.5, 0.0], [0.3, 0.1, 0.25, 0.2, 0.15]
+    sleeve = float(rng.choice(lengths, p=shares))
     if sleeve == 0.0 and not feminine and rng.random() < 0.7:
         sleeve = 0.6
     return neckline, sleeve
@@ -193,21 +192,11 @@ def _random_trousers(
     rng: np.random.Generator, shorts: bool
 ) -> tuple[float, tuple[float, float, float]]:
     """Where trousers end, and their ease at hip, knee and ankle."""
-    fit = str(
-        rng.choice(
-            ["skinny", "straight", "wide", "tapered"], p=[0.35, 0.35, 0.12, 0.18]
-        )
-    )
-    ease = {
-        "skinny": (0.02, 0.03, 0.03),
-        "straight": (0.05, 0.09, 0.12),
-        "wide": (0.1, 0.2, 0.33),
-        "tapered": (0.1, 0.1, 0.06),
-    }[fit]
+    fit = str(rng.choice(list(_FITS), p=[share for share, _ in _FITS.values()]))
     end = float(rng.choice([1.96, 1.93, 1.75], p=[0.5, 0.3, 0.2]))
     if shorts:
-        end, ease = float(rng.uniform(0.45, 0.95)), (0.08, 0.1, 0.1)
-    return end, ease
+        return float(rng.uniform(0.45, 0.95)), (0.08, 0.1, 0.1)
+    return end, _FITS[fit][1]
 
 
 def _random_coat(
@@ -223,8 +212,7 @@ def _random_coat(
 
 def random_outfit(rng: np.random.Generator, body: Body) -> Outfit:
     """Skin, hair and clothes that go together and with the season."""
-    feminine = body.feminine
-    winter = bool(rng.random() < 0.35)
+    feminine, winter = body.feminine, bool(rng.random() < 0.35)
     skin, hair, style = _random_looks(rng, feminine)
     roll = rng.random()
     kind = "top"
@@ -232,34 +220,34 @@ def random_outfit(rng: np.random.Generator, body: Body) -> Outfit:
         kind = "dress"
     elif roll > (0.9 if feminine else 0.95):
         kind = "jumpsuit"
-    skirt = kind == "top" and feminine and rng.random() < 0.4
-    shorts = kind == "top" and not skirt and not winter and rng.random() < 0.22
+    separate = kind == "top"
+    skirt = separate and feminine and rng.random() < 0.4
+    shorts = separate and not skirt and not winter and rng.random() < 0.22
     bottom_kind = "skirt" if skirt or kind == "dress" else "pants"
-    denim = bottom_kind == "pants" and kind == "top" and rng.random() < 0.4
-    top = random_cloth(
-        rng,
-        DRESS_KINDS if kind != "top" else TOP_KINDS,
-        weave="knit" if winter and kind == "top" else "cotton",
-    )
-    bottom = _random_bottom(rng, top, denim, skirt) if kind == "top" else top
+    denim = bottom_kind == "pants" and separate and rng.random() < 0.4
+    weave = "knit" if winter and separate else "cotton"
+    top = random_cloth(rng, TOP_KINDS if separate else DRESS_KINDS, weave=weave)
+    bottom = _random_bottom(rng, top, denim, skirt) if separate else top
     neckline, sleeve = _random_neckline(rng, kind, feminine, winter)
     leg_end, leg_ease = _random_trousers(rng, shorts)
     coat = _random_coat(rng, top, winter)
+
+    def maybe(share: float, kinds: dict, **options: object) -> Material | None:
+        return random_cloth(rng, kinds, **options) if rng.random() < share else None
+
     bare = bottom_kind == "skirt" or leg_end < 1.85
     socks = None
     if rng.random() < (0.4 if bare else 0.6):
-        socks = random_cloth(
-            rng, {"plain": 3, "rings": 2}, random_color(rng), folds=0.3
-        )
+        kinds, color = {"plain": 3, "rings": 2}, random_color(rng)
+        socks = random_cloth(rng, kinds, color, folds=0.3)
     heel = min(body.pitch.values()) > 0.3
-    badge = None
-    if kind == "top" and top.is_plain and rng.random() < 0.25:
+    badge = sunglasses = None
+    if separate and top.is_plain and rng.random() < 0.25:
         badge = contrast(top.color, 0.75, 0.6, 130)
-    sunglasses = None
     if rng.random() < 0.2:
-        sunglasses = np.array(
-            [(24, 22, 24), (66, 44, 30), (30, 42, 56)][rng.integers(3)]
-        )
+        sunglasses = _one_of(rng, _GLASSES)
+    skirts = [0.6, 0.75, 0.95, 1.3, 1.75], [0.2, 0.25, 0.25, 0.15, 0.15]
+    # What follows is drawn in the order of these lines.
     return Outfit(
         skin=solid(skin, 0.05),
         hair=Material(hair_tile(rng, hair, style == "curly"), 0.9, gloss=0.1),
@@ -268,9 +256,7 @@ def random_outfit(rng: np.random.Generator, body: Body) -> Outfit:
         parting=float(rng.choice([0.0, -0.14, 0.14]) + rng.normal(0, 0.02)),
         beard=bool(not feminine and rng.random() < 0.35),
         lips=skin * (0.86, 0.6, 0.6) if feminine else skin * (0.88, 0.72, 0.7),
-        iris=np.array([(70, 46, 30), (86, 60, 36), (84, 110, 130), (82, 96, 62)])[
-            rng.integers(4)
-        ],
+        iris=_one_of(rng, _EYES),
         kind=kind,
         top=top,
         neckline=neckline,
@@ -289,8 +275,7 @@ def random_outfit(rng: np.random.Generator, body: Body) -> Outfit:
         leg_end=leg_end,
         leg_ease=leg_ease,
         skirt_length=float(
-            rng.choice([0.6, 0.75, 0.95, 1.3, 1.75], p=[0.2, 0.25, 0.25, 0.15, 0.15])
-            + rng.uniform(-0.06, 0.06)
+            rng.choice(skirts[0], p=skirts[1]) + rng.uniform(-0.06, 0.06)
         ),
         flare=float(rng.choice([0.02, 0.12, 0.3]) * rng.uniform(0.8, 1.2)),
         pleats=float(rng.choice([0.08, 0.22, 0.36])),
@@ -301,12 +286,10 @@ def random_outfit(rng: np.random.Generator, body: Body) -> Outfit:
         gloves=solid(random_color(rng, 0.8), 0.08)
         if rng.random() < (0.25 if winter else 0.04)
         else None,
-        scarf=random_cloth(rng, {"plain": 2, "plaid": 2, "rings": 1}, weave="knit")
-        if rng.random() < (0.4 if winter else 0.06)
-        else None,
-        hat=random_cloth(rng, {"plain": 5, "rings": 0.6}, folds=0.3)
-        if rng.random() < 0.26
-        else None,
+        scarf=maybe(
+            0.4 if winter else 0.06, {"plain": 2, "plaid": 2, "rings": 1}, weave="knit"
+        ),
+        hat=maybe(0.26, {"plain": 5, "rings": 0.6}, folds=0.3),
         hat_kind=str(rng.choice(["beanie", "brim", "cap", "bucket"])),
         hat_band=random_color(rng, 0.9),
         sunglasses=sunglasses,

@@ -1,11 +1,4 @@
-"""Synthetic portraits written in the layout of LIP.
-
-Conventions:
-    * `TrainVal_images`, `TrainVal_parsing_annotations` and
-      `TrainVal_pose_annotations`, each with one part for train and one for val.
-    * A pose row is the photo's name, then x, y, v of each joint, whole numbers or
-      `nan`.
-"""
+"""Synthetic portraits written in the layout of LIP."""
 
 import pathlib
 import shutil
@@ -17,7 +10,7 @@ import numpy as np
 from portrait_tf.data.lip import LipFolders
 from portrait_tf.data.poses import pose_row
 from portrait_tf.data.reader import Progress, ticker
-from portrait_tf.data.synthetic.portrait import synthetic_portrait
+from portrait_tf.data.synthetic.portrait import synthesise
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import temporary_beside
 from portrait_tf.photos import encode_png
@@ -30,13 +23,11 @@ SEED_STRIDE = 1_000_000
 
 
 def _write_split(
-    root: pathlib.Path, split: str, seeds: range, size: tuple[int, int],
-    tick: Callable[[], None],
-) -> None:  # fmt: skip
-    folders = LipFolders(root, split)
+    folders: LipFolders, seeds: range, size: tuple[int, int], tick: Callable[[], None]
+) -> None:
     names, rows = [], []
     for seed in seeds:
-        sample = synthetic_portrait(seed, size)
+        sample = synthesise(seed, size)
         bgr = np.ascontiguousarray(sample.photo[..., ::-1])
         _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])
         (folders.photos / f"{sample.name}.jpg").write_bytes(jpeg.tobytes())
@@ -74,10 +65,6 @@ def write_synthetic(
         PortraitError: If `directory` holds something, or a number is out of range.
     """
     directory = pathlib.Path(directory)
-    if (directory / "TrainVal_images").exists():
-        raise PortraitError(
-            f"{directory} already holds TrainVal_images; name another folder."
-        )
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise PortraitError(
             f"{directory} is not an empty folder; name a new or an empty one."
@@ -92,10 +79,12 @@ def write_synthetic(
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(directory)
     try:
-        train_seeds = range(first, first + train)
-        _write_split(temporary, "train", train_seeds, size, tick)
-        first += VAL_OFFSET
-        _write_split(temporary, "val", range(first, first + val), size, tick)
+        for split, start, count in (
+            ("train", first, train),
+            ("val", first + VAL_OFFSET, val),
+        ):
+            folders = LipFolders(temporary, split)
+            _write_split(folders, range(start, start + count), size, tick)
         # Replaces an empty folder; fails if somebody has filled it meanwhile.
         temporary.rename(directory)
     finally:

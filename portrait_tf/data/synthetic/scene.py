@@ -1,14 +1,27 @@
-"""Vectors and curves.
+"""Sides, vectors, curves, camera and light.
 
 Conventions:
-    * Points are `[N, 2]` (x, y) in pixels unless said otherwise, y down.
-    * A profile is given by (position, value) anchors, sorted by position.
+    * Flat points are `[N, 2]` (x, y) in pixels, y down. Points of the scene are
+      `[..., 3]`, in head heights: x to the right of the photo, y up from the ground, z
+      towards the camera.
+    * Left and right are the person's. A side is `RIGHT` or `LEFT`, -1 or 1: the sign
+      of x in the photo if the person faces the camera.
+    * The owner of a pixel is the body part there, whatever it wears; 0 is nobody.
+    * Directions of the light have the photo's axes: y is down.
 """
 
 import functools
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
+RIGHT, LEFT = -1, 1
+SIDES = {RIGHT: "Right", LEFT: "Left"}
+
+OWNER_TRUNK, OWNER_HEAD = 1, 2
+OWNER_ARM = {RIGHT: 3, LEFT: 4}
+OWNER_LEG = {RIGHT: 5, LEFT: 6}
 
 
 def normalize(vector: np.ndarray) -> np.ndarray:
@@ -45,7 +58,7 @@ def _profile_table(
 
 
 def profile(at: np.ndarray, *anchors: tuple[float, float]) -> np.ndarray:
-    """Interpolates (position, value) anchors with a curve that is smooth at them."""
+    """Smooth interpolation of (position, value) anchors, sorted by position."""
     return np.interp(at, *_profile_table(anchors))
 
 
@@ -106,3 +119,87 @@ def capsule(start: np.ndarray, end: np.ndarray, radius: float) -> np.ndarray:
 def fixed(points: np.ndarray) -> np.ndarray:
     """Pixel coordinates as OpenCV's fixed point with four fractional bits."""
     return np.round(np.asarray(points) * 16).astype(np.int32).reshape(-1, 1, 2)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A level pinhole camera.
+
+    Attributes:
+        unit: Layer pixels a head at z = 0.
+        distance, height: Heads from the camera to z = 0, and to the ground.
+        x, ground: Layer column of x = 0, row of the ground at z = 0.
+    """
+
+    unit: float
+    distance: float
+    height: float
+    x: float
+    ground: float
+
+    @property
+    def horizon(self) -> float:
+        """Row of the horizon."""
+        return self.ground - self.height * self.unit
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Points of the scene `[..., 3]` to pixels `[..., 2]`."""
+        points = np.asarray(points, np.float64)
+        scale = self.unit * self.distance / (self.distance - points[..., 2])
+        x = self.x + points[..., 0] * scale
+        y = self.horizon + (self.height - points[..., 1]) * scale
+        return np.stack([x, y], -1)
+
+
+def random_camera(
+    rng: np.random.Generator, height: int, width: int, top: float
+) -> Camera:
+    """Frames a body `top` heads tall: mostly whole, sometimes cut at an end."""
+    share = rng.uniform(0.8, 0.93)
+    middle = 0.5 + rng.normal(0, 0.008)
+    roll = rng.random()
+    if roll < 0.12:
+        share, middle = rng.uniform(0.95, 1.12), 0.5 + rng.uniform(0.02, 0.07)
+    elif roll < 0.16:
+        share, middle = rng.uniform(0.95, 1.05), 0.5 - rng.uniform(0.02, 0.05)
+    elif roll < 0.3:
+        share, middle = rng.uniform(0.62, 0.8), 0.53 + rng.normal(0, 0.02)
+    unit = min(share * height / top, width / 3.4)
+    return Camera(
+        unit=unit,
+        distance=float(rng.uniform(13, 26)),
+        height=float(rng.uniform(3.2, 6.2)),
+        x=width * (0.5 + float(np.clip(rng.normal(0, 0.05), -0.12, 0.12))),
+        ground=middle * height + 0.5 * unit * top - 0.12 * unit,
+    )
+
+
+@dataclass(frozen=True)
+class Light:
+    """One distant lamp and the sky; `direction` points at the lamp, y down."""
+
+    direction: np.ndarray
+    lamp: np.ndarray
+    sky: np.ndarray
+
+    def shade(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """RGB light on surfaces with the unit normals (x, y, z)."""
+        towards = x * self.direction[0] + y * self.direction[1] + z * self.direction[2]
+        # Half-Lambert: soft terminators suit skin and cloth alike.
+        towards = np.square(np.clip(0.5 + 0.5 * towards, 0, 1))
+        return self.sky + towards[..., None] * self.lamp
+
+
+def random_light(rng: np.random.Generator) -> Light:
+    """A lamp above, to one side and before the person."""
+    side = rng.choice([-1, 1]) * rng.uniform(0.3, 0.95)
+    direction = normalize(
+        np.array([side, -rng.uniform(0.35, 0.8), rng.uniform(0.4, 0.8)])
+    )
+    warmth, power = rng.uniform(-0.05, 0.07), rng.uniform(0.62, 0.86)
+    sky = 1.0 - power * (0.5 + 0.5 * direction[2]) ** 2
+    return Light(
+        direction.astype(np.float32),
+        (power * np.array([1 + warmth, 1, 1 - warmth])).astype(np.float32),
+        (sky * np.array([1 - warmth, 1, 1 + warmth])).astype(np.float32),
+    )
