@@ -52,20 +52,11 @@ class CachedReader:
             self._samples[index] = sample
         return sample
 
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        """The samples' names in order, if the reader has them."""
-        return getattr(self.reader, "names", None)
-
-    @property
-    def skip_broken(self) -> bool:
-        """Whether broken samples are to be left out, as the reader says."""
-        return getattr(self.reader, "skip_broken", False)
-
-    @property
-    def broken(self) -> dict[str, str]:
-        """What the reader has left out."""
-        return getattr(self.reader, "broken", {})
+    def __getattr__(self, name: str) -> object:
+        """The reader's names, and what it says of broken samples."""
+        if name == "reader":  # not there yet, in a copy that is being made
+            raise AttributeError(name)
+        return getattr(self.reader, name)
 
     def usable(self) -> "CachedReader":
         """The same without broken samples; nothing is kept of it yet."""

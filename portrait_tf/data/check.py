@@ -44,7 +44,8 @@ def describe(reader: DatasetReader, progress: Progress | None = None) -> dict:
         in the label maps), `missing_poses`, `missing_parsing`, `left_out` (by the
         reader's own rule), and `broken` (name and message). Plain values, fit for JSON.
     """
-    good = [one for one in reader.summaries(progress) if one.error is None]
+    summaries = reader.summaries(progress)
+    good = [one for one in summaries if one.error is None]
     maps = np.array(
         [one.pixels for one in good if one.pixels is not None], np.int64
     ).reshape(-1, VOID_LABEL + 1)
@@ -66,7 +67,7 @@ def describe(reader: DatasetReader, progress: Progress | None = None) -> dict:
         "missing_poses": sum(not one.has_joints for one in good),
         "missing_parsing": sum(one.pixels is None for one in good),
         "left_out": reader.left_out,
-        "broken": reader.scan().broken,
+        "broken": {one.name: one.error for one in summaries if one.error},
     }
 
 

@@ -6,9 +6,9 @@ CIHP has LIP's labels, and no poses.
 """
 
 import pathlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from portrait_tf.data.files import count_unread, list_files, read_names, unwrap
@@ -21,6 +21,7 @@ from portrait_tf.data.reader import (
 )
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
+from portrait_tf.geometry import Box
 from portrait_tf.photos import read_photo
 from portrait_tf.photos.label_maps import read_parsing, read_values
 
@@ -41,14 +42,10 @@ MARGIN = 0.15
 _FOLDERS = {"train": "Training", "val": "Validation"}
 
 
-@dataclass(frozen=True)
-class _Person:
+class _Person(NamedTuple):
     photo: str
     number: int
-    top: int = 0
-    bottom: int = 0
-    left: int = 0
-    right: int = 0
+    box: Box = Box(0, 0, 0, 0)
 
 
 def _find(directory: pathlib.Path, split: str) -> pathlib.Path | None:
@@ -140,35 +137,33 @@ class CihpDataset(DatasetReader):
             return {photo: _Person(photo, 0)}
         people = {}
         for number in np.unique(owners[owners > 0]):
-            box = cv2.boundingRect((owners == number).astype(np.uint8))
-            left, top, width, height = box
-            longest = max(width, height)
+            box = Box.about(owners == number)
+            longest = max(box.height, box.width)
             margin = round(MARGIN * longest)
-            people[f"{photo}_{number}"] = None if longest < self._smallest else _Person(
-                photo,
-                int(number),
-                max(0, top - margin),
-                min(owners.shape[0], top + height + margin),
-                max(0, left - margin),
-                min(owners.shape[1], left + width + margin),
-            )  # fmt: skip
+            person = _Person(
+                photo, int(number), box.grown(margin, margin, owners.shape)
+            )
+            large = longest >= self._smallest
+            people[f"{photo}_{number}"] = person if large else None
         return people
 
     def __getitem__(self, index: int) -> Sample:
         name = self.names[index]
         person = self._people[name]
         photo = read_photo(self._photo(person.photo), oriented=False)
-        path = self._map("Human_ids", person.photo)
-        owners = read_values(path)
-        check_size(path, owners, photo)
-        path = self._map("Category_ids", person.photo)
-        parsing = read_parsing(path)
-        check_size(path, parsing, photo)
+        owners = self._read(read_values, "Human_ids", person.photo, photo)
+        parsing = self._read(read_parsing, "Category_ids", person.photo, photo)
         parsing = np.where(owners == person.number, parsing, 0).astype(np.uint8)
-        box = np.s_[person.top : person.bottom, person.left : person.right]
-        return Sample(
-            name, np.ascontiguousarray(photo[box]), np.ascontiguousarray(parsing[box])
-        )
+        photo, parsing = (person.box.of(one).copy() for one in (photo, parsing))
+        return Sample(name, photo, parsing)
+
+    def _read(
+        self, read: Callable, folder: str, name: str, photo: np.ndarray
+    ) -> np.ndarray:
+        path = self._map(folder, name)
+        values = read(path)
+        check_size(path, values, photo)
+        return values
 
     def source_files(self, index: int) -> tuple[pathlib.Path, ...]:
         photo = self._people[self.names[index]].photo

@@ -25,13 +25,7 @@ import tensorflow as tf
 from portrait_tf.config import Config
 from portrait_tf.data.augment import prepare
 from portrait_tf.data.masks import EVALUATION_TASKS, evaluation_mask, random_mask
-from portrait_tf.data.mixture import (
-    SAMPLE,
-    Reader,
-    backgrounds,
-    siblings,
-    stream_index,
-)
+from portrait_tf.data.mixture import SAMPLE, Reader, as_mixture
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import NUM_JOINTS
 
@@ -58,12 +52,13 @@ def training_sample(
         the hole.
     """
     rng = np.random.default_rng([seed, SAMPLE, position])
-    index = stream_index(reader, position, seed)
+    mixture = as_mixture(reader)
+    index = mixture.index_at(position, seed)
     # Of the same data set: drawn people in front of photos would be neither.
-    others = siblings(reader, index)
+    others = mixture.part(mixture.source(index))
     augmentation = config.augmentation
     if config.data.backgrounds is not None:
-        elsewhere = backgrounds(reader, index, config.data.backgrounds)
+        elsewhere = mixture.backgrounds(index, config.data.backgrounds)
         if elsewhere != others:
             augmentation = augmentation.model_copy(update={"background": 1.0})
         others = elsewhere
@@ -198,7 +193,7 @@ def training_dataset(
         PortraitError: The data set is empty. While the stream is read, a broken
             sample is an error of TensorFlow: give it to `reraise_data_error`.
     """
-    reader = usable_reader(reader)
+    reader = as_mixture(usable_reader(reader))
     index, parts = part
     own = batch_size // parts
     before = first_step * batch_size + index * own

@@ -7,8 +7,8 @@ The folder is made under another name, `OUT.unfinished`, and renamed when it is 
 Its pose files say what is done: a photo's row is written after its map.
 """
 
-import contextlib
 import hashlib
+import itertools
 import os
 import pathlib
 import shutil
@@ -145,7 +145,9 @@ def photo_joints(
     return joints
 
 
-def _place_photo(source: pathlib.Path | None, target: pathlib.Path, sample: Sample):  # noqa: ANN202
+def _place_photo(
+    source: pathlib.Path | None, target: pathlib.Path, sample: Sample
+) -> None:
     """A hard link to the photo's file, a copy on another disk, or a PNG."""
     if source is None:
         write_result(target, encode_png(sample.photo))
@@ -185,43 +187,34 @@ class _Split:
         self.kept = len(self.rows)
         self.predicted_maps = self.predicted_poses = self.pixels = self.void = 0
 
-    def _photo_path(self, index: int) -> pathlib.Path:
-        source = self.reader.photo_file(index)
-        suffix = ".png" if source is None else source.suffix
-        return self.folders.photos / f"{self.reader.names[index]}{suffix}"
-
     def _label(self, indices: range) -> None:
         """Predicts and writes a batch."""
         names = self.reader.names
         todo = [index for index in indices if names[index] not in self.rows]
-        if not todo:
-            return
         samples = in_threads(self.reader.__getitem__, todo)
-        wanted = [
-            place
-            for place, sample in enumerate(samples)
-            if self.settings.replace or sample.parsing is None or sample.joints is None
-        ]
-        probabilities, peaks = {}, {}
-        if wanted:
-            inputs = [self._network_inputs(samples[place]) for place in wanted]
-            answer = self.predict(*(np.stack(one) for one in zip(*inputs, strict=True)))
-            probabilities = dict(zip(wanted, answer[0], strict=True))
-            if answer[1] is not None:
-                peaks = dict(zip(wanted, answer[1], strict=True))
-
-        def finish(place: int) -> tuple:
-            return self._finish(
-                todo[place], samples[place], probabilities.get(place), peaks.get(place)
-            )
-
-        done = in_threads(finish, range(len(todo)))
+        each = zip(todo, samples, self._predict(samples), strict=True)
+        done = in_threads(lambda one: self._finish(*one), each)
         for index, (row, void, pixels, posed) in zip(todo, done, strict=True):
             self.rows[names[index]] = row
             self.void += void
             self.pixels += pixels
             self.predicted_maps += pixels > 0
             self.predicted_poses += posed
+
+    def _predict(self, samples: list[Sample]) -> list[tuple]:
+        """Probabilities and peaks; None where they are not needed, or not to be had."""
+        wanted = [
+            self.settings.replace or sample.parsing is None or sample.joints is None
+            for sample in samples
+        ]
+        asked = list(itertools.compress(samples, wanted))
+        answers = iter(())
+        if asked:
+            inputs = zip(*map(self._network_inputs, asked), strict=True)
+            probabilities, peaks = self.predict(*map(np.stack, inputs))
+            peaks = [None] * len(asked) if peaks is None else peaks
+            answers = zip(probabilities, peaks, strict=True)
+        return [next(answers) if one else (None, None) for one in wanted]
 
     def _network_inputs(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
         """The whole photo; what is left of the frame is hole, as in the pipeline."""
@@ -235,10 +228,10 @@ class _Split:
         self,
         index: int,
         sample: Sample,
-        probabilities: np.ndarray | None,
-        peaks: np.ndarray | None,
+        answer: tuple[np.ndarray | None, np.ndarray | None],
     ) -> tuple[str, int, int, bool]:
         """Writes map and photo; gives the pose's row and what was counted."""
+        probabilities, peaks = answer
         replace, size = self.settings.replace, sample.photo.shape[:2]
         fit = fit_placement(size, self.size)
         parsing, joints, void, pixels = sample.parsing, sample.joints, 0, 0
@@ -250,8 +243,9 @@ class _Split:
             confidence = self.settings.joint_confidence
             joints = photo_joints(peaks, fit, size, self.size, confidence)
         write_result(self.folders.maps / f"{sample.name}.png", encode_png(parsing))
-        target = self._photo_path(index)
-        _place_photo(self.reader.photo_file(index), target, sample)
+        source = self.reader.photo_file(index)
+        suffix = ".png" if source is None else source.suffix
+        _place_photo(source, self.folders.photos / f"{sample.name}{suffix}", sample)
         return pose_row(f"{sample.name}.jpg", joints), void, pixels, posed
 
     def write(self, tick: Callable[[int], None]) -> None:
@@ -268,23 +262,13 @@ class _Split:
             finally:
                 # Also of what came before a broken photo, or Ctrl-C.
                 if len(self.rows) > before:
-                    self._write_rows()
+                    rows = (self.rows[name] for name in names if name in self.rows)
+                    write_result(self.folders.poses, _lines(rows))
         write_result(self.folders.names, _lines(names))
-
-    def _write_rows(self) -> None:
-        rows = (self.rows[name] for name in self.reader.names if name in self.rows)
-        write_result(self.folders.poses, _lines(rows))
 
 
 def _lines(lines: Iterable[str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
-
-
-def _found_settings(folder: pathlib.Path) -> Settings | None:
-    """The settings in a folder; None where there are none that can be understood."""
-    with contextlib.suppress(OSError, ValueError):
-        return Settings.model_validate_json((folder / SETTINGS).read_bytes())
-    return None
 
 
 def _check_folder(
@@ -296,22 +280,21 @@ def _check_folder(
             f"{out}: expected a new or an empty folder for the labelled data set, "
             f"found {'files in it' if out.is_dir() else 'a file'}"
         )
-    if not unfinished.exists():
+    try:
+        found = Settings.model_validate_json((unfinished / SETTINGS).read_bytes())
+    except (OSError, ValueError):
+        if unfinished.is_file() or (unfinished.exists() and any(unfinished.iterdir())):
+            raise PortraitError(
+                f"{unfinished}: expected what an earlier run has left, found something "
+                "else; remove it, or name another folder"
+            ) from None
         return
-    found = _found_settings(unfinished)
-    if found == settings:
-        return
-    if found is None and (not unfinished.is_dir() or any(unfinished.iterdir())):
-        raise PortraitError(
-            f"{unfinished}: expected what an earlier run has left, found something "
-            "else; remove it, or name another folder"
-        )
-    if found is not None:
-        different = ", ".join(
-            f"{key} {getattr(found, key)} (now {value})"
-            for key, value in settings
-            if getattr(found, key) != value
-        )
+    different = ", ".join(
+        f"{key} {getattr(found, key)} (now {value})"
+        for key, value in settings
+        if getattr(found, key) != value
+    )
+    if different:
         raise PortraitError(
             f"{unfinished}: was begun with {different}; remove it, or name another "
             "folder"
@@ -361,7 +344,12 @@ def label_dataset(
         replace=replace,
     )
     _check_folder(out, unfinished, settings)
-    _check_names(readers)
+    for reader in readers.values():
+        if commas := [name for name in reader.names if "," in name]:
+            raise PortraitError(
+                f"{reader.directory}: expected names without commas, as LIP's pose "
+                f"files are separated by them, found '{commas[0]}'"
+            )
     tick = ticker(progress, sum(map(len, readers.values())))
     try:
         write_result(unfinished / SETTINGS, settings.model_dump_json().encode())
@@ -374,21 +362,14 @@ def label_dataset(
         unfinished.rename(out)
     except OSError as error:
         raise cannot_write(unfinished, error) from None
-    pixels = sum(split.pixels for split in splits)
+
+    def total(key: str) -> int:
+        return sum(getattr(split, key) for split in splits)
+
     return Counts(
         sum(len(split.rows) for split in splits),
-        sum(split.predicted_maps for split in splits),
-        sum(split.predicted_poses for split in splits),
-        sum(split.kept for split in splits),
-        sum(split.void for split in splits) / max(pixels, 1),
+        total("predicted_maps"),
+        total("predicted_poses"),
+        total("kept"),
+        total("void") / max(total("pixels"), 1),
     )
-
-
-def _check_names(readers: dict[str, DatasetReader]) -> None:
-    """Raises PortraitError: a name has a comma, which separates LIP's columns."""
-    for reader in readers.values():
-        if commas := [name for name in reader.names if "," in name]:
-            raise PortraitError(
-                f"{reader.directory}: expected names without commas, as LIP's pose "
-                f"files are separated by them, found '{commas[0]}'"
-            )

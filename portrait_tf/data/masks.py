@@ -40,23 +40,31 @@ def rectangle_mask(
         min(total, max(1, round(total * part)))
         for total, part in zip(size, rng.uniform(*side, 2), strict=True)
     ]
-    top, left = (
+    corner = [
         int(rng.integers(0, total - length, endpoint=True))
         for total, length in zip(size, lengths, strict=True)
-    )
+    ]
+    return _box_hole(size, corner, lengths)
+
+
+def _box_hole(
+    size: tuple[int, int], corner: Sequence[int], lengths: Sequence[int]
+) -> np.ndarray:
     mask = np.zeros(size, np.uint8)
+    top, left = corner
     mask[top : top + lengths[0], left : left + lengths[1]] = HOLE
     return mask
 
 
-def _draw_segment(
-    mask: np.ndarray, start: np.ndarray, end: np.ndarray, width: int
-) -> None:
-    first, last = (tuple(int(value) for value in point) for point in (start, end))
-    cv2.line(mask, first, last, HOLE, width)
-    # Joints between segments of unequal width need the larger cap.
-    for point in (first, last):
-        cv2.circle(mask, point, width // 2, HOLE, -1)
+def _square_hole(
+    size: tuple[int, int], middle: Sequence[float], side: int
+) -> np.ndarray:
+    """A square about a row and column, moved to lie wholly in the photo."""
+    corner = [
+        int(np.clip(round(place - side / 2), 0, total - side))
+        for place, total in zip(middle, size, strict=True)
+    ]
+    return _box_hole(size, corner, (side, side))
 
 
 def stroke_mask(
@@ -93,8 +101,12 @@ def stroke_mask(
             direction[outside] *= -1
             end = np.clip(point + step * direction, 0, last_pixel)
             angle = np.arctan2(direction[1], direction[0])
-            segment_width = max(1, round(stroke_width * rng.uniform(0.7, 1.0)))
-            _draw_segment(mask, np.round(point), np.round(end), segment_width)
+            thickness = max(1, round(stroke_width * rng.uniform(0.7, 1.0)))
+            ends = [np.round(one).astype(int).tolist() for one in (point, end)]
+            cv2.line(mask, *ends, HOLE, thickness)
+            # Joints between segments of unequal width need the larger cap.
+            for one in ends:
+                cv2.circle(mask, one, thickness // 2, HOLE, -1)
             point = end
     return mask
 
@@ -135,7 +147,7 @@ def body_part_mask(
         region = piece_of == 1 + rng.choice(pieces - 1, p=area / area.sum())
     radius = max(1.0, dilation * max(size))
     distance = cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 5)
-    return np.where(distance <= radius, np.uint8(HOLE), np.uint8(0))
+    return _as_mask(distance <= radius)
 
 
 def face_extent(parsing: np.ndarray | None) -> tuple[float, ...] | None:
@@ -189,6 +201,10 @@ def face_mask(
         hole = (rows <= 1) & (columns <= 1)
     else:
         hole = rows**2 + columns**2 <= 1
+    return _as_mask(hole)
+
+
+def _as_mask(hole: np.ndarray) -> np.ndarray:
     return np.where(hole, np.uint8(HOLE), np.uint8(0))
 
 
@@ -202,22 +218,14 @@ def border_mask(
     """Cuts the photo's borders off.
 
     Args:
-        top: Part of the height, 0 to 1; a part above 0 is at least one row.
-        bottom: Part of the height.
-        left: Part of the width.
-        right: Part of the width.
+        top, bottom: Parts of the height, 0 to 1; above 0 they are at least one row.
+        left, right: Parts of the width.
     """
-    mask = np.zeros(size, np.uint8)
-    height, width = size
-
-    def pixels(part: float, total: int) -> int:
-        return max(1, round(part * total)) if part else 0
-
-    mask[: pixels(top, height)] = HOLE
-    mask[height - pixels(bottom, height) :] = HOLE
-    mask[:, : pixels(left, width)] = HOLE
-    mask[:, width - pixels(right, width) :] = HOLE
-    return mask
+    hole = np.zeros(size, bool)
+    for lines, parts in ((hole, (top, bottom)), (hole.T, (left, right))):
+        first, last = (max(1, round(p * len(lines))) if p else 0 for p in parts)
+        lines[:first] = lines[len(lines) - last :] = True
+    return _as_mask(hole)
 
 
 def random_border_mask(
@@ -233,12 +241,12 @@ def random_border_mask(
     if not weights.sum():
         weights = np.ones(len(sides))
     parts = {}
-    first = int(rng.choice(len(sides), p=weights / weights.sum()))
-    parts[sides[first]] = rng.uniform(*config.border_size)
-    weights[first] = 0
-    if rng.random() < config.second_border and weights.sum():
-        second = int(rng.choice(len(sides), p=weights / weights.sum()))
-        parts[sides[second]] = rng.uniform(*config.border_size)
+    for chance in (1.0, config.second_border):
+        if parts and (rng.random() >= chance or not weights.sum()):
+            break
+        chosen = int(rng.choice(len(sides), p=weights / weights.sum()))
+        parts[sides[chosen]] = rng.uniform(*config.border_size)
+        weights[chosen] = 0
     return border_mask(size, **parts)
 
 
@@ -263,31 +271,19 @@ def random_mask(
     """
     if size[0] * size[1] < 2:
         raise PortraitError(f"a photo of {size[0]}x{size[1]} has no room for a hole")
-    weights = np.array(
-        [
-            config.rectangle,
-            config.strokes,
-            config.body_part,
-            config.border,
-            config.face,
-        ]
-    )
+    kinds = ("rectangle", "strokes", "body_part", "border", "face")
+    weights = np.array([getattr(config, kind) for kind in kinds])
     for _ in range(_ATTEMPTS):
-        kind = int(rng.choice(len(weights), p=weights / weights.sum()))
-        if kind == 0:
+        kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
+        if kind == "rectangle":
             mask = rectangle_mask(rng, size, config.rectangle_size)
-        elif kind == 1:
-            mask = stroke_mask(
-                rng,
-                size,
-                config.stroke_count,
-                config.stroke_width,
-                config.stroke_length,
-            )
-        elif kind == 2:
+        elif kind == "strokes":
+            options = config.stroke_count, config.stroke_width, config.stroke_length
+            mask = stroke_mask(rng, size, *options)
+        elif kind == "body_part":
             dilation = rng.uniform(*config.body_part_dilation)
             mask = body_part_mask(rng, size, parsing, dilation)
-        elif kind == 3:
+        elif kind == "border":
             mask = random_border_mask(rng, size, config)
         else:
             mask = face_mask(rng, size, parsing, config.face_size)
@@ -317,30 +313,7 @@ def _square_on_person(
     else:
         row, column = rng.uniform(0, 1, 2) * size
     side = max(1, min(round(width / 2), height))
-    top = int(np.clip(round(row - side / 2), 0, height - side))
-    left = int(np.clip(round(column - side / 2), 0, width - side))
-    mask = np.zeros(size, np.uint8)
-    mask[top : top + side, left : left + side] = HOLE
-    return mask
-
-
-def _square_on_face(
-    rng: np.random.Generator,
-    size: tuple[int, int],
-    joints: np.ndarray | None,
-    parsing: np.ndarray | None,
-) -> np.ndarray:
-    extent = face_extent(parsing)
-    if extent is None:
-        return _square_on_person(rng, size, joints, parsing)
-    side = max(1, min(round(1.2 * max(extent[2:])), *size))
-    top, left = (
-        int(np.clip(round(middle - side / 2), 0, length - side))
-        for middle, length in zip(extent[:2], size, strict=True)
-    )
-    mask = np.zeros(size, np.uint8)
-    mask[top : top + side, left : left + side] = HOLE
-    return mask
+    return _square_hole(size, (row, column), side)
 
 
 def _wide_strokes(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
@@ -384,19 +357,19 @@ def evaluation_mask(
         PortraitError: There is no such task, or the photo is too small for it.
     """
     rng = np.random.default_rng(seed)
-    if task == "square":
-        mask = _square_on_person(rng, size, joints, parsing)
-    elif task == "strokes":
-        mask = _wide_strokes(rng, size)
-    elif task == "lower_third":
-        mask = border_mask(size, bottom=1 / 3)
-    elif task == "right_quarter":
-        mask = border_mask(size, right=1 / 4)
-    elif task == FACE_TASK:
-        mask = _square_on_face(rng, size, joints, parsing)
-    else:
-        raise PortraitError(
-            f"'{task}' is no evaluation task; expected one of "
-            f"{', '.join((*EVALUATION_TASKS, FACE_TASK))}"
-        )
-    return mask
+    face = face_extent(parsing) if task == FACE_TASK else None
+    if face is not None:
+        side = max(1, min(round(1.2 * max(face[2:])), *size))
+        return _square_hole(size, face[:2], side)
+    if task in ("square", FACE_TASK):
+        return _square_on_person(rng, size, joints, parsing)
+    if task == "strokes":
+        return _wide_strokes(rng, size)
+    if task == "lower_third":
+        return border_mask(size, bottom=1 / 3)
+    if task == "right_quarter":
+        return border_mask(size, right=1 / 4)
+    raise PortraitError(
+        f"'{task}' is no evaluation task; expected one of "
+        f"{', '.join((*EVALUATION_TASKS, FACE_TASK))}"
+    )

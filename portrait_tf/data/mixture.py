@@ -128,7 +128,7 @@ class Mixture:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"no sample {index}; there are {len(self)}")
-        source = bisect.bisect_right(self._starts, index) - 1
+        source = self.source(index)
         return self.readers[source][index - self._starts[source]]
 
     def index_at(self, position: int, seed: int) -> int:
@@ -144,11 +144,8 @@ class Mixture:
         # Draws of this data set since the run began.
         draw = epoch * self.draws[source] + int(ranks[place])
         length = len(self.readers[source])
-        return self._starts[source] + sample_index(draw, length, seed, source + 1)
-
-    def siblings(self, index: int) -> range:
-        """The indices of a sample's data set."""
-        return self.part(self.source(index))
+        stream = source + 1 if len(self.readers) > 1 else 0
+        return self._starts[source] + sample_index(draw, length, seed, stream)
 
     def source(self, index: int) -> int:
         """The position of a sample's data set."""
@@ -157,6 +154,24 @@ class Mixture:
     def part(self, source: int) -> range:
         """The indices of a data set's samples."""
         return range(self._starts[source], self._starts[source + 1])
+
+    def backgrounds(self, index: int, sources: Sequence[int]) -> range:
+        """The indices of samples that may lend a sample their background.
+
+        Args:
+            index: Of the sample.
+            sources: For each data set, the position of the one that lends backgrounds.
+
+        Raises:
+            PortraitError: There are more or fewer data sets, or none of a position.
+        """
+        count = len(self.readers)
+        if len(sources) != count or max(sources) >= count:
+            raise PortraitError(
+                f"data.backgrounds: expected {count} numbers from 0 to {count - 1}, "
+                f"one a data set, received {list(sources)}"
+            )
+        return self.part(sources[self.source(index)])
 
     @property
     def skip_broken(self) -> bool:
@@ -185,51 +200,9 @@ class Mixture:
         return Mixture(readers, self.weights)
 
 
-def mix(
-    readers: Sequence[Reader], weights: Sequence[float] | None = None
-) -> Reader | Mixture:
-    """A `Mixture`, or the one reader itself.
-
-    Raises:
-        PortraitError: As `Mixture`.
-    """
-    if len(readers) == 1 and (weights is None or len(weights) == 1):
-        return readers[0]
-    return Mixture(readers, weights)
-
-
-def stream_index(reader: Reader, position: int, seed: int) -> int:
-    """Which sample of a reader is at a position of the endless training stream."""
-    if isinstance(reader, Mixture):
-        return reader.index_at(position, seed)
-    return sample_index(position, len(reader), seed)
-
-
-def siblings(reader: Reader, index: int) -> range:
-    """The indices of a sample's data set; all indices of a plain reader."""
-    return reader.siblings(index) if isinstance(reader, Mixture) else range(len(reader))
-
-
-def backgrounds(reader: Reader, index: int, sources: Sequence[int]) -> range:
-    """The indices of samples that may lend a sample their background.
-
-    Args:
-        reader: A `Mixture`, or a plain reader, which is one data set.
-        index: Of the sample.
-        sources: For each data set, the position of the data set that lends backgrounds.
-
-    Raises:
-        PortraitError: There are more or fewer data sets, or none of a position.
-    """
-    count = len(reader.readers) if isinstance(reader, Mixture) else 1
-    if len(sources) != count or max(sources) >= count:
-        raise PortraitError(
-            f"data.backgrounds: expected {count} numbers from 0 to {count - 1}, one a "
-            f"data set, received {list(sources)}"
-        )
-    if count == 1:
-        return siblings(reader, index)
-    return reader.part(sources[reader.source(index)])
+def as_mixture(reader: Reader) -> Mixture:
+    """A reader as a mixture of one, unless it is a mixture."""
+    return reader if isinstance(reader, Mixture) else Mixture([reader])
 
 
 def sample_names(reader: Reader) -> list[str] | None:

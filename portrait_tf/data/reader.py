@@ -1,7 +1,7 @@
 """Base classes of the data set readers.
 
-A reader is one split of a data set on disk. Nothing but names is read up front where
-that can be, so a broken file is met when its sample is read, or by `scan`. Reading is
+A reader is one split of a data set on disk. Where possible only names are read up
+front, so a broken file is met when its sample is read, or by `summaries`. Reading is
 safe from several threads.
 """
 
@@ -36,19 +36,6 @@ Result = TypeVar("Result")
 
 class NoSplitError(PortraitError):
     """The data set does not have this split, or nothing is in it."""
-
-
-@dataclass(frozen=True)
-class Scan:
-    """Result of reading every sample.
-
-    Attributes:
-        ok: Names of the samples that can be read.
-        broken: Of each other sample, its name and what is wrong with it.
-    """
-
-    ok: tuple[str, ...]
-    broken: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -197,27 +184,11 @@ class DatasetReader(abc.ABC):
             self._summaries = in_threads(self._summarize, range(len(self)), tick)
         return self._summaries
 
-    def scan(self, progress: Progress | None = None) -> Scan:
-        """Reads every sample once and says which ones are broken.
-
-        Args:
-            progress: As in `summaries`.
-        """
-        summaries = self.summaries(progress)
-        return Scan(
-            tuple(one.name for one in summaries if one.error is None),
-            {one.name: one.error for one in summaries if one.error is not None},
-        )
-
-    def usable(self, progress: Progress | None = None) -> Self:
-        """The same split without its broken samples, which it names in `broken`.
-
-        Args:
-            progress: As in `summaries`.
-        """
-        scan = self.scan(progress)
-        usable = copy.copy(self)
-        usable.names, usable.broken = scan.ok, scan.broken
+    def usable(self) -> Self:
+        """The same split without its broken samples, which it names in `broken`."""
+        usable, summaries = copy.copy(self), self.summaries()
+        usable.names = tuple(one.name for one in summaries if one.error is None)
+        usable.broken = {one.name: one.error for one in summaries if one.error}
         usable.skip_broken = False
         usable._summaries = None
         return usable

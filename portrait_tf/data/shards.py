@@ -20,7 +20,7 @@ import pathlib
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypeVar
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -67,12 +67,12 @@ _OTHER_DATA = (
 class _Part(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid")
 
-
-AnyPart = TypeVar("AnyPart", bound=_Part)
+    def json_lines(self) -> bytes:
+        return (self.model_dump_json(indent=1) + "\n").encode()
 
 
 class Record(_Part):
-    """Where a sample is in its shard: `offset` and `length` are those of the record."""
+    """A sample's place in its shard, and the CRC-32 of the whole record."""
 
     name: str
     offset: int = Field(ge=0)
@@ -118,7 +118,7 @@ class Manifest(_Part):
     splits: dict[Split, SplitShards]
 
 
-def _load(model: type[AnyPart], path: pathlib.Path) -> AnyPart:
+def _load(model: type[_Part], path: pathlib.Path) -> _Part:
     try:
         return model.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -131,10 +131,6 @@ def _load(model: type[AnyPart], path: pathlib.Path) -> AnyPart:
             f"{path}: expected what `portrait-tf data shards` writes, in version "
             f"{VERSION}; '{key}': {first['msg']}"
         ) from None
-
-
-def _dump(values: _Part) -> bytes:
-    return (values.model_dump_json(indent=1) + "\n").encode()
 
 
 def _made_files(directory: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -204,7 +200,7 @@ class _Writer:
     def source(self, part: range) -> str:
         """A digest of all that the samples of a shard are made of."""
         known: dict[pathlib.Path, str] = {}
-        digest = hashlib.sha256(_dump(self.settings) + str(VERSION).encode())
+        digest = hashlib.sha256(self.settings.json_lines() + str(VERSION).encode())
         for index in part:
             digest.update(self.reader.names[index].encode() + b"\n")
             for path in self.reader.source_files(index):
@@ -217,11 +213,10 @@ class _Writer:
         """The shard, if it is whole and made from the same files."""
         path = self.path(number)
         shard = self.known.get(path.name)
-        if shard is None or shard.source != source:
+        if shard is None or (shard.broken and not self.reader.skip_broken):
             return None
-        if shard.broken and not self.reader.skip_broken:
-            return None
-        return shard if _sha256(path) == shard.sha256 else None
+        whole = shard.source == source and shard.sha256 == _sha256(path)
+        return shard if whole else None
 
     def _serialize(self, index: int) -> tuple[str, bytes] | PortraitError:
         import tensorflow as tf
@@ -231,19 +226,16 @@ class _Writer:
         except PortraitError as error:
             return error
         path = self.reader.photo_file(index)
-        size = self.settings.size
-        small = _shrink(sample, size) if size else None
-        if small or path is None:
-            sample = small or sample
-            photo = encode_png(sample.photo)
-        else:
-            photo = path.read_bytes()
-        features = {"name": [sample.name.encode()], "photo": [photo]}
+        small = _shrink(sample, self.settings.size) if self.settings.size else None
+        sample = small or sample
+        as_it_is = small is None and path is not None
+        photo = path.read_bytes() if as_it_is else encode_png(sample.photo)
+        files = {"name": sample.name.encode(), "photo": photo}
         if sample.parsing is not None:
-            features["parsing"] = [encode_png(sample.parsing)]
+            files["parsing"] = encode_png(sample.parsing)
         features = {
-            key: tf.train.Feature(bytes_list=tf.train.BytesList(value=value))
-            for key, value in features.items()
+            key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+            for key, value in files.items()
         }
         if sample.joints is not None:
             features["joints"] = tf.train.Feature(
@@ -316,7 +308,7 @@ class _Writer:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        write_result(self.note(number), _dump(shard))
+        write_result(self.note(number), shard.json_lines())
         return shard
 
 
@@ -343,24 +335,17 @@ def _known_shards(out: pathlib.Path, settings: Settings) -> dict[str, Shard]:
                 f"({settings}), found shards of others ({manifest.settings})"
             )
         shards = [one for split in manifest.splits.values() for one in split.shards]
-    elif unfinished(out):
-        shards = []
+        return {shard.file: shard for shard in shards}
+    known: dict[str, Shard] = {}
+    if unfinished(out):
         for note in out.glob("*.tfrecord.json"):
             # A note that is not understood is as good as none.
             with contextlib.suppress(PortraitError):
-                shards.append(_load(Shard, note))
+                shard = _load(Shard, note)
+                known[shard.file] = shard
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PortraitError(f"{out}: expected a new or an empty folder for the shards")
-    else:
-        shards = []
-    return {shard.file: shard for shard in shards}
-
-
-def _tidy(out: pathlib.Path, kept: set[str]) -> None:
-    """Removes what runs that were killed have left, and the notes."""
-    for path in list(_made_files(out)):
-        if path.name not in kept:
-            path.unlink()
+    return known
 
 
 def write_shards(
@@ -413,8 +398,11 @@ def write_shards(
         out.mkdir(parents=True, exist_ok=True)
         splits = {writer.reader.split: writer.write_all(tick) for writer in writers}
         manifest = Manifest(version=VERSION, settings=settings, splits=splits)
-        write_result(out / MANIFEST, _dump(manifest))
-        _tidy(out, files)
+        write_result(out / MANIFEST, manifest.json_lines())
+        # Notes, and what runs that were killed have left.
+        for path in list(_made_files(out)):
+            if path.name not in files:
+                path.unlink()
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or error.message
         raise PortraitError(f"{out}: cannot write: {reason}") from None
@@ -454,9 +442,7 @@ class ShardDataset(DatasetReader):
             for shard in found.shards
             for number, record in enumerate(shard.records)
         }
-        self.names = tuple(
-            record.name for shard in found.shards for record in shard.records
-        )
+        self.names = tuple(self._records)
         # Not thread by thread, when the first samples are read.
         load_tensorflow()
 
@@ -491,15 +477,14 @@ class ShardDataset(DatasetReader):
             )
         example = tf.train.Example.FromString(data[_HEADER:-_FOOTER])
         features = example.features.feature
-        photo = decode_image(
-            features["photo"].bytes_list.value[0],
-            cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
-        )
-        parsing = joints = None
+
+        def picture(key: str, flags: int) -> np.ndarray:
+            return decode_image(features[key].bytes_list.value[0], flags)
+
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        photo, parsing, joints = picture("photo", flags), None, None
         if "parsing" in features:
-            parsing = decode_image(
-                features["parsing"].bytes_list.value[0], cv2.IMREAD_UNCHANGED
-            )
+            parsing = picture("parsing", cv2.IMREAD_UNCHANGED)
         if "joints" in features:
             values = np.array(features["joints"].float_list.value, np.float32)
             joints = values.reshape(NUM_JOINTS, 3)

@@ -343,21 +343,19 @@ def test_pose_files_that_are_broken(folder, data, message):
         folder.read()
 
 
-def test_scan_and_usable(folder):
+def test_summaries_and_usable(folder):
     folder.photo("2_b").write_bytes(b"no photo")
     dataset = folder.read(skip_broken=True)
     calls = []
-    scan = dataset.scan(lambda done, total: calls.append((done, total)))
+    summaries = dataset.summaries(lambda done, total: calls.append((done, total)))
     assert calls == [(1, 3), (2, 3), (3, 3)]
-    assert scan.ok == ("1_a", "3.c")
-    assert list(scan.broken) == ["2_b"]
-    assert "2_b.jpg: expected a photo (JPEG, PNG" in scan.broken["2_b"]
+    assert [one.name for one in summaries if one.error is None] == ["1_a", "3.c"]
+    assert "2_b.jpg: expected a photo (JPEG, PNG" in summaries[1].error
     usable = dataset.usable()
-    assert usable.names == ("1_a", "3.c")
-    assert usable.broken == scan.broken
-    assert [sample.name for sample in usable] == ["1_a", "3.c"]
+    assert usable.broken == {"2_b": summaries[1].error}
+    assert list(usable.names) == [sample.name for sample in usable] == ["1_a", "3.c"]
     assert len(dataset) == 3
-    assert usable.scan().broken == {}
+    assert all(one.error is None for one in usable.summaries())
 
 
 def test_describe(folder):

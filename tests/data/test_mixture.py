@@ -9,7 +9,7 @@ from test_dataset import CONFIG, assert_equal, elements, lip_folder, samples
 from portrait_tf.data.cache import Budget, CachedReader
 from portrait_tf.data.dataset import training_dataset, usable_reader
 from portrait_tf.data.lip import LipDataset
-from portrait_tf.data.mixture import Mixture, mix, sample_index, siblings, stream_index
+from portrait_tf.data.mixture import Mixture, sample_index
 from portrait_tf.data.sample import Sample
 from portrait_tf.errors import PortraitError
 
@@ -39,8 +39,8 @@ def test_as_a_sequence_it_is_one_after_the_other():
     for index in (-1, 5):
         with pytest.raises(IndexError):
             reader[index]
-    assert siblings(reader, 1) == range(2) and siblings(reader, 2) == range(2, 5)
-    assert siblings(named("a", 3), 1) == range(3)
+    assert [reader.source(index) for index in range(5)] == [0, 0, 1, 1, 1]
+    assert [reader.part(source) for source in (0, 1)] == [range(2), range(2, 5)]
 
 
 def test_without_weights_an_epoch_holds_every_sample_once():
@@ -77,10 +77,9 @@ def test_what_is_drawn_follows_from_seed_and_position():
 
 
 def test_one_data_set_is_drawn_as_before():
-    reader = named("a", 6)
-    assert mix([reader]) is reader and mix([reader], (3.0,)) is reader
-    for position in range(18):
-        assert stream_index(reader, position, 4) == sample_index(position, 6, 4)
+    for reader in (Mixture([named("a", 6)]), Mixture([named("a", 6)], (3.0,))):
+        for position in range(18):
+            assert reader.index_at(position, 4) == sample_index(position, 6, 4)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +93,7 @@ def test_one_data_set_is_drawn_as_before():
 )
 def test_mistakes(lengths, weights, message):
     with pytest.raises(PortraitError, match=message):
-        mix([named(str(length), length) for length in lengths], weights)
+        Mixture([named(str(length), length) for length in lengths], weights)
 
 
 def test_a_resumed_mixture_goes_on_where_it_stopped():

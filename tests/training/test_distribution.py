@@ -24,7 +24,7 @@ from tiny import TINY
 from portrait_tf.config import parse_config, save_config, with_changes
 from portrait_tf.data.cache import Budget, CachedReader
 from portrait_tf.data.dataset import training_dataset
-from portrait_tf.data.mixture import mix, sample_names
+from portrait_tf.data.mixture import Mixture, sample_names
 from portrait_tf.data.open import open_dataset, open_splits
 from portrait_tf.data.shards import write_shards
 from portrait_tf.data.synthetic import write_synthetic
@@ -627,7 +627,7 @@ def test_names_of_samples_are_known_unread(data, portraits):
     assert sample_names(reader) == names
     cached = CachedReader(reader, Budget(1e9))
     assert sample_names(cached) == names
-    assert sample_names(mix([cached, portraits])) == [
+    assert sample_names(Mixture([cached, portraits])) == [
         *names, *(one.name for one in portraits)
     ]  # fmt: skip
 

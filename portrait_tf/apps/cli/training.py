@@ -57,7 +57,7 @@ def train(
     """Train a stage; the same command goes on after a stop."""
     from portrait_tf.config import load_config, with_changes
     from portrait_tf.data.cache import Budget, CachedReader
-    from portrait_tf.data.mixture import mix
+    from portrait_tf.data.mixture import Mixture
     from portrait_tf.data.open import open_dataset
 
     changes = list(set_ or [])
@@ -68,7 +68,7 @@ def train(
     if settings.data.cache_gigabytes:
         budget = Budget(settings.data.cache_gigabytes * 1e9)
         readers = [CachedReader(reader, budget) for reader in readers]
-    training = mix(readers, settings.data.weights)
+    training = Mixture(readers, settings.data.weights)
     validation = _validation_reader(data, skip_broken)
     start_tensorflow()
     from portrait_tf.training.commands import train_stage

@@ -173,10 +173,7 @@ class Backdrop:
             self._box(x, self.wall - tall, x + width, self.wall, door)
             for column, row in ((0.12, 0.1), (0.12, 0.55), (0.56, 0.1), (0.56, 0.55)):
                 start, end = x + width * column, x + width * (column + 0.32)
-                high, low = (
-                    self.wall - tall * (1 - row),
-                    self.wall - tall * (0.65 - row),
-                )
+                high, low = (self.wall - tall * part for part in (1 - row, 0.65 - row))
                 self._box(start, high, end, low, tint(door, -0.2))
         plinth = self._size(0.7)
         self._box(0, self.wall - plinth, self.width, self.wall, tint(wall, -0.25))
