@@ -20,6 +20,7 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.photos.masks import as_hole_mask
 
 SIZE = (96, 64)
+KINDS = ("rectangle", "strokes", "body_part", "border", "face")
 
 
 def person() -> np.ndarray:
@@ -33,9 +34,7 @@ def person() -> np.ndarray:
 
 
 def only(kind: str, **values) -> MaskConfig:
-    kinds = ("rectangle", "strokes", "body_part", "border", "face")
-    weights = dict.fromkeys(kinds, 0.0)
-    return MaskConfig(**{**weights, kind: 1.0, **values})
+    return MaskConfig(**{**dict.fromkeys(KINDS, 0.0), kind: 1.0, **values})
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -49,12 +48,18 @@ def check_form(mask: np.ndarray, size: tuple[int, int] = SIZE) -> None:
     assert mask.any()
 
 
+def extent(mask: np.ndarray) -> tuple:
+    """First and last row, first and last column."""
+    rows, columns = np.nonzero(mask)
+    return rows.min(), rows.max(), columns.min(), columns.max()
+
+
 def test_rectangle_has_the_asked_size_and_lies_in_the_photo():
     mask = rectangle_mask(rng(), SIZE, (0.25, 0.25))
     check_form(mask)
+    top, bottom, left, right = extent(mask)
+    assert (bottom - top, right - left) == (23, 15)
     assert np.count_nonzero(mask) == 24 * 16
-    assert mask.any(axis=1).sum() == 24
-    assert mask.any(axis=0).sum() == 16
 
 
 def test_strokes_are_about_as_wide_and_long_as_asked():
@@ -63,9 +68,6 @@ def test_strokes_are_about_as_wide_and_long_as_asked():
         check_form(mask, (200, 200))
         # 100 long and 14 to 20 wide, with caps; bends overlap themselves.
         assert 500 < np.count_nonzero(mask) < 100 * 20 + 7 * 400
-
-
-def test_strokes_of_no_width_are_still_drawn():
     check_form(stroke_mask(rng(), (8, 8), (1, 1), (0.0, 0.0), (0.1, 0.1)), (8, 8))
 
 
@@ -75,26 +77,13 @@ def test_body_part_is_one_part_and_its_surroundings():
     for seed in range(60):
         mask = body_part_mask(rng(seed), SIZE, parsing, 1 / 96)
         check_form(mask)
-        core = frozenset(
-            label for label in (5, 13, 14, 15) if (mask[parsing == label] == 255).all()
-        )
-        seen.add(core)
-    assert seen == {
-        frozenset([13]),
-        frozenset([5]),
-        frozenset([14]),
-        frozenset([15]),
-        frozenset([14, 15]),
-    }
-
-
-def test_body_part_grows_by_the_dilation():
+        parts = (n for n in (5, 13, 14, 15) if (mask[parsing == n] == 255).all())
+        seen.add(tuple(parts))
+    assert seen == {(13,), (5,), (14,), (15,), (14, 15)}
     parsing = np.zeros(SIZE, np.uint8)
     parsing[40:50, 20:30] = 13
     mask = body_part_mask(rng(), SIZE, parsing, 3 / 96)
-    rows, columns = np.nonzero(mask)
-    assert (rows.min(), rows.max()) == (37, 52)
-    assert (columns.min(), columns.max()) == (17, 32)
+    assert extent(mask) == (37, 52, 17, 32)
     assert not mask[37, 17]
 
 
@@ -102,20 +91,15 @@ def test_body_part_may_be_one_piece_of_a_region():
     parsing = np.zeros(SIZE, np.uint8)
     parsing[10:20, 10:20] = parsing[60:70, 40:50] = 5
     masks = [body_part_mask(rng(seed), SIZE, parsing, 0) for seed in range(30)]
-    assert {(bool(one[15, 15]), bool(one[65, 45])) for one in masks} == {
-        (True, True),
-        (True, False),
-        (False, True),
-    }
+    seen = {(bool(one[15, 15]), bool(one[65, 45])) for one in masks}
+    assert seen == {(True, True), (True, False), (False, True)}
 
 
-@pytest.mark.parametrize("value", [0, 255])
-def test_body_part_without_a_person_is_a_rectangle(value):
-    parsing = np.full(SIZE, value, np.uint8)
-    assert (
-        body_part_mask(rng(), SIZE, parsing) == body_part_mask(rng(), SIZE, None)
-    ).all()
-    check_form(body_part_mask(rng(), SIZE, parsing))
+@pytest.mark.parametrize("draw", [body_part_mask, face_mask])
+def test_without_a_person_the_hole_is_a_rectangle(draw):
+    for parsing in (None, np.zeros(SIZE, np.uint8), np.full(SIZE, 255, np.uint8)):
+        mask = draw(rng(3), SIZE, parsing)
+        np.testing.assert_array_equal(mask, rectangle_mask(rng(3), SIZE))
 
 
 def test_holes_at_the_face_hide_some_of_it():
@@ -137,13 +121,6 @@ def test_stray_pixels_do_not_move_the_face():
     assert face_extent(None) is None and face_extent(np.zeros(SIZE)) is None
 
 
-def test_holes_at_the_face_without_a_face_are_rectangles():
-    for parsing in (None, np.zeros(SIZE, np.uint8)):
-        np.testing.assert_array_equal(
-            face_mask(rng(3), SIZE, parsing), rectangle_mask(rng(3), SIZE)
-        )
-
-
 def test_border_is_the_asked_part_of_each_side():
     mask = border_mask((10, 20), top=0.2, bottom=0.1, left=0.25)
     expected = np.zeros((10, 20), np.uint8)
@@ -154,119 +131,80 @@ def test_border_is_the_asked_part_of_each_side():
     assert not border_mask((10, 20)).any()
 
 
-def test_random_border_follows_the_weights():
-    config = only("border", border_sides={"left": 1.0}, second_border=1.0)
+def test_random_borders_follow_the_weights():
+    def sides(seed: int, **values) -> tuple:
+        mask = random_border_mask(rng(seed), SIZE, only("border", **values))
+        return tuple(
+            edge.all() for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1])
+        )
+
     for seed in range(10):
-        mask = random_border_mask(rng(seed), SIZE, config)
-        assert mask[:, 0].all()
-        assert not mask[:, -1].any()
-        assert not mask[0].all()
-
-
-def test_second_border_is_another_side():
+        left = sides(seed, border_sides={"left": 1.0}, second_border=1.0)
+        assert left == (False, False, True, False)
+    seen = {sides(seed, border_sides={}, second_border=0.0) for seed in range(40)}
+    assert len(seen) == 4
     config = only(
-        "border",
-        border_sides={"left": 1.0, "top": 1.0},
-        second_border=1.0,
+        "border", border_sides={"left": 1.0, "top": 1.0}, second_border=1.0,
         border_size=(0.25, 0.25),
-    )
+    )  # fmt: skip
     mask = random_border_mask(rng(), SIZE, config)
-    assert mask[0].all()
-    assert mask[:, 0].all()
+    assert mask[0].all() and mask[:, 0].all()
     assert np.count_nonzero(mask) == 96 * 64 - 72 * 48
-
-
-def test_border_sides_without_a_weight_are_all_alike():
-    config = only("border", border_sides={}, second_border=0.0)
-    corners = {
-        tuple(bool(side.all()) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
-        for mask in (random_border_mask(rng(seed), SIZE, config) for seed in range(40))
-    }
-    assert len(corners) == 4
-
-
-@pytest.mark.parametrize(
-    "kind", ["rectangle", "strokes", "body_part", "border", "face"]
-)
-def test_random_masks_are_never_empty_and_never_too_large(kind):
-    for seed in range(40):
-        mask = random_mask(rng(seed), SIZE, only(kind), person())
-        check_form(mask)
-        assert np.count_nonzero(mask) <= MAX_HOLE_FRACTION * mask.size
 
 
 @pytest.mark.parametrize(
     "config",
     [
+        *map(only, KINDS),
+        # These give nothing but holes that are too large.
         only("rectangle", rectangle_size=(1.0, 1.0)),
         only("border", border_size=(1.0, 1.0)),
         only("body_part", body_part_dilation=(1.0, 1.0)),
     ],
 )
-def test_a_config_that_only_gives_unusable_holes_still_gives_a_hole(config):
-    mask = random_mask(rng(), SIZE, config, person())
-    check_form(mask)
-    assert np.count_nonzero(mask) <= MAX_HOLE_FRACTION * mask.size
+def test_random_masks_are_never_empty_and_never_too_large(config):
+    for seed in range(40):
+        mask = random_mask(rng(seed), SIZE, config, person())
+        check_form(mask)
+        assert np.count_nonzero(mask) <= MAX_HOLE_FRACTION * mask.size
 
 
-@pytest.mark.parametrize("size", [(1, 2), (2, 1), (3, 3), (1, 500)])
-def test_tiny_photos_have_holes_too(size):
-    for seed in range(20):
-        mask = random_mask(rng(seed), size, MaskConfig())
-        check_form(mask, size)
-        assert not mask.all()
-
-
-def test_a_photo_of_one_pixel_has_no_room():
+def test_tiny_photos_have_holes_too():
+    for size in ((1, 2), (2, 1), (3, 3), (1, 500)):
+        for seed in range(20):
+            mask = random_mask(rng(seed), size, MaskConfig())
+            check_form(mask, size)
+            assert not mask.all()
     with pytest.raises(PortraitError, match="1x1 has no room"):
         random_mask(rng(), (1, 1), MaskConfig())
 
 
 def test_the_same_seed_gives_the_same_mask():
-    for seed in range(12):
-        first, second = (
-            random_mask(rng(seed), SIZE, MaskConfig(), person()) for _ in range(2)
-        )
-        np.testing.assert_array_equal(first, second)
-    masks = {
-        random_mask(rng(seed), SIZE, MaskConfig(), person()).tobytes()
-        for seed in range(12)
-    }
-    assert len(masks) == 12
-
-
-@pytest.mark.parametrize("task", [*EVALUATION_TASKS, FACE_TASK])
-def test_evaluation_masks_are_fixed(task):
     first, second = (
-        evaluation_mask(task, [3, 7], SIZE, parsing=person()) for _ in range(2)
+        [random_mask(rng(seed), SIZE, MaskConfig(), person()) for seed in range(12)]
+        for _ in range(2)
     )
-    check_form(first)
     np.testing.assert_array_equal(first, second)
+    assert len({mask.tobytes() for mask in first}) == 12
+    for task in (*EVALUATION_TASKS, FACE_TASK):
+        one, two = (
+            evaluation_mask(task, [3, 7], SIZE, parsing=person()) for _ in range(2)
+        )
+        check_form(one)
+        np.testing.assert_array_equal(one, two)
 
 
 def test_square_lies_on_the_person_and_in_the_photo():
-    for seed in range(40):
-        mask = evaluation_mask("square", seed, SIZE, parsing=person())
+    masks = [
+        evaluation_mask("square", seed, SIZE, parsing=person()) for seed in range(40)
+    ]
+    for mask in masks:
         assert np.count_nonzero(mask) == 32 * 32
         assert mask[(person() > 0) & (person() < 255)].any()
-    places = {
-        evaluation_mask("square", seed, SIZE, parsing=person()).tobytes()
-        for seed in range(10)
-    }
-    assert len(places) > 5
+    assert len({mask.tobytes() for mask in masks}) > 20
 
 
-def test_square_lies_on_a_joint_without_a_label_map():
-    joints = np.zeros((16, 3), np.float32)
-    joints[4] = 30, 60, 1
-    for parsing in (None, np.zeros(SIZE, np.uint8)):
-        mask = evaluation_mask("square", 0, SIZE, joints, parsing)
-        rows, columns = np.nonzero(mask)
-        assert (rows.min(), rows.max()) == (44, 75)
-        assert (columns.min(), columns.max()) == (14, 45)
-
-
-def test_square_without_annotations_is_anywhere():
+def test_square_without_a_label_map():
     joints = np.zeros((16, 3), np.float32)
     masks = [
         evaluation_mask("square", seed, SIZE, given)
@@ -275,56 +213,42 @@ def test_square_without_annotations_is_anywhere():
     ]
     assert all(np.count_nonzero(one) == 32 * 32 for one in masks)
     assert len({one.tobytes() for one in masks}) == 5
+    joints[4] = 30, 60, 1
+    for parsing in (None, np.zeros(SIZE, np.uint8)):
+        mask = evaluation_mask("square", 0, SIZE, joints, parsing)
+        assert extent(mask) == (44, 75, 14, 45)
+    # No higher than a wide photo.
+    assert np.count_nonzero(evaluation_mask("square", 0, (20, 100))) == 20 * 20
 
 
-def test_square_of_a_wide_photo_is_no_higher_than_the_photo():
-    mask = evaluation_mask("square", 0, (20, 100))
-    assert np.count_nonzero(mask) == 20 * 20
-
-
-def test_evaluation_strokes_cover_a_fifth_to_three_tenths():
+def test_other_tasks():
     for seed in range(20):
         assert 0.2 <= (evaluation_mask("strokes", seed, SIZE) > 0).mean() <= 0.3
-
-
-def test_evaluation_borders():
-    lower = evaluation_mask("lower_third", 0, SIZE)
-    assert not lower[:64].any()
-    assert lower[64:].all()
-    right = evaluation_mask("right_quarter", 0, SIZE)
-    assert not right[:, :48].any()
-    assert right[:, 48:].all()
-
-
-def test_a_square_over_the_face():
+    np.testing.assert_array_equal(
+        evaluation_mask("lower_third", 0, SIZE), border_mask(SIZE, bottom=1 / 3)
+    )
+    np.testing.assert_array_equal(
+        evaluation_mask("right_quarter", 0, SIZE), border_mask(SIZE, right=1 / 4)
+    )
     mask = evaluation_mask(FACE_TASK, 0, SIZE, parsing=person())
     # The face is rows 10 to 19, columns 28 to 35; quantiles cost some of a row.
     assert mask[10:20, 28:36].all() and np.count_nonzero(mask) <= 13 * 13
     no_face = np.where(person() == 13, 0, person())
-    np.testing.assert_array_equal(
-        evaluation_mask(FACE_TASK, 3, SIZE, parsing=no_face),
-        evaluation_mask("square", 3, SIZE, parsing=no_face),
+    one, two = (
+        evaluation_mask(t, 3, SIZE, parsing=no_face) for t in (FACE_TASK, "square")
     )
-
-
-def test_unknown_evaluation_task_names_the_known_ones():
+    np.testing.assert_array_equal(one, two)
     with pytest.raises(PortraitError, match=r"'circle'.*square, strokes"):
         evaluation_mask("circle", 0, SIZE)
-
-
-def test_photo_too_small_for_strokes():
     with pytest.raises(PortraitError, match="1x2 has no room"):
         evaluation_mask("strokes", 0, (1, 2))
 
 
+FOUR = np.array([[0, 1], [255, 0]], np.uint8)
+
+
 @pytest.mark.parametrize(
-    "given",
-    [
-        np.array([[0, 1], [255, 0]], np.uint8),
-        np.array([[0, 1], [255, 0]], np.uint8)[..., np.newaxis],
-        np.repeat(np.array([[0, 1], [255, 0]], np.uint8)[..., np.newaxis], 3, 2),
-        np.array([[False, True], [True, False]]),
-    ],
+    "given", [FOUR, FOUR[..., None], np.repeat(FOUR[..., None], 3, 2), FOUR > 0]
 )
 def test_accepted_masks_become_ours(given):
     mask = as_hole_mask(given, (2, 2))

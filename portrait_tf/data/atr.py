@@ -28,16 +28,11 @@ def _find(directory: pathlib.Path) -> pathlib.Path:
 
 
 class AtrDataset(PhotoFolder):
-    """One split of ATR on disk.
+    """One split of ATR on disk; its arguments are those of `DatasetReader`.
 
     ATR comes without a split. `train_id.txt` and `val_id.txt` are used where they are;
     else `hash_split` puts about one photo in ten into `val`. Samples are in the list's
     order, or by name.
-
-    Args:
-        directory: The folder that holds what `LAYOUT` shows.
-        split: `train` or `val`.
-        skip_broken: As in `DatasetReader`.
 
     Raises:
         PortraitError: A folder is missing or empty, or a list cannot be read.

@@ -5,6 +5,7 @@ Coordinates are those of `portrait_tf.geometry`. Nothing here needs TensorFlow, 
 """
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import cv2
 import numpy as np
@@ -184,15 +185,9 @@ def _backdrop(
     photo_size = other.photo.shape[:2]
     cover = max(size[0] / photo_size[0], size[1] / photo_size[1])
     scale = cover * rng.uniform(1.0, 1.25)
-    sides = [
-        max(whole, round(side * scale))
-        for side, whole in zip(photo_size, size, strict=True)
-    ]
-    corner = [
-        -int(rng.integers(side - whole + 1))
-        for side, whole in zip(sides, size, strict=True)
-    ]
-    placement = Placement(*sides, *corner, mirror=bool(rng.random() < 0.5))
+    sides = np.maximum(np.round(np.multiply(photo_size, scale)).astype(int), size)
+    corner = [-int(rng.integers(room + 1)) for room in sides - size]
+    placement = Placement(*sides.tolist(), *corner, mirror=bool(rng.random() < 0.5))
     return without_person(
         _warp_photo(other.photo, size, placement, cv2.BORDER_REFLECT_101),
         _warp_parsing(other.parsing, size, placement),
@@ -203,12 +198,8 @@ def _jitter_colors(
     rng: np.random.Generator, image: np.ndarray, augmentation: AugmentationConfig
 ) -> np.ndarray:
     brightness, contrast, saturation = (
-        rng.uniform(-largest, largest)
-        for largest in (
-            augmentation.brightness,
-            augmentation.contrast,
-            augmentation.saturation,
-        )
+        rng.uniform(-getattr(augmentation, name), getattr(augmentation, name))
+        for name in ("brightness", "contrast", "saturation")
     )
     # Saturation scales the distance to gray, contrast that to the mean gray: one
     # 3x4 matrix does all.
@@ -220,29 +211,23 @@ def _jitter_colors(
 
 def _check(sample: Sample) -> None:
     photo, parsing, joints = sample.photo, sample.parsing, sample.joints
+
+    def refuse(expected: str, received: object) -> NoReturn:
+        raise PortraitError(path=sample.name, expected=expected, received=received)
+
     if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
-        raise PortraitError(
-            path=sample.name,
-            expected="a photo of type uint8 and shape [height, width, 3]",
-            received=f"{photo.dtype} {list(photo.shape)}",
+        refuse(
+            "a photo of type uint8 and shape [height, width, 3]",
+            f"{photo.dtype} {list(photo.shape)}",
         )
-    if parsing is not None and (
-        parsing.dtype != np.uint8 or parsing.shape != photo.shape[:2]
-    ):
-        raise PortraitError(
-            path=sample.name,
-            expected=(
-                "a label map of type uint8 and the photo's shape "
-                f"{list(photo.shape[:2])}"
-            ),
-            received=f"{parsing.dtype} {list(parsing.shape)}",
+    size = photo.shape[:2]
+    if parsing is not None and (parsing.dtype != np.uint8 or parsing.shape != size):
+        refuse(
+            f"a label map of type uint8 and the photo's shape {list(size)}",
+            f"{parsing.dtype} {list(parsing.shape)}",
         )
     if joints is not None and joints.shape != (NUM_JOINTS, 3):
-        raise PortraitError(
-            path=sample.name,
-            expected=f"joints of shape [{NUM_JOINTS}, 3]",
-            received=list(joints.shape),
-        )
+        refuse(f"joints of shape [{NUM_JOINTS}, 3]", list(joints.shape))
 
 
 def prepare(

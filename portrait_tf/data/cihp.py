@@ -64,9 +64,7 @@ class CihpDataset(DatasetReader):
     with the photo's name.
 
     Args:
-        directory: The folder that holds what `LAYOUT` shows.
-        split: `train` or `val`.
-        skip_broken: As in `DatasetReader`.
+        directory, split, skip_broken: As in `DatasetReader`.
         smallest: People whose box is smaller, in height and in width, are left out;
             `left_out` counts them.
 

@@ -42,10 +42,9 @@ def training_sample(
     """The sample at a position of the training stream, with a random hole.
 
     Args:
-        reader: The data set.
-        config: Uses `size`, `augmentation` and `masks`.
+        reader, seed: As in `training_dataset`.
+        config: Uses `size`, `augmentation`, `masks` and `data.backgrounds`.
         position: 0 for the first sample of the run.
-        seed: The run's seed.
 
     Returns:
         As `portrait_tf.data.augment.prepare`, and `mask`: `uint8` `[h, w]`, 255 in
@@ -83,24 +82,16 @@ def validation_sample(
     """A sample as it is, with the hole of an evaluation task.
 
     Args:
-        reader: The data set.
-        config: Uses `size`.
+        reader, config, seed, tasks: As in `validation_dataset`.
         index: Of the sample; the tasks take turns.
-        seed: Of the holes.
-        tasks: As `portrait_tf.data.masks.evaluation_mask` knows them.
 
     Returns:
-        As `portrait_tf.data.augment.prepare`, and `mask`: `uint8` `[h, w]`, 255 in
-        the hole.
+        As `training_sample`.
     """
     prepared = prepare(reader[index], config.size)
-    mask = evaluation_mask(
-        tasks[index % len(tasks)],
-        [seed, index],
-        config.size,
-        prepared["joints"],
-        prepared["parsing"],
-    )
+    task = tasks[index % len(tasks)]
+    joints, parsing = prepared["joints"], prepared["parsing"]
+    mask = evaluation_mask(task, [seed, index], config.size, joints, parsing)
     return {**prepared, "mask": mask}
 
 

@@ -13,7 +13,7 @@ from portrait_tf.data.poses import read_poses
 from portrait_tf.data.reader import SPLITS, PhotoFolder
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import LABELS, VOID_NAME
-from portrait_tf.photos.label_maps import LIP_TABLE, LabelTable
+from portrait_tf.photos.label_maps import LabelTable
 
 FILE = "dataset.yaml"
 
@@ -62,13 +62,9 @@ class FolderConfig(Section):
 class FolderDataset(PhotoFolder):
     """One split of a plain folder with a `dataset.yaml`.
 
-    Where neither split has a list, `hash_split` puts about one photo in ten into `val`;
-    where one has, the other is the rest. Samples are in the list's order, or by name.
-
-    Args:
-        directory: The folder that holds `dataset.yaml`.
-        split: `train` or `val`.
-        skip_broken: As in `DatasetReader`.
+    Its arguments are those of `DatasetReader`. Where neither split has a list,
+    `hash_split` puts about one photo in ten into `val`; where one has, the other is the
+    rest. Samples are in the list's order, or by name.
 
     Raises:
         PortraitError: `dataset.yaml` does not fit `FolderConfig`, a file or folder that
@@ -85,7 +81,6 @@ class FolderDataset(PhotoFolder):
         self._photos = list_files(self._images)
         if config.labels is not None:
             self._maps = list_files(self._named("labels", config.labels), (".png",))
-        self._table = LIP_TABLE
         if config.map is not None:
             values = ", ".join(map(str, sorted(config.map)))
             self._table = LabelTable.from_names(

@@ -47,17 +47,11 @@ class LipFolders:
 
 
 class LipDataset(PhotoFolder):
-    """One split of LIP on disk.
+    """One split of LIP on disk; its arguments are those of `DatasetReader`.
 
-    Nothing but names and the pose file's lines is read up front. Folders that an
-    archive has doubled (`TrainVal_images/TrainVal_images`) are found, and so are
-    split folders directly inside the directory. The samples' order is
-    that of the id file, or by name.
-
-    Args:
-        directory: The folder that holds what `LAYOUT` shows.
-        split: `train` or `val`.
-        skip_broken: As in `DatasetReader`.
+    Folders that an archive has doubled (`TrainVal_images/TrainVal_images`) are found,
+    and so are split folders directly inside the directory. Samples are in the order of
+    the id file, or by name.
 
     Raises:
         PortraitError: The directory has no photos of the split, or a file of names or
@@ -83,19 +77,19 @@ class LipDataset(PhotoFolder):
             )
         self._images = unwrap(images)
         self._photos = list_files(self._images)
-        maps = _find(
-            self.directory,
-            "TrainVal_parsing_annotations",
-            f"{self.split}_segmentations",
+        maps, poses, names = (
+            _find(self.directory, f"TrainVal_{parent}", name)
+            for parent, name in (
+                ("parsing_annotations", f"{self.split}_segmentations"),
+                ("pose_annotations", f"lip_{self.split}_set.csv"),
+                ("images", f"{self.split}_id.txt"),
+            )
         )
         if maps is not None:
             self._maps = list_files(unwrap(maps), (".png",))
-        poses = _find(
-            self.directory, "TrainVal_pose_annotations", f"lip_{self.split}_set.csv"
-        )
         if poses is not None:
             self._poses = read_poses(poses)
-        self._list = _find(self.directory, "TrainVal_images", f"{self.split}_id.txt")
+        self._list = names
         self.names = read_names(self._list) if self._list else tuple(self._photos)
         if not self.names:
             self._refuse_without_photos()

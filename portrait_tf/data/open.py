@@ -67,9 +67,7 @@ def open_dataset(
     """Opens a split of a data set.
 
     Args:
-        directory: The data set's folder.
-        split: `train` or `val`.
-        skip_broken: As in `DatasetReader`.
+        directory, split, skip_broken: As in `DatasetReader`.
         layout: A key of `READERS`, or None to detect it.
 
     Raises:
@@ -86,9 +84,7 @@ def open_splits(
     """Opens the splits that a data set has.
 
     Args:
-        directory: The data set's folder.
-        skip_broken: As in `DatasetReader`.
-        layout: A key of `READERS`, or None to detect it.
+        directory, skip_broken, layout: As in `open_dataset`.
 
     Raises:
         PortraitError: As `open_dataset`, also for a split that is there but cannot be

@@ -412,13 +412,8 @@ def write_shards(
 class ShardDataset(DatasetReader):
     """One split of a data set that `write_shards` has written.
 
-    It gives what the reader of the source gives: the same samples in the same order,
-    to the bit (where no size was asked for).
-
-    Args:
-        directory: The folder that holds `shards.json`.
-        split: `train` or `val`.
-        skip_broken: As in `DatasetReader`.
+    Its arguments are those of `DatasetReader`. It gives what the reader of the source
+    gives: the same samples in the same order, to the bit (where no size was asked for).
 
     Raises:
         PortraitError: The manifest is missing, cut off or of another version, or it

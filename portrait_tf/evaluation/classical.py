@@ -34,15 +34,11 @@ def frequency_selective(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     It is part of opencv-contrib-python-headless.
     """
-    blue_first = cv2.cvtColor(photo, cv2.COLOR_RGB2BGR)
-    result = np.zeros_like(photo)
-    # Non-zero = known here.
-    known = np.where(mask != 0, 0, 255).astype(np.uint8)
-    cv2.xphoto.inpaint(blue_first, known, result, cv2.xphoto.INPAINT_FSR_FAST)
+    result, known = np.zeros_like(photo), np.where(mask, 0, 255).astype(np.uint8)
+    bgr = np.ascontiguousarray(photo[..., ::-1])
+    cv2.xphoto.inpaint(bgr, known, result, cv2.xphoto.INPAINT_FSR_FAST)
     # It changes known pixels, too.
-    return np.where(
-        (mask != 0)[..., None], cv2.cvtColor(result, cv2.COLOR_BGR2RGB), photo
-    )
+    return np.where(known[..., None] > 0, photo, result[..., ::-1])
 
 
 CLASSICAL: dict[str, Method] = {

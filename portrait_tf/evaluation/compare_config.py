@@ -175,9 +175,8 @@ def load_plan(path: str | pathlib.Path, changes: list[str] | None = None) -> Pla
     if features.weights not in (None, "imagenet", "random"):
         features.weights = found(features.weights)
         if not pathlib.Path(features.weights).is_file():
-            raise PortraitError(
-                f"{path}: 'features.weights': no such file: {features.weights}"
-            )
+            reason = f"no such file: {features.weights}"
+            raise PortraitError(f"{path}: 'features.weights': {reason}")
     if stage_1.source not in ("bundled", "train"):
         stage_1.source = found(stage_1.source)
     if isinstance(compare.base, str):
@@ -198,18 +197,22 @@ def load_plan(path: str | pathlib.Path, changes: list[str] | None = None) -> Pla
             method.config = found(method.config)
         networks[name] = _network_config(method, base, compare.steps, source)
     return Plan(
-        compare=compare,
-        methods=methods,
-        base=base,
-        networks=networks,
+        compare=compare, methods=methods, base=base, networks=networks,
         pictures=pictures,
-    )
+    )  # fmt: skip
 
 
 def _network_config(
     method: MethodConfig, base: Config, steps: int, source: str
 ) -> Config:
-    config = _merged(base, method.config) if method.config else base
+    config = base
+    if path := method.config:
+        changes = parse_yaml(read_text(path, "method's config"), path) or {}
+        if not isinstance(changes, dict):
+            raise PortraitError(
+                f"{path}: expected keys and values, received {type(changes).__name__}"
+            )
+        config = parse_config(_over(base.model_dump(mode="json"), changes), path)
     try:
         config = with_changes(config, list(method.set))
     except PortraitError as error:
@@ -223,17 +226,8 @@ def _network_config(
     return within_budget(config, steps, base.completion.training.batch_size)
 
 
-def _merged(base: Config, path: str) -> Config:
-    """The base with the keys of a file in place of its own."""
-    changes = parse_yaml(read_text(path, "method's config"), path) or {}
-    if not isinstance(changes, dict):
-        raise PortraitError(
-            f"{path}: expected keys and values, received {type(changes).__name__}"
-        )
-    return parse_config(_over(base.model_dump(mode="json"), changes), path)
-
-
 def _over(values: dict, changes: dict) -> dict:
+    """The values with changes in place of their own, key by key."""
     if "kind" in changes and changes["kind"] != values.get("kind"):
         # Another kind of network has other keys.
         return changes
@@ -252,17 +246,14 @@ def within_budget(config: Config, steps: int, batch_size: int) -> Config:
     """
     completion = config.completion
     factor = steps / completion.training.steps
-    warmups = {
-        "training.optimizer": completion.training.optimizer,
-        "discriminator_optimizer": completion.discriminator_optimizer,
-    }
+    warmup, critic = completion.training.optimizer, completion.discriminator_optimizer
     counts = {
-        f"{key}.warmup_steps": one.warmup_steps for key, one in warmups.items()
-    } | {
-        f"schedule.{key}": value
-        for key, value in completion.schedule.model_dump().items()
-        if key.endswith("_steps")
+        "training.optimizer.warmup_steps": warmup.warmup_steps,
+        "discriminator_optimizer.warmup_steps": critic.warmup_steps,
     }
+    for key, value in completion.schedule.model_dump().items():
+        if key.endswith("_steps"):
+            counts[f"schedule.{key}"] = value
     changes = [f"{key}={round(value * factor)}" for key, value in counts.items()]
     changes += [f"training.steps={steps}", f"training.batch_size={batch_size}"]
     return with_changes(config, [f"completion.{change}" for change in changes])

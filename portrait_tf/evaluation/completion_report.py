@@ -326,7 +326,7 @@ def write_report(
     """Draws the examples and writes the folder; an old report there is replaced.
 
     Args:
-        folder: A folder that `check_report_folder` accepts.
+        folder: A folder that `check_folder` accepts.
         evaluation: What was scored.
         found: Its scores.
         sheets: The contact sheets, which have observed the evaluation.

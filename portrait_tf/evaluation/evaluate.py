@@ -137,13 +137,10 @@ class Evaluation:
             found = complete_holes(self.engine, holes)
             others = {name: method(holes) for name, method in self.methods.items()}
             truth = self.features.features(holes[0].photo) if self.features else None
-            for place, (hole, (ours, parsing)) in enumerate(
-                zip(holes, found, strict=True)
-            ):
-                pictures = {
-                    OURS: ours,
-                    **{n: some[place] for n, some in others.items()},
-                }
+            for place, hole in enumerate(holes):
+                ours, parsing = found[place]
+                pictures = {name: some[place] for name, some in others.items()}
+                pictures = {OURS: ours, **pictures}
                 scored = self._score_hole(hole, pictures, truth, patches)
                 facts = _facts(hole, parsing, groups)
                 rows += [row | facts for row in scored]

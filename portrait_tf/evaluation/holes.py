@@ -201,14 +201,13 @@ def draw_examples(
         key: The score that ranked them.
         draw: Returns the pictures of a hole by title.
     """
-    place_of_task = {task: place for place, task in enumerate(holes.tasks)}
+    tasks = list(holes.tasks)
+
+    def example(task: str, place: str, one: dict) -> Example:
+        hole = holes[one["index"]][tasks.index(task)]
+        return Example(place, one["photo"], one[key], draw(hole))
+
     return {
-        task: [
-            Example(
-                place, one["photo"], one[key],
-                draw(holes[one["index"]][place_of_task[task]]),
-            )
-            for place, one in places.items()
-        ]
+        task: [example(task, place, one) for place, one in places.items()]
         for task, places in chosen.items()
-    }  # fmt: skip
+    }

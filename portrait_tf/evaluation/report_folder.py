@@ -28,38 +28,29 @@ FILES = (
 )
 
 
-def check_report_folder(folder: pathlib.Path) -> None:
-    """Checks that a report can be written there, before hours are spent on it.
+def check_folder(folder: pathlib.Path, report: bool = True) -> None:
+    """Checks that a folder can be written, before hours are spent on its content.
+
+    Args:
+        folder: The folder.
+        report: Whether it may hold an old report, which is replaced.
 
     Raises:
         PortraitError: It is a file, holds foreign files, or cannot be made.
     """
-    _check_folder(folder, FILES, "a new folder, an empty one or an old report")
-
-
-def check_empty_folder(folder: pathlib.Path) -> None:
-    """Checks that pictures can be written there.
-
-    Raises:
-        PortraitError: It is a file, is not empty, or cannot be made.
-    """
-    _check_folder(folder, (), "a new folder or an empty one")
-
-
-def _check_folder(
-    folder: pathlib.Path, allowed: tuple[str, ...], expected: str
-) -> None:
     if folder.is_dir():
-        others = sorted({entry.name for entry in folder.iterdir()} - set(allowed))
+        allowed = set(FILES) if report else set()
+        others = sorted({entry.name for entry in folder.iterdir()} - allowed)
         if others:
+            expected = "a new folder, an empty one or an old report"
+            if not report:
+                expected = "a new folder or an empty one"
             raise PortraitError(
                 f"{folder}: expected {expected}, found {others[0]} in it"
             )
     elif folder.exists():
         raise PortraitError(f"{folder} is a file; a folder is expected")
-    parent = folder.absolute().parent
-    while not parent.exists():
-        parent = parent.parent
+    parent = next(one for one in folder.absolute().parents if one.exists())
     if not parent.is_dir():
         raise PortraitError(f"{parent} is a file; a folder is expected for {folder}")
     if not os.access(parent, os.W_OK):
@@ -70,9 +61,9 @@ def write_folder(folder: pathlib.Path, files: dict[str, bytes | str]) -> None:
     """Writes a folder of files, whole or not at all, in place of an old report.
 
     Raises:
-        PortraitError: As `check_report_folder`, or the disk refuses.
+        PortraitError: As `check_folder`, or the disk refuses.
     """
-    check_report_folder(folder)
+    check_folder(folder)
     # The target of a link is replaced, not the link.
     folder = folder.resolve()
     temporary, old = temporary_beside(folder), temporary_beside(folder)
@@ -105,7 +96,7 @@ def write_pictures(
     task has `-` for `_`, so that it follows the last `_`.
 
     Args:
-        folder: A folder that `check_empty_folder` accepts.
+        folder: A folder that is empty, or can be made.
         hole: The hole.
         pictures: The completed photo of each method, RGB `uint8` `[H, W, 3]`; None is
             not written.

@@ -85,10 +85,7 @@ def test_a_garment_changes_as_a_whole():
             assert len(np.unique(colors, axis=0)) == 1
             seen.add((name, *colors[0]))
     assert len(seen) > 8
-
-
-def test_both_shoes_get_one_color():
-    sample = plain_person()
+    # Both shoes are one.
     left, right = LABELS.index("LeftShoe"), LABELS.index("RightShoe")
     sample.parsing[60:90, 18:30], sample.parsing[60:90, 30:46] = left, right
     for seed in range(6):
@@ -151,23 +148,17 @@ def _grown(region: np.ndarray, reach: int) -> np.ndarray:
     return cv2.dilate(region.view(np.uint8), np.ones((size, size))) > 0
 
 
-def test_gaps_as_thin_as_a_belt_are_the_persons():
+def test_what_is_exchanged():
     sample = plain_person()
+    # Not a gap as thin as a belt, nor what is void inside the photo.
     sample.parsing[58:61, 18:46] = 0
-    backdrop = np.full((*SIZE, 3), (30, 40, 200), np.uint8)
-    covered = np.ones(SIZE, np.uint8)
-    image = exchange_background(sample.photo, sample.parsing, covered, backdrop)
-    np.testing.assert_array_equal(image[59, 22:42], sample.photo[59, 22:42])
-
-
-def test_void_inside_the_photo_stays_and_outside_is_exchanged():
-    sample = plain_person()
     sample.parsing[40:50, 46:60] = 255
     sample.parsing[:, :6] = 255
     covered = np.ones(SIZE, np.uint8)
     covered[:, :6] = 0
     backdrop = np.full((*SIZE, 3), (30, 40, 200), np.uint8)
     image = exchange_background(sample.photo, sample.parsing, covered, backdrop)
+    np.testing.assert_array_equal(image[59, 22:42], sample.photo[59, 22:42])
     np.testing.assert_array_equal(image[45, 50:57], sample.photo[45, 50:57])
     np.testing.assert_array_equal(image[:, :6], backdrop[:, :6])
 
@@ -180,9 +171,7 @@ def test_without_a_person_or_another_map_the_photo_stays(people):
             sample, SIZE, rng(), changed(background=1), lambda rng, other=other: other
         )["image"]
         np.testing.assert_array_equal(image, sample.photo)
-
-
-def test_a_photo_that_is_all_person_gives_a_background_all_the_same():
+    # A photo that is all person lends a background all the same.
     photo = sample_of(*SIZE).photo
     filled = without_person(photo, np.full(SIZE, 5, np.uint8))
     assert filled.shape == photo.shape
@@ -204,33 +193,24 @@ def test_backgrounds_follow_from_seed_and_position(people):
         assert (one["image"] != kept["image"]).any()
 
 
-def test_backgrounds_come_from_the_samples_own_data_set():
-    """Blue and green: no person of one stands before the other."""
+@pytest.mark.parametrize("lenders", [None, (1, 1)])
+def test_backgrounds_come_from_a_samples_own_data_set_or_another(lenders):
+    """Blue and green; with `lenders`, people before blue get green, too."""
     blue = [plain_person(behind=(0, 0, 200)) for _ in range(3)]
     green = [plain_person(behind=(0, 200, 0)) for _ in range(3)]
-    config = Config(size=SIZE, augmentation=changed(background=1))
+    background = 1 if lenders is None else 0
+    config = Config(
+        size=SIZE, augmentation=changed(background=background),
+        data={"backgrounds": lenders},
+    )  # fmt: skip
     reader = Mixture([blue, green])
     for position in range(12):
         image = training_sample(reader, config, position, 0)["image"]
-        source = reader.index_at(position, 0) // 3
+        source = 1 if lenders else reader.source(reader.index_at(position, 0))
         assert image[2, 2, 2 - source] > 150 and image[2, 2, 1 + source] < 50
-
-
-def test_backgrounds_of_another_data_set():
-    """People before blue always get green; those before green keep their own."""
-    blue = [plain_person(behind=(0, 0, 200)) for _ in range(3)]
-    green = [plain_person(behind=(0, 200, 0)) for _ in range(3)]
-    config = Config(
-        size=SIZE,
-        augmentation=changed(background=0),
-        data={"backgrounds": [1, 1]},
-    )
-    for position in range(8):
-        image = training_sample(Mixture([blue, green]), config, position, 0)["image"]
-        assert image[2, 2, 1] > 150 and image[2, 2, 2] < 50
     config.data.backgrounds = (2, 1)
     with pytest.raises(PortraitError, match=r"2 numbers from 0 to 1, .* \[2, 1\]"):
-        training_sample(Mixture([blue, green]), config, 0, 0)
+        training_sample(reader, config, 0, 0)
 
 
 def test_close_ups_show_the_body_and_nothing_outside_the_photo(people):
@@ -245,9 +225,6 @@ def test_close_ups_show_the_body_and_nothing_outside_the_photo(people):
         again = prepare(sample, SIZE, rng(seed), changed(crop=1))
         np.testing.assert_array_equal(prepared["image"], again["image"])
     assert len(sizes) > 6
-
-
-def test_close_ups_enlarge_by_crop_zoom():
     joints = {0: (20, 30, 0), 1: (24, 36, 0)}
     sample = sample_of(60, 40, joints)
     sample.joints[2:] = np.nan

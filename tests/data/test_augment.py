@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 
@@ -41,23 +43,17 @@ def test_fit_is_centered_at_the_top():
     assert fit_placement((1, 5000), (100, 80)) == Placement(1, 80, 0, 0)
 
 
-def test_a_sample_of_the_working_size_stays_as_it_is():
+@pytest.mark.parametrize("random", [(), (rng(), STILL)])
+def test_a_sample_of_the_working_size_stays_as_it_is(random):
     sample = sample_of(32, 16, {0: (3, 30, 0), 5: (12.5, 29.25, 1)})
-    for prepared in (
-        prepare(sample, (32, 16)),
-        prepare(sample, (32, 16), rng(), STILL),
-    ):
-        assert {key: value.dtype for key, value in prepared.items()} == {
-            "image": np.uint8,
-            "parsing": np.uint8,
-            "joints": np.float32,
-        }
-        np.testing.assert_array_equal(prepared["image"], sample.photo)
-        np.testing.assert_array_equal(prepared["parsing"], sample.parsing)
-        expected = np.zeros((16, 3))
-        expected[0] = 3, 30, 1
-        expected[5] = 12.5, 29.25, 1
-        np.testing.assert_array_equal(prepared["joints"], expected)
+    prepared = prepare(sample, (32, 16), *random)
+    types = {"image": np.uint8, "parsing": np.uint8, "joints": np.float32}
+    assert {key: value.dtype for key, value in prepared.items()} == types
+    np.testing.assert_array_equal(prepared["image"], sample.photo)
+    np.testing.assert_array_equal(prepared["parsing"], sample.parsing)
+    expected = np.zeros((16, 3))
+    expected[[0, 5]] = (3, 30, 1), (12.5, 29.25, 1)
+    np.testing.assert_array_equal(prepared["joints"], expected)
 
 
 def test_shrinking_averages_areas():
@@ -68,35 +64,26 @@ def test_shrinking_averages_areas():
 
 
 def test_labels_and_photo_stay_aligned():
-    parsing = np.kron(
-        rng(3).integers(0, 20, (8, 8)).astype(np.uint8), np.ones((10, 10), np.uint8)
-    )
+    cells = rng(3).integers(0, 20, (8, 8)).astype(np.uint8)
+    parsing = np.kron(cells, np.ones((10, 10), np.uint8))
     photo = np.repeat(parsing[..., np.newaxis] * 12, 3, axis=2)
     for size in ((40, 40), (240, 240)):
         prepared = prepare(Sample("one", photo, parsing), size)
         assert prepared["parsing"].shape == size
         scale = size[0] // 8
         middle = (slice(scale // 2, None, scale),) * 2
-        np.testing.assert_array_equal(
-            prepared["parsing"][middle], parsing[5::10, 5::10]
-        )
-        np.testing.assert_array_equal(
-            prepared["image"][middle][..., 0], photo[5::10, 5::10, 0]
-        )
+        np.testing.assert_array_equal(prepared["parsing"][middle], cells)
+        np.testing.assert_array_equal(prepared["image"][middle][..., 0], cells * 12)
 
 
 def test_fit_fills_the_rest_with_edges_and_void():
     sample = sample_of(20, 8, {0: (0, 0, 0), 1: (7, 19, 0)})
     prepared = prepare(sample, (20, 16))
-    np.testing.assert_array_equal(prepared["image"][:, 4:12], sample.photo)
-    for column in range(4):
-        np.testing.assert_array_equal(prepared["image"][:, column], sample.photo[:, 0])
-        np.testing.assert_array_equal(
-            prepared["image"][:, 15 - column], sample.photo[:, -1]
-        )
-    np.testing.assert_array_equal(prepared["parsing"][:, 4:12], sample.parsing)
-    assert (prepared["parsing"][:, :4] == 255).all()
-    assert (prepared["parsing"][:, 12:] == 255).all()
+    around = (0, 0), (4, 4)
+    image = np.pad(sample.photo, (*around, (0, 0)), mode="edge")
+    np.testing.assert_array_equal(prepared["image"], image)
+    parsing = np.pad(sample.parsing, around, constant_values=255)
+    np.testing.assert_array_equal(prepared["parsing"], parsing)
     np.testing.assert_array_equal(prepared["joints"][:2], [[4, 0, 1], [11, 19, 1]])
 
 
@@ -125,9 +112,7 @@ def test_mirror_swaps_sides():
     moved[JOINTS.index("R_Wrist")] = 3, 10, 1
     moved[JOINTS.index("Neck")] = 7, 5, 1
     np.testing.assert_array_equal(prepared["joints"], moved)
-
-
-def test_mirrored_fit_is_the_fit_mirrored():
+    # Also where the photo does not fill the frame.
     sample = sample_of(40, 13)
     plain = prepare(sample, (20, 16), rng(), STILL)
     mirrored = prepare(sample, (20, 16), rng(), changed(mirror=1))
@@ -195,25 +180,14 @@ def test_random_placement_stays_in_its_ranges():
         assert abs(one.left + one.width / 2 - 25) <= 5.5
 
 
-def test_joints_outside_the_frame_count_nothing():
-    sample = sample_of(
-        32,
-        16,
-        {
-            0: (-1, 5, 0),
-            1: (5, 32, 0),
-            2: (15.4, 31.4, 0),
-            3: (15.5, 5, 0),
-            4: (-0.5, -0.5, 1),
-        },
-    )
+def test_joints_inside_the_frame_count():
+    places = (-1, 5, 0), (5, 32, 0), (15.4, 31.4, 0), (15.5, 5, 0), (-0.5, -0.5, 1)
+    sample = sample_of(32, 16, dict(enumerate(places)))
     joints = prepare(sample, (32, 16))["joints"]
     np.testing.assert_array_equal(joints[:, 2], [0, 0, 1, 0, 1] + [0] * 11)
     assert not joints[[0, 1, 3]].any()
     assert np.isfinite(joints).all()
-
-
-def test_a_joint_outside_the_photo_but_inside_the_frame_counts():
+    # Outside the photo, too.
     sample = sample_of(20, 8, {0: (-2, 3, 0)})
     np.testing.assert_array_equal(prepare(sample, (20, 16))["joints"][0], [2, 3, 1])
 
@@ -225,66 +199,45 @@ def test_without_annotation(source):
     assert not prepared["joints"].any()
 
 
-def gray(value: int) -> Sample:
-    return Sample("one", np.full((16, 16, 3), value, np.uint8))
+def jittered(top: tuple, below: tuple, seeds: int, **changes: float) -> np.ndarray:
+    """First and last row `[seeds, 2, 3]` of a photo of two colors, changed."""
+    photo = np.zeros((16, 16, 3), np.uint8)
+    photo[:8], photo[8:] = top, below
+    images = [
+        prepare(Sample("one", photo), (16, 16), rng(seed), changed(**changes))["image"]
+        for seed in range(seeds)
+    ]
+    return np.array(images)[:, [0, -1], 0].astype(int)
 
 
-def test_brightness_moves_all_values():
-    values = {
-        int(
-            prepare(gray(128), (16, 16), rng(seed), changed(brightness=0.1))["image"][
-                0, 0, 0
-            ]
-        )
-        for seed in range(60)
-    }
-    assert 102 <= min(values) < 110
-    assert 146 < max(values) <= 154
+def test_colors_change_by_brightness_contrast_and_saturation():
+    values = jittered((128,) * 3, (128,) * 3, 60, brightness=0.1)
+    assert 102 <= values.min() < 110
+    assert 146 < values.max() <= 154
+    grays = jittered((100,) * 3, (100,) * 3, 5, contrast=0.5, saturation=0.5)
+    np.testing.assert_array_equal(grays, 100)
+    # Contrast scales about the mean.
+    high, low = jittered((140,) * 3, (100,) * 3, 5, contrast=0.5)[..., 0].T
+    assert (abs(low + high - 240) <= 1).all()
+    assert (high - low >= 20).all() and (high - low <= 60).all()
+    # Saturation keeps the luma.
+    colors = jittered((140, 100, 100), (140, 100, 100), 5, saturation=0.5)
+    luma = colors @ [0.299, 0.587, 0.114]
+    np.testing.assert_allclose(luma, 100 + 0.299 * 40, atol=0.6)
+    chroma = colors[..., 0] - colors[..., 1]
+    assert (chroma >= 20).all() and (chroma <= 60).all()
 
 
-def test_contrast_and_saturation_leave_a_gray_photo():
-    augmentation = changed(contrast=0.5, saturation=0.5)
-    for seed in range(5):
-        image = prepare(gray(100), (16, 16), rng(seed), augmentation)["image"]
-        np.testing.assert_array_equal(image, 100)
-
-
-def test_contrast_scales_about_the_mean():
-    sample = gray(100)
-    sample.photo[:8] = 140
-    for seed in range(5):
-        image = prepare(sample, (16, 16), rng(seed), changed(contrast=0.5))["image"]
-        low, high = int(image[-1, 0, 0]), int(image[0, 0, 0])
-        assert abs(low + high - 240) <= 1
-        assert 20 <= high - low <= 60
-
-
-def test_saturation_keeps_the_luma():
-    sample = gray(100)
-    sample.photo[..., 0] = 140
-    for seed in range(5):
-        image = prepare(sample, (16, 16), rng(seed), changed(saturation=0.5))["image"]
-        luma = image[0, 0] @ [0.299, 0.587, 0.114]
-        assert luma == pytest.approx(100 + 0.299 * 40, abs=0.6)
-        assert 20 <= int(image[0, 0, 0]) - int(image[0, 0, 1]) <= 60
-
-
-def test_the_same_seed_gives_the_same_sample():
+def test_a_seed_is_a_sample_and_the_source_is_not_changed():
     sample = sample_of(60, 40, {0: (20, 30, 0)})
+    before = copy.deepcopy(sample)
     first, second, other = (prepare(sample, (32, 16), rng(seed)) for seed in (1, 1, 2))
     for key in first:
         np.testing.assert_array_equal(first[key], second[key])
     assert (first["image"] != other["image"]).any()
-
-
-def test_the_sample_itself_is_not_changed():
-    sample = sample_of(32, 16, {0: (20, 30, 0)})
-    before = sample.photo.copy(), sample.parsing.copy(), sample.joints.copy()
-    prepare(sample, (32, 16), rng(), AugmentationConfig(mirror=1))
-    for given, kept in zip(
-        before, (sample.photo, sample.parsing, sample.joints), strict=True
-    ):
-        np.testing.assert_array_equal(given, kept)
+    prepare(sample, (60, 40), rng(), AugmentationConfig(mirror=1))
+    for key in ("photo", "parsing", "joints"):
+        np.testing.assert_array_equal(getattr(sample, key), getattr(before, key))
 
 
 @pytest.mark.parametrize(

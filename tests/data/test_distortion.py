@@ -36,11 +36,18 @@ def test_a_flow_is_smooth_and_as_large_as_it_may_be():
     np.testing.assert_array_equal(flow, random_flow(rng(), SIZE, LARGEST))
 
 
+def still() -> tuple:
+    """A black photo, a map of one label, and no joints."""
+    return (
+        np.zeros((*SIZE, 3), np.uint8), np.ones(SIZE, np.uint8),
+        np.zeros((16, 3), np.float32),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_labels_and_joints_move_with_the_photo(seed):
-    image = np.zeros((*SIZE, 3), np.uint8)
-    parsing = np.zeros(SIZE, np.uint8)
-    joints = np.zeros((16, 3), np.float32)
+    image, parsing, joints = still()
+    parsing[:] = 0
     for index, (x, y) in enumerate([(8, 9), (22, 14), (15, 36)]):
         image[y - 2 : y + 3, x - 2 : x + 3, index] = 255
         parsing[y - 2 : y + 3, x - 2 : x + 3] = index + 1
@@ -75,23 +82,14 @@ def test_joints_are_where_the_largest_warp_shows_them(size):
         np.testing.assert_allclose(moved[:, 1::-1] - shift, joints[:, 1::-1], atol=0.05)
 
 
-def test_a_joint_that_is_moved_out_of_the_frame_is_gone():
-    joints = np.zeros((16, 3), np.float32)
-    joints[0] = 31, 20, 1
-    flow = np.zeros((*SIZE, 2), np.float32)
-    flow[..., 1] = 2.0
-    image = np.zeros((*SIZE, 3), np.uint8)
-    *_, moved = warp_sample(image, np.ones(SIZE, np.uint8), joints, flow)
-    assert not moved.any()
-
-
-def test_what_a_warp_brings_in_is_void():
+def test_what_a_warp_brings_in_is_void_and_what_it_moves_out_is_gone():
+    image, parsing, joints = still()
+    joints[0] = 20, 46, 1
     flow = np.zeros((*SIZE, 2), np.float32)
     flow[..., 0] = 3.0
-    image = np.zeros((*SIZE, 3), np.uint8)
-    joints = np.zeros((16, 3), np.float32)
-    _, labels, _ = warp_sample(image, np.ones(SIZE, np.uint8), joints, flow)
+    _, labels, moved = warp_sample(image, parsing, joints, flow)
     assert (labels[:3] == 255).all() and (labels[3:] == 1).all()
+    assert not moved.any()
 
 
 def test_cutout_is_a_rectangle_that_ends_at_the_border():
@@ -102,13 +100,9 @@ def test_cutout_is_a_rectangle_that_ends_at_the_border():
     expected[:6, 26:] = 127
     np.testing.assert_array_equal(cut, expected)
     np.testing.assert_array_equal(image, before)
-
-
-def test_cutout_has_the_size_that_is_asked_for():
     values = AugmentationConfig(cutout=1.0, cutout_size=(0.25, 0.25))
-    image = np.zeros((*SIZE, 3), np.uint8)
     areas = [
-        (random_cutout(rng(seed), image, values) == 127).all(-1).sum()
+        (random_cutout(rng(seed), still()[0], values) == 127).all(-1).sum()
         for seed in range(20)
     ]
     # 12 by 8 pixels; less at the border.

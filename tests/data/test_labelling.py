@@ -38,6 +38,11 @@ def network():
     return network
 
 
+def label(source, network, out, *options, **more):
+    structure = AveragedParsing(network, flip=True)
+    return label_dataset(source, structure, out, *options, **more)
+
+
 def unlabelled(root, train=11, val=2):
     """Synthetic people without their maps, and of one without the pose."""
     make_lip(root, train, val)
@@ -81,14 +86,10 @@ def test_joints_come_back_to_where_training_puts_them(portraits):
 def test_maps_of_photos_without_any(tmp_path, network):
     source = open_splits(unlabelled(tmp_path / "photos"))
     seen = []
-    counts = label_dataset(
-        source,
-        AveragedParsing(network, flip=True),
-        tmp_path / "new",
-        0.06,
-        -1.0,
+    counts = label(
+        source, network, tmp_path / "new", 0.06, -1.0,
         progress=lambda *n: seen.append(n),
-    )
+    )  # fmt: skip
     assert counts[:4] == (13, 13, 1, 0) and 0 < counts.void < 1
     assert seen[-1] == (13, 13)
     made = open_splits(tmp_path / "new")
@@ -126,12 +127,7 @@ def test_mirrored_answers_are_averaged(tmp_path, network, portraits):
         images = folder / "photos" / "TrainVal_images" / "train_images"
         images.mkdir(parents=True)
         write_png(images / "one.png", np.ascontiguousarray(photo))
-        label_dataset(
-            open_splits(folder / "photos"),
-            AveragedParsing(network, flip=True),
-            folder / "new",
-            0.0,
-        )
+        label(open_splits(folder / "photos"), network, folder / "new", 0.0)
         maps.append(open_splits(folder / "new")["train"][0].parsing)
     swapped = FLIPPED_LABELS[maps[1][:, ::-1]]
     assert (maps[0] == swapped).mean() > 0.99
@@ -141,24 +137,19 @@ def test_maps_and_poses_that_there_are_stay_or_are_replaced(tmp_path, network):
     source = open_splits(make_lip(tmp_path / "photos", 3, 0))
     for replace in (False, True):
         out = tmp_path / f"new-{replace}"
-        counts = label_dataset(
-            source, AveragedParsing(network, flip=True), out, 0.0, -1.0, replace
-        )
+        counts = label(source, network, out, 0.0, -1.0, replace)
         assert counts.predicted_maps == counts.predicted_poses == 3 * replace
         reader = open_splits(out)["train"]
         for index in range(3):
             old, new = source["train"][index], reader[index]
-            same = np.array_equal(old.parsing, new.parsing)
-            assert same is not replace
+            assert np.array_equal(old.parsing, new.parsing) is not replace
             same = np.array_equal(old.joints, new.joints, equal_nan=True)
             assert same is not replace
 
 
 def test_people_that_have_no_photo_of_their_own_are_written_as_png(tmp_path, network):
     source = open_splits(make_cihp(tmp_path / "photos", ("Training",)))
-    label_dataset(
-        source, AveragedParsing(network, flip=True), tmp_path / "new", replace=True
-    )
+    label(source, network, tmp_path / "new", replace=True)
     reader = open_splits(tmp_path / "new")["train"]
     assert reader.names == source["train"].names and len(reader) > 1
     for index in range(len(reader)):
@@ -179,12 +170,7 @@ class TestInterrupted:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            label_dataset(
-                source,
-                AveragedParsing(network, flip=True),
-                tmp_path / "new",
-                progress=interrupt,
-            )
+            label(source, network, tmp_path / "new", progress=interrupt)
         assert not (tmp_path / "new").exists()
         return source
 
@@ -193,14 +179,12 @@ class TestInterrupted:
         maps = unfinished / "TrainVal_parsing_annotations" / "train_segmentations"
         before = {path.name: path.stat().st_mtime_ns for path in maps.iterdir()}
         assert len(before) == 16
-        counts = label_dataset(
-            stopped, AveragedParsing(network, flip=True), tmp_path / "new"
-        )
+        counts = label(stopped, network, tmp_path / "new")
         assert (counts.photos, counts.kept, counts.predicted_maps) == (19, 16, 3)
         maps = tmp_path / "new" / "TrainVal_parsing_annotations" / "train_segmentations"
         after = {path.name: path.stat().st_mtime_ns for path in maps.iterdir()}
         assert len(after) == 18 and before.items() <= after.items()
-        label_dataset(stopped, AveragedParsing(network, flip=True), tmp_path / "whole")
+        label(stopped, network, tmp_path / "whole")
         for split, reader in open_splits(tmp_path / "whole").items():
             resumed = open_splits(tmp_path / "new")[split]
             for index in range(len(reader)):
@@ -213,18 +197,12 @@ class TestInterrupted:
         assert names == [f"{name}.jpg" for name in stopped["train"].names]
 
     def test_other_settings_do_not_go_on_with_it(self, stopped, tmp_path, network):
-        with pytest.raises(
-            PortraitError, match=r"new\.unfinished: was begun with confidence 0\.5 "
-        ):
-            label_dataset(
-                stopped,
-                AveragedParsing(network, flip=True),
-                tmp_path / "new",
-                confidence=0.7,
-            )
+        begun = r"new\.unfinished: was begun with "
+        with pytest.raises(PortraitError, match=begun + r"confidence 0\.5 "):
+            label(stopped, network, tmp_path / "new", confidence=0.7)
         other = build_network("parsing", parse_config(TINY))
-        with pytest.raises(PortraitError, match="was begun with network "):
-            label_dataset(stopped, AveragedParsing(other, flip=True), tmp_path / "new")
+        with pytest.raises(PortraitError, match=begun + "network "):
+            label(stopped, other, tmp_path / "new")
 
 
 def test_a_broken_photo_is_named_and_what_came_before_is_kept(tmp_path, network):
@@ -235,14 +213,9 @@ def test_a_broken_photo_is_named_and_what_came_before_is_kept(tmp_path, network)
     photos[9].unlink()
     photos[9].write_bytes(whole[:100])
     with pytest.raises(PortraitError, match=photos[9].name):
-        label_dataset(source, AveragedParsing(network, flip=True), tmp_path / "new")
+        label(source, network, tmp_path / "new")
     photos[9].write_bytes(whole)
-    assert (
-        label_dataset(
-            source, AveragedParsing(network, flip=True), tmp_path / "new"
-        ).kept
-        == 8
-    )
+    assert label(source, network, tmp_path / "new").kept == 8
 
 
 @pytest.fixture
@@ -284,47 +257,27 @@ def test_label_and_train_on_all_from_the_command_line(tmp_path, tiny_run, stages
         assert np.isfinite(float(rows[0]["val_loss"]))
 
 
-class TestMistakes:
-    def check(self, arguments, *parts):
+def test_mistakes(tmp_path, tiny_run, network):
+    photos, new = unlabelled(tmp_path / "photos", 1, 0), tmp_path / "new"
+    unfinished = tmp_path / "new.unfinished"
+    unfinished.mkdir()
+    (unfinished / "mine.txt").touch()
+    for data, out, trained, message in (
+        (tmp_path / "none", new, tiny_run, "none: expected a data set"),
+        (photos, new, tmp_path / "no", "no: expected the folder"),
+        (photos, new, photos, "has no trained parsing stage"),
+        (photos, photos, tiny_run, f"{photos}: expected a new or an empty folder"),
+        (photos, new, tiny_run, "expected what an earlier run has left"),
+    ):
+        arguments = "--data", data, "--out", out, "--run", trained
         code, output = run("data", "label", *arguments)
-        assert code == 2, output
-        for part in parts:
-            assert part in output, output
-
-    def test_folders(self, tmp_path, tiny_run):
-        photos = unlabelled(tmp_path / "photos", 1, 0)
-        new = ["--out", tmp_path / "new"]
-        self.check(["--data", tmp_path / "none", *new], "none: expected a data set")
-        self.check(
-            ["--data", photos, *new, "--run", tmp_path / "no"],
-            "no: expected the folder",
-        )
-        self.check(
-            ["--data", photos, *new, "--run", photos], "has no trained parsing stage"
-        )
-        self.check(
-            ["--data", photos, "--out", photos, "--run", tiny_run],
-            f"{photos}: expected a new or an empty folder",
-        )
-        (tmp_path / "new.unfinished").mkdir()
-        (tmp_path / "new.unfinished" / "mine.txt").touch()
-        self.check(
-            ["--data", photos, *new, "--run", tiny_run],
-            "new.unfinished: expected what an earlier run has left",
-        )
-        assert not (tmp_path / "new").exists()
-
-    def test_names_with_commas(self, tmp_path, network):
-        images = tmp_path / "photos" / "TrainVal_images" / "train_images"
-        images.mkdir(parents=True)
-        write_png(images / "a,b.png", np.zeros((8, 8, 3), np.uint8))
-        with pytest.raises(PortraitError, match="names without commas.*'a,b'"):
-            label_dataset(
-                open_splits(tmp_path / "photos"),
-                AveragedParsing(network, flip=True),
-                tmp_path / "new",
-            )
-        assert not list(tmp_path.glob("new*"))
+        assert code == 2 and message in output, output
+    images = tmp_path / "commas" / "TrainVal_images" / "train_images"
+    images.mkdir(parents=True)
+    write_png(images / "a,b.png", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(PortraitError, match="names without commas.*'a,b'"):
+        label(open_splits(tmp_path / "commas"), network, tmp_path / "newer")
+    assert list(tmp_path.glob("new*")) == [unfinished]
 
 
 def test_the_digest_is_of_the_weights(network):

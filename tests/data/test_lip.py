@@ -1,10 +1,12 @@
+import io
 import json
 import shutil
-import zlib
 
 import cv2
 import numpy as np
 import pytest
+from layouts import pose_row, write_map, write_photo
+from PIL import Image
 
 from portrait_tf.data.check import describe
 from portrait_tf.data.lip import LipDataset
@@ -14,12 +16,7 @@ from portrait_tf.photos import read_photo
 from portrait_tf.photos.label_maps import read_parsing
 
 HEIGHT, WIDTH = 24, 16
-
-
-def pose_row(name: str, joints: np.ndarray | None = None) -> str:
-    if joints is None:
-        joints = np.arange(48).reshape(16, 3) % 10
-    return ",".join([name, *(f"{value:g}" for value in joints.ravel())])
+JOINTS = np.arange(48).reshape(16, 3) % 10
 
 
 def label_map() -> np.ndarray:
@@ -31,14 +28,7 @@ def label_map() -> np.ndarray:
 
 
 def photo_of(index: int) -> np.ndarray:
-    photo = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    photo[..., 0] = 200
-    photo[..., 1] = 10 * index
-    return photo
-
-
-def write_photo(path, photo):
-    cv2.imwrite(str(path), cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))
+    return np.full((HEIGHT, WIDTH, 3), (200, 10 * index, 0), np.uint8)
 
 
 class Folder:
@@ -57,13 +47,12 @@ class Folder:
         self.maps = parents[1] / f"{split}_segmentations"
         self.csv = parents[2] / f"lip_{split}_set.csv"
         self.ids = parents[0] / f"{split}_id.txt"
-        for folder in (self.images, self.maps, parents[2]):
-            folder.mkdir(parents=True, exist_ok=True)
+        parents[2].mkdir(parents=True, exist_ok=True)
         for index, name in enumerate(self.names):
             write_photo(self.photo(name), photo_of(index))
         for name in self.names[:2]:
-            cv2.imwrite(str(self.map(name)), label_map())
-        self.csv.write_text("\n".join(pose_row(f"{n}.jpg") for n in self.names[:2]))
+            write_map(self.map(name), label_map())
+        self.csv.write_text("\n".join(pose_row(n, JOINTS) for n in self.names[:2]))
         self.ids.write_text("\n".join(self.names) + "\n")
 
     def photo(self, name):
@@ -89,11 +78,15 @@ def test_reads_samples(folder):
     assert sample.photo.dtype == sample.parsing.dtype == np.uint8
     assert np.abs(sample.photo.astype(int) - photo_of(1)).max() <= 3  # RGB, by JPEG
     np.testing.assert_array_equal(sample.parsing, label_map())
-    np.testing.assert_array_equal(sample.joints, np.arange(48).reshape(16, 3) % 10)
+    np.testing.assert_array_equal(sample.joints, JOINTS)
     assert sample.joints.dtype == np.float32
     # The last has no annotation, and an iteration ends behind it.
     assert [one.parsing is None for one in dataset] == [False, False, True]
     assert dataset[2].joints is None
+    shutil.rmtree(folder.maps)
+    folder.csv.unlink()
+    sample = folder.read()[0]
+    assert sample.parsing is None and sample.joints is None
 
 
 @pytest.mark.parametrize(
@@ -111,11 +104,15 @@ def test_folders_of_archives(tmp_path, doubled):
     assert sample.parsing is not None and sample.joints is not None
 
 
-def test_the_other_split(tmp_path):
-    folder = Folder(tmp_path, split="val")
-    assert len(folder.read()) == 3
-    with pytest.raises(PortraitError, match="no folder train_images"):
+def test_splits_that_are_not_there(tmp_path):
+    with pytest.raises(PortraitError, match="found nothing; expected one of") as error:
+        open_splits(tmp_path)
+    assert "TrainVal_parsing_annotations/" in str(error.value)
+    assert len(Folder(tmp_path, split="val").read()) == 3
+    with pytest.raises(PortraitError, match="no folder train_images") as error:
         LipDataset(tmp_path, "train")
+    assert str(error.value).startswith(str(tmp_path))
+    assert "TrainVal_parsing_annotations/" in str(error.value)
     with pytest.raises(PortraitError, match="train or val, received 'test'"):
         LipDataset(tmp_path, "test")
 
@@ -134,28 +131,16 @@ def test_id_files(folder, text):
     assert folder.read().names == ("2_b", "1_a")
 
 
-def test_without_id_file_all_photos_in_order(folder):
+@pytest.mark.parametrize("extension", [".jpg", ".jpeg", ".png", ".JPG"])
+def test_without_id_file_all_photos_in_order(folder, extension):
     folder.ids.unlink()
     (folder.images / "notes.txt").write_text("no photo")
-    assert folder.read().names == folder.names
-
-
-@pytest.mark.parametrize("extension", [".jpeg", ".png", ".JPG"])
-def test_photo_extensions(folder, extension):
     folder.photo("1_a").unlink()
     write_photo(folder.images / f"1_a{extension}", photo_of(0))
-    folder.ids.unlink()
     dataset = folder.read()
     assert dataset.names == folder.names
     assert dataset[0].photo.shape == (HEIGHT, WIDTH, 3)
     assert dataset[0].joints is not None
-
-
-def test_without_parsing_or_pose_folder(folder):
-    shutil.rmtree(folder.maps)
-    folder.csv.unlink()
-    sample = folder.read()[0]
-    assert sample.parsing is None and sample.joints is None
 
 
 def test_joints_nan_and_outside(folder):
@@ -163,7 +148,7 @@ def test_joints_nan_and_outside(folder):
     joints[3] = np.nan
     joints[4] = np.nan, 5, 0
     joints[5] = -7, 1000, 1
-    folder.csv.write_text(pose_row("1_a.jpg", joints) + "\n\n")
+    folder.csv.write_text(pose_row("1_a", joints) + "\n\n")
     read = folder.read()[0].joints
     assert np.isnan(read[3:5]).all()
     np.testing.assert_array_equal(read[5], [-7, 1000, 1])
@@ -171,66 +156,33 @@ def test_joints_nan_and_outside(folder):
 
 
 def test_exif_orientation_is_not_applied(folder):
-    data = folder.photo("1_a").read_bytes()
-    # Orientation 6: a viewer turns the photo by 90 degrees.
-    tiff = b"MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01"
-    exif = b"Exif\x00\x00" + tiff + b"\x00\x06\x00\x00\x00\x00\x00\x00"
-    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
-    folder.photo("1_a").write_bytes(data[:2] + segment + data[2:])
+    exif = Image.Exif()
+    exif[0x0112] = 6  # A viewer turns the photo by 90 degrees.
+    Image.fromarray(photo_of(0)).save(folder.photo("1_a"), exif=exif)
     assert cv2.imread(str(folder.photo("1_a"))).shape == (WIDTH, HEIGHT, 3)
     assert folder.read()[0].photo.shape == (HEIGHT, WIDTH, 3)
 
 
-def png_chunk(kind: bytes, data: bytes) -> bytes:
-    checksum = zlib.crc32(kind + data).to_bytes(4, "big")
-    return len(data).to_bytes(4, "big") + kind + data + checksum
+def palette_png(indices: np.ndarray, palette: np.ndarray, **options) -> bytes:
+    image, file = Image.fromarray(indices), io.BytesIO()
+    image.putpalette(palette.astype(np.uint8).tobytes())
+    image.save(file, "PNG", **options)
+    return file.getvalue()
 
 
-def palette_png(indices: np.ndarray, palette: np.ndarray) -> bytes:
-    height, width = indices.shape
-    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x03\0\0\0"
-    rows = b"".join(b"\0" + row.tobytes() for row in indices)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        png_chunk(*one)
-        for one in (
-            (b"IHDR", header),
-            (b"PLTE", palette.astype(np.uint8).tobytes()),
-            (b"IDAT", zlib.compress(rows)),
-            (b"IEND", b""),
-        )
-    )
-
-
-@pytest.mark.parametrize("repeated", [False, True])
-def test_colored_label_map_gives_its_indices(tmp_path, repeated):
-    palette = np.zeros((256, 3), np.uint8)
-    if not repeated:
+@pytest.mark.parametrize("kind", ["colors", "one color", "4 bits"])
+def test_colored_label_map_gives_its_indices(tmp_path, kind):
+    path, expected = tmp_path / "map.png", label_map()
+    palette, options = np.zeros((256, 3), np.uint8), {}
+    if kind == "colors":
         palette[:20] = np.random.default_rng(0).integers(1, 256, (20, 3))
         palette[0], palette[255] = 0, (255, 255, 254)
-    path = tmp_path / "map.png"
-    path.write_bytes(palette_png(label_map(), palette))
-    np.testing.assert_array_equal(read_parsing(path), label_map())
-
-
-def test_colored_label_map_of_few_bits(tmp_path):
-    path = tmp_path / "map.png"
-    labels = np.arange(16, dtype=np.uint8).reshape(2, 8)
-    packed = labels[:, ::2] << 4 | labels[:, 1::2]
-    data = bytearray(palette_png(packed, np.zeros((16, 3))))
-    data[16:29] = b"\0\0\0\x08\0\0\0\x02\x04\x03\0\0\0"
-    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
-    path.write_bytes(data)
-    np.testing.assert_array_equal(read_parsing(path), labels)
-
-
-def test_directory_without_the_files_prints_the_layout(tmp_path):
-    with pytest.raises(PortraitError, match="no folder train_images") as error:
-        LipDataset(tmp_path)
-    assert "TrainVal_parsing_annotations/" in str(error.value)
-    assert str(tmp_path) in str(error.value)
-    with pytest.raises(PortraitError, match="found nothing; expected one of") as error:
-        open_splits(tmp_path)
-    assert "TrainVal_parsing_annotations/" in str(error.value)
+    elif kind == "4 bits":
+        expected = np.arange(16, dtype=np.uint8).reshape(2, 8)
+        palette, options = palette[:16], {"bits": 4}
+    path.write_bytes(palette_png(expected, palette, **options))
+    assert path.read_bytes()[24:26] == bytes([options.get("bits", 8), 3])
+    np.testing.assert_array_equal(read_parsing(path), expected)
 
 
 def broken_sample(folder, match):
@@ -249,37 +201,27 @@ def test_truncated_jpeg_with_a_whole_thumbnail(folder):
     assert folder.read()[0].photo.shape == (HEIGHT, WIDTH, 3)
     path.write_bytes(with_thumbnail[:-10])
     broken_sample(folder, r"1_a\.jpg: expected a whole photo")
+    # Bytes after the photo do no harm.
+    for trailer in (b"\0" * 100, b"MPF and the like"):
+        path.write_bytes(data + trailer)
+        assert folder.read()[0].photo.shape == (HEIGHT, WIDTH, 3)
 
 
-@pytest.mark.parametrize("trailer", [b"\0" * 100, b"MPF and the like"])
-def test_bytes_after_the_jpeg_do_no_harm(folder, trailer):
-    path = folder.photo("1_a")
-    path.write_bytes(path.read_bytes() + trailer)
-    assert folder.read()[0].photo.shape == (HEIGHT, WIDTH, 3)
-
-
-@pytest.mark.parametrize("data", [b"", b"GIF89a or a web page", b"\xff\xd8\xff"])
-def test_photo_that_is_none(folder, data):
-    folder.photo("1_a").write_bytes(data)
-    broken_sample(folder, r"1_a\.jpg: expected a")
-
-
-def test_photo_that_is_missing(folder, tmp_path):
+def test_photo_that_is_none_or_missing(folder, tmp_path):
+    for data in (b"", b"GIF89a or a web page", b"\xff\xd8\xff"):
+        folder.photo("1_a").write_bytes(data)
+        broken_sample(folder, r"1_a\.jpg: expected a")
     folder.photo("1_a").unlink()
     broken_sample(folder, r"1_a: no photo of this name .*train_id\.txt")
     with pytest.raises(PortraitError, match=r"none\.jpg: cannot read the photo: No su"):
         read_photo(tmp_path / "none.jpg")
 
 
-def changed_map(value):
+def changed_map(value, place=(5, 5)):
     parsing = label_map()
-    parsing[5, 5] = value
-    return parsing
-
-
-def unequal_channels():
-    parsing = np.repeat(label_map()[..., None], 3, 2)
-    parsing[5, 5, 1] = 7
+    if len(place) == 3:
+        parsing = np.repeat(parsing[..., None], 3, 2)
+    parsing[place] = value
     return parsing
 
 
@@ -289,21 +231,12 @@ def unequal_channels():
         (changed_map(20), "labels 0 to 19.* received 20$"),
         (changed_map(254), "labels 0 to 19.* received 254$"),
         (label_map().astype(np.uint16) * 256, "labels 0 to 19"),
-        (unequal_channels(), "labels in one channel"),
+        (changed_map(7, (5, 5, 1)), "labels in one channel"),
     ],
 )
 def test_label_maps_that_are_refused(folder, values, message):
-    cv2.imwrite(str(folder.map("1_a")), values)
+    write_map(folder.map("1_a"), values)
     broken_sample(folder, rf"1_a\.png: expected {message}")
-
-
-@pytest.mark.parametrize(
-    "values",
-    [np.repeat(label_map()[..., None], 3, 2), label_map().astype(np.uint16)],
-)
-def test_label_maps_of_equal_channels_or_16_bits(folder, values):
-    cv2.imwrite(str(folder.map("1_a")), values)
-    np.testing.assert_array_equal(folder.read()[0].parsing, label_map())
 
 
 @pytest.mark.parametrize("keep", [0, 30])
@@ -313,13 +246,19 @@ def test_label_map_that_is_none(folder, keep):
     broken_sample(folder, r"1_a\.png: expected a")
 
 
-SHORT_ROW = pose_row("1_a.jpg").rsplit(",", 1)[0]
+def test_label_maps_of_equal_channels_or_16_bits(folder):
+    for values in (changed_map(5, (10, 10, 0)), label_map().astype(np.uint16)):
+        write_map(folder.map("1_a"), values)
+        np.testing.assert_array_equal(folder.read()[0].parsing, label_map())
+
+
+SHORT_ROW = pose_row("1_a", JOINTS).rsplit(",", 1)[0]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"{pose_row('2_b.jpg')}\n{SHORT_ROW}", "2: expected 49 .* received 48$"),
+        (f"{pose_row('2_b', JOINTS)}\n{SHORT_ROW}", "2: expected 49 .* received 48$"),
         (f"{SHORT_ROW},left", "1: expected .*received 'left'"),
         (f"{SHORT_ROW},", "1: expected .*received ''"),
         (f"{SHORT_ROW},inf", "1: expected .*received inf"),
@@ -333,7 +272,7 @@ def test_pose_rows_that_are_broken(folder, text, message):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (pose_row("1_a.jpg").replace(",", ";").encode(), ", line 1: expected 49 col"),
+        (SHORT_ROW.replace(",", ";").encode(), ", line 1: expected 49 col"),
         (b"\xff\xfe\x00\x81", ": cannot read .* UTF-16"),
     ],
 )
@@ -377,12 +316,8 @@ def test_describe(folder):
     assert train["void_pixels"] == pytest.approx(100 / 24)
     assert val["photos"] == 2
     assert "2_b.jpg" in val["broken"]["2_b"]
-
-
-def test_describe_where_every_photo_is_broken(folder):
     for name in folder.names:
         folder.photo(name).write_bytes(b"")
     train = describe(folder.read())
-    assert train["photos"] == 0
-    assert train["height"] is None
+    assert train["photos"] == 0 and train["height"] is None
     assert len(train["broken"]) == 3

@@ -76,6 +76,10 @@ def done(tmp_path_factory, data):
     return config, out, output
 
 
+def report_of(out):
+    return json.loads((out / "report.json").read_text())
+
+
 def files_of(out):
     return {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
 
@@ -83,7 +87,7 @@ def files_of(out):
 @pytest.mark.long
 def test_a_comparison_ends_in_tables_and_a_page(done, read_page):
     _, out, output = done
-    report = json.loads((out / "report.json").read_text())
+    report = report_of(out)
     methods = ["ours", "true_map", "plain", "telea"]
     assert list(report["methods"]) == methods + ["fsr"] * available("fsr")
     columns = ["psnr_hole", "ssim", "l1", "perceptual", "frechet"]
@@ -136,9 +140,8 @@ def test_every_network_has_the_budget_and_one_stage_1(done):
         assert meta["step"] == 4
         prefill = meta["networks"]["network"]["config"]["prefill"]
         assert prefill == {"ours": "parsing", "plain": "plain"}[name]
-        config = yaml.safe_load((folder / "completion" / "config.yaml").read_text())[
-            "completion"
-        ]
+        config = yaml.safe_load((folder / "completion" / "config.yaml").read_text())
+        config = config["completion"]
         assert config["loss"]["known"] == {"ours": 1, "plain": 2}[name]
         assert config["schedule"]["reconstruction_steps"] == 4
 
@@ -154,13 +157,12 @@ def test_what_is_trained_is_kept(done, data, tmp_path):
         path = f"methods/{name}/seed_0/completion/checkpoint.npz"
         same = (again / path).read_bytes() == (out / path).read_bytes()
         assert same or name == "true_map"
-    first, second = (
-        json.loads((folder / "report.json").read_text())["methods"]
-        for folder in (out, again)
-    )
+    first, second = (report_of(folder)["methods"] for folder in (out, again))
     for name in ("ours", "plain", "true_map"):
-        l1, again = (one[name]["tasks"]["all"]["l1"]["mean"] for one in (first, second))
-        assert l1 == pytest.approx(again, rel=1e-3)
+        before, now = (
+            one[name]["tasks"]["all"]["l1"]["mean"] for one in (first, second)
+        )
+        assert before == pytest.approx(now, rel=1e-3)
 
 
 @pytest.mark.long
@@ -170,12 +172,9 @@ def test_training_goes_on_after_a_stop(done, data, tmp_path, monkeypatch):
 
     out = done[1]
     path = write_config(
-        tmp_path,
-        methods={"ours": None},
-        classical=[],
-        features={},
+        tmp_path, methods={"ours": None}, classical=[], features={},
         stage_1={"source": str(out / "stage_1")},
-    )
+    )  # fmt: skip
     arguments = ("--config", path, "--data", data, "--out", tmp_path / "out")
     count = Checkpoints.on_train_batch_end
 
@@ -196,7 +195,7 @@ def test_training_goes_on_after_a_stop(done, data, tmp_path, monkeypatch):
         if name.startswith("network/"):
             np.testing.assert_allclose(array, parts[name], rtol=1e-3, atol=2e-4)
     # Without VGG weights two columns are left out, and it says so.
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    report = report_of(tmp_path / "out")
     assert set(report["scores"]) == {"psnr_hole", "ssim", "l1"}
     assert "perceptual and Fréchet distance" in report["left_out"]
 
@@ -229,11 +228,12 @@ def test_pictures_from_outside(done, data, tmp_path):
     arguments = ("--config", config, "--data", data, "--out", again)
     code, output = run(*arguments)
     assert code == 0, output
-    report = json.loads((again / "report.json").read_text())
+    report = report_of(again)
     assert report["order"]["all"]["l1"][0] == "theirs"
-    assert report["methods"]["theirs"]["tasks"]["all"]["l1"]["mean"] == 0
-    assert report["methods"]["theirs"]["tasks"]["all"]["perceptual"]["mean"] == 0
-    assert report["methods"]["theirs"]["kind"] == "pictures"
+    theirs = report["methods"]["theirs"]
+    assert theirs["tasks"]["all"]["l1"]["mean"] == 0
+    assert theirs["tasks"]["all"]["perceptual"]["mean"] == 0
+    assert theirs["kind"] == "pictures"
     assert report["pairs"]["theirs"]["all"]["l1"]["verdict"] == "worse"
 
     (tmp_path / "theirs" / name).unlink()
@@ -254,14 +254,10 @@ class TestMistakes:
             assert part in output, output
         assert "\n" not in output
 
-    def check_new(self, data, folder, *parts, **changes):
-        self.check(data, write_config(folder, **changes), folder / "out", *parts)
-        assert not (folder / "out").exists()
-
     @pytest.mark.long
     def test_another_config_in_the_same_folder(self, done, data, tmp_path):
         out = done[1]
-        before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+        before = files_of(out)
         config = write_config(tmp_path, steps=5)
         self.check(data, config, out, "another 'steps' (4 there, 5 now)", "--out")
         methods = {**COMPARE["methods"], "plain": {"config": "plain.yaml"}}
@@ -270,7 +266,7 @@ class TestMistakes:
         other = tmp_path / "lip"
         write_synthetic(other, 4, 3, seed=1, size=(64, 64))
         self.check(other, write_config(tmp_path), out, "another data set")
-        assert before == {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+        assert before == files_of(out)
 
     @pytest.mark.parametrize(
         ("method", "parts"),
@@ -283,20 +279,14 @@ class TestMistakes:
             ({"pictures": "none"}, ["expected a picture", "none/square/"]),
             ({"pictures": "a", "parsing": "none"}, ["methods.mine", "no other key"]),
             ({"parsing": "none"}, ["methods.mine.parsing", "takes a map"]),
-            (
-                {
-                    "set": [
-                        "completion.perceptual.weights=none.h5",
-                        "completion.loss.perceptual=1",
-                    ]
-                },
-                ["methods.mine", "no such file: none.h5"],
-            ),
+            ({"set": ["completion.perceptual.weights=none.h5",
+                      "completion.loss.perceptual=1"]},
+             ["methods.mine", "no such file: none.h5"]),
         ],
-    )
+    )  # fmt: skip
     def test_methods(self, data, tmp_path, method, parts):
         methods = {"ours": None, "mine": method}
-        self.check_new(data, tmp_path, *parts, methods=methods)
+        self.test_the_config(data, tmp_path, {"methods": methods}, parts)
 
     @pytest.mark.parametrize(
         ("changes", "parts"),
@@ -307,18 +297,20 @@ class TestMistakes:
             ({"reference": "x"}, ["reference 'x'"]),
             ({"base": "none.yaml"}, ["none.yaml"]),
             ({"features": {"weights": "none.h5"}}, ["features.weights", "none.h5"]),
-            (
-                {"features": {"weights": "random", "layers": ["block9_conv1"]}},
-                ["block9_conv1"],
-            ),
+            ({"features": {"weights": "random", "layers": ["block9_conv1"]}},
+             ["block9_conv1"]),
             ({"stage_1": {"source": "none"}}, ["trained stage 1", "none"]),
         ],
-    )
+    )  # fmt: skip
     def test_the_config(self, data, tmp_path, changes, parts):
-        self.check_new(data, tmp_path, *parts, **changes)
+        out = tmp_path / "out"
+        self.check(data, write_config(tmp_path, **changes), out, *parts)
+        assert not out.exists()
 
     def test_the_command(self, data, tmp_path):
-        self.check_new(tmp_path / "lip", tmp_path, "expected a data set's folder")
+        self.test_the_config(
+            tmp_path / "lip", tmp_path, {}, ["expected a data set's folder"]
+        )
         arguments = "--config", write_config(tmp_path), "--data", data
         code, output = run(*arguments)
         assert code == 2 and "--write-inputs" in output

@@ -81,6 +81,10 @@ def rows_of(folder):
         return list(csv.DictReader(file))
 
 
+def scores_of(folder):
+    return json.loads((folder / "scores.json").read_text())
+
+
 def test_a_report_is_whole(report, read_page):
     assert {path.name for path in report.iterdir()} == set(FILES)
     assert not [p for p in report.parent.iterdir() if p != report]
@@ -100,10 +104,11 @@ def test_a_report_is_whole(report, read_page):
 
 def test_rows_add_up_to_the_table(report):
     rows = rows_of(report)
-    scores = json.loads((report / "scores.json").read_text())
+    scores = scores_of(report)
     assert len(rows) == 4 * len(EVALUATION_TASKS) * len(METHODS)
-    values = {}
+    values, by_method = {}, {}
     for row in rows:
+        by_method.setdefault(row["method"], []).append(float(row["l1"]))
         for key in ("psnr_hole", "ssim", "l1", "distance"):
             place = row["task"], row["method"], key
             values.setdefault(place, []).append(float(row[key]))
@@ -129,19 +134,14 @@ def test_rows_add_up_to_the_table(report):
         examples = found["examples"]
         assert examples["best"]["psnr_hole"] == pytest.approx(max(ours), abs=1e-3)
         assert examples["worst"]["psnr_hole"] == pytest.approx(min(ours), abs=1e-3)
-
-
-def test_the_true_map_and_none_change_what_is_painted(report):
-    by_method = {}
-    for row in rows_of(report):
-        by_method.setdefault(row["method"], []).append(float(row["l1"]))
+    # The true map, and none, change what is painted.
     ours = np.array(by_method["ours"])
     for other in ("true_map", "without_parsing"):
         assert (np.abs(ours - by_method[other]) > 1e-3).mean() > 0.5
 
 
 def test_the_report_has_kernel_distances_and_label_groups(report):
-    scores = json.loads((report / "scores.json").read_text())
+    scores = scores_of(report)
     for task in EVALUATION_TASKS:
         methods = scores["kernel_distances"][task]
         assert set(methods) == METHODS
@@ -209,7 +209,7 @@ def test_an_old_report_is_replaced_and_methods_are_chosen(data, runs, tmp_path):
     assert {row["method"] for row in rows} == {"ours", "telea", "navier_stokes"}
     assert len(rows) == 3 * len(EVALUATION_TASKS)
     assert [p.name for p in folder.parent.iterdir()] == ["report"]
-    left_out = json.loads((folder / "scores.json").read_text())["left_out"]
+    left_out = scores_of(folder)["left_out"]
     assert left_out["true map"] == "by --no-true-map"
 
 
@@ -222,7 +222,7 @@ def test_photos_without_maps_and_joints(data, runs, tmp_path):
     (own / "dataset.yaml").write_text(yaml.safe_dump(settings))
     code, output = evaluate(own, runs[0], "--report", tmp_path / "out")
     assert code == 0, output
-    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    scores = scores_of(tmp_path / "out")
     assert scores["left_out"]["true map"] == "no photo has a label map"
     assert set(scores["parsing"].values()) == {None}
     for one in scores["tasks"].values():

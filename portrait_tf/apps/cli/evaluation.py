@@ -129,17 +129,14 @@ class Outputs:
 
     def check(self) -> None:
         """Raises PortraitError: one of them cannot be written there."""
-        from portrait_tf.evaluation.report_folder import (
-            check_empty_folder,
-            check_report_folder,
-        )
+        from portrait_tf.evaluation.report_folder import check_folder
 
         if self.json_out:
             check_target(self.json_out)
         if self.report:
-            check_report_folder(self.report)
+            check_folder(self.report)
         if self.pictures:
-            check_empty_folder(self.pictures)
+            check_folder(self.pictures, report=False)
             report = self.report and self.report.absolute()
             if report and self.pictures.absolute().is_relative_to(report):
                 raise PortraitError(
