@@ -1,7 +1,6 @@
 """`data check` and `data shards` on the command line, for every layout."""
 
 import json
-import pathlib
 
 import pytest
 from command_line import run
@@ -11,9 +10,6 @@ from portrait_tf.data.check import sample_sheet
 from portrait_tf.data.open import open_splits
 from portrait_tf.labels import LABELS
 from portrait_tf.photos import read_photo
-
-# Real photos, where the machine has them.
-CCP = pathlib.Path(__file__).parents[3] / "shared" / "data" / "ccp-lip"
 
 
 @pytest.mark.parametrize("layout", [*MAKERS, "shards"])
@@ -101,11 +97,3 @@ def test_shards_on_the_command_line(tmp_path):
     assert code == 0 and "4 shards were there already" in output
     code, output = run("data", "shards", source, out, "--size", 0, 48)
     assert code == 2 and "--size" in output
-
-
-@pytest.mark.skipif(not CCP.is_dir(), reason="no real photos here")
-def test_real_photos(tmp_path):
-    readers = open_splits(CCP)
-    assert len(readers["train"]) > 100
-    sheet = sample_sheet(readers.values())
-    assert sheet.shape[0] > 4 * 192

@@ -1,5 +1,7 @@
 """The kernel distance, against plain loops."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -19,26 +21,18 @@ def by_loops(one, two):
     def kernel(x, y):
         return (x @ y / len(x) + 1) ** 3
 
-    n, m = len(one), len(two)
-    total = 0.0
-    for rows in (one, two):
-        for i, x in enumerate(rows):
-            for j, y in enumerate(rows):
-                if i != j:
-                    total += kernel(x, y) / (len(rows) * (len(rows) - 1))
-    for x in one:
-        for y in two:
-            total -= 2 * kernel(x, y) / (n * m)
-    return total
+    within = [
+        np.mean([kernel(x, y) for x, y in itertools.permutations(rows, 2)])
+        for rows in (one, two)
+    ]
+    between = np.mean([kernel(x, y) for x, y in itertools.product(one, two)])
+    return sum(within) - 2 * between
 
 
-def test_kernel_distance_equals_plain_loops():
+def test_kernel_distance():
     rng = np.random.default_rng(0)
     one, two = rng.normal(0, 1, (12, 5)), rng.normal(0.3, 1.5, (9, 5))
     assert kernel_distance(one, two) == pytest.approx(by_loops(one, two))
-
-
-def test_kernel_distance_of_known_sets():
     # One number a row: k(0, y) = 1, k(1, 1) = 8.
     zeros, ones = np.zeros((3, 1)), np.ones((2, 1))
     assert kernel_distance(zeros, ones) == pytest.approx(1 + 8 - 2)
@@ -123,23 +117,20 @@ class TestPatchDistances:
         assert found["patches"] > 1
         assert found["mean"] == pytest.approx(0, abs=1e-5)
 
-    def test_a_hole_without_a_patch(self, features, portraits):
-        distances = PatchDistances(features, 1)
-        found = features.features(portraits[0].photo)
-        mask = np.zeros((64, 64), np.uint8)
-        mask[:4, :4] = 255
-        distances.add("strokes", mask, found, {"ours": found})
-        assert distances.result() == {
-            "strokes": {"ours": {"mean": None, "std": None, "patches": 0}}
-        }
-
-    def test_of_many_photos_few_patches_are_kept(self, features, portraits):
-        distances = PatchDistances(features, 8000, seed=3)
+    def test_how_many_patches_are_kept(self, features, portraits):
         found = features.features(portraits[0].photo)
         mask = np.full((64, 64), 255, np.uint8)
+        # Few of each of many photos.
+        distances = PatchDistances(features, 8000, seed=3)
         for _ in range(40):
             distances.add("square", mask, found, {"ours": found})
         assert 10 < distances.result()["square"]["ours"]["patches"] < 30
+        # None of a small hole.
+        mask[4:], mask[:, 4:] = 0, 0
+        distances = PatchDistances(features, 1)
+        distances.add("strokes", mask, found, {"ours": found})
+        nothing = {"mean": None, "std": None, "patches": 0}
+        assert distances.result() == {"strokes": {"ours": nothing}}
 
     def test_sizes_that_no_cell_divides(self, features):
         rng = np.random.default_rng(0)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from portrait_tf.data.synthetic.materials import pick, random_color, tint
-from portrait_tf.data.synthetic.scene import Camera, fixed, spread
+from portrait_tf.data.synthetic.materials import pick, tint
+from portrait_tf.data.synthetic.scene import Camera, spread
 
 
 def _cloud(rng: np.random.Generator, height: int, width: int, cells: int) -> np.ndarray:
@@ -22,12 +22,7 @@ def _scatter(column: np.ndarray, row: np.ndarray) -> np.ndarray:
     return value - np.floor(value)
 
 
-_PLACES = {
-    "street": 2.4, "brick": 1.2, "park": 1.6, "avenue": 1.8, "studio": 1.2,
-    "room": 1.2, "bokeh": 0.8, "plain": 0.8,
-}  # fmt: skip
-
-_LAMPS = ((255, 190, 110), (255, 226, 180), (150, 190, 255), (255, 120, 110))
+_PLACES = {"street": 2.4, "brick": 1.2, "park": 3.4, "studio": 2.4, "plain": 1.6}
 
 
 class Backdrop:
@@ -95,17 +90,13 @@ class Backdrop:
         corners = (round(x0), round(y0)), (round(x1), round(y1))
         cv2.rectangle(self.picture, *corners, [float(c) for c in color], -1)
 
-    def _polygon(self, points: np.ndarray, color: Sequence[float]) -> None:
-        color = [float(c) for c in color]
-        cv2.fillPoly(self.picture, [fixed(points)], color, cv2.LINE_AA, 4)
-
     def _disc(self, x: float, y: float, size: float, color: Sequence[float]) -> None:
         where, size = (round(x), round(y)), max(1, round(size))
         color = [float(c) for c in color]
         cv2.circle(self.picture, where, size, color, -1, cv2.LINE_AA)
 
     def _floor(self, color: np.ndarray, kind: str, size: float) -> None:
-        """Ground in true perspective: slabs, boards or plain."""
+        """Ground in true perspective: slabs or plain."""
         camera, start = self.camera, min(self.wall, self.height)
         if start >= self.height:
             return
@@ -120,12 +111,7 @@ class Backdrop:
         slope = np.linspace(-6, 10, len(rows), dtype=np.float32)[:, None]
         tone = slope + 5 * _cloud(self.rng, *floor.shape[:2], 5)
         tone = tone + 4 * _cloud(self.rng, *floor.shape[:2], max(8, len(rows) // 2))
-        if kind == "boards":
-            cell = np.floor(x * 2)
-            joint = np.abs((x * 2) % 1 - 0.5) > 0.47
-            seam = np.abs((z * 0.3 + 0.37 * cell) % 1 - 0.5) > 0.492
-            tone = tone + 7 * np.sin(cell * 12.9) - 26 * (joint | seam)
-        elif kind == "slabs":
+        if kind == "slabs":
             row = np.floor(z)
             moved = x + 0.5 * (row % 2)
             joint = np.abs(moved % 1 - 0.5) > 0.485
@@ -224,67 +210,6 @@ class Backdrop:
         ground = self._between(*ranges) if grass else self._color(150, 200, 8)
         self._floor(ground, "plain", 1.0)
 
-    def _avenue(self) -> None:
-        """A street seen along its length: all lines meet at the horizon."""
-        rng, camera = self.rng, self.camera
-        horizon = int(np.clip(camera.horizon, 1, self.height - 2))
-        sky = self._color(195, 240, 8)
-        self.wall = horizon + 1
-        self._upper(sky, 3)
-        ground, kind = self._color(95, 160, 5), str(rng.choice(["slabs", "plain"]))
-        self._floor(ground, kind, rng.uniform(2, 4))
-        shift = self.width * rng.uniform(0.25, 0.75) - camera.x
-        for sign in (-1, 1):
-            side = rng.uniform(3.2, 6.5)
-            wall = self._color(90, 200, 18)
-            depths = [1.5]
-            while depths[-1] > -90:
-                depths.append(depths[-1] - rng.uniform(4, 9) * (1 - 0.06 * depths[-1]))
-            for near, far in list(zip(depths[:-1], depths[1:], strict=True))[::-1]:
-                color = tint(wall, float(rng.uniform(-0.25, 0.25)))
-                haze = min(0.6, -far / 160)
-                color = color * (1 - haze) + sky * haze
-                tall = rng.uniform(10, 22)
-                self._facade(sign * side, (0, tall), (near, far), shift, color)
-                glass = tint(color, -0.35)
-                for at in np.arange(0.12, 0.9, 0.26):
-                    depth = near + (far - near) * at, near + (far - near) * (at + 0.14)
-                    for low in np.arange(2.5, tall - 2, 4.2):
-                        self._facade(sign * side, (low, low + 2.4), depth, shift, glass)
-        for _ in range(rng.integers(0, 3)):
-            self._car(shift)
-        self.wall = horizon
-
-    def _facade(
-        self, x: float, heights: tuple[float, float], depths: tuple[float, float],
-        shift: float, color: np.ndarray,
-    ) -> None:  # fmt: skip
-        """A rectangle along the street, in the scene; `shift` moves its columns."""
-        (low, high), (near, far) = heights, depths
-        corners = [(x, low, near), (x, high, near), (x, high, far), (x, low, far)]
-        points = self.camera.project(np.array(corners))
-        points[:, 0] += shift
-        self._polygon(points, color)
-
-    def _car(self, shift: float) -> None:
-        rng = self.rng
-        z = -rng.uniform(5, 16)
-        x = rng.choice([-1, 1]) * rng.uniform(2.2, 4)
-        color = random_color(rng, 0.6)
-        base, top = self.camera.project(np.array([(x, 0.3, z), (x, 6.0, z)]))
-        cx, y, size = base[0] + shift, base[1], (base[1] - top[1]) / 6.0
-        half = 3.2 * size
-        for wheel in (-0.6, 0.6):
-            self._disc(cx + wheel * half, y, 0.55 * size, (24, 24, 26))
-        shell = [
-            (-1, -0.1), (-1, -1.0), (-0.62, -1.2), (-0.4, -2.1), (0.4, -2.1),
-            (0.66, -1.2), (1, -1.0), (1, -0.1),
-        ]  # fmt: skip
-        glass = [(-0.54, -1.25), (-0.36, -1.95), (0.36, -1.95), (0.56, -1.25)]
-        for outline, paint in ((shell, color), (glass, (60, 70, 82))):
-            points = np.array([(cx + a * half, y + b * size) for a, b in outline])
-            self._polygon(points, paint)
-
     def _sweep(self, color: np.ndarray, strength: float) -> None:
         rows = np.linspace(-1, 1, self.height, dtype=np.float32)[:, None]
         columns = np.linspace(-1, 1, self.width, dtype=np.float32)[None]
@@ -300,84 +225,3 @@ class Backdrop:
 
     def _plain(self) -> None:
         self._sweep(self._color(150, 240, 10), self.rng.uniform(0.02, 0.15))
-
-    def _room(self) -> None:
-        rng, wall = self.rng, self._color(150, 230, 14)
-        self._upper(wall, 3)
-        skirting = self._size(0.5)
-        floor = self._between((120, 185), (90, 140), (65, 105))
-        for _ in range(rng.integers(1, 3)):
-            x, y = rng.uniform(0, self.width), rng.uniform(0, 0.4) * self.wall
-            w, h = self._size(rng.uniform(1.5, 3)), self._size(rng.uniform(2, 3.5))
-            self._box(x - 4, y - 4, x + w + 4, y + h + 4, self._color(30, 90))
-            self._box(x, y, x + w, y + h, self._color(200, 245))
-            inside = x + w * 0.2, y + h * 0.2, x + w * 0.8, y + h * 0.8
-            self._box(*inside, self._color(70, 200, 40))
-        self._box(0, self.wall - skirting, self.width, self.wall, tint(wall, 0.5))
-        self._floor(floor, "boards", rng.uniform(1.0, 1.8))
-        for _ in range(rng.integers(1, 3)):
-            side = rng.choice([-1, 1])
-            x = self.width * (0.5 + side * rng.uniform(0.2, 0.55))
-            piece, w = rng.integers(3), self._size(rng.uniform(3.5, 6))
-            color = self._color(50, 190, 30)
-            base = self.wall + self._size(0.5)
-            (self._sofa, self._shelf, self._plant)[piece](x, base, w, color)
-
-    def _stand(
-        self, x: float, half: float, base: float, low: float, high: float,
-        color: Sequence[float],
-    ) -> None:  # fmt: skip
-        """A box around column `x`, from `low` to `high` heads above row `base`."""
-        top, bottom = base - self._size(high), base - self._size(low)
-        self._box(x - half, top, x + half, bottom, color)
-
-    def _sofa(self, x: float, base: float, width: float, color: np.ndarray) -> None:
-        self._stand(x, width / 2, base, 0, 3, tint(color, -0.15))
-        self._stand(x, width * 0.42, base, 0.3, 1.5, color)
-        for sign in (-1, 1):
-            arm = x + sign * width * 0.5
-            self._stand(arm, width * 0.07, base, 0, 2, tint(color, 0.12))
-
-    def _shelf(self, x: float, base: float, width: float, color: np.ndarray) -> None:
-        rng = self.rng
-        self._stand(x, width * 0.3, base, 0, 7, color)
-        for level in range(5):
-            y = base - self._size(0.4 + 1.35 * level)
-            self._stand(x, width * 0.27, y, 0, 1.1, tint(color, -0.45))
-            for book in range(7):
-                if rng.random() < 0.75:
-                    left = x - width * 0.26 + book * width * 0.073
-                    top = y - self._size(rng.uniform(0.6, 1.0))
-                    paint = self._color(60, 200, 45)
-                    self._box(left, top, left + width * 0.06, y, paint)
-
-    def _plant(self, x: float, base: float, width: float, color: np.ndarray) -> None:
-        rng, stem = self.rng, np.array([x, base - self._size(1.1)])
-        self._stand(x, width * 0.12, base, 0, 1.1, color)
-        for _ in range(16):
-            aside = rng.normal(0, width * 0.17)
-            tip = np.array([x + aside, base - self._size(rng.uniform(1.6, 4.5))])
-            middle = (tip + stem) / 2
-            above = middle + [self._size(0.25), 0]
-            below = middle - [self._size(0.1), 0]
-            green = self._between((40, 90), (95, 150), (45, 80))
-            self._polygon(np.stack([stem, above, tip, below]), green)
-
-    def _bokeh(self) -> None:
-        rng = self.rng
-        base = self._color(25, 70, 10)
-        self._upper(base)
-        self._floor(tint(base, 0.12), "plain", 1.0)
-        start = min(self.wall, self.height)
-        for _ in range(40):
-            x, y = rng.uniform(0, self.width), rng.uniform(0, max(start, 2))
-            size = max(1, round(rng.uniform(0.01, 0.04) * self.height))
-            light = np.array(_LAMPS[rng.integers(4)]) * rng.uniform(0.25, 0.75)
-            x0, x1 = max(0, round(x) - size), min(self.width, round(x) + size)
-            y0, y1 = max(0, round(y) - size), min(self.height, round(y) + size)
-            if x0 >= x1 or y0 >= y1:
-                continue
-            disc = np.hypot(np.arange(x0, x1)[None] - x, np.arange(y0, y1)[:, None] - y)
-            disc = np.clip(size - disc, 0, 1) * (0.75 + 0.25 * disc / size)
-            self.picture[y0:y1, x0:x1] += disc[..., None] * light
-        np.clip(self.picture, 0, 255, out=self.picture)
