@@ -44,7 +44,7 @@ _PROFILE = (
     (0.34, 0.34), (0.36, 0.41), (0.3, 0.475), (0.1, 0.44),
 )  # fmt: skip
 
-# Height of the crown of each hat but the beanie.
+# Height of each crown; the beanie has its own outline.
 _CROWNS = {"brim": 0.7, "cap": 0.6, "bucket": 0.64}
 
 

@@ -38,7 +38,7 @@ _EYES = ((70, 46, 30), (86, 60, 36), (84, 110, 130), (82, 96, 62))
 _GLASSES = ((24, 22, 24), (66, 44, 30), (30, 42, 56))
 _DENIMS = ((38, 50, 80), (60, 86, 126), (110, 140, 174), (44, 46, 52))
 
-# Of trousers: how often, and the ease at hip, knee and ankle.
+# Trouser fits: the share of people, and the ease at hip, knee and ankle.
 _FITS = {
     "skinny": (0.35, (0.02, 0.03, 0.03)),
     "straight": (0.35, (0.05, 0.09, 0.12)),
