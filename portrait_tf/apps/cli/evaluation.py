@@ -478,10 +478,11 @@ def _structure(
     from portrait_tf.runs.folder import run_config
     from portrait_tf.runs.weights import bundled_pipeline_config
 
+    network = load_network(run, checkpoint)
     bundled = run == "bundled"
     config = bundled_pipeline_config() if bundled else run_config(run).pipeline
     return AveragedParsing(
-        load_network(run, checkpoint),
+        network,
         config.flip if flip is None else flip,
         tuple(scales) if scales else config.scales,
     )
