@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -8,6 +9,10 @@ def either(package: str, addons: str, untested: list[str], limit: str) -> str:
     holes = "".join(f"!={version}.*," for version in untested)
     return f"{package}>={addons},{holes}<{limit}"
 
+
+VERSION = re.search(
+    r'^__version__ = "(.+)"$', Path("portrait_tf/__init__.py").read_text(), re.MULTILINE
+)[1]
 
 BETWEEN = [f"2.{minor}" for minor in range(16, 21)]
 
@@ -78,7 +83,7 @@ EVERYTHING = [
 
 setup(
     name="portrait-tf",
-    version="0.1.0",
+    version=VERSION,
     description="Portrait completion and extrapolation in two stages, from training"
     " with Keras to TensorFlow Serving",
     long_description=Path("README.md").read_text(encoding="utf-8"),

@@ -4,7 +4,7 @@
 `import portrait_tf` costs nothing.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _LATE = {
     "Portrait": "portrait_tf.portrait",

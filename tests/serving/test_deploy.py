@@ -18,7 +18,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-import zipfile
 
 import cv2
 import grpc
@@ -592,6 +591,24 @@ def test_readme_client_works(server, tmp_path, monkeypatch):
     check_completed(image, mask, completed, (mask != 0).astype(np.uint8) * 5)
 
 
+def test_the_first_readme_has_the_shapes_of_results(server):
+    readme = (REPOSITORY / "README.md").read_text()
+    code, names, shapes = re.search(
+        r"```python\n(from serving.client.*?)(result\.[^#]*)# uint8 (.*?)\n```",
+        readme,
+        re.DOTALL,
+    ).groups()
+    photo, mask = make_photo(40, 30)
+    found = {"photo": photo, "mask": mask}
+    exec(code.replace("localhost:8500", f"localhost:{server.grpc_port}"), found)
+    sizes = {"H": 40, "W": 30, "3": 3, "1": 1}
+    documented = [
+        tuple(sizes[one] for one in shape.split(", "))
+        for shape in re.findall(r"\[(.*?)\]", shapes)
+    ]
+    assert [one.shape for one in eval(names, found)] == documented
+
+
 # === Secrets ===
 
 
@@ -663,43 +680,6 @@ def test_certificate_names_hosts_and_addresses(tmp_path, host, entry):
     context = ssl.create_default_context(cafile=tmp_path / "envoy" / "tls.crt")
     (certificate,) = context.get_ca_certs()
     assert certificate["subjectAltName"] == (entry,)
-
-
-# === The wheel ===
-
-
-def test_the_wheel_has_the_files_of_git_and_nothing_else(tmp_path):
-    """Built from a checkout that was used: with secrets, models and leftovers."""
-    used = tmp_path / "used"
-    shutil.copytree(REPOSITORY / "serving", used / "serving")
-    for name in ("setup.py", "pyproject.toml", "README.md"):
-        shutil.copy(REPOSITORY / name, used)
-    deploy = used / "serving" / "deploy"
-    for name in (
-        "secrets/envoy/tls.key", "secrets/envoy/api_keys.yaml", ".env.mine",
-        "secrets/grafana_password", "models/1/saved_model.pb", "models/models.config",
-        "config/ssl.config", "kubernetes/base/secret.yaml",
-    ):  # fmt: skip
-        path = deploy / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("secret")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation",
-         "--quiet", "--wheel-dir", tmp_path, used],
-        check=True,
-    )  # fmt: skip
-    (wheel,) = tmp_path.glob("*.whl")
-    packed = {
-        name.removeprefix("serving/deploy/")
-        for name in zipfile.ZipFile(wheel).namelist()
-        if name.startswith("serving/deploy/")
-    }
-    listed = subprocess.run(
-        ["git", "ls-files", "."], cwd=DEPLOY, capture_output=True, text=True
-    )
-    if listed.returncode:
-        pytest.skip("git's list of files is needed")
-    assert packed == set(listed.stdout.split()) - {".gitignore"}
 
 
 # === With the tools themselves ===
