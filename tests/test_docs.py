@@ -1,5 +1,7 @@
-"""The documentation: commands exist, Python parses, links lead somewhere."""
+"""The documentation: commands run, links lead somewhere, pages agree."""
 
+import json
+import os
 import pathlib
 import re
 import shlex
@@ -8,8 +10,13 @@ import sys
 
 import pytest
 import typer
+import yaml
+from PIL import Image
+from ports import free_ports
 
+import portrait_tf
 from portrait_tf.apps import cli
+from portrait_tf.config import Config
 
 ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted(
@@ -20,6 +27,7 @@ FILES = sorted(
     ]
 )
 PAGES = [path for path in FILES if path.name != "CHANGELOG.md"]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
 _BLOCK = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 
 
@@ -73,6 +81,65 @@ def test_commands_and_python(path):
         compile(text, str(path), "exec", flags=0x2000)  # `await` at top level
 
 
+def config_keys():
+    """Every key of the schema, sections too, with dots between."""
+    schema = Config.model_json_schema()
+
+    def walk(section, path):
+        for name, field in section.get("properties", {}).items():
+            yield f"{path}{name}"
+            for reference in re.findall(r"#/\$defs/(\w+)", json.dumps(field)):
+                yield from walk(schema["$defs"][reference], f"{path}{name}.")
+
+    return set(walk(schema, ""))
+
+
+def test_keys_and_programs_in_commands_exist():
+    known = config_keys()
+    assert {"completion.loss.psnr", "parsing.network.backbone"} <= known
+    found = 0
+    for path in PAGES:
+        text = path.read_text().replace("\\\n", " ")
+        for key in re.findall(r"--set \W?([\w.]+)=", text):
+            if key.split(".")[0] in Config.model_fields:
+                found += 1
+                assert key in known, f"{path.name}: {key}"
+        for name, rest in re.findall(r"python -m (benchmarks\.\w+)([^`\n]*)", text):
+            program = ROOT / f"{name.replace('.', '/')}.py"
+            assert program.is_file(), f"{path.name}: {name}"
+            source = program.read_text() + (ROOT / "benchmarks/common.py").read_text()
+            for option in re.findall(r"(--[a-z][a-z-]+)", rest):
+                negative = option.replace("--no-", "--")
+                assert f'"{option}"' in source or f'"{negative}"' in source, rest
+    assert found > 20
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files(path):
+    """Those to source files, too, which the site has no page for."""
+    generated = {"reference/config.md", "reference/command_line.md"}
+    for target in re.findall(r"\]\(([^)\s#]+)[^)]*\)", path.read_text()):
+        if not re.match("[a-z]+:", target) and target not in generated:
+            assert (path.parent / target).exists(), target
+
+
+def test_pages_that_code_and_configs_name_exist():
+    named = set()
+    for folder in (
+        "benchmarks",
+        "configs",
+        "export",
+        "portrait_tf",
+        "serving",
+        "tests",
+    ):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".py", ".yaml", ".yml"):
+                named |= set(re.findall(r"\bdocs/[\w/]+\.md", path.read_text()))
+    assert len(named) > 10
+    assert not {name for name in named if not (ROOT / name).is_file()}
+
+
 def test_the_site_is_built(tmp_path):
     """Strictly: a broken link, or a name that is not there, is an error."""
     done = subprocess.run(
@@ -80,7 +147,131 @@ def test_the_site_is_built(tmp_path):
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    for page in ("start", "reference/config", "reference/command_line"):
-        assert (tmp_path / page / "index.html").is_file()
-    text = (tmp_path / "reference" / "command_line" / "index.html").read_text()
-    assert "--whole-body" in text
+    for page, said in {
+        "tutorial": "toy.yaml",
+        "reference/command_line": "--whole-body",
+        "reference/config": "heatmap_sigma",
+        "reference/signatures": "complete_with_parsing",
+        "reference/labels": "0, 119, 221",
+        "reference/networks": "AdversarialLoss",
+    }.items():
+        assert said in (tmp_path / page / "index.html").read_text()
+
+
+# === What the pages promise ===
+
+
+def test_every_page_says_what_one_can_do_after_it():
+    for path in DOCS:
+        generated = "\n::: " in path.read_text()
+        if path.name != "index.md" and not generated:
+            start = path.read_text().split("\n", 4)
+            assert "After this page" in " ".join(start[:3]), path.name
+
+
+def test_the_docs_can_be_read():
+    assert sum(len(path.read_text().split()) for path in DOCS) < 16_000
+    assert len((ROOT / "README.md").read_text().split()) < 900
+
+
+def test_readme_names_as_many_scores_as_its_cells_hold():
+    before, table = (ROOT / "README.md").read_text().split("<!-- scores -->\n")
+    named = before.rstrip().split("\n\n")[-1].partition(":")[2].split(" / ")
+    cells = table.splitlines()[2].split(" | ")[1:]
+    assert {len(cell.split(" / ")) for cell in cells} == {len(named)}
+
+
+def test_readme_and_model_card_have_the_same_judge():
+    card = (ROOT / "MODEL_CARD.md").read_text()
+    row = next(line for line in card.splitlines() if "judge, all hidden" in line)
+    sentence = re.search(
+        r"A pose network.*?\n\n", (ROOT / "README.md").read_text(), re.S
+    )
+    for number in re.findall(r"0\.\d+", sentence[0]):
+        assert number in row
+
+
+def test_extras_are_those_of_setup_and_of_the_commands():
+    """A page installs for a command what the command itself asks for."""
+    extras = re.findall(r'^        "(\w+)": \[', (ROOT / "setup.py").read_text(), re.M)
+    needed = {}
+    for command, source in {"batch": "batch/__init__.py", "web": "web/page.py"}.items():
+        text = (ROOT / "portrait_tf/apps" / source).read_text()
+        (needed[command],) = set(re.findall(r"portrait-tf\[(\w+)\]", text))
+    pairs = 0
+    for path in PAGES:
+        text = path.read_text()
+        for named in re.findall(r"(?:'\.|portrait-tf)\[([\w,]+)\]'", text):
+            assert set(named.split(",")) <= set(extras), path.name
+        installs = re.finditer(
+            r"pip install '\.\[(\w+)\]'.{,60}?portrait-tf (\w+)", text, re.S
+        )
+        for extra, command in (found.groups() for found in installs):
+            pairs += command in needed
+            assert needed.get(command, extra) == extra, path.name
+    assert pairs >= 4
+
+
+def test_every_version_is_that_of_the_package():
+    version = portrait_tf.__version__
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == version
+    assert f"\n## {version}\n" in (ROOT / "docs" / "releases.md").read_text()
+    named = re.findall(
+        r"portrait_tf-([\d.]+)-py3", (ROOT / "docs/batch.md").read_text()
+    )
+    for path in (ROOT / "serving/deploy/kubernetes/overlays").glob("*/*.yaml"):
+        named += re.findall(r"/portrait-tf, newTag: ([\d.]+)", path.read_text())
+    assert len(named) == 4 and set(named) == {version}
+
+
+def test_the_walk_of_a_photo_is_that_of_the_code():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    walk = re.search(r"A photo goes from.*?\n\n", text, re.S)[0]
+    code = "".join(path.read_text() for path in (ROOT / "portrait_tf").rglob("*.py"))
+    for name in re.findall(r"`([\w.]+)`", walk):
+        assert re.search(rf"(?:def|class) {name.rpartition('.')[2]}\b", code), name
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.default_stack("pages are for the default stack")
+@pytest.mark.parametrize("page", ["start", "tutorial"])
+def test_the_page_runs(page, tmp_path):
+    """Every command of it, in order, in an empty folder; the real server and client."""
+    programs, folder = tmp_path / "bin", tmp_path / "empty"
+    programs.mkdir()
+    folder.mkdir()
+    for name, module in {"python": "", "portrait-tf": " -m portrait_tf"}.items():
+        (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable}{module} "$@"\n')
+        (programs / name).chmod(0o755)
+    grpc_port, rest_port = free_ports(2)
+    script = "\n".join(
+        text
+        for text in blocks(ROOT / "docs" / f"{page}.md", "bash")
+        if "pip install" not in text
+    )
+    ports = f"--port {grpc_port} --rest_api_port {rest_port}"
+    script = script.replace(
+        "portrait-tf serve models", f"portrait-tf serve models {ports}"
+    )
+    script = script.replace("localhost:8500", f"localhost:{grpc_port}")
+    environment = os.environ | {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        ["bash", "-e", "-c", f"trap 'kill $(jobs -p) 2>/dev/null' EXIT\n{script}"],
+        cwd=folder, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (photo, *_) = sorted((folder / "people/TrainVal_images/val_images").iterdir())
+    with Image.open(photo) as before, Image.open(folder / "whole.png") as after:
+        assert before.size == after.size
+    if page == "start":
+        with Image.open(folder / "longer.png") as longer:
+            assert longer.height == round(before.height * 1.3)
+        return
+    assert "(240, 160, 3) (240, 160, 1)" in done.stdout
+    assert "exported to models/1" in done.stdout
+    assert (folder / "run" / "completion" / "preview.png").is_file()

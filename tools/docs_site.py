@@ -1,9 +1,8 @@
 """A hook of `mkdocs.yml`: pages of the site that are not files in `docs/`.
 
 Pages that live beside the code (the model card, the deployment's README) become pages
-of the site. The references of the command line and of the configuration are written
-from typer and from the schema. Links to source files, which a site has no page for,
-become plain names.
+of the site. The references of commands, config keys, signatures and labels are written
+from the code. Links to source files, which a site has no page for, become plain names.
 """
 
 import pathlib
@@ -25,6 +24,8 @@ PAGES = {
 }
 _SOURCES = {source: page for page, source in PAGES.items()} | {
     "portrait_tf/config": "reference/config.md",
+    "portrait_tf/labels.py": "reference/labels.md",
+    "export/contract.py": "reference/signatures.md",
     "README.md": "index.md",
 }
 _LINK = re.compile(r"(!?)\[([^\]]+)\]\(([^)\s]+)\)")
@@ -35,6 +36,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     generated = {
         "reference/config.md": config_reference(),
         "reference/command_line.md": command_reference(),
+        "reference/labels.md": label_reference(),
+        "reference/signatures.md": signature_reference(),
     }
     for page, source in PAGES.items():
         generated[page] = (ROOT / source).read_text()
@@ -78,6 +81,61 @@ def command_reference() -> str:
     command = typer.main.get_command(cli.app)
     context = typer.Context(command, info_name="portrait-tf")
     return get_docs_for_click(obj=command, ctx=context, name="portrait-tf")
+
+
+def signature_reference() -> str:
+    """Every signature of an export, with its inputs and outputs."""
+    from export.contract import SIGNATURES
+
+    parts = [
+        "# Signatures\n",
+        "What an export answers, from `signature.json`, which every version's folder "
+        "has. Equal letters are equal sizes; B is the batch, which may have any size.",
+    ]
+    for name, signature in SIGNATURES.items():
+        parts += [
+            f"\n## `{name}`\n",
+            f"{signature.meaning}\n",
+            "| | name | dtype | shape | meaning |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for kind, fields in (("in", signature.inputs), ("out", signature.outputs)):
+            for key, field in fields.items():
+                shape = ", ".join(map(str, field.shape))
+                cells = (kind, f"`{key}`", field.dtype, f"[{shape}]", field.meaning)
+                parts.append(f"| {' | '.join(cells)} |")
+    return "\n".join(parts)
+
+
+def label_reference() -> str:
+    """LIP's labels with their colours and groups, its joints, and ATR's labels."""
+    from portrait_tf import labels
+
+    groups = [
+        next(group for group, names in labels.LABEL_GROUPS.items() if name in names)
+        for name in labels.LABELS
+    ]
+    parts = [
+        "# Labels and joints\n",
+        "LIP's, in LIP's order. Left and right are the person's own. Label 255 is "
+        "void: it counts in no loss and in no score.\n",
+        "| label | name | colour (RGB) | group |",
+        "| --- | --- | --- | --- |",
+    ]
+    parts += [
+        f"| {index} | {name} | {', '.join(map(str, colour))} | {group} |"
+        for index, (name, colour, group) in enumerate(
+            zip(labels.LABELS, labels.PALETTE, groups, strict=True)
+        )
+    ]
+    parts += ["\n## Joints\n", "| joint | name |", "| --- | --- |"]
+    parts += [f"| {index} | {name} |" for index, name in enumerate(labels.JOINTS)]
+    parts += ["\n## ATR's labels\n", "| ATR | LIP |", "| --- | --- |"]
+    parts += [
+        f"| {index} {atr} | {lip} |"
+        for index, (atr, lip) in enumerate(labels.ATR_TO_LIP.items())
+    ]
+    return "\n".join(parts)
 
 
 def config_reference() -> str:

@@ -1,8 +1,9 @@
 """The embedded server held to TensorFlow Serving's own end-to-end tests and phrases.
 
 The model, the requests and the expected answers are those of `half_plus_two` in
-tensorflow_serving/model_servers/tensorflow_model_server_test.py. docs/serving.md lists
-where in TensorFlow Serving's sources each behaviour is written.
+tensorflow_serving/model_servers/tensorflow_model_server_test.py.
+docs/reference/embedded_server.md lists where in TensorFlow Serving's sources each
+behaviour is written.
 """
 
 import base64
@@ -381,13 +382,13 @@ def test_an_unreadable_model_config(tmp_path):
     assert f"Invalid protobuf file: '{path}'" in errors
 
 
-# === The table in docs/serving.md ===
+# === The table in docs/reference/embedded_server.md ===
 
 
 def test_the_table_names_tests_that_exist():
     tests = pathlib.Path(__file__).parent
-    text = (tests.parents[1] / "docs" / "serving.md").read_text()
-    table = text.split("## What the embedded server shares")[1]
+    page = tests.parents[1] / "docs" / "reference" / "embedded_server.md"
+    table = page.read_text().split("## What is shared")[1]
     rows = [line for line in table.splitlines() if line.count(" | ") == 2][1:]
     conformance = "".join(
         path.read_text() for path in (tests.parent / "conformance").glob("test_*.py")
