@@ -2,7 +2,7 @@
 
 What a network paints at its own size is enlarged to the photo's, and then meets pixels
 that it never saw: at the hole's border colors jump. `blend` takes that jump back, from
-inside the hole alone; `docs/large_photos.md` has what other ways measured. NumPy and
+inside the hole alone; `docs/experiments.md` has what other ways measured. NumPy and
 OpenCV; a channel at a time, which bounds memory.
 """
 
