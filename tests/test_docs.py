@@ -260,8 +260,9 @@ def test_the_page_runs(page, tmp_path):
         "PATH": f"{programs}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
     }
+    clean_up = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"
     done = subprocess.run(
-        ["bash", "-e", "-c", f"trap 'kill $(jobs -p) 2>/dev/null' EXIT\n{script}"],
+        ["bash", "-e", "-c", f"{clean_up}\n{script}"],
         cwd=folder, env=environment, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
