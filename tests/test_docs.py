@@ -174,8 +174,9 @@ def test_the_docs_can_be_read():
     assert len((ROOT / "README.md").read_text().split()) < 900
 
 
-def test_readme_names_as_many_scores_as_its_cells_hold():
-    before, table = (ROOT / "README.md").read_text().split("<!-- scores -->\n")
+@pytest.mark.parametrize("page", ["README.md", "MODEL_CARD.md"])
+def test_as_many_scores_are_named_as_cells_hold(page):
+    before, table = (ROOT / page).read_text().split("<!-- scores -->\n")
     named = before.rstrip().split("\n\n")[-1].partition(":")[2].split(" / ")
     cells = table.splitlines()[2].split(" | ")[1:]
     assert {len(cell.split(" / ")) for cell in cells} == {len(named)}

@@ -8,13 +8,16 @@ map, and the joints `float32` `[16, 3]`, x and y in pixels and how sure the netw
 or None of a network without a pose; the mask may be None or without a hole.
 """
 
+import copy
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
 from portrait_tf.errors import PortraitError
+from portrait_tf.geometry import fitted_size
 from portrait_tf.labels import NUM_LABELS
 
 DEFAULT_WORKING_SIZE = (192, 128)
@@ -63,29 +66,30 @@ class PipelineEngine:
         self.pipeline = pipeline
         self.working_size = pipeline.size
         self.detail = pipeline.detail
-        # One trace for every size, or each new photo would cost seconds.
-        signature = [
-            tf.TensorSpec([None, None, None, 3], tf.uint8),
-            tf.TensorSpec([None, None, None, 1], tf.uint8),
-        ]
-        self._call = tf.function(pipeline.__call__, input_signature=signature)
-        self._call_with_parsing = tf.function(
-            pipeline.complete_with_parsing, input_signature=[*signature, signature[1]]
-        )
-        self._parse = tf.function(pipeline.parse, input_signature=signature)
         self.has_pose = pipeline.parsing_network.pose
-        self._joints = tf.function(pipeline.joints, input_signature=signature)
+        photo = tf.TensorSpec([None, None, None, 3], tf.uint8)
+        mask = parsing = tf.TensorSpec([None, None, None, 1], tf.uint8)
+
+        def traced(method: Callable, *signature: tf.TensorSpec) -> Callable:
+            # One trace for every size, or each new photo would cost seconds; without
+            # AutoGraph, which costs seconds, too, and has nothing to do here.
+            return tf.function(method, input_signature=signature, autograph=False)
+
+        # Detail is a large graph of its own, which small photos do not need.
+        self._soft = copy.copy(pipeline)
+        self._soft.detail = False
+        self._call = traced(self._soft.__call__, photo, mask)
+        self._call_with_parsing = traced(
+            self._soft.complete_with_parsing, photo, mask, parsing
+        )
+        self._parse = traced(pipeline.parse, photo, mask)
+        self._joints = traced(pipeline.joints, photo, mask)
 
     def complete(
         self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        if parsing is None:
-            result = self._call(photo[None], mask[None, ..., None])
-        else:
-            result = self._call_with_parsing(
-                photo[None], mask[None, ..., None], parsing[None, ..., None]
-            )
-        return result["completed"][0].numpy(), result["parsing"][0, ..., 0].numpy()
+        completed, labels = self.complete_masks(photo, mask[None], parsing)
+        return completed[0], labels[0]
 
     @property
     def takes_parsing(self) -> bool:
@@ -105,13 +109,21 @@ class PipelineEngine:
         Returns:
             Completed photos `[N, H, W, 3]` and label maps `[N, H, W]`, `uint8`.
         """
+        from portrait_tf.inference.detail import add_details
+
         batch = [np.repeat(photo[None], len(masks), axis=0), masks[..., None]]
         if parsing is None:
             result = self._call(*batch)
         else:
             given = np.repeat(parsing[None, ..., None], len(masks), axis=0)
             result = self._call_with_parsing(*batch, given)
-        return result["completed"].numpy(), result["parsing"][..., 0].numpy()
+        completed, labels = result["completed"], result["parsing"]
+        if self.pipeline.detail:
+            height, _ = fitted_size(photo.shape[:2], self.working_size)
+            completed = add_details(
+                completed, batch[1], labels, np.float32(photo.shape[0] / height)
+            )
+        return completed.numpy(), labels[..., 0].numpy()
 
     def parse(
         self, photo: np.ndarray, mask: np.ndarray | None = None

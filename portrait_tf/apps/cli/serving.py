@@ -51,10 +51,6 @@ def serve(
     start_tensorflow()
     from serving.local_server.server import LocalServer
 
-    # What TensorFlow Serving logs is logged, too: scripts wait for some of its lines.
-    log = logging.getLogger("serving.local_server")
-    log.setLevel(logging.INFO)
-    log.addHandler(logging.StreamHandler())
     server = LocalServer(options=options)
     try:
         server.start()
