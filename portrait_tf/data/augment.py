@@ -246,7 +246,7 @@ def prepare(
     `background` of the augmentation change the photo alone, and only with a label map.
 
     Args:
-        sample: What a reader gives.
+        sample: The sample, as a reader returns it.
         size: Height and width of the frame.
         rng: Source of randomness, or None for the plain fit.
         augmentation: How strong the random changes are; None for the defaults. Not

@@ -25,9 +25,8 @@ class Budget:
 class CachedReader:
     """A reader whose decoded samples stay in memory, as long as there is room.
 
-    Nothing is thrown out for another: every epoch reads every sample once, so what
-    was used last is what comes last. Samples are shared, so
-    their arrays must not be changed.
+    Samples are never evicted: every epoch reads each sample once, so the last one used
+    is the last one needed. Samples are shared; do not change their arrays.
 
     Args:
         reader: Any reader.

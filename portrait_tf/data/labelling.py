@@ -1,6 +1,6 @@
 """Label maps and joints that stage 1 predicts, written as a data set in LIP's layout.
 
-For photos that nobody has labelled: stage 2 then has maps to hide body parts by, and
+For photos without labels: stage 2 then has maps to hide body parts by, and
 stage 1 can be trained on what an earlier stage 1 is sure of (self-training).
 
 The folder is made under another name, `OUT.unfinished`, and renamed when it is whole.

@@ -1,8 +1,8 @@
 """Base classes of the data set readers.
 
-A reader is one split of a data set on disk. Where possible only names are read up
-front, so a broken file is met when its sample is read, or by `summaries`. Reading is
-safe from several threads.
+A reader is one split of a data set on disk. Where possible it reads only names up
+front: a broken file raises when its sample is read, or is listed by `summaries`.
+Readers are safe to use from several threads.
 """
 
 import abc

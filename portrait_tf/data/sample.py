@@ -1,4 +1,4 @@
-"""What every reader gives: one photo of one person."""
+"""A sample: one photo of one person, with its annotations."""
 
 from dataclasses import dataclass
 

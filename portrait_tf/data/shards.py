@@ -8,7 +8,7 @@ A record is a `tf.train.Example` with the features
 * `parsing`: the label map as a gray PNG of LIP's labels, 255 is void; may be missing;
 * `joints`: 48 floats as in `Sample`, row by row; may be missing.
 
-So a shard gives the very arrays that its source gives, in the same order. The manifest
+A shard has exactly the arrays of its source, in the same order. The manifest
 has each shard's SHA-256, and each record's place, length and CRC-32 (of the whole
 record, TFRecord's own checksums too): any sample is one read away, and is checked.
 """
@@ -155,7 +155,7 @@ def _sha256(path: pathlib.Path) -> str:
 
 
 def _shrink(sample: Sample, size: tuple[int, int]) -> Sample | None:
-    """The sample within a height and width, its aspect kept; None: it is already."""
+    """The sample shrunk into a height and width; None if it fits already."""
     height, width = sample.photo.shape[:2]
     small = shrunk_size((height, width), size)
     if small == (height, width):
@@ -172,7 +172,7 @@ def _shrink(sample: Sample, size: tuple[int, int]) -> Sample | None:
 
 
 class _Writer:
-    """Writes the shards of one split, and keeps those that are there already."""
+    """Writes the shards of one split, and keeps finished ones."""
 
     def __init__(
         self,
@@ -339,7 +339,7 @@ def _known_shards(out: pathlib.Path, settings: Settings) -> dict[str, Shard]:
     known: dict[str, Shard] = {}
     if unfinished(out):
         for note in out.glob("*.tfrecord.json"):
-            # A note that is not understood is as good as none.
+            # An unreadable note is ignored.
             with contextlib.suppress(PortraitError):
                 shard = _load(Shard, note)
                 known[shard.file] = shard
@@ -412,12 +412,12 @@ def write_shards(
 class ShardDataset(DatasetReader):
     """One split of a data set that `write_shards` has written.
 
-    Its arguments are those of `DatasetReader`. It gives what the reader of the source
-    gives: the same samples in the same order, to the bit (where no size was asked for).
+    Its arguments are those of `DatasetReader`. The samples are those of the source, in
+    the same order and bit for bit, unless `write_shards` was given a size.
 
     Raises:
         PortraitError: The manifest is missing, cut off or of another version, or it
-            does not have the split. A damaged record is met when it is read.
+            does not have the split. A damaged record raises when it is read.
     """
 
     layout = "shards"

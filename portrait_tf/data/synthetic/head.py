@@ -130,7 +130,7 @@ class Head:
         self._blob(outline, material, label, smooth, center=None, radii=None, **options)
 
     def _mass(self) -> None:
-        """The hair behind the face; all there is of a head seen from the back."""
+        """The hair behind the face; from the back it is the whole head."""
         round_cut = self.style in ("bob", "curly")
         nape = 0.42 if round_cut else 0.34 if self.style in _LONG else 0.2
         full = round_cut or self.style in ("long", "wavy")

@@ -85,7 +85,7 @@ def write_synthetic(
         ):
             folders = LipFolders(temporary, split)
             _write_split(folders, range(start, start + count), size, tick)
-        # Replaces an empty folder; fails if somebody has filled it meanwhile.
+        # Replaces an empty folder; fails if it has been filled meanwhile.
         temporary.rename(directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
