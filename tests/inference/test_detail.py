@@ -203,4 +203,4 @@ def test_an_export_adds_the_same_detail(tiny_pipeline, tiny_models, size):
     soft = Pipeline(
         tiny_pipeline.parsing_network, tiny_pipeline.completion_network, detail=False
     )(*map(tf.constant, inputs.values()))["completed"].numpy()
-    assert sharpness(exported[0], mask) > sharpness(soft[0], mask)
+    assert (exported != soft)[0][mask > 0].mean() > 0.2
