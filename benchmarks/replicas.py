@@ -145,7 +145,11 @@ def operations(options: argparse.Namespace) -> tuple[float, float, float]:
     portraits = [synthesise(seed, config.size) for seed in range(4)]
     stream = training_dataset(portraits, config, options.batch, 0, 8)
     batch = next(iter(stream))
-    graph = tf.function(trainer.train_step).get_concrete_function(batch).graph
+    graph = (
+        tf.function(trainer.train_step, autograph=False)
+        .get_concrete_function(batch)
+        .graph
+    )
     profile = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     profile["output"] = "none"
     counted = tf.compat.v1.profiler.profile(graph, options=profile)

@@ -70,6 +70,7 @@ class FeatureDistance:
             # RGB in 0 to 255 to what both VGGs were trained on.
             lambda x: vgg(keras.applications.vgg16.preprocess_input(x)),
             input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
+            autograph=False,
         )
 
     def features(self, photo: np.ndarray) -> dict[str, np.ndarray]:

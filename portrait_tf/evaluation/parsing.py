@@ -50,30 +50,15 @@ Takes `float32` photos `[B, h, w, 3]` in [-1, 1], 0 in the hole, and masks
 
 
 def predictor(structure: AveragedParsing) -> Predict:
-    """Wraps stage 1 for `score_parsing`; batches of all lengths share a trace."""
-    import tensorflow as tf
+    """Wraps stage 1 for `score_parsing`."""
 
-    height, width = structure.size
+    def predict(image: np.ndarray, mask: np.ndarray) -> tuple:
+        probabilities, peaks = structure.predict(image, mask)
+        labels = np.asarray(parsing_labels(probabilities)).astype(np.uint8)
+        joints = None if peaks is None else joints_of_parts(peaks, structure.size)
+        return labels, joints
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None, height, width, 3], tf.float32),
-            tf.TensorSpec([None, height, width, 1], tf.float32),
-        ]
-    )
-    def predict(image: tf.Tensor, mask: tf.Tensor) -> tuple:
-        answer = structure(image, mask)
-        labels = parsing_labels(answer["parsing"])
-        if "pose" not in answer:
-            return tf.cast(labels, tf.uint8), None
-        joints = joints_of_parts(structure.peaks(answer["pose"]), structure.size)
-        return tf.cast(labels, tf.uint8), joints
-
-    def as_arrays(image: np.ndarray, mask: np.ndarray) -> tuple:
-        labels, joints = predict(image, mask)
-        return labels.numpy(), None if joints is None else joints.numpy()
-
-    return as_arrays
+    return predict
 
 
 def band_width(height: int) -> int:

@@ -79,7 +79,7 @@ class TestAverage:
         )
         trainer = trainer_of(stage, config)
         data = iter(training_dataset(portraits, config, 2, 0, 3, 0))
-        train_step = tf.function(trainer.train_step)
+        train_step = tf.function(trainer.train_step, autograph=False)
         expected = trainer.network.get_weights()
         for step in range(3):
             train_step(next(data))
@@ -99,7 +99,7 @@ class TestAverage:
         trainer.step = 1000
         before = trainer.averaged.get_weights()
         batch = first_batch(parse_config(TINY), portraits, 2)
-        tf.function(trainer.train_step)(batch)
+        tf.function(trainer.train_step, autograph=False)(batch)
         for mean, first, weight in zip(
             trainer.averaged.get_weights(),
             before,
@@ -133,7 +133,7 @@ class TestAverage:
         assert trainer.phase == "critics"
         before = trainer.averaged.get_weights()
         batch = first_batch(config, portraits, 2)
-        logs = tf.function(trainer.train_step)(batch)
+        logs = tf.function(trainer.train_step, autograph=False)(batch)
         assert not any(float(logs[name]) for name in ("loss", "l1_hole", "gradient"))
         assert float(logs["critic"]) > 0 and float(logs["critics_gradient"]) > 0
         for one, two in zip(before, trainer.averaged.get_weights(), strict=True):
@@ -218,7 +218,7 @@ class TestMixedPrecision:
     def test_without_an_average_the_float32_twin_has_the_weights(self, portraits):
         trainer = trainer_of("parsing", changed("parsing", "mixed_precision=true"))
         batch = first_batch(parse_config(TINY), portraits, 2)
-        tf.function(trainer.train_step)(batch)
+        tf.function(trainer.train_step, autograph=False)(batch)
         for one, two in zip(
             trainer.network.weights, trainer.averaged.weights, strict=True
         ):
@@ -317,7 +317,7 @@ class TestClipping:
         assert trainer.critic_optimizer.global_clipnorm == 0.25
         before = trainer.network.get_weights()
         batch = first_batch(config, portraits, 2)
-        logs = tf.function(trainer.train_step)(batch)
+        logs = tf.function(trainer.train_step, autograph=False)(batch)
         moved = tf.linalg.global_norm(
             [
                 one - two
