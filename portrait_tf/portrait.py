@@ -34,6 +34,7 @@ from portrait_tf.inference.extrapolation import (
 from portrait_tf.inference.large_photos import PhotoResult, complete_photo, parse_photo
 from portrait_tf.labels import PALETTE
 from portrait_tf.photos import (
+    MaskOptions,
     PhotoFile,
     compose,
     decode_photo,
@@ -43,6 +44,7 @@ from portrait_tf.photos import (
     hole_from_alpha,
     hole_from_photo,
     open_photo,
+    photo_of_image,
 )
 from portrait_tf.photos.masks import HOLE, as_hole_mask
 from portrait_tf.photos.parsing_maps import (
@@ -56,21 +58,6 @@ from portrait_tf.photos.photo_file import as_bytes
 Picture = np.ndarray | Image.Image | str | os.PathLike | BinaryIO | PhotoFile
 """An array, an image, the path of a file, an open file, or what `photos.open_photo`
 read of one."""
-
-
-@dataclasses.dataclass(frozen=True)
-class MaskOptions:
-    """How a mask is read.
-
-    Attributes:
-        from_alpha: Transparent = hole: in the mask, or without one in the photo.
-        invert: Hole and photo change places.
-        resize: A mask of another size is brought to the photo's.
-    """
-
-    from_alpha: bool = False
-    invert: bool = False
-    resize: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,14 +144,12 @@ def find_hole(
         PortraitError: The mask cannot be used.
     """
     if mask is None:
-        return hole_from_alpha(photo, options.invert)
+        return hole_from_alpha(photo, options)
     if isinstance(mask, np.ndarray):
         return as_hole_mask(mask, photo.size), []
     mask, _ = _open(mask, "mask")
     try:
-        return hole_from_photo(
-            mask, photo.size, options.from_alpha, options.invert, options.resize
-        )
+        return hole_from_photo(mask, photo.size, options)
     except SizeError as error:
         if photo.orientation < 5:
             raise
@@ -504,7 +489,7 @@ def _open(picture: Picture, name: str = "photo") -> tuple[PhotoFile, str]:
     if isinstance(picture, np.ndarray):
         return _open_array(picture, name)
     if isinstance(picture, Image.Image):
-        return _open_image(picture, name), "image"
+        return photo_of_image(picture, name), "image"
     if isinstance(picture, (str, os.PathLike)):
         return open_photo(picture, name), "file"
     if isinstance(picture, PhotoFile):
@@ -537,37 +522,6 @@ def _open_array(picture: np.ndarray, name: str) -> tuple[PhotoFile, str]:
         )
     kind = "flat" if picture.ndim == 2 else "array"
     return PhotoFile(pathlib.Path(name), "", pixels), kind
-
-
-def _open_image(image: Image.Image, name: str) -> PhotoFile:
-    mode, transparent = image.mode, "transparency" in image.info
-    icc = image.info.get("icc_profile")
-    notes = []
-    if mode == "1" or (mode == "L" and not transparent):
-        image = image.convert("L")
-    elif mode in ("L", "La"):
-        image = image.convert("LA")
-    elif mode in ("P", "PA", "RGBa") or (mode == "RGB" and transparent):
-        alpha = transparent or mode != "P"
-        image = image.convert("RGBA" if alpha else "RGB")
-    elif mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
-        image, icc = image.convert("RGB"), None
-        notes.append(f"{mode} was converted to RGB")
-    elif mode not in ("LA", "RGB", "RGBA") and not mode.startswith("I;16"):
-        raise PortraitError(
-            f"expected an image of 8 or 16 bits a channel, received mode {mode}",
-            path=name,
-        )
-    try:
-        pixels = np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise PortraitError(f"cannot decode the image: {error}", path=name) from None
-    if mode.startswith("I;16"):
-        pixels = pixels.astype(np.uint16)
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    photo = PhotoFile(pathlib.Path(name), "", pixels, icc=icc, notes=notes)
-    photo.dpi = image.info.get("dpi")
-    return photo
 
 
 def _labels(parsing: Picture, size: tuple[int, int] | None) -> np.ndarray:

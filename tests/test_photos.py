@@ -32,6 +32,7 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.photos import (
     EXTENSIONS,
     PHOTO_EXTENSIONS,
+    MaskOptions,
     PhotoFile,
     compose,
     containers,
@@ -1341,12 +1342,14 @@ class TestMasks:
         layer[..., 3] = hole
         path = self.save(tmp_path / "layer.png", layer)
         np.testing.assert_array_equal(read_hole(path, SIZE)[0], hole)
-        found, _ = read_hole(path, SIZE, from_alpha=True)
+        found, _ = read_hole(path, SIZE, MaskOptions(from_alpha=True))
         np.testing.assert_array_equal(found, 255 - hole)
-        found, _ = read_hole(path, SIZE, from_alpha=True, invert=True)
+        found, _ = read_hole(path, SIZE, MaskOptions(from_alpha=True, invert=True))
         np.testing.assert_array_equal(found, hole)
         found, _ = read_hole(
-            self.save(tmp_path / "m.png", 255 - hole), SIZE, invert=True
+            self.save(tmp_path / "m.png", 255 - hole),
+            SIZE,
+            MaskOptions(invert=True),
         )
         np.testing.assert_array_equal(found, hole)
         photo = np.dstack([scene, 255 - hole])
@@ -1355,17 +1358,17 @@ class TestMasks:
         completed = photo.rgb()
         assert (compose(photo, completed, hole)[..., 3] == 255).all()
         with pytest.raises(PortraitError, match="m.png: expected an alpha channel"):
-            read_hole(tmp_path / "m.png", SIZE, from_alpha=True)
+            read_hole(tmp_path / "m.png", SIZE, MaskOptions(from_alpha=True))
 
     def test_another_size(self, hole, tmp_path):
         path = self.save(tmp_path / "m.png", hole[::2, ::2])
         with pytest.raises(PortraitError, match="m.png: expected the photo's size"):
             read_hole(path, SIZE)
-        found, notes = read_hole(path, SIZE, resize=True)
+        found, notes = read_hole(path, SIZE, MaskOptions(resize=True))
         assert "40x28 to the photo's 80x56" in notes[0]
         np.testing.assert_array_equal(np.unique(found), [0, 255])
         assert np.mean(found != hole) < 0.03
-        assert read_hole(self.save(path, hole), SIZE, resize=True)[1] == []
+        assert read_hole(self.save(path, hole), SIZE, MaskOptions(resize=True))[1] == []
 
     def test_it_is_painted_over_the_upright_photo(self, hole, tmp_path):
         """Its own orientation counts as the photo's does."""
@@ -1403,12 +1406,12 @@ class TestMasks:
             with pytest.raises(PortraitError, match=message):
                 read_hole(path, SIZE)
         with pytest.raises(PortraitError, match="127 .* found is 1 .all of it is hole"):
-            read_hole(tmp_path / "ones.png", SIZE, invert=True)
+            read_hole(tmp_path / "ones.png", SIZE, MaskOptions(invert=True))
         opaque = np.full((*SIZE, 4), 255, np.uint8)
         path = self.save(tmp_path / "opaque.png", opaque)
         message = "a transparency above 127 .* but the highest value found is 0$"
         with pytest.raises(PortraitError, match=message):
-            read_hole(path, SIZE, from_alpha=True)
+            read_hole(path, SIZE, MaskOptions(from_alpha=True))
 
 
 def test_turning_back_undoes_turning():

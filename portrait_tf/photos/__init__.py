@@ -13,16 +13,21 @@ from portrait_tf.photos.arrays import (
     write_png,
 )
 from portrait_tf.photos.masks import (
+    MaskOptions,
     hole_from_alpha,
     hole_from_photo,
     read_hole,
-    read_mask,
 )
 from portrait_tf.photos.photo_file import PhotoFile
-from portrait_tf.photos.reading import FORMATS, decode_photo, open_photo, read_photo
+from portrait_tf.photos.reading import (
+    FORMATS,
+    decode_photo,
+    open_photo,
+    photo_of_image,
+    read_photo,
+)
 from portrait_tf.photos.writing import (
     EXTENSIONS,
-    check_format,
     compose,
     encode_photo,
     format_named,
@@ -36,9 +41,9 @@ PHOTO_EXTENSIONS = tuple(FORMATS)
 __all__ = [
     "EXTENSIONS",
     "FORMATS",
+    "MaskOptions",
     "PHOTO_EXTENSIONS",
     "PhotoFile",
-    "check_format",
     "check_image_bytes",
     "compose",
     "decode_image",
@@ -51,9 +56,9 @@ __all__ = [
     "hole_from_photo",
     "open_photo",
     "output_name",
+    "photo_of_image",
     "read_hole",
     "read_image_bytes",
-    "read_mask",
     "read_photo",
     "write_photo",
     "write_png",

@@ -1,5 +1,6 @@
 """Masks: from files, where white or transparent is the hole, and from arrays."""
 
+import dataclasses
 import pathlib
 
 import cv2
@@ -21,12 +22,25 @@ _GRAYS = (32, 223)
 _MANY = 0.25
 
 
+@dataclasses.dataclass(frozen=True)
+class MaskOptions:
+    """How a mask is read.
+
+    Attributes:
+        from_alpha: Transparent = hole: in the mask, or without one in the photo.
+        invert: Hole and photo change places.
+        resize: A mask of another size is brought to the photo's.
+    """
+
+    from_alpha: bool = False
+    invert: bool = False
+    resize: bool = False
+
+
 def read_hole(
     path: str | pathlib.Path,
     size: tuple[int, int],
-    from_alpha: bool = False,
-    invert: bool = False,
-    resize: bool = False,
+    options: MaskOptions = MaskOptions(),
 ) -> tuple[np.ndarray, list[str]]:
     """Reads the mask of a photo, which is painted over the upright photo.
 
@@ -34,9 +48,7 @@ def read_hole(
         path: Any file that `open_photo` reads; turned as its own EXIF says. White on
             transparent counts as white on black.
         size: Height and width of the upright photo.
-        from_alpha: Whether its alpha channel is the mask: transparent = hole.
-        invert: Whether hole and photo change places.
-        resize: Whether a mask of another size is resized to the photo's.
+        options: How it is read.
 
     Returns:
         `uint8` `[H, W]`, 255 = hole, above 127 in the file; and warnings.
@@ -45,49 +57,35 @@ def read_hole(
         PortraitError: As `open_photo`; another size than the photo's; no alpha channel
             where one is wanted; no hole, or nothing but hole.
     """
-    photo = open_photo(path, "mask")
-    return hole_from_photo(photo, size, from_alpha, invert, resize)
+    return hole_from_photo(open_photo(path, "mask"), size, options)
 
 
 def hole_from_photo(
-    photo: PhotoFile,
-    size: tuple[int, int],
-    from_alpha: bool = False,
-    invert: bool = False,
-    resize: bool = False,
+    photo: PhotoFile, size: tuple[int, int], options: MaskOptions = MaskOptions()
 ) -> tuple[np.ndarray, list[str]]:
     """The hole of a mask that is read already; see `read_hole`."""
-    path = photo.path
-    light = _transparency(photo) if from_alpha else _brightness(photo)
+    light = _transparency(photo) if options.from_alpha else _brightness(photo)
     notes = []
-    if resize and light.shape != tuple(size):
+    if options.resize and light.shape != tuple(size):
         notes.append(
-            f"{path}: the mask was brought from {light.shape[0]}x{light.shape[1]} to "
-            f"the photo's {size[0]}x{size[1]} (height x width)"
+            f"{photo.path}: the mask was brought from {light.shape[0]}x{light.shape[1]}"
+            f" to the photo's {size[0]}x{size[1]} (height x width)"
         )
         light = cv2.resize(light, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-    hole, more = _threshold(light, size, photo, from_alpha, invert)
+    hole, more = _threshold(light, size, photo, options)
     return hole, notes + more
 
 
-def read_mask(path: str | pathlib.Path, size: tuple[int, int]) -> np.ndarray:
-    """As `read_hole`, without its choices and warnings: `uint8` `[H, W]`, 255 = hole.
-
-    Raises:
-        PortraitError: As `read_hole`.
-    """
-    return read_hole(path, size)[0]
-
-
 def hole_from_alpha(
-    photo: PhotoFile, invert: bool = False
+    photo: PhotoFile, options: MaskOptions = MaskOptions()
 ) -> tuple[np.ndarray, list[str]]:
     """The photo's own transparent parts as its hole; as `read_hole`.
 
     Raises:
         PortraitError: There is no alpha channel, no hole, or nothing but hole.
     """
-    return _threshold(_transparency(photo), photo.size, photo, True, invert)
+    options = dataclasses.replace(options, from_alpha=True)
+    return _threshold(_transparency(photo), photo.size, photo, options)
 
 
 def _brightness(photo: PhotoFile) -> np.ndarray:
@@ -116,16 +114,13 @@ def _threshold(
     light: np.ndarray,
     size: tuple[int, int],
     photo: PhotoFile,
-    from_alpha: bool,
-    invert: bool,
+    options: MaskOptions,
 ) -> tuple[np.ndarray, list[str]]:
     name = str(photo.path)
     above = light > _THRESHOLD
     if light.shape == tuple(size) and (above.all() or not above.any()):
-        raise PortraitError(
-            f"{_one_sided(light, photo, from_alpha, invert)}", path=name
-        )
-    hole = as_hole_mask(above != invert, size, name)
+        raise PortraitError(_one_sided(light, photo, options), path=name)
+    hole = as_hole_mask(above != options.invert, size, name)
     grays = np.count_nonzero((light > _GRAYS[0]) & (light < _GRAYS[1]))
     if grays <= _MANY * np.count_nonzero(hole):
         return hole, []
@@ -135,16 +130,14 @@ def _threshold(
     ]
 
 
-def _one_sided(
-    light: np.ndarray, photo: PhotoFile, from_alpha: bool, invert: bool
-) -> str:
+def _one_sided(light: np.ndarray, photo: PhotoFile, options: MaskOptions) -> str:
     """What is wrong with a mask that is all hole, or has none."""
-    is_hole = (light.max() > _THRESHOLD) != invert
+    is_hole = (light.max() > _THRESHOLD) != options.invert
     if light.max() > _THRESHOLD:
         wanted, extreme, found = "at most", "darkest", light.min()
     else:
         wanted, extreme, found = "above", "brightest", light.max()
-    if from_alpha:
+    if options.from_alpha:
         what, extreme = "a transparency", {"darkest": "lowest"}.get(extreme, "highest")
     else:
         what = "a brightness"
@@ -153,7 +146,7 @@ def _one_sided(
         f"{'photo is known' if is_hole else 'hole is'}, but the {extreme} value found "
         f"is {found}"
     )
-    if not (from_alpha or photo.is_gray):
+    if not (options.from_alpha or photo.is_gray):
         # A pure red is dark.
         pixels = as_bytes(photo.pixels)
         place = np.argmin if extreme == "darkest" else np.argmax

@@ -12,7 +12,6 @@ import pathlib
 import struct
 import threading
 import warnings
-from collections.abc import Callable
 
 import imagecodecs
 import numpy as np
@@ -57,21 +56,26 @@ _DECODER_ERRORS = (
 """What Pillow and tifffile raise of damaged files."""
 
 _DEEP = 16
+_NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 _warnings_lock = threading.Lock()
 
 
-def check_installed(format: str, purpose: str) -> None:
+def check_installed(
+    format: str, purpose: str, path: str | pathlib.Path | None = None
+) -> None:
     """Raises PortraitError: HEIC or AVIF is wanted, and is not installed.
 
     Args:
         format: Pillow's name.
         purpose: What it is for, such as `to write`.
+        path: The file, for the message.
     """
     if format == "HEIF":
         if importlib.util.find_spec("pillow_heif") is None:
             raise PortraitError(
-                f"{purpose} HEIC, install the extra: pip install 'portrait-tf[heic]'"
+                f"{purpose} HEIC, install the extra: pip install 'portrait-tf[heic]'",
+                path=path,
             )
         import pillow_heif
 
@@ -79,7 +83,8 @@ def check_installed(format: str, purpose: str) -> None:
     if format == "AVIF" and not features.check("avif"):
         raise PortraitError(
             f"{purpose} AVIF, expected a Pillow that was built with it, such as its "
-            "wheels of 11.3 and later"
+            "wheels of 11.3 and later",
+            path=path,
         )
 
 
@@ -101,7 +106,7 @@ def _formats(data: bytes, path: str | pathlib.Path) -> tuple[str, ...]:
         PortraitError: The file has one that is not installed.
     """
     if boxed := _boxed_format(data):
-        check_installed(boxed, f"{path}: to read")
+        check_installed(boxed, "to read", path)
         return (boxed,)
     # Only a file that begins like JPEG 2000, since not every Pillow has it.
     if data.startswith(containers.JPEG_2000):
@@ -183,7 +188,7 @@ def _decode(data: bytes, name: str | pathlib.Path, kind: str) -> PhotoFile:
         photo = PhotoFile(
             name,
             "JPEG" if image.format == "MPO" else image.format,
-            np.empty((0, 0, 3), np.uint8),
+            _NO_PIXELS,
             exif=(info.get("exif") or b"").removeprefix(EXIF_PREFIX) or None,
             icc=info.get("icc_profile") or None,
             xmp=_xmp(info),
@@ -191,8 +196,7 @@ def _decode(data: bytes, name: str | pathlib.Path, kind: str) -> PhotoFile:
         )
         if photo.format != "HEIF":
             photo.orientation = read_orientation(photo.exif)
-        if note := _ENCODINGS.get(photo.format):
-            note(photo, image, data)
+        photo.encoding = _encoding(photo, image, data)
         transparent = "transparency" in info and image.mode in ("1", "L", "RGB")
         if photo.format == "PNG" and (data[24] == _DEEP or transparent):
             # Pillow has 16 bits in gray alone, and a transparent color of 8 bits alone.
@@ -222,69 +226,49 @@ def _xmp(info: dict) -> bytes | None:
 # === What each format has beside pixels and EXIF ===
 
 
-def _note_depth(photo: PhotoFile, bits: int) -> None:
+def _encoding(photo: PhotoFile, image: Image.Image, data: bytes) -> dict[str, object]:
+    """What `PhotoFile.encoding` holds; adds a note on bits that are not kept."""
+    info, bits = image.info, 8
+    match photo.format:
+        case "JPEG":
+            # Tables of luma and chroma, and Photoshop's block, where IPTC is.
+            tables = [layer[3] for layer in image.layer[:2]]
+            return {
+                "tables": [
+                    np.array(image.quantization[index], int).reshape(8, 8)
+                    for index in tables
+                    if index in image.quantization
+                ],
+                "subsampling": JpegImagePlugin.get_sampling(image),
+                "progressive": bool(info.get("progressive")),
+                "comment": info.get("comment"),
+                "density": (info.get("jfif_unit"), info.get("jfif_density")),
+                "segments": [
+                    (marker, content)
+                    for marker, content in containers.jpeg_segments(data)
+                    if marker == 0xED
+                ],
+            }
+        case "PNG":
+            return {"chunks": containers.kept_png_chunks(data)}
+        case "WEBP":
+            return {"lossless": containers.webp_is_lossless(data)}
+        case "HEIF":
+            bits = info.get("bit_depth") or 8
+        case "AVIF":
+            bits = containers.avif_bits(data)
+        case "JPEG2000" if image.mode != "I;16":
+            bits = containers.jpeg2000_bits(data)
     if bits > 8:
         photo.notes.append(f"of {bits} bits a channel, 8 are kept")
-
-
-def _note_jpeg(photo: PhotoFile, image: Image.Image, data: bytes) -> None:
-    """Notes tables of luma and chroma `[8, 8]`, subsampling, and segments to copy."""
-    tables = {
-        index: np.array(table, int).reshape(8, 8)
-        for index, table in image.quantization.items()
-    }
-    photo.encoding = {
-        "tables": [tables[layer[3]] for layer in image.layer[:2] if layer[3] in tables],
-        "subsampling": JpegImagePlugin.get_sampling(image),
-        "progressive": bool(image.info.get("progressive")),
-        "comment": image.info.get("comment"),
-        "density": (image.info.get("jfif_unit"), image.info.get("jfif_density")),
-        # Photoshop's block, where IPTC is: title, author, rights.
-        "segments": [
-            (marker, content)
-            for marker, content in containers.jpeg_segments(data)
-            if marker == 0xED
-        ],
-    }
-
-
-def _note_png(photo: PhotoFile, image: Image.Image, data: bytes) -> None:
-    photo.encoding = {"chunks": containers.kept_png_chunks(data)}
-
-
-def _note_webp(photo: PhotoFile, image: Image.Image, data: bytes) -> None:
-    photo.encoding = {"lossless": containers.webp_is_lossless(data)}
-
-
-def _note_heif(photo: PhotoFile, image: Image.Image, data: bytes) -> None:
-    photo.encoding = {"chroma": image.info.get("chroma")}
-    _note_depth(photo, image.info.get("bit_depth") or 8)
-
-
-def _note_avif(photo: PhotoFile, image: Image.Image, data: bytes) -> None:
-    _note_depth(photo, containers.avif_bits(data))
-
-
-def _note_jpeg2000(photo: PhotoFile, image: Image.Image, data: bytes) -> None:
-    if image.mode != "I;16":
-        _note_depth(photo, containers.jpeg2000_bits(data))
-
-
-_ENCODINGS: dict[str, Callable[[PhotoFile, Image.Image, bytes], None]] = {
-    "JPEG": _note_jpeg,
-    "PNG": _note_png,
-    "WEBP": _note_webp,
-    "HEIF": _note_heif,
-    "AVIF": _note_avif,
-    "JPEG2000": _note_jpeg2000,
-}
+    return {"chroma": info.get("chroma")} if photo.format == "HEIF" else {}
 
 
 # === Pixels ===
 
 
 def _pixels(image: Image.Image, photo: PhotoFile) -> np.ndarray:
-    """`uint8` `[H, W, C]` as stored; adds notes on converted color models."""
+    """`uint8` or `uint16` `[H, W, C]` as stored; adds notes on conversions."""
     image.load()
     transparent = "transparency" in image.info
     mode = image.mode
@@ -294,24 +278,51 @@ def _pixels(image: Image.Image, photo: PhotoFile) -> np.ndarray:
         return pixels
     if mode in ("P", "PA"):
         image = image.convert("RGBA" if transparent or mode == "PA" else "RGB")
-        if photo.format != "BMP":
+        if photo.format not in ("", "BMP"):
             photo.notes.append("the palette was replaced by full colors")
     elif mode == "1":
         image = image.convert("L")
-    elif mode in ("L", "RGB") and transparent:
-        image = image.convert("LA" if mode == "L" else "RGBA")
-    elif mode not in ("L", "LA", "RGB", "RGBA", "I;16"):
-        if mode.startswith(("I", "F")):
-            raise PortraitError(
-                path=photo.path,
-                expected="whole numbers of 8 or 16 bits",
-                received=f"Pillow's mode {mode}",
-            )
+    elif mode in ("La", "RGBa") or (mode in ("L", "RGB") and transparent):
+        image = image.convert(f"{mode.rstrip('a')}A")
+    elif mode.startswith(("I", "F")) and not mode.startswith("I;16"):
+        raise PortraitError(
+            path=photo.path,
+            expected="whole numbers of 8 or 16 bits",
+            received=f"Pillow's mode {mode}",
+        )
+    elif mode not in ("L", "LA", "RGB", "RGBA") and not mode.startswith("I;16"):
         image = image.convert("RGB")
         if mode != "RGBX":
             photo.notes.append(f"{mode} was converted to RGB, and the output is RGB")
+        if mode in ("LAB", "HSV"):
+            photo.icc = None
     pixels = np.asarray(image)
+    if pixels.dtype != np.uint8:
+        # In this machine's byte order.
+        pixels = pixels.astype(np.uint16)
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def photo_of_image(image: Image.Image, name: str) -> PhotoFile:
+    """An image in memory as if it had been read; its pixels are taken as they lie.
+
+    Args:
+        image: Of any mode of 8 or 16 bits a channel.
+        name: What to call it in messages.
+
+    Raises:
+        PortraitError: It has another mode, or cannot be decoded.
+    """
+    info = image.info
+    photo = PhotoFile(pathlib.Path(name), "", _NO_PIXELS, dpi=info.get("dpi"))
+    photo.icc = info.get("icc_profile")
+    try:
+        photo.pixels = _pixels(image, photo)
+    except PortraitError:
+        raise
+    except (OSError, SyntaxError, ValueError) as error:
+        raise PortraitError(f"cannot decode the image: {error}", path=name) from None
+    return photo
 
 
 def read_photo(path: str | pathlib.Path, oriented: bool = True) -> np.ndarray:

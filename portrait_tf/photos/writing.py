@@ -61,7 +61,7 @@ def format_of(path: str | pathlib.Path) -> str:
             + (", which is read only" if suffix in FORMATS else ""),
             path=path,
         )
-    check_format(FORMATS[suffix])
+    check_installed(FORMATS[suffix], "to write")
     return FORMATS[suffix]
 
 
@@ -86,24 +86,15 @@ def format_named(name: str) -> str:
     """
     names = {known.lower(): known for known in EXTENSIONS}
     # As extensions have them: jpg, tif, heic.
-    names |= {
-        ending.lstrip("."): known
-        for ending, known in FORMATS.items()
-        if known in EXTENSIONS
-    }
+    names |= {ending.lstrip("."): known for ending, known in FORMATS.items()}
     format = names.get(str(name).lower().lstrip("."))
-    if format is None:
+    if format not in EXTENSIONS:
         raise PortraitError(
             expected=f"a format of {', '.join(EXTENSIONS).lower()}",
             received=repr(name),
         )
-    check_format(format)
-    return format
-
-
-def check_format(format: str) -> None:
-    """Raises PortraitError: HEIC or AVIF is wanted, and is not installed."""
     check_installed(format, "to write")
+    return format
 
 
 def compose(
@@ -151,21 +142,7 @@ def write_photo(
     format: str | None = None,
     quality: int | None = None,
 ) -> list[str]:
-    """Writes a completed photo in the way of the original, whole or not at all.
-
-    Args:
-        path: The file; its extension does not matter.
-        photo: The photo as read.
-        completed: RGB `uint8` `[H, W, 3]`, upright, at least as large as the photo.
-        hole: `[H, W]`, non-zero = hole; covers everything outside the photo.
-        origin: Row and column of the photo's corner in `completed`.
-        format: Pillow's name; None for the photo's own, or PNG where that is read only.
-            In its own format a photo is stored as it was, turned or not; in another it
-            is stored upright.
-        quality: 1 to 100, for formats with loss.
-
-    Returns:
-        Sentences on what the format could not keep.
+    """Writes what `encode_photo` makes, whole or not at all; gives its notes.
 
     Raises:
         PortraitError: The file cannot be written, or the format cannot hold the photo.
@@ -184,15 +161,27 @@ def encode_photo(
     format: str | None = None,
     quality: int | None = None,
 ) -> tuple[bytes, list[str]]:
-    """The content of the file that `write_photo` writes, and its notes.
+    """The file of a completed photo, in the way of the original.
 
-    Takes the arguments of `write_photo`; `path` only names the file in messages.
+    Args:
+        path: What to call the file in messages; its extension does not matter.
+        photo: The photo as read.
+        completed: RGB `uint8` `[H, W, 3]`, upright, at least as large as the photo.
+        hole: `[H, W]`, non-zero = hole; covers everything outside the photo.
+        origin: Row and column of the photo's corner in `completed`.
+        format: Pillow's name; None for the photo's own, or PNG where that is read only.
+            In its own format a photo is stored as it was, turned or not; in another it
+            is stored upright.
+        quality: 1 to 100, for formats with loss.
+
+    Returns:
+        The file's content, and sentences on what the format could not keep.
 
     Raises:
-        PortraitError: The format cannot hold the photo.
+        PortraitError: The format cannot hold the photo, or is not installed.
     """
     format = format or (photo.format if photo.format in EXTENSIONS else _INSTEAD)
-    check_format(format)
+    check_installed(format, "to write")
     pixels = compose(photo, completed, hole, origin)
     writer = _Writer(photo, format, quality)
     pixels = np.ascontiguousarray(turn_back(pixels, writer.orientation))
@@ -201,8 +190,8 @@ def encode_photo(
         content = writer.encode(pixels)
     except (OSError, ValueError, RuntimeError, OverflowError, struct.error) as error:
         raise PortraitError(
-            f"a photo of {height}x{width} (height x width) cannot be "
-            f"written as {format}: {error}",
+            f"a photo of {height}x{width} (height x width) cannot be written as "
+            f"{format}: {error}",
             path=path,
         ) from None
     return content, writer.notes

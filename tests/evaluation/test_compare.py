@@ -21,7 +21,7 @@ from portrait_tf.evaluation.compare_cases import cases
 from portrait_tf.evaluation.compare_config import load_plan, within_budget
 from portrait_tf.evaluation.features import FeatureDistance, frechet_distance
 from portrait_tf.evaluation.summary import compare_pair
-from portrait_tf.photos import read_mask, read_photo, write_png
+from portrait_tf.photos import read_hole, read_photo, write_png
 
 # One phase and no VGG: each of the others is a graph that takes seconds to trace.
 BASE = {
@@ -211,7 +211,7 @@ def test_pictures_from_outside(done, data, tmp_path):
     for case in (hole for holes in cases(plan, reader) for hole in holes):
         name = f"{case.task}/{case.name}.png"
         np.testing.assert_array_equal(
-            read_mask(inputs / "masks" / name, case.mask.shape), case.mask
+            read_hole(inputs / "masks" / name, case.mask.shape)[0], case.mask
         )
         given = read_photo(inputs / "inputs" / name)
         hole = case.mask > 0

@@ -31,8 +31,7 @@ from portrait_tf.inference.extrapolation import (
     parse_length,
     parse_size,
 )
-from portrait_tf.photos import format_of, output_name
-from portrait_tf.portrait import MaskOptions
+from portrait_tf.photos import MaskOptions, format_of, output_name
 
 WISHES = (*SIDES, "to_aspect", "to_size", "whole_body", "anchor")
 COLUMNS = ("photo", "mask", *WISHES, "output")

@@ -113,7 +113,7 @@ def batch(
             help="Photos at a time in a worker's thread; 8 with --server, else 1.",
         ),
     ] = None,
-    masks: MaskChoice = MaskChoice(),  # noqa: B008
+    masks: MaskChoice = MaskChoice(),
     format: OutFormat = None,
     quality: Quality = None,
     overwrite: Annotated[
@@ -124,7 +124,7 @@ def batch(
         typer.Option("--retry-failed", help="Also dead letters that are unchanged."),
     ] = False,
     client: ClientChoice = ClientChoice(),
-    secrets: Secrets = Secrets(),  # noqa: B008
+    secrets: Secrets = Secrets(),
 ) -> None:
     """Complete or extend the photos of a manifest on Apache Beam; needs `beam`."""
     from portrait_tf.apps.batch import check_beam, quiet_beam

@@ -97,8 +97,8 @@ def complete(
             "one mask for all of them."
         ),
     ] = None,
-    masks: MaskChoice = MaskChoice(),  # noqa: B008
-    engine: EngineChoice = EngineChoice(),  # noqa: B008
+    masks: MaskChoice = MaskChoice(),
+    engine: EngineChoice = EngineChoice(),
     results: Results = Results(),
 ) -> None:
     """Fill the hole of a photo, or of every photo of a folder and its sub-folders."""
@@ -160,7 +160,7 @@ def extrapolate(
             "left, right, top-left, ...; auto adds where a person is cut off.",
         ),
     ] = None,
-    engine: EngineChoice = EngineChoice(),  # noqa: B008
+    engine: EngineChoice = EngineChoice(),
     results: Results = Results(),
 ) -> None:
     """Extend a photo, or every photo of a folder and its sub-folders."""
@@ -199,7 +199,7 @@ def parse(
         pathlib.Path | None,
         typer.Option(help="White = hole, in which the structure is guessed."),
     ] = None,
-    masks: MaskChoice = MaskChoice(),  # noqa: B008
+    masks: MaskChoice = MaskChoice(),
     server: Server = None,
     model: Model = None,
     overwrite: Overwrite = False,

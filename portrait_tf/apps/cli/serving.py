@@ -115,7 +115,7 @@ def doctor(
         str | None,
         typer.Option(metavar="URL", help="The REST API; else one port above."),
     ] = None,
-    secrets: Secrets = Secrets(),  # noqa: B008
+    secrets: Secrets = Secrets(),
     timeout: Annotated[float, typer.Option(help="Seconds for each call.")] = 60.0,
 ) -> None:
     """Say what is wrong between here and a server, step by step; 1 if anything is."""

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import keras
     from rich.console import Console
 
-    from portrait_tf.portrait import MaskOptions, Portrait
+    from portrait_tf.photos import MaskOptions
+    from portrait_tf.portrait import Portrait
     from serving.client.connection import Tls
 
 app = typer.Typer(
@@ -167,7 +168,7 @@ class MaskChoice:
     ] = False
 
     def options(self) -> "MaskOptions":
-        from portrait_tf.portrait import MaskOptions
+        from portrait_tf.photos import MaskOptions
 
         return MaskOptions(self.mask_from_alpha, self.invert_mask, self.resize_mask)
 
