@@ -183,15 +183,6 @@ class TestFolders:
             assert part in output
         assert [path.name for path in out.iterdir()] == ["p2.png"]
 
-    def test_two_photos_of_one_name_are_refused(self, folders, portraits):
-        photos, masks, out = folders
-        cv2.imwrite(str(photos / "p1.jpg"), portraits[3].photo)
-        code, output = run(
-            "complete", photos, "--mask", masks, "-o", out, "--format", "webp"
-        )
-        assert code == 2 and "two photos are called 'p1'" in output
-        assert not out.exists()
-
     def test_extrapolates_folders_too(self, folders):
         photos, _, out = folders
         code, output = run("extrapolate", photos, "--right", 0.25, "-o", out)
@@ -267,10 +258,19 @@ class TestMistakes:
         self.check(["complete", photo, "--mask", mask, "-o", out], *parts)
         assert not out.exists()
 
-    def test_no_image(self, mask, tmp_path):
-        path = tmp_path / "text.png"
-        path.write_text("hello")
-        self.complete(path, mask, tmp_path, "text.png: expected a photo (JPEG, PNG")
+    def test_files(self, photo, mask, tmp_path):
+        text, cut, narrow = (tmp_path / name for name in ("t.png", "c.png", "n.png"))
+        text.write_text("hello")
+        cut.write_bytes(photo.read_bytes()[:500])
+        write_png(narrow, np.full((64, 63), 255, np.uint8))
+        for files, words in (
+            ((text, mask), "t.png: expected a photo (JPEG, PNG"),
+            ((cut, mask), "c.png: expected a whole photo"),
+            ((tmp_path / "a.png", mask), "a.png: cannot read the photo"),
+            ((photo, tmp_path / "b.png"), "b.png: cannot read the mask"),
+            ((photo, narrow), "n.png: expected the photo's size"),
+        ):
+            self.complete(*files, tmp_path, words)
 
     def test_neither_a_mask_nor_alpha(self, photo, tmp_path):
         out = ["-o", tmp_path / "o.png"]
@@ -284,50 +284,15 @@ class TestMistakes:
         out = tmp_path / "o.gif"
         self.check(["complete", photo, "--mask", mask, "-o", out], "o.gif", ".gif")
 
-    def test_a_truncated_photo(self, photo, mask, tmp_path):
-        photo.write_bytes(photo.read_bytes()[:500])
-        self.complete(photo, mask, tmp_path, "photo.png: expected a whole photo")
-
-    def test_a_missing_photo_or_mask(self, photo, mask, tmp_path):
-        self.complete(
-            tmp_path / "a.png", mask, tmp_path, "a.png: cannot read the photo"
-        )
-        self.complete(
-            photo, tmp_path / "b.png", tmp_path, "b.png: cannot read the mask"
-        )
-
-    @pytest.mark.parametrize(
-        ("hole", "message"),
-        [
-            (np.full((64, 63), 255, np.uint8), "received 64x63"),
-            (
-                np.zeros((64, 64), np.uint8),
-                "where the hole is, but the brightest value found is 0",
-            ),
-            (np.full((64, 64), 255, np.uint8), "all of it is hole"),
-        ],
-    )
-    def test_masks(self, photo, tmp_path, hole, message):
-        write_png(tmp_path / "m.png", hole)
-        self.complete(photo, tmp_path / "m.png", tmp_path, "m.png: ", message)
-
     def test_margins(self, photo, tmp_path):
         out = ["-o", tmp_path / "o.png"]
         command = ["extrapolate", photo, *out]
         self.check(command, "expected --top, --bottom", "received none of them")
-        self.check([*command, "--top", 0], "at least one margin")
         self.check([*command, "--top", 5], "'top'", "received '5'")
         self.check(
             [*command, "--top", 0.1, "--bottom", "9px", "--to-aspect", "2:3"],
             "--top and --bottom and --to-aspect contradict each other",
         )
-
-    def test_server_and_model_together(self, photo, mask, tmp_path):
-        self.check(
-            ["complete", photo, "--mask", mask, "-o", tmp_path / "o.png",
-             "--server", "localhost:1", "--model", tmp_path],
-            "expected --server or --model, received both",
-        )  # fmt: skip
 
     def test_an_unreachable_server(self, photo, mask, tmp_path):
         with socket.socket() as free:

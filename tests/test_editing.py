@@ -386,8 +386,6 @@ class TestCommandLine:
              "is a folder; a label map is expected for one photo"),
             (["parse", tmp_path / "none.png"], "none.png"),
             (["parse", photo, "-o", photo], "a folder is expected"),
-            (["extrapolate", photo, *out, "--to-size", "10x10"], "at least the photo"),
-            (["extrapolate", photo, *out, "--to-aspect", "2/3"], "an aspect ratio"),
         ):  # fmt: skip
             code, output = run(*arguments)
             assert code == 2 and words in output, output

@@ -15,13 +15,11 @@ from PIL import Image
 from portrait_tf.apps import folders
 from portrait_tf.apps.folders import Job, plan_folder, run_folder, write_completion
 from portrait_tf.errors import PortraitError
-from portrait_tf.inference.extrapolation import Length, Wish
 from portrait_tf.photos import open_photo
 from portrait_tf.portrait import (
     MaskOptions,
     Portrait,
     prepare_completion,
-    prepare_extrapolation,
 )
 
 SIZE = (24, 20)
@@ -271,18 +269,6 @@ class TestMasks:
         with pytest.raises(PortraitError, match="a.png: expected an alpha channel"):
             prepare(Job(photo, tmp_path / "out.png"))
 
-    def test_the_photos_own_transparent_part(self, tmp_path, engine):
-        pixels = np.full((*SIZE, 4), 200, np.uint8)
-        pixels[..., 3] = 255
-        pixels[4:9, 3:7] = 0
-        (tmp_path / "photos").mkdir()
-        Image.fromarray(pixels).save(tmp_path / "photos" / "a.png")
-        jobs = plan_folder(tmp_path / "photos", tmp_path / "out")
-        assert run(jobs, engine, MaskOptions(from_alpha=True)).completed == 1
-        after = np.asarray(Image.open(tmp_path / "out" / "a.png").copy())
-        assert (after[..., 3] == 255).all()
-        assert np.abs(after[..., :3].astype(int) - 200).max() <= 2
-
     def test_a_mask_of_the_stored_photo_gets_a_hint(self, tmp_path):
         exif = Image.Exif()
         exif[0x0112] = 6
@@ -290,18 +276,6 @@ class TestMasks:
         job = Job(photo, tmp_path / "out.jpg", save_mask(tmp_path / "m.png"))
         with pytest.raises(PortraitError, match="20x24 .* after its EXIF orientation"):
             prepare(job)
-
-
-def test_extrapolation_keeps_the_photo(tmp_path, engine):
-    photo = save(tmp_path / "a.png")
-    job = Job(photo, tmp_path / "out.png")
-    wish = Wish({"top": Length(0.5, "part"), "left": Length(2, "pixels")})
-    completion = Portrait(engine).paint(prepare_extrapolation(photo, wish))
-    assert write_completion(completion, job) == []
-    before, after = (
-        np.asarray(Image.open(path).copy()) for path in (photo, tmp_path / "out.png")
-    )
-    np.testing.assert_array_equal(after[12:, 2:], before)
 
 
 class TestLeftOut:

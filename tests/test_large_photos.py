@@ -146,11 +146,8 @@ class TestPhotos:
         one, two = (complete_photo(engine, photo, m) for m in (mask, mask != 0))
         np.testing.assert_array_equal(one.completed, two.completed)
 
-    def test_the_working_size_is_the_engine_s_unless_given(self, engine):
+    def test_an_engine_that_does_not_know_its_working_size(self, engine):
         photo, mask = noise((300, 200)), hole_at((300, 200), 100, 80, 140, 120)
-        watched = Watched(engine)
-        complete_photo(watched, photo, mask, working_size=(60, 40))
-        assert max(watched.sizes) == (60, 40)
         watched = Watched(engine)
         watched.working_size = None
         complete_photo(watched, photo, mask)

@@ -48,9 +48,7 @@ def cubic_weights(count: int, total: int, start: int, stop: int) -> np.ndarray:
     return weights
 
 
-def membrane(
-    values: np.ndarray, known: np.ndarray, relaxations: int = _RELAXATIONS
-) -> np.ndarray:
+def membrane(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Spans a membrane between known values.
 
     Solves Laplace's equation where nothing is known, with the known values as they are
@@ -61,7 +59,6 @@ def membrane(
     Args:
         values: `float32` `[H, W]`; read where known alone.
         known: `bool` `[H, W]`.
-        relaxations: Per level.
 
     Returns:
         `float32` `[H, W]`; 0 everywhere if nothing is known.
@@ -83,7 +80,7 @@ def membrane(
         unknown = 1 - weight
         filled *= unknown
         filled += value
-        for _ in range(relaxations):
+        for _ in range(_RELAXATIONS):
             filled = cv2.blur(filled, (3, 3), borderType=cv2.BORDER_REPLICATE)
             filled *= unknown
             filled += value

@@ -85,10 +85,10 @@ class Margins(NamedTuple):
 
         Args:
             size: The photo's height and width.
-            top: A part of the height, 0 to 4; `bottom` likewise.
-            bottom: See `top`.
-            left: A part of the width, 0 to 4; `right` likewise.
-            right: See `left`.
+            top: A part of the height, 0 to 4.
+            bottom: A part of the height.
+            left: A part of the width.
+            right: A part of the width.
 
         Raises:
             PortraitError: A part is out of range.
@@ -220,33 +220,23 @@ def margins_for_lengths(
     return Margins(**pixels)
 
 
-def margins_for_aspect(
-    size: tuple[int, int],
-    aspect: Fraction | float,
-    anchor: str | tuple[float, float] = "center",
-) -> Margins:
-    """The least that gives the result an aspect ratio.
+def margins_for_aspect(size: tuple[int, int], aspect: Fraction | float) -> Margins:
+    """The least that gives the result an aspect ratio; the photo is in the middle.
 
     Args:
         size: The photo's height and width.
         aspect: Width by height.
-        anchor: Where the photo stays, one of `ANCHORS` but `auto`; or the parts of what
-            is added that go above and to the left.
 
     Returns:
         Rows or columns; none if the photo has that aspect ratio to the next pixel.
-
-    Raises:
-        PortraitError: No such anchor.
     """
     height, width = size
     if Fraction(width, height) < Fraction(aspect):
         target = (height, round(height * aspect))
     else:
         target = (round(width / aspect), width)
-    return margins_for_size(
-        size, (max(height, target[0]), max(width, target[1])), anchor
-    )
+    target = max(height, target[0]), max(width, target[1])
+    return margins_for_size(size, target)
 
 
 def margins_for_size(
@@ -259,7 +249,8 @@ def margins_for_size(
     Args:
         size: The photo's height and width.
         target: The result's.
-        anchor: As of `margins_for_aspect`.
+        anchor: Where the photo stays, one of `ANCHORS` but `auto`; or the parts of what
+            is added that go above and to the left.
 
     Raises:
         PortraitError: The target is smaller than the photo; no such anchor.
@@ -300,15 +291,12 @@ def find_anchor(engine: Engine, photo: np.ndarray) -> tuple[float, float]:
     return part("top", "bottom"), part("left", "right")
 
 
-def whole_body_margins(
-    engine: Engine, photo: np.ndarray, room: float = ROOM
-) -> Margins:
+def whole_body_margins(engine: Engine, photo: np.ndarray) -> Margins:
     """What has to be added for the largest person to be whole.
 
     Args:
         engine: With `parse`, and a pose.
         photo: RGB `uint8` `[H, W, 3]`.
-        room: Left around the body on sides that are extended, as a part of its height.
 
     Returns:
         Margins; all 0 where the person is whole.
@@ -318,7 +306,7 @@ def whole_body_margins(
     """
     size = photo.shape[:2]
     body = estimate_body(engine, photo)
-    space = room * (body.bottom - body.top)
+    space = ROOM * (body.bottom - body.top)
     beyond = {
         "top": -body.top,
         "bottom": body.bottom - size[0],
@@ -356,16 +344,13 @@ class Wish:
     anchor: str | None = None
 
     def __post_init__(self) -> None:
-        asked = [
-            name
-            for name, given in (
-                (" and ".join(f"--{side}" for side in self.lengths), self.lengths),
-                ("--to-aspect", self.aspect),
-                ("--to-size", self.size),
-                ("--whole-body", self.whole_body),
-            )
-            if given
-        ]
+        given = {
+            " and ".join(f"--{side}" for side in self.lengths): self.lengths,
+            "--to-aspect": self.aspect,
+            "--to-size": self.size,
+            "--whole-body": self.whole_body,
+        }
+        asked = [name for name, value in given.items() if value]
         if not asked:
             raise PortraitError(
                 "expected --top, --bottom, --left or --right, --to-aspect, --to-size "
@@ -428,18 +413,12 @@ class Wish:
             if target:
                 anchor = ANCHORS[self.anchor or "auto"]
                 if anchor is None:
-                    anchor = (0.5, 0.5)
-                    if engine is not None:
-                        anchor = self._anchor(engine, photo, margins)
+                    # A body that is made whole needs nothing more on any side.
+                    asks = engine is not None and not any(margins)
+                    anchor = find_anchor(engine, photo) if asks else (0.5, 0.5)
                 margins = margins.plus(margins_for_size(grown, target, anchor))
         check_result_size(size, margins)
         return margins
-
-    def _anchor(
-        self, engine: Engine, photo: np.ndarray, body: Margins
-    ) -> tuple[float, float]:
-        # About a body that is made whole there is nothing more to make up for.
-        return (0.5, 0.5) if any(body) else find_anchor(engine, photo)
 
 
 def check_result_size(size: tuple[int, int], margins: Margins) -> None:
@@ -452,18 +431,15 @@ def check_result_size(size: tuple[int, int], margins: Margins) -> None:
         )
 
 
-def growth_steps(
-    size: tuple[int, int], margins: Margins, most: float = SEEN_BORDER
-) -> list[Margins]:
+def growth_steps(size: tuple[int, int], margins: Margins) -> list[Margins]:
     """The margins after each step of growing.
 
-    Of each pair of sides, no step adds more than a part of what it makes; all steps add
-    the same part, shared by the two sides as the whole is.
+    Of each pair of sides, no step adds more than `SEEN_BORDER` of what it makes; all
+    steps add the same part, shared by the two sides as the whole is.
 
     Args:
         size: The photo's height and width.
         margins: At the end.
-        most: The part.
 
     Returns:
         One for each step; the last is `margins`. None, if nothing is added.
@@ -472,7 +448,8 @@ def growth_steps(
     ratios = [(full + before + after) / full for full, before, after in pairs]
     # A hair more than a whole number of steps is that number.
     count = max(
-        math.ceil(math.log(ratio) / -math.log1p(-most) - 1e-6) for ratio in ratios
+        math.ceil(math.log(ratio) / -math.log1p(-SEEN_BORDER) - 1e-6)
+        for ratio in ratios
     )
     steps = []
     for index in range(1, count + 1):
@@ -509,9 +486,7 @@ def extrapolate_photo(
     engine: Engine,
     photo: np.ndarray,
     margins: Margins,
-    *,
     parsing: np.ndarray | None = None,
-    working_size: tuple[int, int] | None = None,
 ) -> PhotoResult:
     """Extends a photo of any size past its borders.
 
@@ -521,7 +496,6 @@ def extrapolate_photo(
         margins: What is added. Without any, the photo is the result.
         parsing: The user's own map of the result, `uint8` `[H2, W2]`, as of
             `complete_photo`; it is read in the new border.
-        working_size: As of `complete_photo`.
 
     Returns:
         Photo, map, notes and crops of the result's size; the photo's own pixels are in
@@ -541,7 +515,7 @@ def extrapolate_photo(
         parsing = check_parsing_map(np.asarray(parsing), full)
     steps = growth_steps(size, margins)
     if not steps:
-        labels, _ = parse_photo(engine, photo, working_size=working_size)
+        labels, _ = parse_photo(engine, photo)
         return PhotoResult(photo.copy(), labels, ["nothing is missing: nothing added"])
     inner = margins.box(size)
     canvas, unknown = extend_photo(photo, margins)
@@ -549,7 +523,7 @@ def extrapolate_photo(
     crops, notes, led = [], [], parsing
     for step in steps:
         if len(steps) > 1:
-            led, _ = parse_photo(engine, canvas, unknown, working_size=working_size)
+            led, _ = parse_photo(engine, canvas, unknown)
             if parsing is not None:
                 np.copyto(led, parsing, where=parsing != VOID_LABEL)
         top, left = margins.top - step.top, margins.left - step.left
@@ -561,8 +535,7 @@ def extrapolate_photo(
             engine,
             box.of(canvas),
             box.of(unknown),
-            parsing=None if led is None else box.of(led),
-            working_size=working_size,
+            None if led is None else box.of(led),
         )
         box.of(canvas)[:] = result.completed
         # The map that a part was painted by stays, whatever later looks say of it.
@@ -571,21 +544,16 @@ def extrapolate_photo(
         crops += [crop.moved(top, left) for crop in result.crops]
         notes = result.notes
     if len(steps) > 1:
-        frame = frame_of(engine, working_size)
-        soft = not getattr(engine, "detail", False)
-        notes = [_steps_note(len(steps), crops, frame, soft)]
+        note = (
+            f"the new border was painted in {len(steps)} steps, as the networks "
+            f"learned from borders of at most {SEEN_BORDER:.0%} of the result"
+        )
+        frame = frame_of(engine)
+        times = max(
+            max(crop.height / frame[0], crop.width / frame[1]) for crop in crops
+        )
+        if times >= SOFT_FROM and not getattr(engine, "detail", False):
+            note += f", up to {times:.1f} times smaller: its detail is soft"
+        notes = [note]
     inner.of(labels)[:] = inner.of(result.parsing)
     return PhotoResult(canvas, labels, notes, crops)
-
-
-def _steps_note(
-    count: int, crops: list[Box], frame: tuple[int, int], soft: bool
-) -> str:
-    note = (
-        f"the new border was painted in {count} steps, as the networks learned from "
-        f"borders of at most {SEEN_BORDER:.0%} of the result"
-    )
-    times = max(max(crop.height / frame[0], crop.width / frame[1]) for crop in crops)
-    if not soft or times < SOFT_FROM:
-        return note
-    return f"{note}, up to {times:.1f} times smaller: its detail is soft"

@@ -36,9 +36,9 @@ SOFT_FROM = 2.0
 _GRID = 512
 """Holes are grouped on a grid of at most so many cells a side."""
 _JOIN = 0.02
-"""Holes, and a hole and a person, nearer than this part of the view are one matter."""
+"""Holes, and a hole and a person, nearer than this part of the view go together."""
 _LEAST_PERSON = 0.002
-"""Smaller parts of the view that stage 1 takes for people are none."""
+"""Smaller parts of the view that stage 1 takes for people are ignored."""
 _MARGIN = 0.08
 """Around the person and the hole, as a part of their box."""
 _ALONE = 1.0
@@ -46,7 +46,7 @@ _ALONE = 1.0
 _SAME = 0.8
 """A crop that has as much of its view is the view: one call of the networks less."""
 _SPECK_SIDE = 5.5
-"""Holes of less pixels than that, as the networks would see them, need no person."""
+"""Holes of fewer pixels, as the networks would see them, need no person."""
 _SMALLER = 1.5
 """A hole that would make a crop's person smaller than so many times goes in parts."""
 _LEAST_BORDER = 4.0
@@ -106,17 +106,15 @@ def complete_photo(
     engine: Engine,
     photo: np.ndarray,
     mask: np.ndarray,
-    *,
     parsing: np.ndarray | None = None,
-    working_size: tuple[int, int] | None = None,
 ) -> PhotoResult:
     """Completes a photo of any size at its own resolution.
 
-    A photo that fits into the working size is the engine's own business. Of a larger
-    one, the engine is shown the whole, shrunk, for stage 1's map; then a crop about
-    each person whom the hole touches, or about a hole without one. What an earlier
-    crop has filled is known to the next. Memory grows with the photo's bytes and with
-    the box about the hole, not with what the networks see.
+    A photo that fits into the working size is passed to the engine unchanged. Of a
+    larger one, the engine is shown the whole, shrunk, for stage 1's map; then a crop
+    about each person whom the hole touches, or about a hole without one. What an
+    earlier crop has filled is known to the next. Memory grows with the photo's bytes
+    and with the box about the hole, not with what the networks see.
 
     The idea to crop, to paint small and to paste the hole back at full size is that of
     tools such as IOPaint; people, groups and blending are our own choice.
@@ -128,8 +126,6 @@ def complete_photo(
         parsing: The user's own label map, `uint8` `[H, W]`: LIP's labels 0 to 19, and
             255 where stage 1 is to say. It is read in the hole alone, and brought to
             what the networks see by nearest neighbour.
-        working_size: Height and width at which the networks work; None: what the
-            engine says (`working_size`), or that of the bundled weights.
 
     Returns:
         The photo completed, the label map, and notes.
@@ -142,7 +138,7 @@ def complete_photo(
     size = photo.shape[:2]
     mask = as_hole_mask(mask, size)
     given = None if parsing is None else _in_the_hole(parsing, mask)
-    frame = frame_of(engine, working_size)
+    frame = frame_of(engine)
     if size[0] <= frame[0] and size[1] <= frame[1]:
         completed, labels = _ask(engine, photo, mask, given)
         return PhotoResult(completed, labels, [], [Box(0, 0, *size)])
@@ -189,12 +185,9 @@ def check_photo(photo: np.ndarray) -> np.ndarray:
     return photo
 
 
-def frame_of(
-    engine: Engine, working_size: tuple[int, int] | None = None
-) -> tuple[int, int]:
+def frame_of(engine: Engine) -> tuple[int, int]:
     """Height and width at which an engine's networks work, as far as is known."""
-    frame = working_size or getattr(engine, "working_size", None)
-    return tuple(frame or DEFAULT_WORKING_SIZE)
+    return tuple(getattr(engine, "working_size", None) or DEFAULT_WORKING_SIZE)
 
 
 def _in_the_hole(parsing: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -241,8 +234,6 @@ def parse_photo(
     engine: Engine,
     photo: np.ndarray,
     mask: np.ndarray | None = None,
-    *,
-    working_size: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Asks stage 1 for the body structure of a photo of any size.
 
@@ -253,7 +244,6 @@ def parse_photo(
         engine: Anything with `parse(photo, mask)`.
         photo: RGB `uint8` `[H, W, 3]`.
         mask: `uint8` or `bool` `[H, W]`, non-zero = hole; None or all 0 for none.
-        working_size: As of `complete_photo`.
 
     Returns:
         LIP's labels `uint8` `[H, W]`; the joints of the largest person `float32`
@@ -268,7 +258,7 @@ def parse_photo(
         mask = np.zeros(size, np.uint8)
     else:
         mask = as_hole_mask(mask, size)
-    frame = frame_of(engine, working_size)
+    frame = frame_of(engine)
     if size[0] <= frame[0] and size[1] <= frame[1]:
         return engine.parse(photo, mask)
     whole = Box(0, 0, *size)
@@ -302,18 +292,25 @@ def _parse(
     return _Look(box, small, labels), joints
 
 
-def largest_person(labels: np.ndarray) -> Box | None:
-    """The box of the largest connected part of a label map; None where nobody is."""
-    count, _, statistics, _ = cv2.connectedComponentsWithStats(
+def people_in(labels: np.ndarray) -> Iterator[tuple[np.ndarray, Box, int]]:
+    """The people of a label map: where each is, `bool`, its box, and its pixels.
+
+    Smaller parts of the foreground are ignored.
+    """
+    count, part_of, statistics, _ = cv2.connectedComponentsWithStats(
         (labels > 0).astype(np.uint8)
     )
-    if count < 2:
-        return None
-    best = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
-    left, top, width, height, area = (int(one) for one in statistics[best])
-    if area < _LEAST_PERSON * labels.size:
-        return None
-    return Box(top, left, top + height, left + width)
+    for number in range(1, count):
+        left, top, width, height, area = (int(one) for one in statistics[number])
+        if area >= _LEAST_PERSON * labels.size:
+            box = Box(top, left, top + height, left + width)
+            yield part_of == number, box, area
+
+
+def largest_person(labels: np.ndarray) -> Box | None:
+    """The box of the largest person in a label map; None where nobody is."""
+    people = [(area, box) for _, box, area in people_in(labels)]
+    return max(people, key=lambda person: person[0])[1] if people else None
 
 
 def _fill(
@@ -540,7 +537,7 @@ class _Parts:
                         yield piece
 
     def _view(self, box: Box) -> Box:
-        """What of the photo stage 1 is shown to find the people at a box."""
+        """The region that stage 1 is shown to find the people near a box."""
         height, width = self.size
         shape = self.frame[1] / self.frame[0]
         lengths = (
@@ -561,20 +558,12 @@ class _Parts:
         if view not in self._looks:
             self._looks[view] = self._see(view)
         labels = self._looks[view].parsing
-        count, part_of, statistics, _ = cv2.connectedComponentsWithStats(
-            (labels > 0).astype(np.uint8)
-        )
         people = {}
-        for number in range(1, count):
-            left, top, width, height, area = (int(one) for one in statistics[number])
-            if area < _LEAST_PERSON * labels.size:
-                continue
-            box = Box(top, left, top + height, left + width)
+        for number, (part, box, _) in enumerate(people_in(labels)):
             box = box.scaled(labels.shape, (view.height, view.width))
-            box = box.moved(view.top, view.left)
-            cells = self.grid.sampled(part_of == number, view) > 0
+            cells = self.grid.sampled(part, view) > 0
             if cells.any():
-                people[number] = (cells, box)
+                people[number] = (cells, box.moved(view.top, view.left))
         return people
 
     def _is_speck(self, cells: np.ndarray, person: Box) -> bool:

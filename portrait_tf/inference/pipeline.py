@@ -93,21 +93,15 @@ class Pipeline:
             load_bundled,
         )
 
-        settings = _settings(bundled_pipeline_config(), detail)
-        configured = settings.pop("face")
-        wanted = configured if face is None else face
+        settings, wants_face = _settings(bundled_pipeline_config(), face, detail)
         if face and not is_bundled("face"):
             raise PortraitError(
                 "the package has no weights of the face network: leave out --face"
             )
-        return cls(
-            load_bundled("parsing"),
-            load_bundled("completion"),
-            **settings,
-            face_network=(
-                load_bundled("face") if wanted and is_bundled("face") else None
-            ),
-        )
+        networks = [load_bundled(stage) for stage in ("parsing", "completion")]
+        if wants_face and is_bundled("face"):
+            settings["face_network"] = load_bundled("face")
+        return cls(*networks, **settings)
 
     @classmethod
     def from_run(
@@ -133,16 +127,10 @@ class Pipeline:
         networks = [
             load_run_network(run, stage, which) for stage in ("parsing", "completion")
         ]
-        settings = _settings(run_config(run).pipeline, detail)
-        configured = settings.pop("face")
-        wanted = configured if face is None else face
-        if not face and "face" not in trained_stages(run):
-            wanted = False
-        return cls(
-            *networks,
-            **settings,
-            face_network=load_run_network(run, "face", which) if wanted else None,
-        )
+        settings, wants_face = _settings(run_config(run).pipeline, face, detail)
+        if face or (wants_face and "face" in trained_stages(run)):
+            settings["face_network"] = load_run_network(run, "face", which)
+        return cls(*networks, **settings)
 
     def at_size(self, size: tuple[int, int]) -> "Pipeline":
         """The same networks at another working size (`runs.weights.at_size`).
@@ -292,9 +280,7 @@ class Pipeline:
             `completed` `uint8` `[B, H, W, 3]`; `parsing` `uint8` `[B, H, W, 1]`, LIP's
             labels.
         """
-        # First of all: a convolution that meets another rank aborts the process.
-        image = tf.ensure_shape(image, [None, None, None, 3])
-        mask = tf.ensure_shape(mask, [None, None, None, 1])
+        image, mask = _of_rank_four(image, mask)
         small_image, small_mask, place = self.shrink(image, mask)
         result = self.networks(small_image, small_mask)
         return self.paste(image, mask, result, place)
@@ -313,10 +299,7 @@ class Pipeline:
         Returns:
             As a call; `parsing` is the map that was painted by.
         """
-        image = tf.ensure_shape(image, [None, None, None, 3])
-        mask, parsing = (
-            tf.ensure_shape(one, [None, None, None, 1]) for one in (mask, parsing)
-        )
+        image, mask, parsing = _of_rank_four(image, mask, parsing)
         small_image, small_mask, place = self.shrink(image, mask)
         shares, unknown = self.shrink_parsing(parsing, place)
         predicted = self.structure(small_image, small_mask)["parsing"]
@@ -337,8 +320,7 @@ class Pipeline:
             `parsing` `uint8` `[B, H, W, 1]`, LIP's labels, and, if stage 1 predicts a
             pose, `joints` `[B, 16, 3]` as `joints` has them.
         """
-        image = tf.ensure_shape(image, [None, None, None, 3])
-        mask = tf.ensure_shape(mask, [None, None, None, 1])
+        image, mask = _of_rank_four(image, mask)
         small_image, small_mask, place = self.shrink(image, mask)
         structure = self.structure(small_image, small_mask)
         full = tf.shape(image)[1:3]
@@ -348,11 +330,7 @@ class Pipeline:
         return result
 
     def joints(self, image: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        """Stage 1's pose alone.
-
-        Args:
-            image: `uint8` `[B, H, W, 3]`.
-            mask: `uint8` `[B, H, W, 1]`, non-zero = hole.
+        """Stage 1's pose alone; arguments as of `parse`.
 
         Returns:
             `[B, 16, 3]`: x and y in pixels of the photo, and the heatmap's peak.
@@ -365,9 +343,7 @@ class Pipeline:
                 "no joints: this parsing network was built without its pose branch "
                 "(parsing.network.pose)"
             )
-        small_image, small_mask, place = self.shrink(image, mask)
-        pose = self.structure(small_image, small_mask)["pose"]
-        return self.place_joints(pose, tf.shape(image)[1:3], place)
+        return self.parse(image, mask)["joints"]
 
     def place_joints(self, pose: tf.Tensor, full: tf.Tensor, place: tuple) -> tf.Tensor:
         """Finds the joints in heatmaps, in pixels of the photo.
@@ -384,6 +360,21 @@ class Pipeline:
         return geometry.place_joints(joints, full, place)
 
 
-def _settings(config: PipelineConfig, detail: bool | None) -> dict:
+def _of_rank_four(image: tf.Tensor, *maps: tf.Tensor) -> list[tf.Tensor]:
+    """Checks ranks first of all: a convolution of another one aborts the process."""
+    shapes = [[None, None, None, 3], *[[None, None, None, 1]] * len(maps)]
+    return [
+        tf.ensure_shape(one, shape)
+        for one, shape in zip((image, *maps), shapes, strict=True)
+    ]
+
+
+def _settings(
+    config: PipelineConfig, face: bool | None, detail: bool | None
+) -> tuple[dict, bool]:
+    """Arguments of `Pipeline`, and whether faces are refined."""
     settings = dict(config)
-    return settings if detail is None else settings | {"detail": detail}
+    configured = settings.pop("face")
+    if detail is not None:
+        settings["detail"] = detail
+    return settings, configured if face is None else face

@@ -9,6 +9,7 @@ import io
 import pathlib
 import struct
 import zlib
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -138,16 +139,14 @@ def write_photo(
     photo: PhotoFile,
     completed: np.ndarray,
     hole: np.ndarray,
-    origin: tuple[int, int] = (0, 0),
-    format: str | None = None,
-    quality: int | None = None,
+    **options: Any,
 ) -> list[str]:
     """Writes what `encode_photo` makes, whole or not at all; gives its notes.
 
     Raises:
         PortraitError: The file cannot be written, or the format cannot hold the photo.
     """
-    content, notes = encode_photo(path, photo, completed, hole, origin, format, quality)
+    content, notes = encode_photo(path, photo, completed, hole, **options)
     write_result(path, content)
     return notes
 

@@ -17,7 +17,7 @@ from portrait_tf.apps.web import actions, examples, sessions
 from portrait_tf.apps.web.actions import Limits
 from portrait_tf.apps.web.pictures import SIDES, png_url, preview_size, read_painting
 from portrait_tf.errors import PortraitError
-from portrait_tf.photos import encode_png, open_photo, write_png
+from portrait_tf.photos import encode_png, open_photo
 from portrait_tf.portrait import Portrait
 
 SIZE = (60, 40)
@@ -264,21 +264,3 @@ def test_without_gradio_one_sentence_names_the_extra(tmp_path):
     assert done.returncode == 2 and done.stdout.strip() == "False"
     assert done.stderr.count("\n") == 1
     assert "pip install 'portrait-tf[web]'" in done.stderr
-
-
-def test_mask_files_are_what_the_command_line_reads(portrait, visitors, tmp_path):
-    from portrait_tf.photos import read_hole
-
-    session = open_session(visitors, tmp_path)
-    hole = a_hole(session)
-    result = actions.complete(portrait, session, painted(session, hole), Limits())
-    read, notes = read_hole(result.mask, SIZE)
-    np.testing.assert_array_equal(read, hole)
-    assert not notes
-    path = tmp_path / "again.png"
-    write_png(path, session.photo.rgb())
-    again = portrait.complete(path, result.mask)
-    again.save(tmp_path / "whole.png")
-    np.testing.assert_array_equal(
-        open_photo(tmp_path / "whole.png").pixels, open_photo(result.photo).pixels
-    )

@@ -89,20 +89,18 @@ class LazyEngine:
         with self._lock:
             if self._engine is None:
                 try:
-                    engine = self._open()
+                    self._engine = self._open()
                 except PortraitError:
                     raise
                 except Exception as error:
                     # A model's files may be damaged in many ways.
-                    model = self._settings.describe()["model"]
                     raise PortraitError(
-                        f"the model cannot be opened: "
-                        f"{type(error).__name__}: {' '.join(str(error).split())}",
-                        path=model,
+                        f"the model cannot be opened: {type(error).__name__}: "
+                        f"{' '.join(str(error).split())}",
+                        path=self._settings.describe()["model"],
                     ) from error
                 if self._settings.detail is not None:
-                    engine.detail = self._settings.detail
-                self._engine = engine
+                    self._engine.detail = self._settings.detail
             return self._engine
 
     def wait(self) -> None:
@@ -184,8 +182,7 @@ class Failed:
 
 def failure(row: Row, stage: str, error: Exception) -> Failed:
     """What an exception means for a row. Our own bugs do not stop the others."""
-    reason = str(error)
-    lasting = False
+    reason, lasting = str(error), False
     if isinstance(error, PortraitError):
         code = getattr(error, "code", None)
         lasting = (
@@ -193,7 +190,7 @@ def failure(row: Row, stage: str, error: Exception) -> Failed:
         )
     else:
         reason = f"{type(error).__name__}: {error}"
-    if row.source and row.source not in reason:
+    if row.source and str(getattr(error, "path", None)) != row.source:
         reason = f"{row.source}: {reason}"
     return Failed(row, stage, " ".join(reason.split()), lasting, row.digest)
 

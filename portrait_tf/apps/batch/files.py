@@ -9,6 +9,7 @@ import os
 import pathlib
 import posixpath
 import secrets
+from collections.abc import Iterator
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -68,16 +69,27 @@ def reason_of(error: Exception) -> str:
     return " ".join(text.split())
 
 
+@contextlib.contextmanager
+def _told(
+    path: str, what: str, kind: type[PortraitError] = PassingError
+) -> Iterator[None]:
+    """Whatever a file system raises becomes one sentence, `PATH: WHAT: reason`."""
+    try:
+        yield
+    except PortraitError:
+        raise
+    except Exception as error:
+        raise kind(f"{what}: {reason_of(error)}", path=path) from None
+
+
 def find(pattern: str) -> list[str]:
     """The files that a pattern of Beam's matches, in order.
 
     Raises:
         PortraitError: The file system cannot be asked.
     """
-    try:
+    with _told(pattern, "cannot list", PortraitError):
         matched = FileSystems.match([pattern])
-    except Exception as error:
-        raise PortraitError(f"cannot list: {reason_of(error)}", path=pattern) from None
     return sorted(found.path for found in matched[0].metadata_list)
 
 
@@ -87,10 +99,8 @@ def exists(path: str) -> bool:
     Raises:
         PassingError: The file system cannot be asked.
     """
-    try:
+    with _told(path, "cannot look"):
         return FileSystems.exists(path)
-    except Exception as error:
-        raise PassingError(f"cannot look: {reason_of(error)}", path=path) from None
 
 
 def state_of(path: str) -> str:
@@ -113,27 +123,25 @@ def read_bytes(path: str, kind: str) -> bytes:
         PortraitError: There is no such file; `PassingError` if it cannot be read for
             another reason.
     """
-    try:
-        with FileSystems.open(path, compression_type=_RAW) as file:
-            return file.read()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise PortraitError(
-            f"cannot read the {kind}: {error.strerror}", path=path
-        ) from None
-    except Exception as error:
-        reason, is_missing = reason_of(error), False
-        # Object stores have errors of their own for a missing file.
-        with contextlib.suppress(Exception):
-            is_missing = not FileSystems.exists(path)
-        if is_missing:
-            raise PortraitError(
-                f"cannot read the {kind}: No such file or directory", path=path
-            ) from None
-        raise PassingError(f"cannot read the {kind}: {reason}", path=path) from None
+    with _told(path, f"cannot read the {kind}"):
+        try:
+            with FileSystems.open(path, compression_type=_RAW) as file:
+                return file.read()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            missing = error.strerror
+        except Exception:
+            missing = "No such file or directory"
+            # Object stores have errors of their own for a missing file.
+            is_there = True
+            with contextlib.suppress(Exception):
+                is_there = FileSystems.exists(path)
+            if is_there:
+                raise
+        raise PortraitError(f"cannot read the {kind}: {missing}", path=path)
 
 
 @contextlib.contextmanager
-def open_text(path: str, kind: str):  # noqa: ANN201
+def open_text(path: str, kind: str) -> Iterator[io.TextIOWrapper]:
     """A text file, UTF-8 with a mark or without, decompressed by its extension.
 
     Bytes that are not UTF-8 are lone surrogates, as of `surrogateescape`.
@@ -147,20 +155,18 @@ def open_text(path: str, kind: str):  # noqa: ANN201
         raise PortraitError(
             f"expected a {kind} as it is, or in {', '.join(_DECOMPRESS)}", path=path
         )
-    try:
+    message = f"cannot read the {kind}"
+    with _told(path, message, PortraitError):
         file = FileSystems.open(path, compression_type=_RAW)
-    except Exception as error:
-        raise PortraitError(
-            f"cannot read the {kind}: {reason_of(error)}", path=path
-        ) from None
     with contextlib.closing(file):
         decompress = _DECOMPRESS.get(suffix)
         content = decompress(file) if decompress else file
-        message = f"{path}: cannot read the {kind}"
-        buffered = io.BufferedReader(_Reading(content, message))
+        buffered = io.BufferedReader(_Reading(content, path, message))
         encoding = other_encoding(buffered.peek(4)[:4])
         if encoding and encoding.startswith("UTF"):
-            raise PortraitError(f"{message}: expected UTF-8, received {encoding}")
+            raise PortraitError(
+                f"{message}: expected UTF-8, received {encoding}", path=path
+            )
         # Bytes of other encodings concern single rows, which then say so.
         yield io.TextIOWrapper(buffered, "utf-8-sig", "surrogateescape", newline="")
 
@@ -171,18 +177,15 @@ class _Reading(io.RawIOBase):
     Whatever prevents reading, of many kinds of errors, is one.
     """
 
-    def __init__(self, file: io.BufferedIOBase, message: str) -> None:
-        self.file = file
-        self.message = message
+    def __init__(self, file: io.BufferedIOBase, *told: str) -> None:
+        self.file, self.told = file, told
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:
-        try:
+        with _told(*self.told, PortraitError):
             data = self.file.read(len(buffer))
-        except Exception as error:
-            raise PortraitError(f"{self.message}: {reason_of(error)}") from None
         buffer[: len(data)] = data
         return len(data)
 
@@ -215,7 +218,7 @@ def write(folder: str, name: str, content: bytes) -> None:
     """
     temporary = f"{temporary_folder(folder)}/{secrets.token_hex(16)}"
     final = inside(folder, name)
-    try:
+    with _told(final, "cannot write"):
         try:
             with FileSystems.create(temporary, compression_type=_RAW) as file:
                 file.write(content)
@@ -230,8 +233,6 @@ def write(folder: str, name: str, content: bytes) -> None:
             with contextlib.suppress(Exception):
                 FileSystems.delete([temporary])
             raise
-    except Exception as error:
-        raise PassingError(f"cannot write: {reason_of(error)}", path=final) from None
 
 
 def check_writable(folder: str) -> None:
@@ -241,14 +242,10 @@ def check_writable(folder: str) -> None:
         PassingError: It cannot be written.
     """
     path = f"{temporary_folder(folder)}/{secrets.token_hex(16)}"
-    try:
+    with _told(folder, "cannot write results"):
         with FileSystems.create(path, compression_type=_RAW) as file:
             file.write(b"?")
         FileSystems.delete([path])
-    except Exception as error:
-        raise PassingError(
-            f"cannot write results: {reason_of(error)}", path=folder
-        ) from None
 
 
 def _replace(source: str, target: str) -> None:

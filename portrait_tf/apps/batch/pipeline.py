@@ -122,12 +122,12 @@ def build(
     rows = (
         start
         | "Manifests" >> beam.Create(manifests, reshuffle=True)
-        | "Rows" >> beam.ParDo(_ReadManifest(options.rows))
+        | "Rows" >> beam.FlatMap(_rows_of, options.rows)
     )
     earlier = (
         start
         | "Tables" >> beam.Create(tables, reshuffle=True)
-        | "EarlierRuns" >> beam.ParDo(_ReadTable())
+        | "EarlierRuns" >> beam.FlatMap(_lines_of)
     )
     left = (
         {"rows": rows, "earlier": earlier}
@@ -146,18 +146,19 @@ def build(
     written = (
         read.ready
         | "Complete" >> RunInference(handler)
-        | "Write" >> beam.ParDo(_Write(options)).with_outputs("failed", main="results")
+        | "Write"
+        >> beam.FlatMap(_write, options).with_outputs("failed", main="results")
     )
     results = (left.found, written.results) | "Results" >> beam.Flatten()
     letters = (
         (left.failed, read.failed, written.failed)
         | "Failed" >> beam.Flatten()
-        | "DeadLetters" >> beam.ParDo(_Describe())
+        | "DeadLetters" >> beam.Map(_dead_letter)
     )
     for lines, kind in ((results, "results"), (letters, "dead-letters")):
         _ = (
             lines
-            | f"Json_{kind}" >> beam.Map(_as_json)
+            | f"Json_{kind}" >> beam.Map(json.dumps)
             | f"Table_{kind}"
             >> WriteToText(
                 options.table(kind), file_name_suffix=".jsonl", skip_if_empty=True
@@ -165,40 +166,28 @@ def build(
         )
 
 
-def _as_json(line: dict) -> str:
-    return json.dumps(line)
-
-
 def _counter(name: str) -> Metrics.DelegatingCounter:
     return Metrics.counter(NAMESPACE, name)
 
 
-class _ReadManifest(beam.DoFn):
-    def __init__(self, options: RowOptions) -> None:
-        self._options = options
-
-    def process(self, path: str) -> Iterator[tuple[str, Row]]:
-        root = self._options.root or files.folder_of(path)
-        with files.open_text(path, "manifest") as stream:
-            for row in read_rows(stream, path, self._options, root):
-                yield row.key, row
+def _rows_of(path: str, options: RowOptions) -> Iterator[tuple[str, Row]]:
+    """The rows of a manifest, by key."""
+    with files.open_text(path, "manifest") as stream:
+        root = options.root or files.folder_of(path)
+        for row in read_rows(stream, path, options, root):
+            yield row.key, row
 
 
-class _ReadTable(beam.DoFn):
-    def process(self, path: str) -> Iterator[tuple[str, Known]]:
-        found = _TABLE.fullmatch(posixpath.basename(path))
-        with files.open_text(path, "table") as stream:
-            for text in stream:
-                line = json.loads(text)
-                known = Known(
-                    int(found[1]),
-                    found[2],
-                    line["row"],
-                    line["photo"],
-                    line.get("lasting", False),
-                    line.get("files", ""),
-                )
-                yield key_of(line["output"], line["row"]), known
+def _lines_of(path: str) -> Iterator[tuple[str, Known]]:
+    """What a table of an earlier run says, by key."""
+    number, kind = _TABLE.fullmatch(posixpath.basename(path)).groups()
+    with files.open_text(path, "table") as stream:
+        for text in stream:
+            line = json.loads(text)
+            key = key_of(line["output"], line["row"])
+            lasting, states = line.get("lasting", False), line.get("files", "")
+            known = (line["row"], line["photo"], lasting, states)
+            yield key, Known(int(number), kind, *known)
 
 
 class _Choose(beam.DoFn):
@@ -366,23 +355,19 @@ class _Read(beam.DoFn):
         return prepare_completion(photo, mask, options=self._options.masks)
 
 
-class _Write(beam.DoFn):
-    def __init__(self, options: BatchOptions) -> None:
-        self._options = options
-        self._completed = _counter("completed")
-
-    def process(self, answer: Finished | Failed) -> Iterator:
-        if isinstance(answer, Failed):
-            yield beam.pvalue.TaggedOutput("failed", answer)
-            return
-        row = answer.row
-        try:
-            files.write(self._options.out, row.output, answer.content)
-        except PortraitError as error:
-            yield beam.pvalue.TaggedOutput("failed", failure(row, "write", error))
-            return
-        self._completed.inc()
-        yield _result(row, "completed", answer.size, answer.notes, self._options.engine)
+def _write(answer: Finished | Failed, options: BatchOptions) -> Iterator:
+    """Writes a photo; gives its line of the table of results."""
+    if isinstance(answer, Failed):
+        yield beam.pvalue.TaggedOutput("failed", answer)
+        return
+    row = answer.row
+    try:
+        files.write(options.out, row.output, answer.content)
+    except PortraitError as error:
+        yield beam.pvalue.TaggedOutput("failed", failure(row, "write", error))
+        return
+    _counter("completed").inc()
+    yield _result(row, "completed", answer.size, answer.notes, options.engine)
 
 
 def _result(
@@ -407,26 +392,18 @@ def _result(
     }
 
 
-class _Describe(beam.DoFn):
-    """Lines of the dead-letter file."""
-
-    def __init__(self) -> None:
-        self._failed = _counter("failed")
-
-    def process(self, failed: Failed) -> Iterator[dict]:
-        self._failed.inc()
-        row = failed.row
-        yield {
-            "photo": row.source or row.photo,
-            "output": row.output,
-            "manifest": row.manifest,
-            "line": row.line,
-            "stage": failed.stage,
-            "reason": failed.reason,
-            "lasting": failed.lasting,
-            "files": _states(row),
-            "row": failed.digest,
-        }
-
-
-__all__ = ["COUNTERS", "NAMESPACE", "BatchOptions", "build", "run_of"]
+def _dead_letter(failed: Failed) -> dict:
+    """A line of the dead-letter file."""
+    _counter("failed").inc()
+    row = failed.row
+    return {
+        "photo": row.source or row.photo,
+        "output": row.output,
+        "manifest": row.manifest,
+        "line": row.line,
+        "stage": failed.stage,
+        "reason": failed.reason,
+        "lasting": failed.lasting,
+        "files": _states(row),
+        "row": failed.digest,
+    }

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import json
 import pathlib
 import re
@@ -21,7 +22,7 @@ from portrait_tf.apps.web.pictures import (
 )
 from portrait_tf.apps.web.sessions import Session
 from portrait_tf.errors import PortraitError
-from portrait_tf.photos import PhotoFile, open_photo, write_png
+from portrait_tf.photos import PhotoFile, decode_photo, write_png
 from portrait_tf.photos.drawing import show_hole
 from portrait_tf.photos.masks import HOLE
 from portrait_tf.portrait import Completion, Portrait
@@ -44,7 +45,7 @@ class Limits:
         """Of a file."""
         return self.megabytes * 10**6
 
-    def check(self, size: tuple[int, int], name: str) -> None:
+    def check(self, size: tuple[int, int], name: str | pathlib.Path) -> None:
         """Raises PortraitError: more pixels than are allowed."""
         if size[0] * size[1] > self.megapixels * 1e6:
             raise PortraitError(
@@ -83,23 +84,21 @@ def read_upload(path: str | pathlib.Path, limits: Limits) -> PhotoFile:
             without its folder.
     """
     path = pathlib.Path(path)
+    name = pathlib.Path(path.name)
     try:
-        try:
-            # The header alone: a small file may hold a huge picture.
-            with Image.open(path) as image:
-                stated = image.size[::-1]
-        except Exception:
-            stated = (0, 0)  # `open_photo` knows better what is wrong.
-        limits.check(stated, path.name)
-        photo = open_photo(path)
-    except PortraitError as error:
-        raise PortraitError(str(error).replace(str(path), path.name)) from None
+        data = path.read_bytes()
     finally:
         path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             path.parent.rmdir()
-    limits.check(photo.size, path.name)
-    photo.path = pathlib.Path(path.name)
+    # The header alone: a small file may hold a huge picture. Of what is no picture,
+    # `decode_photo` says more.
+    stated = (0, 0)
+    with contextlib.suppress(Exception), Image.open(io.BytesIO(data)) as image:
+        stated = image.size[::-1]
+    limits.check(stated, name)
+    photo = decode_photo(data, name)
+    limits.check(photo.size, name)
     return photo
 
 

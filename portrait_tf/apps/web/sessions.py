@@ -16,6 +16,7 @@ MOST_SESSIONS = 8
 """More photos at a time would fill the memory; the longest idle one goes first."""
 
 IDLE_SECONDS = 3600
+SWEEP_SECONDS = 60
 
 STRAY_SECONDS = 600
 """Uploads take less; what is older and nobody's was broken off."""
