@@ -133,7 +133,7 @@ FLIPPED_JOINTS[[0, 5, 1, 4, 2, 3, 10, 15, 11, 14, 12, 13]] = [
 ]  # fmt: skip
 """`joints[FLIPPED_JOINTS]` are the joints of the mirrored photo, in order."""
 
-# The colors of LIP's own drawings, which people recognise.
+# The colors of LIP's own drawings, which people recognize.
 PALETTE = np.array(
     [
         (0, 0, 0),

@@ -308,7 +308,7 @@ class Structure:
 
     Attributes:
         parsing: As `Completion.parsing`.
-        joints: `float32` `[16, 3]`: x and y in pixels of the photo (the centre of the
+        joints: `float32` `[16, 3]`: x and y in pixels of the photo (the center of the
             first is 0), and confidence, in the order of `portrait_tf.labels.JOINTS`;
             None if the model has no pose.
         notes: What one ought to know, a sentence each.
@@ -370,14 +370,14 @@ class Portrait:
         """Fills the hole of a photo.
 
         Args:
-            photo: `uint8` or `uint16` `[H, W]` or `[H, W, C]`, C channels: grey, grey
+            photo: `uint8` or `uint16` `[H, W]` or `[H, W, C]`, C channels: gray, gray
                 and alpha, RGB, RGBA; an image, whose pixels are taken as they lie; or
                 a file, which is turned upright as its EXIF says.
             mask: As large. An array's hole is what is not zero, an image's or a file's
                 what is lighter than 127. None: the photo's transparent parts.
             parsing: A map of one's own for the hole, as large: LIP's labels 0 to 19,
                 any other value where stage 1 is to say. An image or a PNG file has
-                labels as values or palette indices, or LIP's colours.
+                labels as values or palette indices, or LIP's colors.
 
         Raises:
             PortraitError: One of them cannot be used; or the server refuses.

@@ -50,7 +50,7 @@ class TestFiles:
             shown = np.asarray(picture.convert("RGB"))
         np.testing.assert_array_equal(shown, color_parsing(every_label))
 
-    def test_labels_or_colours_of_many_kinds(self, tmp_path, every_label):
+    def test_labels_or_colors_of_many_kinds(self, tmp_path, every_label):
         shown = color_parsing(every_label)
         reordered = Image.fromarray(every_label)
         # As an editor leaves it: the same picture, its palette in another order.
@@ -61,16 +61,16 @@ class TestFiles:
         reordered = Image.fromarray(indices[every_label])
         reordered.putpalette(palette.tobytes())
         plain = Image.fromarray(every_label)
-        grey_palette = Image.fromarray(every_label)
-        grey_palette.putpalette(np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes())
+        gray_palette = Image.fromarray(every_label)
+        gray_palette.putpalette(np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes())
         clear = np.dstack([shown, np.full(every_label.shape, 255, np.uint8)])
         clear[-1] = 0
         for name, picture in {
             "rgb.png": Image.fromarray(shown),
             "rgb.bmp": Image.fromarray(shown),
             "reordered.png": reordered,
-            "grey.png": plain,
-            "grey_palette.png": grey_palette,
+            "gray.png": plain,
+            "gray_palette.png": gray_palette,
             "channels.png": Image.fromarray(np.repeat(every_label[..., None], 3, -1)),
             "clear.png": Image.fromarray(clear),
         }.items():
@@ -82,16 +82,16 @@ class TestFiles:
         wrong = every_label.copy()
         wrong[3, 2] = 20
         write_png(tmp_path / "value.png", wrong)
-        colours = color_parsing(every_label)
-        colours[3, 2] = (1, 2, 3)
-        write_png(tmp_path / "colour.png", colours)
+        colors = color_parsing(every_label)
+        colors[3, 2] = (1, 2, 3)
+        write_png(tmp_path / "color.png", colors)
         cv2.imwrite(str(tmp_path / "deep.png"), every_label.astype(np.uint16))
         write_parsing_map(tmp_path / "good.png", every_label)
         (tmp_path / "text.png").write_text("no map")
         Image.fromarray(every_label).save(tmp_path / "jpeg.png", "JPEG", quality=100)
         for name, words in {
             "value.png": "expected labels 0 to 19, .* received 20 in row 3, column 2",
-            "colour.png": r"received the color \(1, 2, 3\) in row 3, column 2",
+            "color.png": r"received the color \(1, 2, 3\) in row 3, column 2",
             "deep.png": "a label map of 8 bits",
             "text.png": "label map",
             "jpeg.png": "without loss, such as PNG, received JPEG, which changes lab",

@@ -249,7 +249,7 @@ class TestPainting:
         np.testing.assert_array_equal(photo, before)
         border = np.ones(size, bool)
         margins.box(SIZE).of(border)[:] = False
-        # A network paints no grey plane.
+        # A network paints no gray plane.
         assert (result.completed[border] != 128).any(-1).mean() > 0.9
         for crop in result.crops:
             assert 0 <= crop.top < crop.bottom <= size[0]

@@ -34,7 +34,7 @@ class Watched:
 
 
 class RedPeople:
-    """Takes red for people; fills holes with a grey. Random networks see nobody."""
+    """Takes red for people; fills holes with a gray. Random networks see nobody."""
 
     working_size = (48, 32)
 
@@ -66,7 +66,7 @@ def noise(size, seed=0):
 
 
 def street(size, *people):
-    """A grey place with red rectangles for people, each a box."""
+    """A gray place with red rectangles for people, each a box."""
     photo = np.full((*size, 3), 128, np.uint8)
     for box in people:
         Box(*box).of(photo)[:] = (220, 30, 30)

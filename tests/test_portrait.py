@@ -225,7 +225,7 @@ class TestOpenFiles:
 
 
 def test_a_map_of_ones_own(portrait, photo, mask, tmp_path):
-    """As array, as image with a palette, as coloured or plain file: all the same."""
+    """As array, as image with a palette, as colored or plain file: all the same."""
     free = portrait.complete(photo, mask)
     own = np.full(SIZE, 255, np.uint8)
     own[mask > 0] = 9
@@ -239,9 +239,9 @@ def test_a_map_of_ones_own(portrait, photo, mask, tmp_path):
     with_palette.putpalette(PALETTE.tobytes())
     with_palette.save(tmp_path / "palette.png")
     Image.fromarray(labels).save(tmp_path / "plain.png")
-    Image.fromarray(color_parsing(labels)).save(tmp_path / "colours.png")
+    Image.fromarray(color_parsing(labels)).save(tmp_path / "colors.png")
     expected = portrait.complete(photo, mask, parsing=labels).completed
-    for name in ("palette", "plain", "colours"):
+    for name in ("palette", "plain", "colors"):
         again = portrait.complete(photo, mask, parsing=tmp_path / f"{name}.png")
         np.testing.assert_array_equal(again.completed, expected)
     again = portrait.complete(photo, mask, parsing=with_palette)

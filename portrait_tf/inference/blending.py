@@ -14,7 +14,7 @@ import numpy as np
 from portrait_tf.geometry import scaled
 
 _RELAXATIONS = 10
-"""Per level; more of them change less than a grey level."""
+"""Per level; more of them change less than a gray level."""
 
 Channel = Callable[[int], np.ndarray]
 """Gives the painting's channel 0, 1 or 2: `float32` `[H, W]`, 0 to 255."""
@@ -23,7 +23,7 @@ Channel = Callable[[int], np.ndarray]
 def cubic_weights(count: int, total: int, start: int, stop: int) -> np.ndarray:
     """The matrix that enlarges a row of `count` samples to `total`, in part.
 
-    Keys' cubic convolution with a = -0.5 (IEEE ASSP 1981) between pixel centres, as
+    Keys' cubic convolution with a = -0.5 (IEEE ASSP 1981) between pixel centers, as
     `tf.image.resize` has it; beyond the ends the last sample goes on.
 
     Args:

@@ -1,6 +1,6 @@
 """Chooses, for each hole, between two answers by what the photo shows around it.
 
-No truth is needed. An answer is better the more its differences of neighbouring pixels
+No truth is needed. An answer is better the more its differences of neighboring pixels
 are like those of the known photo, label by label. Differences across the hole's border
 are left out: the soft answer was fitted to its border, and would win. TensorFlow
 operations of a fixed cost, so that the choice is the same in Python and in an exported
@@ -47,7 +47,7 @@ def prefers(
 
 
 class _Pairs:
-    """Pairs of neighbouring pixels, of the photo or of a hole.
+    """Pairs of neighboring pixels, of the photo or of a hole.
 
     Args:
         numbers: `int32` `[H, W]`, 0 outside the holes.
@@ -59,14 +59,14 @@ class _Pairs:
         self, numbers: tf.Tensor, labels: tf.Tensor, factor: tf.Tensor
     ) -> None:
         self._factor = factor
-        own, *others = self._neighbours(numbers)
-        segments = NUM_LABELS * own + self._neighbours(labels)[0]
+        own, *others = self._neighbors(numbers)
+        segments = NUM_LABELS * own + self._neighbors(labels)[0]
         # A negative segment is left out: a pair across the hole's border.
         self._segments = tf.stack(
             [tf.where(own == other, segments, -1) for other in others]
         )
 
-    def _neighbours(self, values: tf.Tensor) -> list[tf.Tensor]:
+    def _neighbors(self, values: tf.Tensor) -> list[tf.Tensor]:
         """Values, those to the right, and those below."""
         rows, columns = tf.unstack(tf.shape(values)[:2])
         edges = [[0, 1], [0, 1], [0, 0]][: values.shape.rank]
@@ -80,7 +80,7 @@ class _Pairs:
     def misfits(self, picture: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """How unlike the known photo each of so many holes is: `float64` `[count]`."""
         own, *others = (
-            tf.reduce_sum(tf.cast(x, tf.int32), -1) for x in self._neighbours(picture)
+            tf.reduce_sum(tf.cast(x, tf.int32), -1) for x in self._neighbors(picture)
         )
         differences = tf.stack([tf.abs(own - other) for other in others])
         number = count * NUM_LABELS

@@ -3,11 +3,11 @@
 The networks paint at their working size, so in a larger photo the hole is soft. Here
 what they painted says *what* is there, and the known part of the photo how it *looks*:
 every small patch of the hole is put together from patches of the same photo, which have
-the same label and, blurred, the same colours. What the networks painted keeps its low
+the same label and, blurred, the same colors. What the networks painted keeps its low
 frequencies; only what is finer is taken from the patches.
 
 Sources: patch synthesis from coarse to fine is that of Wexler et al. (*Space-Time
-Completion of Video*, PAMI 2007); the search among neighbours' answers and random
+Completion of Video*, PAMI 2007); the search among neighbors' answers and random
 offsets that of *PatchMatch* (Barnes et al., SIGGRAPH 2009). That a network's small
 answer guides it is the idea of *Guided PatchMatch* (Zhang et al., ECCV 2022) and, with
 residuals, of HiFill (arXiv 2005.09704). Ours: the label map as part of the distance,
@@ -47,7 +47,7 @@ _ROWS = 1024
 _KEPT = 2.0
 """What is finer than so many of the networks' pixels is taken from patches."""
 _GUIDE = 3.0
-"""Weight of the guide's low frequencies at a patch's centre, beside its 25 pixels."""
+"""Weight of the guide's low frequencies at a patch's center, beside its 25 pixels."""
 _OTHER_LABEL = 141.0
 """A patch of another label pays twice its square: 25 pixels that are 23 levels off."""
 _NO_PERSON = 212.0
@@ -67,7 +67,7 @@ _SHORTEST = 8
 _COARSEST_ROUNDS = 3
 _SWEEPS = 2
 _STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0))
-"""To the neighbours whose sources a patch tries in each sweep."""
+"""To the neighbors whose sources a patch tries in each sweep."""
 _REACHES = (8, 3, 1)
 """Of the random search, in pixels."""
 _FAR = 1e9
@@ -140,7 +140,7 @@ def add_detail(
             tf.gather(_SHARED, labels),
             times,
         )
-        fine = tf.cast(_synthesised(photo), tf.uint8)
+        fine = tf.cast(_synthesized(photo), tf.uint8)
         chosen = prefers(fine, near[0], photo.hole, labels)
         fine = tf.where(chosen[..., None], fine, near[0])
         full = tf.shape(completed)
@@ -202,7 +202,7 @@ class _Photo(NamedTuple):
     times: tf.Tensor
 
 
-def _synthesised(photo: _Photo) -> tf.Tensor:
+def _synthesized(photo: _Photo) -> tf.Tensor:
     """From the coarsest scale to the finest: `[H, W, 3]`, 0 to 255."""
     size = tf.shape(photo.hole)
     coarsest = tf.minimum(
@@ -270,7 +270,7 @@ def _enlarged(picture: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 class _Level:
     """One scale of a photo's crop, and the patches over its hole.
 
-    Patches are named by their centre. A field says for each target, a patch that
+    Patches are named by their center. A field says for each target, a patch that
     touches the hole, which source it is like: row, column, and 1 for a mirrored one.
 
     Args:
@@ -301,8 +301,8 @@ class _Level:
         low = self.low_frequencies(self.guide)
         strength = tf.reduce_mean((self.guide - low) ** 2, -1, keepdims=True)
         self.low = tf.clip_by_value(tf.round(low), 0.0, 255.0)
-        # What a patch gives to the hole: its colours, how strong its detail is, and the
-        # colours that this detail belongs to.
+        # What a patch gives to the hole: its colors, how strong its detail is, and the
+        # colors that this detail belongs to.
         self.offered = tf.concat([self.guide, strength, self.low], -1)
         near = _spread(self.hole)
         rows, columns = (_inner(self.size[axis]) for axis in (0, 1))
@@ -370,13 +370,13 @@ class _Level:
 
         return self._in_blocks(nearest, _ROWS)
 
-    def _features(self, rows: tf.Tensor, centres: tf.Tensor) -> tf.Tensor:
+    def _features(self, rows: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
         """What patches are compared by: their squared distance is that of patches."""
-        places = centres[:, :2]
+        places = centers[:, :2]
         labels = tf.gather_nd(self.labels, places)
         return tf.concat(
             [
-                _patches(rows, centres, self.size, _APART) - 128.0,
+                _patches(rows, centers, self.size, _APART) - 128.0,
                 (tf.gather_nd(self.low, places) - 128.0) * _GUIDE,
                 tf.one_hot(labels, NUM_LABELS) * _OTHER_LABEL,
                 tf.one_hot(tf.minimum(labels, 1), 2) * _NO_PERSON,
@@ -412,7 +412,7 @@ class _Level:
     def search(
         self, picture: tf.Tensor, field: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Better sources, from the neighbours' and at random; and how far they are."""
+        """Better sources, from the neighbors' and at random; and how far they are."""
         rows = _rows(picture, self.size)
 
         def sweep(number: tf.Tensor, field: tf.Tensor, _: tf.Tensor) -> tuple:
@@ -481,8 +481,8 @@ class _Level:
         def distance(found: tf.Tensor) -> tf.Tensor:
             places = found[:, :2]
             patches = tf.reduce_sum((_patches(rows, found, self.size) - wanted) ** 2, 1)
-            colours = tf.reduce_sum((tf.gather_nd(self.low, places) - low) ** 2, 1)
-            total = patches + _GUIDE**2 * colours
+            colors = tf.reduce_sum((tf.gather_nd(self.low, places) - low) ** 2, 1)
+            total = patches + _GUIDE**2 * colors
             total += _penalty(tf.gather_nd(self.labels, places), labels)
             return tf.where(tf.gather_nd(self.is_source, places), total, _FAR)
 
@@ -502,12 +502,12 @@ class _Level:
 
         def add(index: tf.Tensor, total: tf.Tensor, weight: tf.Tensor) -> tuple:
             offset = tf.stack([index // _SIDE, index % _SIDE]) - _RADIUS
-            centres = self.pixels + offset
-            there = tf.reduce_all((centres >= 0) & (centres < self.size), -1)
-            centres = tf.clip_by_value(centres, 0, self.size - 1)
-            source = self._inside(_moved(tf.gather_nd(whole, centres), -offset))
+            centers = self.pixels + offset
+            there = tf.reduce_all((centers >= 0) & (centers < self.size), -1)
+            centers = tf.clip_by_value(centers, 0, self.size - 1)
+            source = self._inside(_moved(tf.gather_nd(whole, centers), -offset))
             away = tf.cast(tf.reduce_sum(offset**2), tf.float32)
-            say = tf.gather_nd(trust, centres) * tf.exp(-away / 4.0)
+            say = tf.gather_nd(trust, centers) * tf.exp(-away / 4.0)
             say = tf.where(there, say, 0.0)[:, None]
             total += say * tf.gather_nd(self.offered, source[:, :2])
             return index + 1, total, weight + say
@@ -534,7 +534,7 @@ class _Level:
         wanted, there, share = tf.unstack(self.low_frequencies(both), axis=-1)
         gain = tf.sqrt(tf.maximum(wanted, 0.0) / tf.maximum(there, 1.0))
         gain = tf.clip_by_value(tf.where(share > 0.05, gain, 1.0), 0.0, _MOST_GAIN)
-        # Where no source has the guide's colours, none tells how it looks there.
+        # Where no source has the guide's colors, none tells how it looks there.
         fit = tf.exp(-off / (2.0 * _COLOURS_APART**2))
         fit = self.low_frequencies(
             tf.scatter_nd(self.pixels, fit, self.size)[..., None]
@@ -548,7 +548,7 @@ class _Level:
 
 
 def _penalty(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """What patches pay whose centres have those labels; as `_features` has it."""
+    """What patches pay whose centers have those labels; as `_features` has it."""
     differ = tf.cast(one != other, tf.float32)
     person = tf.cast((one == 0) != (other == 0), tf.float32)
     return 2.0 * (_OTHER_LABEL**2 * differ + _NO_PERSON**2 * person)
@@ -591,11 +591,11 @@ def _rows(picture: tf.Tensor, size: tf.Tensor, apart: int = 1) -> tf.Tensor:
 
 
 def _patches(
-    rows: tf.Tensor, centres: tf.Tensor, size: tf.Tensor, apart: int = 1
+    rows: tf.Tensor, centers: tf.Tensor, size: tf.Tensor, apart: int = 1
 ) -> tf.Tensor:
-    """Patches by centre and mirror `[N, 3]`: `float32` `[N, 75]`."""
+    """Patches by center and mirror `[N, 3]`: `float32` `[N, 75]`."""
     height = size[0] + 2 * _RADIUS * apart
-    first = (centres[:, 2] * height + centres[:, 0]) * size[1] + centres[:, 1]
+    first = (centers[:, 2] * height + centers[:, 0]) * size[1] + centers[:, 1]
     places = first[:, None] + tf.range(_SIDE) * apart * size[1]
     patches = tf.cast(tf.gather(rows, places), tf.float32)
     return tf.reshape(patches, [-1, _SIDE**2 * 3])

@@ -125,7 +125,7 @@ def complete_photo(
         mask: `uint8` or `bool` `[H, W]`, non-zero = hole; it may touch the border.
         parsing: The user's own label map, `uint8` `[H, W]`: LIP's labels 0 to 19, and
             255 where stage 1 is to say. It is read in the hole alone, and brought to
-            what the networks see by nearest neighbour.
+            what the networks see by nearest neighbor.
 
     Returns:
         The photo completed, the label map, and notes.

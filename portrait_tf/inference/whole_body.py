@@ -221,7 +221,7 @@ def fit_body(
 ) -> tuple[float, float]:
     """Fits a body to its levels.
 
-    Generalised least squares (Aitken 1936) for the place and the scale. Top and bottom
+    Generalized least squares (Aitken 1936) for the place and the scale. Top and bottom
     have no spread: they are what the levels of people are measured by.
 
     Args:

@@ -10,7 +10,7 @@ from portrait_tf.files import write_result
 from portrait_tf.labels import NUM_LABELS, PALETTE, VOID_LABEL, color_parsing
 
 _LABELS_TEXT = f"labels 0 to {NUM_LABELS - 1}, or {VOID_LABEL} where stage 1 is to say"
-_VOID_COLOUR = (128, 128, 128)
+_VOID_COLOR = (128, 128, 128)
 _LOSSY = ("JPEG", "MPO", "HEIF", "AVIF", "JPEG2000")
 
 
@@ -160,7 +160,7 @@ def labels_of_colors(colors: np.ndarray, name: str) -> np.ndarray:
     codes = colors.astype(np.uint32) @ place.astype(np.uint32)
     found, index = np.unique(codes, return_inverse=True)
     table = {int(color @ place): n for n, color in enumerate(PALETTE.astype(int))}
-    table[int(np.array(_VOID_COLOUR) @ place)] = VOID_LABEL
+    table[int(np.array(_VOID_COLOR) @ place)] = VOID_LABEL
     labels = [table.get(int(code), -1) for code in found]
     if -1 in labels:
         wrong = int(found[labels.index(-1)])

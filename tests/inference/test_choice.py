@@ -10,11 +10,11 @@ SIZE = (80, 120)
 
 
 def pictures():
-    """Noise on the left and grey on the right; all noise; all grey."""
+    """Noise on the left and gray on the right; all noise; all gray."""
     noise = np.random.default_rng(0).integers(90, 166, (*SIZE, 3)).astype(np.uint8)
-    grey = np.full_like(noise, 128)
-    photo = np.where(np.arange(SIZE[1])[None, :, None] < 60, noise, grey)
-    return photo, noise[::-1], grey
+    gray = np.full_like(noise, 128)
+    photo = np.where(np.arange(SIZE[1])[None, :, None] < 60, noise, gray)
+    return photo, noise[::-1], gray
 
 
 def chosen(one, other, hole, labels=None):
@@ -28,7 +28,7 @@ def painted(photo, hole, answer):
 
 @pytest.mark.parametrize("times", [1, 13], ids=["small", "above a megapixel"])
 def test_each_hole_takes_what_its_own_label_shows(times):
-    photo, noise, grey = (
+    photo, noise, gray = (
         np.repeat(np.repeat(x, times, 0), times, 1) for x in pictures()
     )
     hole = np.zeros(SIZE, bool)
@@ -38,7 +38,7 @@ def test_each_hole_takes_what_its_own_label_shows(times):
     hole, labels = (
         np.kron(x, np.ones((times, times), x.dtype)) for x in (hole, labels)
     )
-    rough, flat = (painted(photo, hole, x) for x in (noise, grey))
+    rough, flat = (painted(photo, hole, x) for x in (noise, gray))
     left = np.arange(hole.shape[1]) < 60 * times
     for one, other, expected in (
         (rough, flat, hole & left), (flat, rough, hole & ~left), (rough, rough, hole),
@@ -47,7 +47,7 @@ def test_each_hole_takes_what_its_own_label_shows(times):
 
 
 def test_a_winding_hole_is_one_and_a_cut_one_is_two():
-    photo, noise, grey = pictures()
+    photo, noise, gray = pictures()
     hole = np.zeros(SIZE, bool)
     hole[2:79:8, 10:110] = True
     for index, row in enumerate(range(2, 74, 8)):
@@ -57,7 +57,7 @@ def test_a_winding_hole_is_one_and_a_cut_one_is_two():
     labels = np.zeros(SIZE, np.int32)
     labels[:, 60:] = 5
     taken = [
-        chosen(painted(photo, x, noise), painted(photo, x, grey), x, labels)
+        chosen(painted(photo, x, noise), painted(photo, x, gray), x, labels)
         for x in (hole, cut)
     ]
     assert len(np.unique(taken[0][hole])) == 1

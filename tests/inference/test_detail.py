@@ -34,16 +34,16 @@ def blurred_in(photo, mask, sigma=6.0):
 
 def noise(size=SIZE, seed=0, strength=40):
     rng = np.random.default_rng(seed)
-    grey = cv2.GaussianBlur(rng.normal(0, 4 * strength, size), None, 1.5)
-    photo = 120 + grey[..., None] + np.linspace(-20, 20, size[1])[None, :, None]
+    gray = cv2.GaussianBlur(rng.normal(0, 4 * strength, size), None, 1.5)
+    photo = 120 + gray[..., None] + np.linspace(-20, 20, size[1])[None, :, None]
     return np.clip(np.repeat(photo, 3, -1)[..., :3], 0, 255).astype(np.uint8)
 
 
 def sharpness(photo, mask):
     """How far pixels of the hole are from the mean about them."""
     inside = cv2.erode(mask, np.ones((5, 5), np.uint8)) > 0
-    grey = photo[..., 0].astype(np.float32)
-    return float(np.abs(grey - cv2.GaussianBlur(grey, None, 2.0))[inside].mean())
+    gray = photo[..., 0].astype(np.float32)
+    return float(np.abs(gray - cv2.GaussianBlur(gray, None, 2.0))[inside].mean())
 
 
 def labels_of(value, size=SIZE):
@@ -74,9 +74,9 @@ def test_patches_come_from_the_same_label():
     photo = photo.astype(np.uint8)
     mask = hole_of((40, 20, 80, 76))
     detailed = detailed_hole(blurred_in(photo, mask, 8.0), mask, labels, TIMES)
-    grey = detailed[..., 0].astype(np.float32)
+    gray = detailed[..., 0].astype(np.float32)
     vertical, horizontal = (
-        np.abs(cv2.Sobel(grey, cv2.CV_32F, *axis)) for axis in ((0, 1), (1, 0))
+        np.abs(cv2.Sobel(gray, cv2.CV_32F, *axis)) for axis in ((0, 1), (1, 0))
     )
     for at, along, other in (
         (slice(24, 44), vertical, horizontal), (slice(52, 72), horizontal, vertical),

@@ -2,7 +2,7 @@
 
 One photo is one example: a large one is several calls of the engine, each about what
 the last has painted, so that batches of equal crops do not exist across photos, and a
-photo's result does not depend on its neighbours. Beam's own handlers for TensorFlow
+photo's result does not depend on its neighbors. Beam's own handlers for TensorFlow
 stack arrays of one shape, and would not fit.
 """
 
@@ -196,7 +196,7 @@ def failure(row: Row, stage: str, error: Exception) -> Failed:
 
 
 class PhotoHandler(ModelHandler[Ready, Finished | Failed, LazyEngine]):
-    """Completes photos for `RunInference`; a bad one does not harm its neighbours.
+    """Completes photos for `RunInference`; a bad one does not harm its neighbors.
 
     Args:
         settings: The engine.

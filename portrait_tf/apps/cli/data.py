@@ -22,6 +22,7 @@ from portrait_tf.apps.cli.shared import (
     open_console,
     progress,
     start_tensorflow,
+    stoppable,
 )
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import check_target, write_result
@@ -202,20 +203,17 @@ def label(
 
     readers = {split: usable_reader(reader) for split, reader in readers.items()}
     structure = AveragedParsing(load_network(run, checkpoint), flip=True)
-    try:
-        with progress("labelling") as advance:
-            counts = label_dataset(
-                readers,
-                structure,
-                out_dir,
-                confidence,
-                joint_confidence,
-                replace,
-                advance,
-            )
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
+    said = "stopped; the same command goes on from there"
+    with stoppable(said), progress("labelling") as advance:
+        counts = label_dataset(
+            readers,
+            structure,
+            out_dir,
+            confidence,
+            joint_confidence,
+            replace,
+            advance,
+        )
     typer.echo(
         f"{counts.photos} photos, {counts.kept} of them done before; predicted "
         f"{counts.predicted_maps} maps ({100 * counts.void:.1f} % void) and "

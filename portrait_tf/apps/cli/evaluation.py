@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
 from typing import TYPE_CHECKING, Annotated
@@ -255,11 +256,7 @@ def evaluate(
 ) -> None:
     """Score a chain on fixed holes, beside classical methods; or stage 1 alone."""
     if context.invoked_subcommand:
-        if before := _given(context):
-            raise PortraitError(
-                f"expected the options of `evaluate {context.invoked_subcommand}` "
-                f"after that name, received {before[0]} before it"
-            )
+        _refuse_given(context)
         return
     if data is None:
         raise typer.BadParameter("expected the folder of a data set", param_hint="data")
@@ -292,11 +289,8 @@ def evaluate(
     sheets = ContactSheets(len(holes))
     observers = [sheets.observe] if report else []
     if outputs.pictures:
-        observers.append(
-            lambda hole, parsing, done, row: report_folder.write_pictures(
-                outputs.pictures, hole, done
-            )
-        )
+        write = functools.partial(report_folder.write_pictures, outputs.pictures)
+        observers.append(lambda hole, parsing, done, row: write(hole, done))
     with progress("evaluating") as advance:
         found = evaluation.score(advance, observers)
     if wants_map and all(row["method"] != "true_map" for row in found.rows):
@@ -313,12 +307,9 @@ def evaluate(
     print_tables(completion_report.report_tables(summary), console)
     if outputs.json_out:
         scores = {"size": size, **mean_scores(found)}
-        if features_name:
-            scores["features"] = {
-                "name": features_name,
-                "distance": distance.layers,
-                "kernel_distances": distance.patches,
-            }
+        if distance:
+            kinds = {"distance": distance.layers, "kernel_distances": distance.patches}
+            scores["features"] = {"name": features_name, **kinds}
         write_result(outputs.json_out, json.dumps(scores, indent=2))
     if report:
         completion_report.write_report(report, evaluation, found, sheets, summary)
@@ -362,13 +353,14 @@ def _open_without_parsing(run: pathlib.Path) -> "Engine":
     return engine
 
 
-def _given(context: typer.Context) -> list[str]:
-    """The options of a command that its user has typed."""
-    return [
-        option.opts[-1]
-        for option in context.command.params
-        if context.get_parameter_source(option.name).name == "COMMANDLINE"
-    ]
+def _refuse_given(context: typer.Context) -> None:
+    """Raises PortraitError: an option is given before the name of a subcommand."""
+    for option in context.command.params:
+        if context.get_parameter_source(option.name).name == "COMMANDLINE":
+            raise PortraitError(
+                f"expected the options of `evaluate {context.invoked_subcommand}` "
+                f"after that name, received {option.opts[-1]} before it"
+            )
 
 
 class _ScalesInARow(TyperCommand):

@@ -16,6 +16,7 @@ from portrait_tf.apps.cli.shared import (
     app,
     grouped,
     progress,
+    stoppable,
 )
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import check_target
@@ -65,13 +66,13 @@ class Results:
         pathlib.Path | None,
         typer.Option(
             help="Paint by your own parsing map, of the result's size, in LIP's "
-            "colours or labels; for a folder of photos, a folder with equal names, or "
+            "colors or labels; for a folder of photos, a folder with equal names, or "
             "one for all."
         ),
     ] = None
     parsing_out: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Also write the coloured parsing map: a file, or a folder."),
+        typer.Option(help="Also write the colored parsing map: a file, or a folder."),
     ] = None
     format: OutFormat = None
     quality: Quality = None
@@ -284,12 +285,9 @@ def _work_through(
     """A folder's photos, past the bad ones; how it went, and the exit code."""
     from portrait_tf.apps import folders
 
-    try:
-        with progress(verbs[0]) as advance:
-            summary = folders.run_folder(jobs, work, overwrite, log, advance)
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from here", err=True)
-        raise typer.Exit(130) from None
+    said = "stopped; the same command goes on from here"
+    with stoppable(said), progress(verbs[0]) as advance:
+        summary = folders.run_folder(jobs, work, overwrite, log, advance)
     typer.echo(
         f"{summary.completed} photos {verbs[1]}, {summary.skipped} skipped as they "
         f"were done, {summary.failed} failed"

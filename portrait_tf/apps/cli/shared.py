@@ -249,6 +249,17 @@ def progress(label: str) -> Iterator:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+@contextlib.contextmanager
+def stoppable(said: str | None = None) -> Iterator[None]:
+    """Ctrl-C ends the command with 130, after a sentence on what a next run does."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if said:
+            typer.echo(said, err=True)
+        raise typer.Exit(130) from None
+
+
 def start_tensorflow() -> None:
     """Imports Keras and TensorFlow, and keeps their chatter from users.
 

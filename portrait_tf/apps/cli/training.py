@@ -17,6 +17,7 @@ from portrait_tf.apps.cli.shared import (
     open_console,
     progress,
     start_tensorflow,
+    stoppable,
 )
 from portrait_tf.errors import PortraitError
 
@@ -74,19 +75,19 @@ def train(
     from portrait_tf.training.commands import train_stage
 
     verbose = "auto" if sys.stderr.isatty() else 2
+    parts = {"parsing": parsing, "completion": completion}
     try:
-        train_stage(
-            stage.value,
-            settings,
-            training,
-            run,
-            validation,
-            {"parsing": parsing, "completion": completion},
-            verbose,
-            strategy.value,
-        )
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        with stoppable():
+            train_stage(
+                stage.value,
+                settings,
+                training,
+                run,
+                validation,
+                parts,
+                verbose,
+                strategy.value,
+            )
     except PortraitError as error:
         if strategy != Strategy.multiworker:
             raise
@@ -155,10 +156,7 @@ def compare(
     if not out:
         return
     verbose = "auto" if sys.stderr.isatty() else 2
-    try:
-        comparison = Comparison(plan, training, scored, out, verbose, progress)
-        report = comparison.run()
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    with stoppable():
+        report = Comparison(plan, training, scored, out, verbose, progress).run()
     print_tables(report_tables(report), open_console())
     typer.echo(f"report: {out / 'report.html'}")

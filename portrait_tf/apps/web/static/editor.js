@@ -31,7 +31,7 @@ chosen.value = LABELS.indexOf("UpperClothes");
 
 const mode = () => editor.dataset.mode;
 const erases = () => find('[name="tool"][value="eraser"]').checked;
-const colour = (label) => "rgb(" + (PALETTE[label] || [128, 128, 128]).join(",") + ")";
+const color = (label) => "rgb(" + (PALETTE[label] || [128, 128, 128]).join(",") + ")";
 
 function checkered() {
   const tile = document.createElement("canvas");
@@ -51,7 +51,7 @@ function loadImage(source) {
   });
 }
 
-async function readGreys(source) {
+async function readGrays(source) {
   const image = await loadImage(source);
   const [width, height] = [image.naturalWidth, image.naturalHeight];
   const scratch = document.createElement("canvas");
@@ -62,7 +62,7 @@ async function readGreys(source) {
   return Uint8Array.from({ length: width * height }, (_, index) => pixels[4 * index]);
 }
 
-function writeGreys(values) {
+function writeGrays(values) {
   const scratch = document.createElement("canvas");
   scratch.width = scene.width; scratch.height = scene.height;
   const pixels = new ImageData(scene.width, scene.height);
@@ -96,7 +96,7 @@ async function open(next) {
 
 async function showBody(body) {
   if (!scene || body.id !== scene.id) return;
-  predicted = await readGreys(body.labels);
+  predicted = await readGrays(body.labels);
   // Who asked for the body wants to see it; after a completion, the photo.
   if (!body.completed) find(".show-map").checked = find(".show-pose").checked = true;
   joints = body.joints || joints;
@@ -116,7 +116,7 @@ function showLegend() {
     if (!label || !seen.has(label)) return;
     const item = document.createElement("span"), swatch = document.createElement("i");
     swatch.className = "swatch";
-    swatch.style.background = colour(label);
+    swatch.style.background = color(label);
     item.append(swatch, name.replace(/([a-z])([A-Z])/g, "$1 $2"));
     legend.append(item);
   });
@@ -292,7 +292,7 @@ function paintAll() {
 
 function drawPose(thin) {
   const clear = joints.map((joint) => joint[2] > 0.1);
-  // Joints are at pixels' centres; a canvas counts from the edge of its first pixel.
+  // Joints are at pixels' centers; a canvas counts from the edge of its first pixel.
   const places = joints.map(([x, y]) => [x + 0.5, y + 0.5]);
   context.lineCap = "round";
   for (const [width, style] of [[4.5, "rgba(0,0,0,.65)"], [2.5, "#ffe14d"]]) {
@@ -333,8 +333,8 @@ function drawFrame(thin) {
 }
 
 function drawCursor(thin) {
-  const colours = mode() === "body" && !erases() ? [colour(chosen.value), "#fff"] : ["#000", "#fff"];
-  colours.forEach((style, index) => {
+  const colors = mode() === "body" && !erases() ? [color(chosen.value), "#fff"] : ["#000", "#fff"];
+  colors.forEach((style, index) => {
     context.strokeStyle = style;
     context.lineWidth = 1.5 * thin;
     context.beginPath();
@@ -350,7 +350,7 @@ function setMode(next) {
   editor.dataset.mode = next;
   find('[name="mode"][value="' + next + '"]').checked = true;
   find(".hint").textContent = HINTS[next];
-  find(".swatch").style.background = colour(chosen.value);
+  find(".swatch").style.background = color(chosen.value);
   draw();
 }
 
@@ -472,8 +472,8 @@ window.addEventListener("paste", (event) => {
 window.portraitPainting = () => JSON.stringify(scene ? {
   id: scene.id,
   mode: mode() === "borders" ? "borders" : "hole",
-  hole: writeGreys(hole),
-  own: own.some((label) => label !== FREE) ? writeGreys(own) : null,
+  hole: writeGrays(hole),
+  own: own.some((label) => label !== FREE) ? writeGrays(own) : null,
   margins: Object.fromEntries(SIDES.map((side) => [side, margin(side)])),
 } : {});
 
