@@ -172,6 +172,16 @@ def _replace(path: pathlib.Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def read_file(path: str | pathlib.Path, kind: str) -> bytes:
+    """The content of a file, called `kind` in messages."""
+    try:
+        return pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise PortraitError(
+            f"cannot read the {kind}: {error.strerror}", path=path
+        ) from None
+
+
 def read_text(path: str | pathlib.Path, kind: str = "file") -> str:
     """The text of a file in UTF-8, with a byte order mark or without.
 
@@ -182,12 +192,7 @@ def read_text(path: str | pathlib.Path, kind: str = "file") -> str:
     Raises:
         PortraitError: It cannot be read, or has another encoding, which is named.
     """
-    try:
-        data = pathlib.Path(path).read_bytes()
-    except OSError as error:
-        raise PortraitError(
-            f"cannot read the {kind}: {error.strerror}", path=path
-        ) from None
+    data = read_file(path, kind)
     if encoding := other_encoding(data):
         raise PortraitError(
             f"cannot read the {kind}: expected UTF-8, received {encoding}", path=path

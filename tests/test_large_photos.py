@@ -141,11 +141,6 @@ class TestPhotos:
         np.testing.assert_array_equal(result.parsing, parsing)
         assert watched.sizes == [size] and result.notes == []
 
-    def test_a_mask_may_be_boolean(self, engine):
-        photo, mask = noise((80, 60)), hole_at((80, 60), 30, 20, 50, 40)
-        one, two = (complete_photo(engine, photo, m) for m in (mask, mask != 0))
-        np.testing.assert_array_equal(one.completed, two.completed)
-
     def test_an_engine_that_does_not_know_its_working_size(self, engine):
         photo, mask = noise((300, 200)), hole_at((300, 200), 100, 80, 140, 120)
         watched = Watched(engine)
@@ -160,7 +155,6 @@ class TestPhotos:
             (noise((40, 30))[..., 0], hole_at((40, 30), 1, 1, 5, 5), "shape"),
             (noise((40, 30)), hole_at((30, 40), 1, 1, 5, 5), "photo's size"),
             (noise((40, 30)), np.zeros((40, 30), np.uint8), "non-zero"),
-            (noise((40, 30)), np.ones((40, 30), np.uint8), "all of it is hole"),
         ],
     )
     def test_mistakes(self, engine, photo, mask, message):

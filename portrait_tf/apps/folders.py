@@ -82,11 +82,7 @@ class Job:
 def write_completion(
     completion: Completion, job: Job, quality: int | None = None
 ) -> list[str]:
-    """Writes what a job names; gives what the user should know.
-
-    Raises:
-        PortraitError: A file cannot be written.
-    """
+    """Writes what a job names; gives what the user should know."""
     # First the map: a photo that is there counts as done.
     if job.parsing_out:
         write_parsing_map(job.parsing_out, completion.labels)
@@ -135,11 +131,7 @@ def parse_file(
 def read_parse_job(
     job: Job, options: MaskOptions
 ) -> tuple[PhotoFile, np.ndarray | None, list[str]]:
-    """Photo, hole and notes; without a mask the photo is whole.
-
-    Raises:
-        PortraitError: One of the files cannot be used.
-    """
+    """Photo, hole and notes; without a mask the photo is whole."""
     photo = open_photo(job.photo)
     if job.mask is None and not options.from_alpha:
         return photo, None, []
@@ -369,9 +361,6 @@ class _Paired:
     """Files that belong to photos by their names; or one file for all; or none.
 
     Names are equal in all spellings of Unicode.
-
-    Raises:
-        PortraitError: They are in the folder of the photos.
     """
 
     def __init__(
@@ -396,11 +385,7 @@ class _Paired:
             self.by_name.setdefault(_stem(name), []).append(files / name)
 
     def of(self, name: pathlib.Path) -> tuple[pathlib.Path | None, str | None]:
-        """A photo's file, and what is wrong with it.
-
-        Raises:
-            PortraitError: Another photo had the same name.
-        """
+        """A photo's file, and what is wrong; two photos of one name are refused."""
         if self.by_name is None:
             return self.files, None
         stem = _stem(name)

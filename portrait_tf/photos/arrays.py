@@ -7,22 +7,8 @@ import cv2
 import numpy as np
 
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import write_result
+from portrait_tf.files import read_file, write_result
 from portrait_tf.photos import containers
-
-
-def read_file(path: pathlib.Path, kind: str) -> bytes:
-    """The content of a file.
-
-    Raises:
-        PortraitError: It cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise PortraitError(
-            f"cannot read the {kind}: {error.strerror}", path=path
-        ) from None
 
 
 def read_image_bytes(path: pathlib.Path, kind: str) -> bytes:

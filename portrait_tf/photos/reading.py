@@ -18,8 +18,9 @@ import numpy as np
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError, features
 
 from portrait_tf.errors import PortraitError
+from portrait_tf.files import read_file
 from portrait_tf.photos import containers, tiff
-from portrait_tf.photos.arrays import check_image_bytes, read_file
+from portrait_tf.photos.arrays import check_image_bytes
 from portrait_tf.photos.orientation import (
     EXIF_PREFIX,
     read_orientation,
@@ -100,11 +101,7 @@ def _boxed_format(data: bytes) -> str | None:
 
 
 def _formats(data: bytes, path: str | pathlib.Path) -> tuple[str, ...]:
-    """Pillow's formats to try.
-
-    Raises:
-        PortraitError: The file has one that is not installed.
-    """
+    """Pillow's formats to try."""
     if boxed := _boxed_format(data):
         check_installed(boxed, "to read", path)
         return (boxed,)

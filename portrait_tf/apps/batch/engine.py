@@ -81,11 +81,7 @@ class LazyEngine:
         self._engine: Engine | None = None
 
     def get(self) -> Engine:
-        """The engine.
-
-        Raises:
-            PortraitError: It cannot be opened.
-        """
+        """The engine."""
         with self._lock:
             if self._engine is None:
                 try:

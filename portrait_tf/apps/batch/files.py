@@ -83,22 +83,14 @@ def _told(
 
 
 def find(pattern: str) -> list[str]:
-    """The files that a pattern of Beam's matches, in order.
-
-    Raises:
-        PortraitError: The file system cannot be asked.
-    """
+    """The files that a pattern of Beam's matches, in order."""
     with _told(pattern, "cannot list", PortraitError):
         matched = FileSystems.match([pattern])
     return sorted(found.path for found in matched[0].metadata_list)
 
 
 def exists(path: str) -> bool:
-    """Whether there is such a file.
-
-    Raises:
-        PassingError: The file system cannot be asked.
-    """
+    """Whether there is such a file; PassingError if the file system cannot say."""
     with _told(path, "cannot look"):
         return FileSystems.exists(path)
 
@@ -191,11 +183,7 @@ class _Reading(io.RawIOBase):
 
 
 def inside(folder: str, name: str) -> str:
-    """The path of a file below a folder.
-
-    Raises:
-        PortraitError: The name leads out of it.
-    """
+    """The path of a file below a folder; names that lead out of it are refused."""
     if not is_inside(name):
         raise PortraitError(f"expected a name in {folder}, received {name!r}")
     return posixpath.join(folder, name)
@@ -236,11 +224,7 @@ def write(folder: str, name: str, content: bytes) -> None:
 
 
 def check_writable(folder: str) -> None:
-    """Writes a file to the temporary folder, and deletes it.
-
-    Raises:
-        PassingError: It cannot be written.
-    """
+    """Writes a file to the temporary folder, and deletes it; or raises PassingError."""
     path = f"{temporary_folder(folder)}/{secrets.token_hex(16)}"
     with _told(folder, "cannot write results"):
         with FileSystems.create(path, compression_type=_RAW) as file:
@@ -277,11 +261,7 @@ def remove_temporary(folder: str) -> None:
 
 
 def find_model(directory: str) -> str:
-    """The version's folder of an export, here or elsewhere; as `engines.find_version`.
-
-    Raises:
-        PortraitError: There is none.
-    """
+    """The version's folder of an export, here or elsewhere."""
     from portrait_tf.inference.engines import find_version, no_model
 
     if not is_remote(directory):
@@ -300,11 +280,7 @@ def find_model(directory: str) -> str:
 
 
 def fetch_folder(source: str, target: pathlib.Path) -> None:
-    """Copies a folder with its sub-folders to this machine.
-
-    Raises:
-        PortraitError: A file cannot be read.
-    """
+    """Copies a folder with its sub-folders to this machine."""
     source = source.rstrip("/")
     for path in find(f"{source}/**"):
         inner = path[len(source) + 1 :]

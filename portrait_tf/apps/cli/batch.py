@@ -49,11 +49,7 @@ class ClientChoice:
     ] = None
 
     def options(self) -> dict[str, Any]:
-        """Of `serving.client.PortraitClient`; those that are given.
-
-        Raises:
-            PortraitError: One of them cannot be.
-        """
+        """Of `serving.client.PortraitClient`; those that are given."""
         from serving.client.connection import (
             RetryPolicy,
             channel_options,

@@ -180,11 +180,7 @@ class Beside:
     ] = None
 
     def classical_names(self, report: bool) -> list[str]:
-        """The classical methods to score.
-
-        Raises:
-            PortraitError: There is no such method, or what it needs is not installed.
-        """
+        """The classical methods to score."""
         from portrait_tf.evaluation.classical import CLASSICAL, MISSING, available
 
         if not self.method:
@@ -200,11 +196,7 @@ class Beside:
         return list(dict.fromkeys([*(["telea"] if report else []), *self.method]))
 
     def feature_weights(self) -> tuple[str, str] | None:
-        """File (or `imagenet`, `random`) and name of `--features`.
-
-        Raises:
-            PortraitError: There is no such file.
-        """
+        """File (or `imagenet`, `random`) and name of `--features`."""
         text = self.features
         if text is None:
             return None
@@ -334,11 +326,7 @@ def _open_features(path: str, name: str) -> "tuple[FeatureDistance, str]":
 
 
 def _open_without_parsing(run: pathlib.Path) -> "Engine":
-    """A run's networks, the second of which is given no label map.
-
-    Raises:
-        PortraitError: It takes one, or is not trained.
-    """
+    """A run's networks, the second of which takes no label map; others are refused."""
     from portrait_tf.inference.engines import PipelineEngine
     from portrait_tf.inference.pipeline import Pipeline
 

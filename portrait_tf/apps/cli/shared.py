@@ -182,11 +182,7 @@ class EngineChoice:
     detail: Detail = None
 
     def open(self) -> "Portrait":
-        """TensorFlow is started first.
-
-        Raises:
-            PortraitError: It cannot be opened.
-        """
+        """TensorFlow is started first."""
         start_tensorflow()
         from portrait_tf.portrait import Portrait
 
@@ -261,11 +257,7 @@ def stoppable(said: str | None = None) -> Iterator[None]:
 
 
 def start_tensorflow() -> None:
-    """Imports Keras and TensorFlow, and keeps their chatter from users.
-
-    Raises:
-        PortraitError: Another backend is chosen.
-    """
+    """Imports Keras and TensorFlow, and keeps their chatter from users."""
     from portrait_tf.startup import load_keras
 
     load_keras()

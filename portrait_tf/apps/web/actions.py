@@ -116,11 +116,7 @@ def scene_json(session: Session) -> str:
 
 
 def find_body(portrait: Portrait, session: Session, text: str | None) -> str:
-    """Stage 1's map and pose as JSON for the editor; sees past the hole painted so far.
-
-    Raises:
-        PortraitError: The painting is none, or the model cannot say.
-    """
+    """Stage 1's map and pose as JSON for the editor; sees past the hole."""
     painting = read_painting(text, session.scene, session.preview)
     photo = shrink(session.photo.rgb(), session.preview)
     hole = painting.hole if painting.hole.any() else None
@@ -132,12 +128,7 @@ def find_body(portrait: Portrait, session: Session, text: str | None) -> str:
 def complete(
     portrait: Portrait, session: Session, text: str | None, limits: Limits
 ) -> Result:
-    """Fills the hole, or extends the borders, at the photo's own resolution.
-
-    Raises:
-        PortraitError: Nothing is painted or set, it grows too large, or the engine
-            refuses.
-    """
+    """Fills the hole, or extends the borders, at the photo's own resolution."""
     painting = read_painting(text, session.scene, session.preview)
     if painting.extends:
         return _extend(portrait, session, painting, limits)

@@ -82,11 +82,7 @@ class Sessions:
         return session
 
     def get(self, key: str) -> Session:
-        """A visitor's photo.
-
-        Raises:
-            PortraitError: There is none, or none any more.
-        """
+        """A visitor's photo; PortraitError where there is none, or none any more."""
         with self._lock:
             session = self._sessions.get(key)
             if session is None:
