@@ -16,11 +16,7 @@ from portrait_tf.apps import folders
 from portrait_tf.apps.folders import Job, plan_folder, run_folder, write_completion
 from portrait_tf.errors import PortraitError
 from portrait_tf.photos import open_photo
-from portrait_tf.portrait import (
-    MaskOptions,
-    Portrait,
-    prepare_completion,
-)
+from portrait_tf.portrait import MaskOptions, Portrait, prepare_completion
 
 SIZE = (24, 20)
 STATM = pathlib.Path("/proc/self/statm")

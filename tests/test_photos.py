@@ -758,10 +758,7 @@ class TestWebp:
 @needs_imagemagick
 @pytest.mark.parametrize(
     ("name", "channels", "options"),
-    [
-        ("a.webp", "rgba", ["-define", "webp:lossless=true"]),
-        ("a.bmp", "rgb", []),
-    ],
+    [("a.webp", "rgba", ["-define", "webp:lossless=true"]), ("a.bmp", "rgb", [])],
 )
 def test_files_without_loss_by_imagemagick(
     scene, hole, tmp_path, name, channels, options
@@ -1297,9 +1294,7 @@ class TestMasks:
         found, _ = read_hole(path, SIZE, MaskOptions(from_alpha=True, invert=True))
         np.testing.assert_array_equal(found, hole)
         found, _ = read_hole(
-            self.save(tmp_path / "m.png", 255 - hole),
-            SIZE,
-            MaskOptions(invert=True),
+            self.save(tmp_path / "m.png", 255 - hole), SIZE, MaskOptions(invert=True)
         )
         np.testing.assert_array_equal(found, hole)
         photo = np.dstack([scene, 255 - hole])
@@ -1344,10 +1339,7 @@ class TestMasks:
                 self.save(tmp_path / "red.png", red),
                 rf"{where}is 76, of the color \(255, 0, 0\)",
             ),
-            (
-                tmp_path / "palette.png",
-                rf"{where}is 38, of the color \(128, 0, 0\)",
-            ),
+            (tmp_path / "palette.png", rf"{where}is 38, of the color \(128, 0, 0\)"),
             (white, "at most 127 .* darkest value found is 255 .all of it is hole"),
         ):
             with pytest.raises(PortraitError, match=f"{path.name}: .*{words}"):

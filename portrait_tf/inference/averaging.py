@@ -122,10 +122,7 @@ class AveragedParsing:
             for network, size in zip(self.networks, self.sizes, strict=True)
         ]
         parsing = sum(answer["parsing"] for answer in answers) / len(answers)
-        result = {
-            "parsing": parsing,
-            "logits": ops.log(ops.maximum(parsing, 1e-9)),
-        }
+        result = {"parsing": parsing, "logits": ops.log(ops.maximum(parsing, 1e-9))}
         if self.network.pose:
             poses = [answer["pose"] for answer in answers]
             cells = tuple(

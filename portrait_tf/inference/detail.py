@@ -134,12 +134,7 @@ def add_detail(
         box = surroundings(hole, times)
         near = [x[box[0] : box[2], box[1] : box[3]] for x in (completed, mask, parsing)]
         labels = tf.minimum(tf.cast(near[2][..., 0], tf.int32), NUM_LABELS - 1)
-        photo = _Photo(
-            near[0],
-            near[1][..., 0] != 0,
-            tf.gather(_SHARED, labels),
-            times,
-        )
+        photo = _Photo(near[0], near[1][..., 0] != 0, tf.gather(_SHARED, labels), times)
         fine = tf.cast(_synthesized(photo), tf.uint8)
         chosen = prefers(fine, near[0], photo.hole, labels)
         fine = tf.where(chosen[..., None], fine, near[0])

@@ -297,9 +297,7 @@ class ServerEngine:
 
 
 def open_engine(
-    server: str | None,
-    model: str | pathlib.Path | None,
-    detail: bool | None = None,
+    server: str | None, model: str | pathlib.Path | None, detail: bool | None = None
 ) -> Engine:
     """The engine that the command line's options name; bundled weights without any.
 

@@ -231,9 +231,7 @@ def _look(
 
 
 def parse_photo(
-    engine: Engine,
-    photo: np.ndarray,
-    mask: np.ndarray | None = None,
+    engine: Engine, photo: np.ndarray, mask: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Asks stage 1 for the body structure of a photo of any size.
 

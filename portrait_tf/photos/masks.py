@@ -111,10 +111,7 @@ def _transparency(photo: PhotoFile) -> np.ndarray:
 
 
 def _threshold(
-    light: np.ndarray,
-    size: tuple[int, int],
-    photo: PhotoFile,
-    options: MaskOptions,
+    light: np.ndarray, size: tuple[int, int], photo: PhotoFile, options: MaskOptions
 ) -> tuple[np.ndarray, list[str]]:
     name = str(photo.path)
     above = light > _THRESHOLD

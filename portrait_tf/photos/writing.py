@@ -18,12 +18,7 @@ from PIL import Image
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import write_result
 from portrait_tf.photos import containers, tiff
-from portrait_tf.photos.orientation import (
-    EXIF_PREFIX,
-    patch_exif,
-    patch_xmp,
-    turn_back,
-)
+from portrait_tf.photos.orientation import EXIF_PREFIX, patch_exif, patch_xmp, turn_back
 from portrait_tf.photos.photo_file import PhotoFile, as_bytes, over_white
 from portrait_tf.photos.reading import FORMATS, check_installed
 
@@ -91,8 +86,7 @@ def format_named(name: str) -> str:
     format = names.get(str(name).lower().lstrip("."))
     if format not in EXTENSIONS:
         raise PortraitError(
-            expected=f"a format of {', '.join(EXTENSIONS).lower()}",
-            received=repr(name),
+            expected=f"a format of {', '.join(EXTENSIONS).lower()}", received=repr(name)
         )
     check_installed(format, "to write")
     return format

@@ -206,13 +206,7 @@ def label(
     said = "stopped; the same command goes on from there"
     with stoppable(said), progress("labelling") as advance:
         counts = label_dataset(
-            readers,
-            structure,
-            out_dir,
-            confidence,
-            joint_confidence,
-            replace,
-            advance,
+            readers, structure, out_dir, confidence, joint_confidence, replace, advance
         )
     typer.echo(
         f"{counts.photos} photos, {counts.kept} of them done before; predicted "

@@ -236,8 +236,7 @@ class Beside:
 def evaluate(
     context: typer.Context,
     data: Annotated[
-        pathlib.Path | None,
-        typer.Option("--data", help="A data set in LIP's layout."),
+        pathlib.Path | None, typer.Option("--data", help="A data set in LIP's layout.")
     ] = None,
     scored: Scored = Scored(),
     chain: Chain = Chain(),
