@@ -12,8 +12,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -421,7 +420,7 @@ def run_one(
             after it.
     """
     start = time.perf_counter()
-    with _open_log(log) as lines:
+    with _Log(log) as lines:
         try:
             notes = complete(job)
         except PortraitError as error:
@@ -497,7 +496,7 @@ def run_folder(
         PortraitError: The log cannot be opened.
     """
     summary = Summary()
-    with _open_log(log) as lines:
+    with _Log(log) as lines:
         for index, job in enumerate(jobs):
             start = time.perf_counter()
             notes, error = [], job.error
@@ -537,12 +536,13 @@ def _attempt(
     return [], f"{job.photo}: {message}"
 
 
-class _Log:
+class _Log(contextlib.ExitStack):
     """Lines of JSON; after the first that cannot be written, no more are."""
 
-    def __init__(self, path: pathlib.Path | None, file: BinaryIO | None) -> None:
-        self.path, self.file = path, file
-        self.error: str | None = None
+    def __init__(self, path: pathlib.Path | None) -> None:
+        super().__init__()
+        self.path, self.error = path, None
+        self.file = self.enter_context(open_lines(path)) if path else None
 
     def add(self, line: dict) -> None:
         if self.file is None or self.error:
@@ -554,10 +554,3 @@ class _Log:
             self.error = (
                 f"{cannot_write(self.path, error)}; the log ends before {line['input']}"
             )
-
-
-@contextlib.contextmanager
-def _open_log(path: pathlib.Path | None) -> Iterator[_Log]:
-    with contextlib.ExitStack() as stack:
-        file = stack.enter_context(open_lines(path)) if path else None
-        yield _Log(path, file)
