@@ -33,10 +33,10 @@ IMAGE_FORMATS = ("JPEG", "PNG", "WebP", "BMP")
 
 
 def max_batch(size: tuple[int, int]) -> int:
-    """How many photos a batch may have: what a networks' features fit in memory for.
+    """The largest batch whose features fit in memory.
 
     Args:
-        size: Working height and width.
+        size: Working height and width of the networks.
 
     Returns:
         64 up to 181x181, less for larger ones, at least 8.
@@ -75,30 +75,27 @@ class Signature:
 _PHOTO = ("B", "H", "W", 3)
 _MAP = ("B", "H", "W", 1)
 _CANVAS = ("B", "H2", "W2")
+_GREYS = (0, 255)
 _LABELS = (0, len(LABELS) - 1)
 
-_IMAGE = Field("uint8", _PHOTO, (0, 255), "grey level", "The photo, RGB.")
+
+def _file(meaning: str) -> Field:
+    return Field("string", ("B",), None, "file content", meaning)
+
+
+_IMAGE = Field("uint8", _PHOTO, _GREYS, "grey level", "The photo, RGB.")
 _MASK = Field(
-    "uint8",
-    _MAP,
-    (0, 255),
-    "flag",
+    "uint8", _MAP, _GREYS, "flag",
     "Non-zero = hole. What the photo has there is not read.",
-)
+)  # fmt: skip
 _COMPLETED = Field(
-    "uint8",
-    _PHOTO,
-    (0, 255),
-    "grey level",
+    "uint8", _PHOTO, _GREYS, "grey level",
     "The photo with its hole filled, RGB; all other pixels as they were, bit for bit.",
-)
+)  # fmt: skip
 _PARSING = Field(
-    "uint8",
-    _MAP,
-    _LABELS,
-    "LIP label",
+    "uint8", _MAP, _LABELS, "LIP label",
     "The complete person's label map, in the hole, too.",
-)
+)  # fmt: skip
 
 SIGNATURES = {
     "serving_default": Signature(
@@ -110,34 +107,18 @@ SIGNATURES = {
         "Completes photos that come, and go, as files; those of a batch may differ in "
         "size.",
         {
-            "image_bytes": Field(
-                "string",
-                ("B",),
-                None,
-                "file content",
+            "image_bytes": _file(
                 f"The photo: {', '.join(IMAGE_FORMATS)}. EXIF orientation is not "
-                "applied, transparency not read.",
+                "applied, transparency not read."
             ),
-            "mask_bytes": Field(
-                "string",
-                ("B",),
-                None,
-                "file content",
+            "mask_bytes": _file(
                 "The mask, of the photo's size: any pixel but black = hole, so a "
-                "format without loss.",
+                "format without loss."
             ),
         },
         {
-            "completed_bytes": Field(
-                "string",
-                ("B",),
-                None,
-                "file content",
-                "`completed` as a PNG file, RGB.",
-            ),
-            "parsing_bytes": Field(
-                "string", ("B",), None, "file content", "`parsing` as a PNG file, grey."
-            ),
+            "completed_bytes": _file("`completed` as a PNG file, RGB."),
+            "parsing_bytes": _file("`parsing` as a PNG file, grey."),
         },
     ),
     "parse": Signature(
@@ -146,10 +127,7 @@ SIGNATURES = {
         {
             "parsing": _PARSING,
             "joints": Field(
-                "float32",
-                ("B", NUM_JOINTS, 3),
-                None,
-                "pixel, pixel, heatmap peak",
+                "float32", ("B", NUM_JOINTS, 3), None, "pixel, pixel, heatmap peak",
                 "x, y and how sure the network is, of LIP's joints in LIP's order. The "
                 "centre of the first pixel is 0, that of the last width - 1 or height "
                 "- 1; x and y may lie outside the photo. Not there if stage 1 has no "
@@ -164,10 +142,7 @@ SIGNATURES = {
             "image": _IMAGE,
             "mask": _MASK,
             "parsing": Field(
-                "uint8",
-                _MAP,
-                (0, 255),
-                "LIP label",
+                "uint8", _MAP, _GREYS, "LIP label",
                 "The label map to paint by; any value above "
                 f"{_LABELS[1]} = what stage 1 predicts there.",
             ),
@@ -179,39 +154,27 @@ SIGNATURES = {
         {
             "image": _IMAGE,
             "margins": Field(
-                "float32",
-                ("B", 4),
-                (0, 1),
-                "part of height, height, width, width",
+                "float32", ("B", 4), (0, 1), "part of height, height, width, width",
                 "What to add at the top, bottom, left and right.",
             ),
         },
         {
             "completed": Field(
-                "uint8",
-                (*_CANVAS, 3),
-                (0, 255),
-                "grey level",
+                "uint8", (*_CANVAS, 3), _GREYS, "grey level",
                 "A canvas as large as the largest result of the batch, each result at "
                 "its top left, zeros elsewhere; the photo's own pixels bit for bit.",
             ),
             "parsing": Field(
-                "uint8",
-                (*_CANVAS, 1),
-                _LABELS,
-                "LIP label",
-                "The label map, on a canvas likewise.",
+                "uint8", (*_CANVAS, 1), _LABELS, "LIP label",
+                "The label map, on such a canvas.",
             ),
             "size": Field(
-                "int32",
-                ("B", 2),
-                (1, MAX_SIDE),
-                "pixel",
+                "int32", ("B", 2), (1, MAX_SIDE), "pixel",
                 "Height and width of this photo's own result.",
             ),
         },
     ),
-}
+}  # fmt: skip
 """Every signature by name, `serving_default` first."""
 
 

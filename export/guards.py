@@ -11,15 +11,10 @@ from export.contract import MAX_BATCH_PIXELS, MAX_PIXELS, MAX_SIDE
 
 
 def guarded(tensors: list[tf.Tensor], checks: list[tuple]) -> list[tf.Tensor]:
-    """Tensors that can be read only after all checks have passed.
+    """The tensors, which can be read only after all checks have passed.
 
-    Args:
-        tensors: What is guarded.
-        checks: Of each a bool tensor, a message, and a tensor to be told beside it.
-
-    Returns:
-        The tensors. Running what reads them is an INVALID_ARGUMENT with the first
-        failed check's message.
+    A check is a bool tensor, a message, and a tensor to show beside it. Reading a
+    tensor gives INVALID_ARGUMENT with the first failed check's message.
     """
     passed = []
     for condition, message, received in checks:
@@ -56,13 +51,7 @@ def batch_limits(count: tf.Tensor, most: int) -> list[tuple]:
 
 
 def pixel_limits(sizes: tf.Tensor, count: tf.Tensor, what: str = "photo") -> list:
-    """Checks heights and widths.
-
-    Args:
-        sizes: Integers `[N, 2]`.
-        count: How many pictures of each size there are.
-        what: What is measured, for the message.
-    """
+    """Checks heights and widths `[N, 2]` of `count` pictures each, called `what`."""
     pixels = tf.reduce_prod(tf.cast(sizes, tf.int64), axis=-1)
     total = tf.reduce_sum(pixels) * tf.cast(count, tf.int64)
     return [
@@ -83,13 +72,7 @@ def pixel_limits(sizes: tf.Tensor, count: tf.Tensor, what: str = "photo") -> lis
 def check_photos(
     image: tf.Tensor, most: int, **maps: tf.Tensor
 ) -> tuple[tf.Tensor, ...]:
-    """Photos and their maps, checked.
-
-    Args:
-        image: `uint8` `[B, H, W, 3]`.
-        most: Photos that a batch may have.
-        **maps: `uint8` `[B, H, W, 1]`, by name.
-    """
+    """Photos `[B, H, W, 3]`, at most `most`, and their maps `[B, H, W, 1]`, checked."""
     image = tf.ensure_shape(image, [None, None, None, 3])
     maps = {
         name: tf.ensure_shape(one, [None, None, None, 1]) for name, one in maps.items()

@@ -36,16 +36,13 @@ def picture_sizes(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             digits = header[:, at : at + count]
             return tf.reduce_sum(digits * (powers[::-1] if big else powers), axis=-1)
 
-        jpeg = starts(b"\xff\xd8\xff")
-        webp = starts(b"RIFF") & starts(b"WEBP", 8)
-        zeros = tf.zeros_like(number(0, 1))
-
         def side(at: int, big: bool) -> tf.Tensor:
             highest = number(at if big else at + 3, 1)
             value = number(at + 1 if big else at, 3, big)
             # Four bytes overflow; what needs the fourth is too large anyway.
             return tf.where(highest == 0, value, 2**24)
 
+        webp = starts(b"RIFF") & starts(b"WEBP", 8)
         lossless = number(21, 3) + (number(24, 1) % 128) * 2**24
         # Rows from bottom to top, unless the height is negative: 2's complement.
         upward = number(25, 1) == 255
@@ -60,36 +57,31 @@ def picture_sizes(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
              number(28, 2) % 2**14, number(26, 2) % 2**14),
             (starts(b"BM"), bmp_height, side(18, False)),
         ]  # fmt: skip
-        height, width = zeros, zeros
-        for found, its_height, its_width in kinds:
-            height = tf.where(found, its_height, height)
-            width = tf.where(found, its_width, width)
+        sizes = _jpeg_sizes(contents, starts(b"\xff\xd8\xff"))
+        for found, *size in kinds:
+            sizes = tf.where(found[:, None], tf.stack(size, axis=-1), sizes)
+        return sizes, webp | starts(b"BM")
 
-        def jpeg_size(item: tuple) -> tf.Tensor:
-            is_jpeg, content = item
-            return tf.cond(
-                is_jpeg,
-                lambda: tf.image.extract_jpeg_shape(content)[:2],
-                lambda: tf.zeros([2], tf.int32),
-            )
 
-        jpegs = tf.map_fn(
-            jpeg_size,
-            (jpeg, contents),
-            fn_output_signature=tf.TensorSpec([2], tf.int32),
+def _jpeg_sizes(contents: tf.Tensor, are_jpeg: tf.Tensor) -> tf.Tensor:
+    """Heights and widths of those that are JPEG; zeros for others."""
+
+    def measure(item: tuple) -> tf.Tensor:
+        is_jpeg, content = item
+        return tf.cond(
+            is_jpeg,
+            lambda: tf.image.extract_jpeg_shape(content)[:2],
+            lambda: tf.zeros([2], tf.int32),
         )
-        return tf.stack([height, width], axis=-1) + jpegs, webp | starts(b"BM")
+
+    spec = tf.TensorSpec([2], tf.int32)
+    return tf.map_fn(measure, (are_jpeg, contents), fn_output_signature=spec)
 
 
 def check_files(
     image_bytes: tf.Tensor, mask_bytes: tf.Tensor, most: int
 ) -> tuple[tf.Tensor, ...]:
-    """Photos and masks as files, checked; what they hold is not decoded.
-
-    Args:
-        image_bytes: Strings `[B]`.
-        mask_bytes: Strings `[B]`.
-        most: Photos that a batch may have.
+    """Photos and masks as files `[B]`, checked without decoding them.
 
     Returns:
         Photos, masks, and for each the flags of `picture_sizes`.

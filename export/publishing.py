@@ -6,11 +6,10 @@ what they are called: what a server reads with `--model_config_file`. As long as
 has a label it serves the newest; then those with a label, all of them at once.
 
 * A version is written as `.exporting-*` and renamed when it is whole; it is renamed to
-  `.removing-*` before it is removed. So a number is never anything but a whole version,
-  whenever a process dies.
-* Who changes something holds a lock on `.models.lock`, and who exports one on its own
-  unfinished folder. The system gives locks back when a process dies; folders that
-  nobody holds any more are removed by the next export or prune.
+  `.removing-*` before it is removed. So a number is always a whole version, whenever a
+  process dies.
+* Writers lock `.models.lock`; exporters lock their unfinished folder. The system gives
+  locks back when a process dies; the next export or prune removes folders without one.
 * `models.history.json` keeps what each label stood for, and numbers that were in use.
 
 No TensorFlow is imported here.
@@ -57,12 +56,12 @@ class Version:
     """A numbered folder.
 
     Attributes:
-        number: Its version.
-        folder: Where it is.
+        number: The version.
+        folder: Its path.
         size: Bytes of all its files.
         problem: Why it is not whole; empty if it is.
-        labels: That it has.
-        description: Of its `signature.json`; empty if it has none.
+        labels: The labels that stand for it.
+        description: The content of `signature.json`; empty without that file.
     """
 
     number: int
@@ -93,11 +92,7 @@ class Version:
 
 
 class NewVersion:
-    """A version that is being made.
-
-    Attributes:
-        folder: Where to write it.
-    """
+    """A version that is being made; it is written to `folder`."""
 
     def __init__(
         self, directory: pathlib.Path, folder: pathlib.Path, label: str | None
@@ -115,21 +110,18 @@ class NewVersion:
         Raises:
             PortraitError: The folder cannot be written to.
         """
-        try:
-            _flush(self.folder)
-            with _locked(self._directory):
-                store = _Store(self._directory)
+        directory = self._directory
+        with _says(directory, "cannot publish the export there"):
+            for path in [*self.folder.rglob("*"), self.folder]:
+                _flush(path)
+            with _locked(directory):
+                store = _Store(directory)
                 number = store.next_number()
-                version = self._directory / str(number)
-                self.folder.rename(version)
-                _flush_folder(self._directory)
+                version = self.folder.rename(directory / str(number))
+                _flush(directory)
                 store.used(number)
                 if self._label:
                     store.label(self._label, number, "export")
-        except OSError as error:
-            raise PortraitError(
-                f"{self._directory}: cannot publish the export there: {error.strerror}"
-            ) from None
         return version
 
 
@@ -140,8 +132,8 @@ def new_version(
     """A folder to write a version to; it vanishes unless it is published.
 
     Args:
-        directory: Of the versions; made if it is not there.
-        label: That the version gets when it is published.
+        directory: The folder of the versions; made if it is not there.
+        label: The version's label after it is published.
 
     Raises:
         PortraitError: The folder cannot be written to; what is there cannot be read.
@@ -149,7 +141,7 @@ def new_version(
     directory = pathlib.Path(directory)
     if label is not None:
         _check_label(label)
-    try:
+    with _says(directory, "cannot write the export there"):
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory):
             # What would fail when it is published fails before minutes of work.
@@ -158,10 +150,6 @@ def new_version(
             folder = directory / f"{_EXPORTING}{secrets.token_hex(4)}"
             folder.mkdir()
             held = _lock(folder, wait=False)
-    except OSError as error:
-        raise PortraitError(
-            f"{directory}: cannot write the export there: {error.strerror}"
-        ) from None
     try:
         yield NewVersion(directory, folder, label)
     finally:
@@ -197,8 +185,8 @@ def promote(
     """Lets a label stand for a version.
 
     Args:
-        directory: Of the versions.
-        version: Its number.
+        directory: The folder of the versions.
+        version: The version's number.
         label: `canary` or `stable`.
         base_path: Where a server finds the folder, if that is another path than here.
 
@@ -250,7 +238,7 @@ def prune(directory: str | pathlib.Path, keep: int) -> list[int]:
     would be rolled back to.
 
     Args:
-        directory: Of the versions.
+        directory: The folder of the versions.
         keep: How many of the newest stay.
 
     Returns:
@@ -262,25 +250,20 @@ def prune(directory: str | pathlib.Path, keep: int) -> list[int]:
     directory = _existing(directory)
     if keep < 1:
         raise PortraitError(f"expected to keep at least 1 version, received {keep}")
-    try:
-        with _locked(directory):
-            store = _Store(directory)
-            numbered = _numbered(directory)
-            # A folder that is not whole does not count: it could not be served.
-            whole = sorted(n for n, path in numbered.items() if not _problem(path))
-            kept = {max(numbered, default=0), *whole[-keep:], *store.labels.values()}
-            kept |= {store.previous(label) for label in store.labels}
-            removed = sorted(set(numbered) - kept)
-            store.used(max(numbered, default=0))
-            for number in removed:
-                hidden = f"{_REMOVING}{number}-{secrets.token_hex(4)}"
-                numbered[number].rename(directory / hidden)
-            _flush_folder(directory)
-            _remove_leftovers(directory)
-    except OSError as error:
-        raise PortraitError(
-            f"{error.filename or directory}: cannot remove it: {error.strerror}"
-        ) from None
+    with _says(directory, "cannot remove it"), _locked(directory):
+        store = _Store(directory)
+        numbered = _numbered(directory)
+        # A folder that is not whole does not count: it could not be served.
+        whole = sorted(n for n, path in numbered.items() if not _problem(path))
+        kept = {max(numbered, default=0), *whole[-keep:], *store.labels.values()}
+        kept |= {store.previous(label) for label in store.labels}
+        removed = sorted(set(numbered) - kept)
+        store.used(max(numbered, default=0))
+        for number in removed:
+            hidden = f"{_REMOVING}{number}-{secrets.token_hex(4)}"
+            numbered[number].rename(directory / hidden)
+        _flush(directory)
+        _remove_leftovers(directory)
     return removed
 
 
@@ -340,15 +323,9 @@ class _Store:
                 before.append(current)
             if before[-1:] != [number]:
                 before.append(number)
-        self._history["events"].append(
-            {
-                "time": _now(),
-                "action": action,
-                "label": label,
-                "version": number,
-                "before": current,
-            }
-        )
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        event = {"time": now, "action": action, "label": label, "version": number}
+        self._history["events"].append({**event, "before": current})
         self._write_history()
         self._write_label(label, number, base_path)
 
@@ -487,13 +464,9 @@ def _remove_leftovers(directory: pathlib.Path) -> None:
 def _locked(directory: pathlib.Path) -> Iterator[None]:
     """Waits until no other process changes the folder."""
     path = directory / LOCK_FILE
-    try:
+    with _says(directory, "cannot write there"):
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o666))
         held = _lock(path)
-    except OSError as error:
-        raise PortraitError(
-            f"{directory}: cannot write there: {error.strerror}"
-        ) from None
     try:
         yield
     finally:
@@ -505,22 +478,16 @@ def _lock(path: pathlib.Path, wait: bool = True) -> int | None:
     held = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
+    except BaseException as error:
         os.close(held)
-        return None
-    except BaseException:
-        os.close(held)
+        if isinstance(error, BlockingIOError):
+            return None
         raise
     return held
 
 
-def _flush(folder: pathlib.Path) -> None:
+def _flush(path: pathlib.Path) -> None:
     """Onto the disk, so that a power cut leaves no numbered folder of empty files."""
-    for path in [*folder.rglob("*"), folder]:
-        _flush_folder(path)
-
-
-def _flush_folder(path: pathlib.Path) -> None:
     held = os.open(path, os.O_RDONLY)
     try:
         os.fsync(held)
@@ -528,5 +495,11 @@ def _flush_folder(path: pathlib.Path) -> None:
         os.close(held)
 
 
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+@contextlib.contextmanager
+def _says(directory: pathlib.Path, what: str) -> Iterator[None]:
+    """Makes a PortraitError of an OSError, with the path and what went wrong."""
+    try:
+        yield
+    except OSError as error:
+        path = error.filename if "remove" in what else None
+        raise PortraitError(f"{path or directory}: {what}: {error.strerror}") from None

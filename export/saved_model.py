@@ -50,22 +50,21 @@ def export_pipeline(
     compared with the Keras networks; only then it gets its number.
 
     Args:
-        pipeline: What is exported.
+        pipeline: The networks to export.
         directory: The folder of the versions; made if it is not there.
-        precision: What weights are stored as: `float32` or `float16`. Both compute in
-            float32.
-        signatures: Of `export.contract.SIGNATURES`; all of them by default.
-        batch_sizes: That a server's batching makes, and that are warmed up.
-        label: That the version gets, such as `canary`.
+        precision: The dtype of the stored weights, `float32` or `float16`. Both compute
+            in float32.
+        signatures: Names of `export.contract.SIGNATURES`; all of them by default.
+        batch_sizes: The batches that a server's batching makes; they are warmed up.
+        label: The version's label, such as `canary`.
 
     Returns:
         The version's folder, `directory/N`.
 
     Raises:
         PortraitError: The folder cannot be written to; no such signature or precision;
-            batch sizes that rise not, or exceed what a batch may have; a weight that
-            is not finite.
-        RuntimeError: What was written does not do what the networks do.
+            batch sizes that are not increasing, or too large; a weight is not finite.
+        RuntimeError: The written model does not answer as the networks do.
     """
     if precision not in PRECISIONS:
         raise PortraitError(
@@ -136,12 +135,9 @@ def _strip(path: pathlib.Path) -> None:
 
 
 def example_inputs(size: tuple[int, int]) -> dict[str, dict[str, np.ndarray]]:
-    """A synthetic portrait without its lower third, for each signature.
+    """A synthetic portrait of a size without its lower third, for each signature.
 
     For `extrapolate` it is whole, and to be extended at the bottom and the right.
-
-    Args:
-        size: Height and width of the photo.
     """
     photo = synthesise(0, size).photo
     mask = border_mask(size, bottom=1 / 3)
@@ -154,10 +150,7 @@ def example_inputs(size: tuple[int, int]) -> dict[str, dict[str, np.ndarray]]:
         },
         "parse": plain,
         # Nothing of the map is known: stage 1 does it all.
-        "complete_with_parsing": {
-            **plain,
-            "parsing": np.full_like(plain["mask"], 255),
-        },
+        "complete_with_parsing": plain | {"parsing": np.full_like(plain["mask"], 255)},
         "extrapolate": {
             "image": photo[None],
             "margins": np.array([list(_MARGINS.values())], np.float32),
@@ -167,10 +160,7 @@ def example_inputs(size: tuple[int, int]) -> dict[str, dict[str, np.ndarray]]:
 
 @contextlib.contextmanager
 def open_session(folder: str | pathlib.Path) -> Iterator[Callable]:
-    """A SavedModel in a Session, as TensorFlow Serving has it.
-
-    Args:
-        folder: Of one version.
+    """A version's SavedModel in a Session, as TensorFlow Serving has it.
 
     Returns:
         A function of a signature's name and its inputs by name, which gives its
@@ -195,14 +185,11 @@ def open_session(folder: str | pathlib.Path) -> Iterator[Callable]:
 def run_signature(
     folder: str | pathlib.Path, requests: dict[str, dict[str, np.ndarray]]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Runs signatures of a SavedModel in a Session, as TensorFlow Serving does.
+    """Outputs by name of signatures, in a Session as TensorFlow Serving runs them.
 
     Args:
-        folder: Of one version.
+        folder: A version's folder.
         requests: Inputs by name, by signature.
-
-    Returns:
-        Outputs by name, by signature.
     """
     with open_session(folder) as run:
         return {name: run(name, inputs) for name, inputs in requests.items()}
@@ -221,8 +208,7 @@ def expected_answers(
     pipeline: Pipeline, size: tuple[int, int]
 ) -> dict[str, dict[str, np.ndarray]]:
     """What the networks themselves answer to `example_inputs`, by signature."""
-    inputs = example_inputs(size)
-    plain = inputs["serving_default"]
+    plain = example_inputs(size)["serving_default"]
     photo = plain["image"][0]
     small_image, small_mask, place = pipeline.shrink(
         tf.constant(plain["image"]), tf.constant(plain["mask"])
@@ -257,19 +243,18 @@ def check_export(
     precision: str = "float32",
     names: Sequence[str] | None = None,
 ) -> None:
-    """Compares what is in a folder with the networks that it was made of.
+    """Compares a version with the networks that it was made of.
 
     Args:
         pipeline: The networks.
-        folder: Of the version.
-        precision: That its weights are stored in; the networks are asked with weights
-            rounded to it.
-        names: Signatures that it has; all of them by default.
+        folder: The version's folder.
+        precision: The dtype of its weights; the networks' are rounded to it.
+        names: Its signatures; all of them by default.
 
     Raises:
         RuntimeError: An answer differs by more than one grey level, label maps by more
-            than one pixel in a hundred, joints by more than a pixel; or a request that
-            a server would warm up with fails.
+            than one pixel in a hundred, joints by more than a pixel; or a warm-up
+            request fails.
     """
     rounded = contextlib.nullcontext()
     if precision != "float32":

@@ -8,12 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from export.contract import SIGNATURES, max_batch
-from export.guards import (
-    check_photos,
-    guarded,
-    pixel_limits,
-    same_sizes,
-)
+from export.guards import check_photos, guarded, pixel_limits, same_sizes
 from export.images import check_files, decode_mask, decode_photo, encode
 from export.stored import StoredNetworks
 
@@ -42,8 +37,6 @@ class _Signatures:
     def encoded(
         self, image_bytes: tf.Tensor, mask_bytes: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        files = check_files(image_bytes, mask_bytes, self.most)
-
         def decode(pair: tuple) -> tuple[tf.Tensor, tf.Tensor]:
             content, mask_content, as_is, mask_as_is = pair
             image = decode_photo(content, as_is)
@@ -51,31 +44,11 @@ class _Signatures:
             # A header may lie.
             return tuple(guarded([image, mask], same_sizes(image, mask=mask)))
 
-        def shrink(pair: tuple) -> tuple[tf.Tensor, tf.Tensor]:
-            small_image, small_mask, _ = self.pipeline.shrink(*decode(pair))
-            return small_image[0], small_mask[0]
-
-        def paste(items: tuple) -> tuple[tf.Tensor, tf.Tensor]:
-            # Decoded once more: photos of different sizes fit in no one tensor.
-            pair, completed, parsing = items
-            image, mask = decode(pair)
-            result = self.pipeline.paste(
-                image,
-                mask,
-                {"completed": completed[None], "parsing": parsing[None]},
-                self.pipeline.place(image),
-            )
-            return encode(result["completed"][0]), encode(result["parsing"][0])
-
-        small = tf.map_fn(shrink, files, fn_output_signature=self._small)
-        result = self.networks.complete(*small)
-        completed, parsing = tf.map_fn(
-            paste,
-            (files, result["completed"], result["parsing"]),
-            fn_output_signature=(
-                tf.TensorSpec([], tf.string),
-                tf.TensorSpec([], tf.string),
-            ),
+        completed, parsing = self._complete_each(
+            check_files(image_bytes, mask_bytes, self.most),
+            decode,
+            lambda _, picture: encode(picture),
+            [tf.TensorSpec([], tf.string)] * 2,
         )
         return {"completed_bytes": completed, "parsing_bytes": parsing}
 
@@ -152,35 +125,55 @@ class _Signatures:
                 tf.pad(known, padding, constant_values=255)[None],
             )
 
-        def shrink(items: tuple) -> tuple[tf.Tensor, tf.Tensor]:
-            small_image, small_mask, _ = self.pipeline.shrink(*extend(items))
-            return small_image[0], small_mask[0]
+        def place(items: tuple, picture: tf.Tensor) -> tf.Tensor:
+            rest = canvas - items[2]
+            return tf.pad(picture, [[0, rest[0]], [0, rest[1]], [0, 0]])
 
-        def paste(items: tuple) -> tuple[tf.Tensor, tf.Tensor]:
-            photo, pixels, size, completed, parsing = items
-            extended, mask = extend((photo, pixels))
-            result = self.pipeline.paste(
-                extended,
-                mask,
-                {"completed": completed[None], "parsing": parsing[None]},
-                self.pipeline.place(extended),
-            )
-            rest = canvas - size
-            padding = [[0, rest[0]], [0, rest[1]], [0, 0]]
-            return tuple(
-                tf.pad(result[name][0], padding) for name in ("completed", "parsing")
-            )
-
-        small = tf.map_fn(shrink, (image, pixels), fn_output_signature=self._small)
-        result = self.networks.complete(*small)
-        completed, parsing = tf.map_fn(
-            paste,
-            (image, pixels, sizes, result["completed"], result["parsing"]),
-            fn_output_signature=tuple(
-                tf.TensorSpec([None, None, channels], tf.uint8) for channels in (3, 1)
-            ),
+        completed, parsing = self._complete_each(
+            (image, pixels, sizes),
+            extend,
+            place,
+            [tf.TensorSpec([None, None, channels], tf.uint8) for channels in (3, 1)],
         )
         return {"completed": completed, "parsing": parsing, "size": sizes}
+
+    def _complete_each(
+        self,
+        items: tuple[tf.Tensor, ...],
+        read: Callable[[tuple], tuple[tf.Tensor, tf.Tensor]],
+        finish: Callable[[tuple, tf.Tensor], tf.Tensor],
+        specs: list[tf.TensorSpec],
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Completes photos of different sizes, the networks' part in one batch.
+
+        Args:
+            items: What the photos are read from, `[B, ...]` each.
+            read: Makes photo and mask of one item. It is called twice, for photos of
+                different sizes fit in no one tensor.
+            finish: Makes the answer of one item and its `uint8` `[H, W, C]` picture.
+            specs: The answers, of photos and of label maps.
+        """
+
+        def shrink(item: tuple) -> tuple[tf.Tensor, tf.Tensor]:
+            small_image, small_mask, _ = self.pipeline.shrink(*read(item))
+            return small_image[0], small_mask[0]
+
+        def paste(values: tuple) -> tuple[tf.Tensor, tf.Tensor]:
+            item, *small = values
+            image, mask = read(item)
+            names = ("completed", "parsing")
+            result = {name: one[None] for name, one in zip(names, small, strict=True)}
+            place = self.pipeline.place(image)
+            result = self.pipeline.paste(image, mask, result, place)
+            return tuple(finish(item, result[name][0]) for name in names)
+
+        small = tf.map_fn(shrink, items, fn_output_signature=self._small)
+        result = self.networks.complete(*small)
+        return tf.map_fn(
+            paste,
+            (items, result["completed"], result["parsing"]),
+            fn_output_signature=tuple(specs),
+        )
 
 
 def input_specs(name: str) -> list[tf.TensorSpec]:

@@ -22,15 +22,7 @@ from portrait_tf.inference.pipeline import Pipeline
 
 
 def stored_values(network: keras.Model, precision: str) -> list[np.ndarray]:
-    """A network's variables as they are stored.
-
-    Args:
-        network: Of any stage.
-        precision: Of floating-point ones: `float32` or `float16`.
-
-    Raises:
-        PortraitError: A weight is not finite in this precision.
-    """
+    """A network's variables, fractions in `precision`; PortraitError if not finite."""
     values = []
     for variable in model_variables(network):
         value = ops.convert_to_numpy(variable)
@@ -85,12 +77,9 @@ class StoredNetworks:
             for channels in (3, 1, 20)
         )
         # Without AutoGraph: no Python here asks what a tensor holds.
-        self.parse = tf.function(
-            self._parse, input_signature=[image, mask], autograph=False
-        )
-        self.paint = tf.function(
-            self._paint, input_signature=[image, mask, labels], autograph=False
-        )
+        plain = {"autograph": False}
+        self.parse = tf.function(self._parse, [image, mask], **plain)
+        self.paint = tf.function(self._paint, [image, mask, labels], **plain)
 
     @property
     def sha256(self) -> str:
@@ -110,11 +99,7 @@ class StoredNetworks:
     def in_place_of_keras(
         self, networks: list[keras.Model] | None = None
     ) -> Iterator[None]:
-        """Within it, networks compute with the stored weights.
-
-        Args:
-            networks: Of the pipeline; all of them by default.
-        """
+        """Within it, the pipeline's networks compute with the stored weights."""
         chosen = networks or self.pipeline.keras_models
         mapping = [
             (variable, tf.cast(stored, variable.dtype))
@@ -148,15 +133,7 @@ class StoredNetworks:
 
 
 class _Variables:
-    """A network's weights: a variable each, but one for all vectors.
-
-    Args:
-        network: Whose they are.
-        values: In the order of its variables.
-
-    Attributes:
-        all: The variables.
-    """
+    """A network's weights: a variable each, but one for all vectors; `all` of them."""
 
     def __init__(self, network: keras.Model, values: list[np.ndarray]) -> None:
         self._places = [

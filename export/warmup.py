@@ -23,15 +23,10 @@ _MARGIN = 0.25
 
 
 def warmup_inputs(signature: str, batch: int, size: tuple[int, int]) -> dict:
-    """Inputs of one request, as `TensorProto`s.
+    """Inputs of one request for `batch` photos of a size, as `TensorProto`s.
 
     A proto that has fewer values than its shape repeats the last: some bytes instead
     of a photo.
-
-    Args:
-        signature: One of `SIGNATURES`.
-        batch: Photos.
-        size: Of the photos, height and width.
     """
     from tensorflow.core.framework import tensor_pb2
 
@@ -59,14 +54,7 @@ def write_warmup(
     batch_sizes: Iterable[int],
     signatures: Iterable[str],
 ) -> None:
-    """Writes a request for every signature and batch size.
-
-    Args:
-        folder: Of the version.
-        size: Working height and width.
-        batch_sizes: All that a server's batching makes.
-        signatures: That the version has.
-    """
+    """Writes a request of the working size for every signature and batch size."""
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     path = folder / WARMUP_FILE

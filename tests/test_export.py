@@ -21,7 +21,7 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.inference.engines import SavedModelEngine
 from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.photos import encode_png
-from serving.client import PortraitClient, ServerError
+from serving.client import PortraitClient
 
 
 def decode(content):
@@ -38,37 +38,28 @@ def photo_and_mask(size, seed=0):
 
 
 @pytest.fixture(scope="module")
-def models(tiny_models):
-    return tiny_models
-
-
-@pytest.fixture(scope="module")
-def server(models):
-    """`portrait-tf serve` in a process of its own; gives the gRPC address."""
+def client(tiny_models):
+    """A client of `portrait-tf serve` in a process of its own."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "portrait_tf", "serve", str(models),
+        [sys.executable, "-m", "portrait_tf", "serve", str(tiny_models),
          "--port", "0", "--rest_api_port", "0"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     line = process.stdout.readline()
     assert "gRPC 127.0.0.1:" in line, process.stderr.read()
-    yield line.split("gRPC ")[1].split(",")[0]
+    with PortraitClient(line.split("gRPC ")[1].split(",")[0]) as client:
+        yield client
     process.terminate()
-    assert process.wait(30) == 0, process.stderr.read()
-    process.stdout.close()
-    process.stderr.close()
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 0, said
 
 
 @pytest.mark.parametrize("size", [(32, 32), (61, 47), (150, 200)])
-def test_grpc_answers_as_keras_does(tiny_pipeline, server, size):
+def test_grpc_answers_as_keras_does(tiny_pipeline, client, size):
     photo, mask = photo_and_mask(size)
     expected = tiny_pipeline(photo[None], mask[None, ..., None])
-    with PortraitClient(server) as client:
-        client.wait_until_available()
-        plain = client.complete(photo, mask)
-        completed, parsing = client.complete_encoded(
-            encode_png(photo), encode_png(mask)
-        )
+    plain = client.complete(photo, mask)
+    completed, parsing = client.complete_encoded(encode_png(photo), encode_png(mask))
     wanted = expected["completed"].numpy()[0]
     labels = expected["parsing"].numpy()[0, ..., 0]
     for found, found_labels in (
@@ -80,102 +71,19 @@ def test_grpc_answers_as_keras_does(tiny_pipeline, server, size):
         np.testing.assert_array_equal(found[mask == 0], photo[mask == 0])
 
 
-def test_photos_of_different_sizes_in_one_encoded_batch(tiny_pipeline, models):
-    pairs = [
-        photo_and_mask(size, seed) for seed, size in enumerate([(40, 30), (33, 64)])
-    ]
-    requests = {
-        "encoded": {
-            "image_bytes": np.array([encode_png(p) for p, _ in pairs], object),
-            "mask_bytes": np.array([encode_png(m) for _, m in pairs], object),
-        }
-    }
-    answer = run_signature(models / "1", requests)["encoded"]
-    for index, (photo, mask) in enumerate(pairs):
-        wanted = tiny_pipeline(photo[None], mask[None, ..., None])["completed"].numpy()[
-            0
-        ]
-        found = decode(answer["completed_bytes"][index])
-        assert np.abs(found.astype(int) - wanted).max() <= 1
-
-
-def test_encoded_jpeg_is_taken(server):
-    photo, mask = photo_and_mask((48, 40))
-    jpeg = cv2.imencode(".jpg", photo)[1].tobytes()
-    with PortraitClient(server) as client:
-        completed, _ = client.complete_encoded(jpeg, encode_png(mask))
-    assert decode(completed).shape == photo.shape
-
-
-@pytest.mark.parametrize(
-    ("image", "mask", "message"),
-    [
-        (b"no picture", None, "INVALID_ARGUMENT"),
-        (None, b"no picture", "INVALID_ARGUMENT"),
-        (
-            None,
-            encode_png(np.full((9, 9), 255, np.uint8)),
-            "one height and width each",
-        ),
-    ],
-)
-def test_bad_files_are_invalid_arguments(server, image, mask, message):
-    photo, hole = photo_and_mask((24, 24))
-    with PortraitClient(server) as client, pytest.raises(ServerError) as caught:
-        client.complete_encoded(image or encode_png(photo), mask or encode_png(hole))
-    assert caught.value.code.name == "INVALID_ARGUMENT"
-    assert message in str(caught.value) or message == "INVALID_ARGUMENT"
-
-
-def test_the_version_folder_is_complete(models):
-    found = {str(path.relative_to(models / "1")) for path in (models / "1").rglob("*")}
-    assert {"saved_model.pb", "assets.extra/tf_serving_warmup_requests"} <= found
-    assert {"signature.json", "README.md", "batching_params.pbtxt"} <= found
-    names = {path.name for path in models.iterdir() if path.name[0] != "."}
-    assert names == {"1", "models.history.json"}
-
-
-def test_signatures_have_the_documented_names_and_types(models):
-    model = tf.saved_model.load(str(models / "1"))
-    found = {
-        name: (
-            {k: (s.dtype.name, len(s.shape)) for k, s in
-             function.structured_input_signature[1].items()},
-            {k: (s.dtype.name, len(s.shape)) for k, s in
-             function.structured_outputs.items()},
-        )
-        for name, function in model.signatures.items()
-    }  # fmt: skip
-    image, text = ("uint8", 4), ("string", 1)
-    plain = {"image": image, "mask": image}
-    assert found == {
-        "serving_default": (plain, {"completed": image, "parsing": image}),
-        "encoded": (
-            {"image_bytes": text, "mask_bytes": text},
-            {"completed_bytes": text, "parsing_bytes": text},
-        ),
-        "parse": (plain, {"parsing": image, "joints": ("float32", 3)}),
-        "complete_with_parsing": ({**plain, "parsing": image}, {"completed": image}),
-        "extrapolate": (
-            {"image": image, "margins": ("float32", 2)},
-            {"completed": image, "parsing": image, "size": ("int32", 2)},
-        ),
-    }
-
-
 @pytest.mark.default_stack("the code in the documentation is for Keras 3")
-def test_the_code_in_the_documentation_runs(models, tmp_path, monkeypatch):
+def test_the_code_in_the_documentation_runs(tiny_models, tmp_path, monkeypatch):
     """A Keras layer around a signature, and a frozen graph: docs/serving.md."""
     page = pathlib.Path(__file__).parent.parent / "docs" / "serving.md"
     section = page.read_text().split("## Without a server")[1]
     blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    (tmp_path / "models").symlink_to(models)
+    (tmp_path / "models").symlink_to(tiny_models)
     monkeypatch.chdir(tmp_path)
     found = {}
     for block in blocks:
         exec(block, found)
     photos, answer = found["photos"], found["answer"]
-    expected = run_signature(models / "1", {"serving_default": photos})
+    expected = run_signature(tiny_models / "1", {"serving_default": photos})
     for name, value in expected["serving_default"].items():
         np.testing.assert_array_equal(answer[name], value)
     graph = tf.compat.v1.GraphDef.FromString((tmp_path / "portrait.pb").read_bytes())
@@ -188,9 +96,9 @@ def test_the_code_in_the_documentation_runs(models, tmp_path, monkeypatch):
     np.testing.assert_array_equal(again, answer["completed"])
 
 
-def test_in_process_engine_takes_the_highest_version(models, tiny_pipeline, tmp_path):
+def test_in_process_engine_takes_the_highest_version(tiny_models, tmp_path):
     photo, mask = photo_and_mask((30, 20))
-    completed, parsing = SavedModelEngine(models).complete(photo, mask)
+    completed, parsing = SavedModelEngine(tiny_models).complete(photo, mask)
     assert completed.shape == photo.shape and parsing.shape == mask.shape
     with pytest.raises(PortraitError, match="holds no exported model"):
         SavedModelEngine(tmp_path)

@@ -13,7 +13,7 @@ clients), `sync` and `asynchronous`, `doctor`.
 
 from serving.client.asynchronous import AsyncPortraitClient
 from serving.client.connection import Keepalive, RetryPolicy, Tls
-from serving.client.errors import (
+from serving.client.errors import (  # fmt: skip
     AbortedError,
     AlreadyExistsError,
     CancelledError,
@@ -44,33 +44,12 @@ from serving.client.results import (
 from serving.client.sync import PortraitClient
 
 __all__ = [
-    "AbortedError",
-    "AlreadyExistsError",
-    "AsyncPortraitClient",
-    "CancelledError",
-    "CompletionResult",
-    "DataLossError",
-    "DeadlineExceededError",
-    "FailedPreconditionError",
-    "InternalError",
-    "InvalidArgumentError",
-    "Keepalive",
-    "MessageTooLargeError",
-    "ModelMetadata",
-    "NotFoundError",
-    "OutOfRangeError",
-    "ParsingResult",
-    "PermissionDeniedError",
-    "PortraitClient",
-    "ResourceExhaustedError",
-    "RetryPolicy",
-    "ServerError",
-    "SignatureDescription",
-    "TensorDescription",
-    "Tls",
-    "UnauthenticatedError",
-    "UnavailableError",
-    "UnimplementedError",
-    "UnknownError",
-    "VersionStatus",
-]
+    "AbortedError", "AlreadyExistsError", "AsyncPortraitClient", "CancelledError",
+    "CompletionResult", "DataLossError", "DeadlineExceededError",
+    "FailedPreconditionError", "InternalError", "InvalidArgumentError", "Keepalive",
+    "MessageTooLargeError", "ModelMetadata", "NotFoundError", "OutOfRangeError",
+    "ParsingResult", "PermissionDeniedError", "PortraitClient",
+    "ResourceExhaustedError", "RetryPolicy", "ServerError", "SignatureDescription",
+    "TensorDescription", "Tls", "UnauthenticatedError", "UnavailableError",
+    "UnimplementedError", "UnknownError", "VersionStatus",
+]  # fmt: skip

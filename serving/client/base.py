@@ -24,6 +24,7 @@ from serving.client.connection import (
     RetryPolicy,
     Tls,
     channel_options,
+    check_choice,
     check_number,
     check_target,
     check_timeout,
@@ -84,7 +85,7 @@ class BaseClient:
         self.retry = retry
         self._headers = make_headers(headers, api_key, api_key_header)
         self._options = channel_options(keepalive, tls, load_balancing, retry)
-        self._credentials = tls.credentials() if tls is not None else None
+        self._credentials = tls and grpc.ssl_channel_credentials(*tls.read())
         self._is_closed = False
         if api_key is not None and tls is None and not target.startswith("unix"):
             warnings.warn(
@@ -93,9 +94,6 @@ class BaseClient:
                 stacklevel=2,
             )
         self._connect()
-
-    def _connect(self) -> None:
-        raise NotImplementedError
 
     def _open(self, api: Any) -> grpc.Channel:
         """A channel of `grpc` or of `grpc.aio`."""
@@ -117,10 +115,10 @@ class BaseClient:
 
     # === The bodies of both clients ===
     #
-    # Where they wait, the client for asyncio waits in an `await`, and the other one in
-    # a call that returns when it is over: its coroutines end at once. Each has an
-    # `_ask`, which gives gRPC's answer, or CancelledError where the client was closed
-    # meanwhile; `_apart`, which runs a function that works for long; and `_sleep`.
+    # The client for asyncio waits in an `await`; the other one waits in a call, and its
+    # coroutines end at once. Each has a `_connect`; an `_ask`, which gives gRPC's
+    # answer, or CancelledError where the client was closed meanwhile; `_apart`, which
+    # runs a function that works for long; and `_sleep`.
 
     async def _call(
         self, make: Callable[..., Call[Result]], *arguments: Any, **named: Any
@@ -129,14 +127,10 @@ class BaseClient:
         self._check_open()
         call = await self._apart(make, self._calls, *arguments, **named)
         self._check_open()
+        settings = {"metadata": self._headers, "wait_for_ready": self.retry.waits}
         try:
             answer = await self._ask(
-                call.method,
-                call.codecs,
-                call.request,
-                timeout=call.timeout,
-                metadata=self._headers,
-                wait_for_ready=self.retry.waits,
+                call.method, call.codecs, call.request, timeout=call.timeout, **settings
             )
         except grpc.RpcError as error:
             if self._is_closed and error.code() == grpc.StatusCode.CANCELLED:
@@ -200,10 +194,7 @@ class BaseClient:
         future; `settle`, to wait for one; and `end` for those that are left.
         """
         check_number("concurrency", concurrency, "at least 1", 1, whole=True)
-        if on_error not in ("raise", "yield"):
-            raise PortraitError(
-                f"on_error is {on_error!r}; expected 'raise' or 'yield'"
-            )
+        check_choice("on_error", on_error, "raise", "yield")
         self._check_open()
 
         async def complete(item: object) -> CompletionResult:

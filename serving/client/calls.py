@@ -13,7 +13,7 @@ import numpy as np
 
 from portrait_tf.errors import PortraitError
 from serving.client import pictures
-from serving.client.connection import check_number, check_timeout
+from serving.client.connection import check_choice, check_number, check_timeout
 from serving.client.errors import ServerError, server_error
 from serving.client.pictures import Picture, PictureFile, describe, encode_png
 from serving.client.protocol import (
@@ -73,16 +73,7 @@ class Call(Generic[Result]):
 class Calls:
     """Builds the calls of one client; its public methods are the clients' own.
 
-    Args:
-        target: The server's address, for messages.
-        model_name: The name that the model is served under.
-        version: The version to ask for; None for the newest, or the label's.
-        version_label: Such as `stable`; None for none.
-        timeout: Seconds for a call that has none of its own.
-        max_pixels: A photo, or what an extrapolation makes of it, may not have more.
-
-    Raises:
-        PortraitError: No name, a version and a label at once, or a number out of range.
+    The settings are those of `PortraitClient`; PortraitError for those that cannot be.
     """
 
     def __init__(
@@ -109,9 +100,8 @@ class Calls:
         self.version = version
         self.version_label = version_label
         self.timeout = check_timeout(timeout)
-        self.max_pixels = check_number(
-            "max_pixels", max_pixels, "at least 1", 1, whole=True
-        )
+        check_number("max_pixels", max_pixels, "at least 1", 1, whole=True)
+        self.max_pixels = max_pixels
 
     @property
     def wanted(self) -> str:
@@ -171,16 +161,14 @@ class Calls:
         else:
             image, mask, is_batch = self._arrays(image, mask)
             inputs, shape = {"image": image, "mask": mask}, image.shape[:3]
-        wanted = {"completed": 3, "parsing": 1} if parsing else {"completed": 3}
 
         def read(outputs: Mapping) -> CompletionResult:
             get = self._decoded if suffix else self._picture
-            return CompletionResult(
-                **{
-                    name: get(outputs, name + suffix, (*shape, channels), is_batch)
-                    for name, channels in wanted.items()
-                }
-            )
+            found = {
+                name: get(outputs, name + suffix, (*shape, channels), is_batch)
+                for name, channels in _wanted(parsing).items()
+            }
+            return CompletionResult(**found)
 
         outputs = [] if parsing else [f"completed{suffix}"]
         return self._predict(chosen, inputs, read, timeout, outputs)
@@ -324,19 +312,17 @@ class Calls:
             ServerError: As for `complete_with_parsing`.
         """
         image, is_batch = self._photo(image)
-        height, width = image.shape[1:3]
-        fractions = _margins_as_fractions(
-            (top, bottom, left, right), unit, (height, width)
-        )
-        rows = [round(part * height) for part in fractions[:2]]
-        columns = [round(part * width) for part in fractions[2:]]
-        if not any(rows + columns):
+        size = image.shape[1:3]
+        fractions = _margins_as_fractions((top, bottom, left, right), unit, size)
+        pixels = np.rint(np.multiply(fractions, np.repeat(size, 2))).astype(int)
+        rows, columns = pixels[:2], pixels[2:]
+        if not pixels.any():
             raise PortraitError(
                 "the margins are 0, or less than a pixel of a photo of"
-                f" {height}x{width} (height x width); expected more"
+                f" {size[0]}x{size[1]} (height x width); expected more"
             )
-        size = height + sum(rows), width + sum(columns)
-        pictures.check_pixels(size, self.max_pixels, "the extended photo")
+        extended = size[0] + rows.sum(), size[1] + columns.sum()
+        pictures.check_pixels(extended, self.max_pixels, "the extended photo")
         if signature in COMPLETING:
             padding = ((0, 0), rows, columns, (0, 0))
             canvas = np.pad(image, padding, constant_values=128)
@@ -352,36 +338,13 @@ class Calls:
                 f"signature {signature!r} does not extrapolate; expected one of"
                 f" extrapolate, {', '.join(COMPLETING)}"
             )
-        wanted = {"completed": 3, "parsing": 1} if parsing else {"completed": 3}
-        # The server rounds for itself, and sends the size with a canvas.
-        canvas = (len(image), range(1, 3 * height + 2), range(1, 3 * width + 2))
-
-        def read(outputs: Mapping) -> CompletionResult:
-            sizes = self._tensor(outputs, "size", "int32", (len(image), 2))
-            sample = tuple(sizes[0])
-            found = {}
-            for name, channels in wanted.items():
-                value = self._tensor(outputs, name, "uint8", (*canvas, channels))
-                fits = (
-                    1 <= sample[0] <= value.shape[1],
-                    1 <= sample[1] <= value.shape[2],
-                )
-                if not all(fits) or (sizes != sizes[0]).any():
-                    raise self._foreign(
-                        f"output 'size' {sizes.tolist()} for {name!r} of shape"
-                        f" {list(value.shape)}"
-                    )
-                value = value[:, : sample[0], : sample[1]]
-                found[name] = value if is_batch else value[0]
-            return CompletionResult(**found)
-
         margins = np.tile(np.array(fractions, np.float32), (len(image), 1))
         return self._predict(
             "extrapolate",
             {"image": image, "margins": margins},
-            read,
+            lambda outputs: self._canvas(outputs, image.shape[:3], is_batch, parsing),
             timeout,
-            [] if parsing else [*wanted, "size"],
+            [] if parsing else ["completed", "size"],
         )
 
     def status(self, *, timeout: float | None = None) -> Call[list[VersionStatus]]:
@@ -549,15 +512,35 @@ class Calls:
         self, outputs: Mapping, name: str, shape: tuple[int, ...], is_batch: bool
     ) -> np.ndarray:
         """As `_picture`, of PNGs."""
-        contents = self._tensor(outputs, name, "string", shape[:1])
         found = [
             pictures.decode_answer(content, shape[1:3], shape[3])
-            for content in contents
+            for content in self._tensor(outputs, name, "string", shape[:1])
         ]
         if any(picture is None for picture in found):
             size = f"{shape[1]}x{shape[2]}"
             raise self._foreign(f"output {name!r} that is no PNG of {size} pixels")
         return np.stack(found) if is_batch else found[0]
+
+    def _canvas(
+        self, outputs: Mapping, shape: tuple, is_batch: bool, parsing: bool
+    ) -> CompletionResult:
+        """What `extrapolate` answers: the size, which it rounds itself, on a canvas."""
+        count, height, width = shape
+        sizes = self._tensor(outputs, "size", "int32", (count, 2))
+        sides = [range(1, 3 * side + 2) for side in (height, width)]
+        found = {}
+        for name, channels in _wanted(parsing).items():
+            value = self._tensor(outputs, name, "uint8", (count, *sides, channels))
+            rows, columns = sizes[0]
+            fits = 1 <= rows <= value.shape[1] and 1 <= columns <= value.shape[2]
+            if not fits or (sizes != sizes[0]).any():
+                raise self._foreign(
+                    f"output 'size' {sizes.tolist()} for {name!r} of shape"
+                    f" {list(value.shape)}"
+                )
+            value = value[:, :rows, :columns]
+            found[name] = value if is_batch else value[0]
+        return CompletionResult(**found)
 
     def _tensor(
         self, outputs: Mapping, name: str, dtype: str, shape: Sequence[int | range]
@@ -576,6 +559,11 @@ class Calls:
             f"the answer of the server at {self.target} has {what}; is"
             f" {self.model_name!r} a portrait-tf model?",
         )
+
+
+def _wanted(parsing: bool) -> dict[str, int]:
+    """The pictures of an answer, and their channels."""
+    return {"completed": 3, "parsing": 1} if parsing else {"completed": 3}
 
 
 def _describe(infos: Mapping[str, Any]) -> dict[str, TensorDescription]:
@@ -630,16 +618,15 @@ def _margins_as_fractions(
     margins: Sequence[float], unit: str, size: tuple[int, int]
 ) -> list[float]:
     """Of the photo's own size, in the order of `_SIDES`."""
-    if unit not in ("fraction", "pixels"):
-        raise PortraitError(f"unit is {unit!r}; expected 'fraction' or 'pixels'")
-    found = []
+    check_choice("unit", unit, "fraction", "pixels")
+    found, whole = [], unit == "pixels"
     for side, margin, own in zip(_SIDES, margins, np.repeat(size, 2), strict=True):
-        name, most, expected = f"the margin {side!r}", 1, "0 to 1 of the photo"
-        if unit == "pixels":
+        most, expected = 1, "0 to 1 of the photo"
+        if whole:
             most = int(own)
             expected = f"whole pixels from 0 to the photo's own {most}"
             if isinstance(margin, float) and margin.is_integer():
                 margin = int(margin)
-        whole = unit == "pixels"
+        name = f"the margin {side!r}"
         found.append(check_number(name, margin, expected, 0, most, whole=whole) / most)
     return found

@@ -9,8 +9,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import grpc
-
 from portrait_tf.errors import PortraitError
 from serving.client.protocol import METADATA, PREDICT, STATUS
 
@@ -57,10 +55,6 @@ class Tls:
             _read_pem(self.client_key, "client key"),
             _read_pem(self.client_certificate, "client certificate"),
         )
-
-    def credentials(self) -> grpc.ChannelCredentials:
-        """As gRPC wants them; errors as `read`."""
-        return grpc.ssl_channel_credentials(*self.read())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,8 +135,8 @@ class RetryPolicy:
         """Its part of gRPC's service config."""
         if not self.waits:
             return {}
-        names = [name.split("/") for name in (PREDICT, METADATA, STATUS)]
-        methods = [{"service": name[1], "method": name[2]} for name in names]
+        names = (name.split("/")[1:] for name in (PREDICT, METADATA, STATUS))
+        methods = [{"service": service, "method": name} for service, name in names]
         policy = {
             "maxAttempts": self.attempts,
             "initialBackoff": f"{self.first_delay:.3f}s",
@@ -172,6 +166,12 @@ def check_number(
     if not (is_number and lowest <= value <= highest):
         raise PortraitError(f"{name} is {value!r}; expected {expected}")
     return value
+
+
+def check_choice(name: str, value: object, one: str, other: str) -> None:
+    """Raises PortraitError: neither of the two."""
+    if value not in (one, other):
+        raise PortraitError(f"{name} is {value!r}; expected {one!r} or {other!r}")
 
 
 def check_timeout(timeout: float) -> float:
@@ -234,11 +234,7 @@ def channel_options(
     Raises:
         PortraitError: An unknown way of load balancing.
     """
-    if load_balancing not in ("pick_first", "round_robin"):
-        raise PortraitError(
-            f"load_balancing is {load_balancing!r}; expected 'pick_first' or"
-            " 'round_robin'"
-        )
+    check_choice("load_balancing", load_balancing, "pick_first", "round_robin")
     config = {"loadBalancingConfig": [{load_balancing: {}}], **retry.service_config()}
     options = [
         # gRPC refuses to receive more than 4 MB by default, a photo of 1200 x 1200.

@@ -42,28 +42,21 @@ from serving.client.sync import PortraitClient
 
 OK, WARNING, FAILURE, SKIPPED = "ok", "warning", "failure", "skipped"
 
+_PIXELS, _FILES = ("uint8", 4), ("string", 1)
+_PHOTO = {"image": _PIXELS, "mask": _PIXELS}
+_RESULT = {"completed": _PIXELS, "parsing": _PIXELS}
 SIGNATURES = {
-    "serving_default": (
-        {"image": ("uint8", 4), "mask": ("uint8", 4)},
-        {"completed": ("uint8", 4), "parsing": ("uint8", 4)},
-    ),
+    "serving_default": (_PHOTO, _RESULT),
     "encoded": (
-        {"image_bytes": ("string", 1), "mask_bytes": ("string", 1)},
-        {"completed_bytes": ("string", 1), "parsing_bytes": ("string", 1)},
+        {"image_bytes": _FILES, "mask_bytes": _FILES},
+        {"completed_bytes": _FILES, "parsing_bytes": _FILES},
     ),
-    "parse": (
-        {"image": ("uint8", 4), "mask": ("uint8", 4)},
-        {"parsing": ("uint8", 4)},
-    ),
-    "complete_with_parsing": (
-        {"image": ("uint8", 4), "mask": ("uint8", 4), "parsing": ("uint8", 4)},
-        {"completed": ("uint8", 4)},
-    ),
+    "parse": (_PHOTO, {"parsing": _PIXELS}),
+    "complete_with_parsing": (_PHOTO | {"parsing": _PIXELS}, {"completed": _PIXELS}),
     "extrapolate": (
-        {"image": ("uint8", 4), "margins": ("float32", 2)},
-        {"completed": ("uint8", 4), "parsing": ("uint8", 4), "size": ("int32", 2)},
+        {"image": _PIXELS, "margins": ("float32", 2)}, _RESULT | {"size": ("int32", 2)},
     ),
-}
+}  # fmt: skip
 """Dtype and rank of the inputs and of the outputs of each signature of an export."""
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -381,13 +374,14 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
 
 # === The service ===
 
+_KEY = "Give an --api-key that the server or its proxy knows."
 _ADVICE = {
     NotFoundError: "Give --model-name as in the server's --model_name or its model"
     " config, and check that its base path holds a numbered folder.",
     UnimplementedError: "What answers there is no TensorFlow Serving; check host and"
     " port.",
-    UnauthenticatedError: "Give an --api-key that the server or its proxy knows.",
-    PermissionDeniedError: "Give an --api-key that the server or its proxy knows.",
+    UnauthenticatedError: _KEY,
+    PermissionDeniedError: _KEY,
     MessageTooLargeError: "Raise the message limits of the server and of every proxy"
     " before it, for TensorFlow Serving"
     " --grpc_channel_arguments=grpc.max_receive_message_length=-1.",
@@ -452,8 +446,8 @@ def _skip(reason: str) -> str:
 
 def _judge_states(states: list[VersionStatus]) -> str:
     shown = ", ".join(
-        f"{entry.version}: {entry.state}" + (f" ({entry.error})" if entry.error else "")
-        for entry in states
+        f"{one.version}: {one.state}" + f" ({one.error})" * bool(one.error)
+        for one in states
     )
     available = [entry.version for entry in states if entry.state == "AVAILABLE"]
     failed = [entry.version for entry in states if entry.error]

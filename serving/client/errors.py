@@ -109,14 +109,7 @@ def server_error(code: grpc.StatusCode, message: str) -> ServerError:
 def from_rpc_error(
     error: grpc.RpcError, target: str, wanted: str, timeout: float
 ) -> ServerError:
-    """What a failed call means, in one sentence.
-
-    Args:
-        error: As gRPC raised it, by either kind of channel.
-        target: The server's address.
-        wanted: The model that was asked for, in words.
-        timeout: Seconds that the call was given.
-    """
+    """What a failed call to `target` for `wanted`, the model, means in one sentence."""
     code = error.code()
     # Proxies answer with pages; one line of them says enough.
     lines = (error.details() or "").strip().splitlines()

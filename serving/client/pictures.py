@@ -77,7 +77,7 @@ def open_file(
         picture: A path, or the bytes.
         kind: What it is, for messages: `image`, `mask`, `parsing map`.
         max_pixels: More are refused.
-        known: Whether a format that is not known here is refused, too; else it is None.
+        known: Refuse a format that is not known here; False gives None for it.
 
     Raises:
         PortraitError: It is neither path nor bytes, cannot be read, is empty, cut off,
@@ -154,22 +154,15 @@ def check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:
 
 
 def decode_photo(file: PictureFile) -> np.ndarray:
-    """RGB `uint8` `[H, W, 3]`, turned as its EXIF orientation says.
-
-    Raises:
-        PortraitError: It cannot be decoded.
-    """
+    """RGB `uint8` `[H, W, 3]`, turned as EXIF says; PortraitError if damaged."""
     return _decode(file, "RGB")
 
 
 def decode_mask(file: PictureFile) -> tuple[np.ndarray, bool]:
     """`uint8` `[H, W]`, non-zero = hole, and whether the file itself says the same.
 
-    JPEG writes small values near 0 where there was 0: there the hole is what is above
-    127, and the file is not to be sent.
-
-    Raises:
-        PortraitError: It cannot be decoded.
+    JPEG writes small values where there was 0, so there the hole is what is above 127,
+    and the file is not to be sent. PortraitError for a damaged file.
     """
     mask = _decode(file, "L")
     if file.format == "JPEG":
@@ -178,11 +171,9 @@ def decode_mask(file: PictureFile) -> tuple[np.ndarray, bool]:
 
 
 def decode_map(file: PictureFile) -> np.ndarray:
-    """The values of a PNG of 8-bit grey: `uint8` `[H, W]`.
+    """The values of a PNG of 8-bit grey, `uint8` `[H, W]`; PortraitError for others.
 
-    Raises:
-        PortraitError: It is another kind of file; a palette's or a JPEG's values are
-            not labels.
+    The values of a palette or of a JPEG are not labels.
     """
     if not (file.format == "PNG" and file.content[24:26] == b"\x08\x00"):
         raise PortraitError(
@@ -195,10 +186,7 @@ def decode_map(file: PictureFile) -> np.ndarray:
 def decode_answer(
     content: bytes, size: tuple[int, int], channels: int
 ) -> np.ndarray | None:
-    """A PNG of the server: `uint8` `[H, W, channels]`; None where it is none.
-
-    Nothing is decoded that says to be of another size.
-    """
+    """A PNG of the server: `uint8` `[H, W, channels]`; None for another size."""
     try:
         image = PngImageFile(io.BytesIO(content))
         if image.size != (size[1], size[0]):

@@ -6,6 +6,7 @@ Fields have the names, numbers and types of `tensorflow_serving/apis` and
 is left out here is skipped when it is read.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -85,30 +86,24 @@ def encode_tensor(value: np.ndarray | list[bytes]) -> Any:
 def decode_tensor(
     proto: Any, dtype: str, shape: Sequence[int | range]
 ) -> np.ndarray | list[bytes]:
-    """The value of a `TensorProto`: in `tensor_content`, or number by number.
+    """The value of a `TensorProto`, in either form; of strings `[B]` a list.
 
     Nothing is allocated before the size is known to be right.
 
     Args:
-        proto: It.
-        dtype: That it must have: `float32`, `int32`, `string` or `uint8`.
-        shape: That it must have, each size one number or one of a range.
-
-    Returns:
-        An array; of strings, which have one dimension, a list.
+        proto: The tensor.
+        dtype: The expected dtype: `float32`, `int32`, `string` or `uint8`.
+        shape: The expected sizes, each a number or a range.
 
     Raises:
         ValueError: It is another tensor, or says two things of its size.
     """
     found, sizes = describe_tensor(proto)
+    ranges = [one if isinstance(one, range) else [one] for one in shape]
     if (
-        found != dtype
+        (found, len(sizes or ())) != (dtype, len(shape))
         or sizes is None
-        or len(sizes) != len(shape)
-        or not all(
-            size in wanted if isinstance(wanted, range) else size == wanted
-            for size, wanted in zip(sizes, shape, strict=True)
-        )
+        or not all(size in one for size, one in zip(sizes, ranges, strict=True))
     ):
         raise ValueError(f"{found} of shape {sizes and list(sizes)}")
     count = math.prod(sizes)
@@ -142,11 +137,7 @@ def describe_tensor(info: Any) -> tuple[str, tuple[int | None, ...] | None]:
 
 
 def _unpack(packed: bytes, dtype: str) -> np.ndarray:
-    """The numbers of a packed field.
-
-    Raises:
-        ValueError: They are others.
-    """
+    """The numbers of a packed field; ValueError if they are of another dtype."""
     if dtype == "int32":
         values, at = [], 0
         while at < len(packed):
@@ -168,16 +159,14 @@ def _split_strings(content: bytes, count: int) -> list[bytes]:
 
     Source: tensorflow/core/platform/tensor_coding.cc, `EncodeStringList`.
     """
-    found, lengths, at = [], [], 0
+    lengths, at = [], 0
     for _ in range(count):
         length, at = _read_varint(content, at)
         lengths.append(length)
-    if at + sum(lengths) != len(content):
+    ends = list(itertools.accumulate(lengths, initial=at))
+    if ends[-1] != len(content):
         raise ValueError(f"{len(content)} bytes that are not {count} strings")
-    for length in lengths:
-        found.append(content[at : at + length])
-        at += length
-    return found
+    return [content[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def _read_varint(content: bytes, at: int) -> tuple[int, int]:

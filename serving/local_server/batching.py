@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import numpy as np
@@ -33,8 +34,26 @@ PARAMETERS_FILE = "batching_params.pbtxt"
 """The name of a version's own parameters, in its folder."""
 
 Arrays = Mapping[str, np.ndarray]
-Run = Callable[[object, Arrays, Sequence[str], float | None], dict[str, np.ndarray]]
-"""Runs (signature, inputs, outputs, timeout), as `LoadedModel.run` does."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a Session is asked for.
+
+    Attributes:
+        signature: A `Signature`.
+        inputs: By public name.
+        outputs: The public names of the outputs to compute.
+        timeout: Seconds, after which the run is abandoned; None for never.
+    """
+
+    signature: Any
+    inputs: Arrays
+    outputs: Sequence[str]
+    timeout: float | None = None
+
+
+Runner = Callable[[Run], dict[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +137,8 @@ class _Batch:
     """Tasks that go together; while they wait for a thread, more may join."""
 
     parameters: BatchingParameters
-    run: Callable[[Arrays, float | None], dict[str, np.ndarray]]
+    run: Run
+    runner: Runner
     tasks: list[_Task] = dataclasses.field(default_factory=list)
     timer: threading.Timer | None = None
     is_released: bool = False
@@ -138,7 +158,8 @@ class _Batch:
             name: _merge(name, [one.inputs[name] for one in self.tasks], padding, pads)
             for name in self.tasks[0].inputs
         }
-        results = self.run(merged, timeout)
+        whole = dataclasses.replace(self.run, inputs=merged, timeout=timeout)
+        results = self.runner(whole)
         for array in results.values():
             if np.ndim(array) == 0:
                 raise failed_precondition("Batched output tensor has 0 dimensions")
@@ -173,15 +194,9 @@ class Batching:
         )
 
     def run(
-        self,
-        run: Run,
-        parameters: BatchingParameters,
-        signature: object,
-        inputs: Arrays,
-        outputs: Sequence[str],
-        timeout: float | None = None,
+        self, runner: Runner, parameters: BatchingParameters, run: Run
     ) -> dict[str, np.ndarray]:
-        """Runs inputs in a batch with others' for the same `run`; waits for the result.
+        """Runs inputs in a batch with others' for the same runner, and waits for it.
 
         Raises:
             RequestError: INVALID_ARGUMENT for inputs without one common axis 0 or
@@ -189,33 +204,33 @@ class Batching:
                 FAILED_PRECONDITION when photos of a batch differ in size, or outputs
                 do not follow axis 0; the Session's status when the run fails.
         """
-        size, limit = _batch_size(inputs), parameters.largest_run
+        size, limit = _batch_size(run.inputs), parameters.largest_run
         if size == 0:
-            return run(signature, inputs, outputs, timeout)
+            return runner(run)
         if size > limit and not parameters.enable_large_batch_splitting:
             raise invalid_argument(
                 f"Task size {size} is larger than maximum input batch size {limit}"
             )
 
-        def run_merged(merged: Arrays, timeout: float | None) -> dict[str, np.ndarray]:
+        def counted(run: Run) -> dict[str, np.ndarray]:
             self._metrics.add("serving:batching_session:wrapped_run_count")
-            return run(signature, merged, outputs, timeout)
+            return runner(run)
 
-        deadline = None if timeout is None else time.monotonic() + timeout
-        key = (run, signature.name, tuple(sorted(outputs)))
+        deadline = None if run.timeout is None else time.monotonic() + run.timeout
+        key = (runner, run.signature.name, tuple(sorted(run.outputs)))
         tasks = []
         with self._lock:
             for start in range(0, size, limit):
                 part = {
-                    name: one[start : start + limit] for name, one in inputs.items()
+                    name: one[start : start + limit] for name, one in run.inputs.items()
                 }
                 tasks.append(_Task(part, min(limit, size - start), deadline))
-                self._enqueue(key, tasks[-1], parameters, run_merged)
+                self._enqueue(key, tasks[-1], _Batch(parameters, run, counted))
         results = [task.result.result() for task in tasks]
         if len(results) == 1:
             return results[0]
         return {
-            name: np.concatenate([one[name] for one in results]) for name in outputs
+            name: np.concatenate([one[name] for one in results]) for name in run.outputs
         }
 
     def drain(self) -> None:
@@ -231,10 +246,10 @@ class Batching:
         self.drain()
         self._pool.shutdown()
 
-    def _enqueue(
-        self, key: tuple, task: _Task, parameters: BatchingParameters, run: Callable
-    ) -> None:
+    def _enqueue(self, key: tuple, task: _Task, new: _Batch) -> None:
+        """Adds a task to the last batch of its queue, or to a new one."""
         queue = self._queues.setdefault(key, collections.deque())
+        parameters = new.parameters
         if not queue or queue[-1].size + task.size > parameters.largest_run:
             if len(queue) >= parameters.max_enqueued_batches:
                 raise RequestError(
@@ -244,7 +259,7 @@ class Batching:
                 )
             if queue:
                 self._release(key, queue[-1])
-            queue.append(_Batch(parameters, run))
+            queue.append(new)
         batch = queue[-1]
         batch.tasks.append(task)
         wait = parameters.batch_timeout_micros / 1e6
@@ -329,4 +344,4 @@ def _merge(name: str, arrays: list[np.ndarray], padding: int, pads: bool) -> np.
     if padding:
         # A row that is known to be valid, as TensorFlow Serving takes one.
         arrays = [*arrays, np.repeat(arrays[-1][:1], padding, axis=0)]
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return np.concatenate(arrays)

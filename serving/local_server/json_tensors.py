@@ -1,13 +1,14 @@
 """TensorFlow Serving's JSON forms of requests and answers.
 
-A request is `{"signature_name": ..., "instances": [...]}` (row form: one
-entry an example) or `{..., "inputs": ...}` (column form: whole tensors). A signature
-with one input takes its value bare, with several an object by input name. Binary
-strings are `{"b64": "..."}`; in answers they are those whose name ends in `_bytes`.
+A request is `{"signature_name": ..., "instances": [...]}` (row form: one entry an
+example) or `{..., "inputs": ...}` (column form: whole tensors). A signature with one
+input takes its value bare, with several an object by input name. Binary strings are
+`{"b64": "..."}`; in answers they are those whose name ends in `_bytes`.
 """
 
 import base64
 import json
+import math
 import re
 import reprlib
 from collections.abc import Callable, Mapping
@@ -26,7 +27,14 @@ _DTYPES = {
     tf.float32, tf.float64, tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.uint32,
     tf.uint64, tf.bool, tf.string,
 }  # fmt: skip
-_UNEVEN = "Encountered list at unexpected size: nested lists must be equally long"
+_KINDS = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}, "O": {str, dict}}
+"""The types of Python's JSON that are read as each of NumPy's kinds."""
+
+_MAX_RANK = 64  # NumPy's; TensorFlow's is 254.
+_JSON_NAMES = {
+    type(None): "Null", dict: "Object", list: "Array", str: "String",
+    int: "Number", float: "Number",
+}  # fmt: skip
 
 
 def parse_predict(
@@ -42,13 +50,14 @@ def parse_predict(
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise invalid_argument(f"JSON Parse error: {error}") from error
+    said = f"JSON Value: {_shown(document)}"
     if not isinstance(document, dict):
-        raise invalid_argument(f"JSON Value: {_shown(document)} Is not object")
+        raise invalid_argument(f"{said} Is not object")
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid_argument(
-            f"JSON Value: {_shown(document)} not formatted correctly. 'signature_name'"
-            " key must be a string value."
+            f"{said} not formatted correctly. 'signature_name' key must be a string"
+            " value."
         )
     signature = model.signature(name)
     if signature is None:
@@ -58,11 +67,16 @@ def parse_predict(
         )
     if "instances" in document and "inputs" in document:
         raise invalid_argument(
-            f"JSON Value: {_shown(document)} Not formatted correctly expecting only one"
-            " of 'inputs' or 'instances' keys to exist "
+            f"{said} Not formatted correctly expecting only one of 'inputs' or"
+            " 'instances' keys to exist "
         )
     if "instances" in document:
-        return signature, _read_rows(document["instances"], signature), True
+        rows = document["instances"]
+        if not isinstance(rows, list):
+            raise invalid_argument(f"{said} Excepting 'instances' to be an list/array")
+        if not rows:
+            raise invalid_argument(f"{said} No values in 'instances' array")
+        return signature, _read_rows(rows, signature), True
     if "inputs" in document:
         return signature, _read_columns(document["inputs"], signature), False
     raise invalid_argument("Missing 'inputs' or 'instances' key")
@@ -92,11 +106,10 @@ def format_predict(
     return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
 
 
-def _read_rows(rows: object, signature: Signature) -> dict[str, np.ndarray]:
-    if not isinstance(rows, list):
-        raise invalid_argument("Excepting 'instances' to be an list/array")
-    if not rows:
-        raise invalid_argument("No values in 'instances' array")
+# === Requests ===
+
+
+def _read_rows(rows: list, signature: Signature) -> dict[str, np.ndarray]:
     if not isinstance(rows[0], dict) and len(signature.inputs) > 1:
         raise invalid_argument(
             "instances is a plain list, but expecting list of objects as multiple"
@@ -111,10 +124,9 @@ def _read_rows(rows: object, signature: Signature) -> dict[str, np.ndarray]:
                 f"Expecting {kinds[0]} but got {kinds[1]} at item {index} of input list"
             )
         items = row if named else {next(iter(columns)): row}
-        for alias in items.keys() & columns.keys():
+        for alias, value in items.items():
             try:
-                array = _to_array(items[alias], signature.inputs[alias])
-                _check_shape(columns[alias], array)
+                _add_row(columns, alias, value, signature)
             except RequestError as error:
                 key = f" key: {alias}" if named else ""
                 raise RequestError(
@@ -122,13 +134,28 @@ def _read_rows(rows: object, signature: Signature) -> dict[str, np.ndarray]:
                     f"Failed to process element: {index}{key} of 'instances' list."
                     f" Error: {error.code.name}: {error.message}",
                 ) from error
-            columns[alias].append(array)
         if items.keys() != columns.keys():
             raise invalid_argument(
                 f"Failed to process element: {index} of 'instances' list. JSON object:"
                 f" {_shown(row)} keys must be equal to: {','.join(columns)}"
             )
     return {alias: np.stack(arrays) for alias, arrays in columns.items()}
+
+
+def _add_row(
+    columns: dict[str, list[np.ndarray]], alias: str, value: object, of: Signature
+) -> None:
+    if alias not in columns:
+        raise invalid_argument(f"JSON object: does not have named input: {alias}")
+    array, before = _to_array(value, of.inputs[alias], alias), columns[alias]
+    if before and before[0].size != array.size:
+        raise invalid_argument(
+            f"Expecting tensor size: {before[0].size} but got: {array.size}"
+        )
+    if before and before[0].shape != array.shape:
+        wanted, got = (",".join(map(str, one.shape)) for one in (before[0], array))
+        raise invalid_argument(f"Expecting shape [{wanted}] but got: [{got}]")
+    before.append(array)
 
 
 def _read_columns(inputs: object, signature: Signature) -> dict[str, np.ndarray]:
@@ -144,65 +171,96 @@ def _read_columns(inputs: object, signature: Signature) -> dict[str, np.ndarray]
             raise invalid_argument(f"Missing named input: {alias} in 'inputs' object.")
     # What is extra is ignored, as TensorFlow Serving does in this form.
     return {
-        alias: _to_array(inputs[alias], dtype)
+        alias: _to_array(inputs[alias], dtype, alias)
         for alias, dtype in signature.inputs.items()
     }
 
 
-def _check_shape(before: list[np.ndarray], array: np.ndarray) -> None:
-    if not before or before[0].shape == array.shape:
-        return
-    size, shape = before[0].size, ",".join(map(str, before[0].shape))
-    if size != array.size:
-        raise invalid_argument(f"Expecting tensor size: {size} but got: {array.size}")
-    got = ",".join(map(str, array.shape))
-    raise invalid_argument(f"Expecting shape [{shape}] but got: [{got}]")
-
-
-def _to_array(value: object, dtype: tf.DType) -> np.ndarray:
+def _to_array(value: object, dtype: tf.DType, alias: str) -> np.ndarray:
+    """A tensor; RequestError for a value that TensorFlow Serving does not read."""
     if dtype not in _DTYPES:
         raise unimplemented(
-            f"Conversion of JSON Value: {_shown(value)} to type: {dtype.name}"
+            f"Conversion of JSON Value: {_shown(value)} to type: {_name(dtype)}"
         )
-    try:
-        if dtype == tf.string:
-            array = np.array(_map_leaves(_read_string, value), object)
-        else:
-            array = np.array(value)
-    except (ValueError, OverflowError, RecursionError) as error:
-        raise invalid_argument(_UNEVEN) from error
-    if dtype == tf.string:
-        if not all(isinstance(item, bytes) for item in array.flat):
-            raise invalid_argument(_UNEVEN)
-        return array
+    shape, first = [], value
+    while isinstance(first, list):
+        shape.append(len(first))
+        first = first[0] if first else None
+    if len(shape) > _MAX_RANK:
+        raise invalid_argument(f"tensor parsing error: {alias}")
+    leaves: list = []
+    _collect(value, shape, 0, leaves)
     wanted = np.dtype(dtype.as_numpy_dtype)
-    kinds = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}[wanted.kind]
-    if array.size and array.dtype.kind not in kinds:
-        raise _type_error(value, dtype)
-    if wanted.kind in "iu" and array.size:
+    kinds = _KINDS[wanted.kind]
+    if not kinds.issuperset(map(type, leaves)):
+        wrong = next(leaf for leaf in leaves if type(leaf) not in kinds)
+        raise _type_error(wrong, dtype)
+    if dtype == tf.string:
+        leaves = [_read_string(leaf) for leaf in leaves]
+    elif wanted.kind in "iu" and leaves:
         # int_val is 32 bits wide; what does not fit the dtype is cut off there.
-        wide = np.int32 if wanted.itemsize < 4 else wanted
-        limits = np.iinfo(wide)
-        if int(array.min()) < limits.min or int(array.max()) > limits.max:
-            raise _type_error(value, dtype)
-    return array.astype(wanted)
+        limits = np.iinfo(np.int32 if wanted.itemsize < 4 else wanted)
+        for leaf in (min(leaves), max(leaves)):
+            if not limits.min <= leaf <= limits.max:
+                raise _type_error(leaf, dtype)
+    elif wanted.kind == "f":
+        _check_exact(leaves, dtype)
+    wide = {"i": np.int64, "u": np.uint64 if dtype == tf.uint64 else np.int64}
+    array = np.array(leaves, wide.get(wanted.kind, wanted))
+    return array.astype(wanted).reshape(shape)
 
 
-def _read_string(item: object) -> bytes:
+def _collect(value: object, shape: list[int], level: int, leaves: list) -> None:
+    """Adds all values of nested lists, which must be as long as `shape` says."""
+    if not isinstance(value, list):
+        if level != len(shape):
+            raise invalid_argument(
+                f"JSON Value: {_shown(value)} found at incorrect level: {level + 1} in"
+                f" the JSON DOM. Expected at level: {len(shape)}"
+            )
+        leaves.append(value)
+        return
+    if level >= len(shape):
+        raise invalid_argument(
+            f"Encountered list at unexpected level: {level} expected < {len(shape)}"
+        )
+    if len(value) != shape[level]:
+        raise invalid_argument(
+            f"Encountered list at unexpected size: {len(value)} at level: {level}"
+            f" expected size: {shape[level]}"
+        )
+    for item in value:
+        _collect(item, shape, level + 1, leaves)
+
+
+def _check_exact(leaves: list[int | float], dtype: tf.DType) -> None:
+    """Refuses whole numbers that the dtype cannot tell apart, and too large ones."""
+    info = np.finfo(dtype.as_numpy_dtype)
+    limits = {int: 2 ** (info.nmant + 1) - 1, float: float(info.max)}
+    for leaf in leaves:
+        if limits[type(leaf)] < abs(leaf) < math.inf:
+            raise invalid_argument(
+                f"Cannot convert JSON value: {_shown(leaf)} to {_name(dtype)} without"
+                " loss of precision."
+            )
+
+
+def _read_string(item: str | dict) -> bytes:
     """Base64 as `absl::Base64Unescape`: white space anywhere, padding optional."""
     if isinstance(item, str):
         return item.encode()
-    if not isinstance(item, dict):
-        raise _type_error(item, tf.string)
     if _is_object(item):
         raise invalid_argument(
             f"JSON Value: {_shown(item)} not formatted correctly for base64 data"
         )
-    text = re.sub(r"\s", "", item["b64"]).rstrip("=")
+    text = re.sub(r"\s", "", item["b64"]).rstrip("=.")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError as error:
         raise invalid_argument("Unable to base64 decode") from error
+
+
+# === Answers ===
 
 
 def _to_json(array: np.ndarray, dtype: tf.DType, *, as_bytes: bool) -> object:
@@ -213,7 +271,7 @@ def _to_json(array: np.ndarray, dtype: tf.DType, *, as_bytes: bool) -> object:
 
     if dtype not in _DTYPES:
         raise invalid_argument(
-            f"Failed to write JSON value for tensor type: {dtype.name}"
+            f"Failed to write JSON value for tensor type: {_name(dtype)}"
         )
     if dtype == tf.float32:
         # The shortest text that reads as the same float32, not as its float64.
@@ -223,25 +281,26 @@ def _to_json(array: np.ndarray, dtype: tf.DType, *, as_bytes: bool) -> object:
     return _map_leaves(write, np.asarray(array, object).tolist())
 
 
+def _check_batch(results: Mapping[str, np.ndarray]) -> None:
+    batch = None
+    for name, array in results.items():
+        if not np.ndim(array):
+            raise invalid_argument(f"Tensor name: {name} has no shape information ")
+        if batch not in (None, len(array)):
+            raise invalid_argument(
+                f"Tensor name: {name} has inconsistent batch size: {len(array)}"
+                f" expecting: {batch}"
+            )
+        batch = len(array)
+
+
+# === Values ===
+
+
 def _map_leaves(function: Callable[[object], object], value: object) -> object:
     if isinstance(value, list):
         return [_map_leaves(function, item) for item in value]
     return function(value)
-
-
-def _check_batch(results: Mapping[str, np.ndarray]) -> None:
-    batch = None
-    for name, array in results.items():
-        what, size = f"Tensor name: {name} has", len(array) if np.ndim(array) else None
-        if size is None:
-            raise invalid_argument(f"{what} no shape information ")
-        if size < 1:
-            raise invalid_argument(f"{what} invalid batch size: {size}")
-        if batch not in (None, size):
-            raise invalid_argument(
-                f"{what} inconsistent batch size: {size} expecting: {batch}"
-            )
-        batch = size
 
 
 def _is_object(value: object) -> bool:
@@ -252,9 +311,15 @@ def _is_object(value: object) -> bool:
 
 
 def _type_error(value: object, dtype: tf.DType) -> RequestError:
+    kind = str(value) if isinstance(value, bool) else _JSON_NAMES[type(value)]
     return invalid_argument(
-        f"JSON Value: {_shown(value)} is not of expected type: {dtype.name}"
+        f"JSON Value: {_shown(value)} Type: {kind} is not of expected type:"
+        f" {_name(dtype)}"
     )
+
+
+def _name(dtype: tf.DType) -> str:
+    return {tf.float32: "float", tf.float64: "double"}.get(dtype, dtype.name)
 
 
 def _shown(value: object) -> str:

@@ -1,9 +1,8 @@
 """One loaded version of a model, and the folder its versions lie in.
 
-`MODELS_DIR/N/` is a SavedModel, N its version; folders with other names are ignored, so
-that a publisher can write to one and rename it. The model is loaded into a
-`tf.compat.v1.Session` because TensorFlow Serving does so: a SavedModel can load eagerly
-and still be broken there.
+`MODELS_DIR/N/` is a SavedModel, N its version; folders with other names are ignored. It
+is loaded into a `tf.compat.v1.Session` because TensorFlow Serving does so: a SavedModel
+can load eagerly and still be broken there.
 """
 
 import pathlib
@@ -20,7 +19,7 @@ from tensorflow_serving.apis import predict_pb2
 from portrait_tf.errors import PortraitError
 from portrait_tf.startup import hidden_notices
 from serving.local_server import tensors
-from serving.local_server.batching import Arrays, Run
+from serving.local_server.batching import Run, Runner
 from serving.local_server.metrics import Metrics
 from serving.local_server.options import ServerOptions
 from serving.local_server.request_error import (
@@ -92,14 +91,8 @@ class Signature:
 class LoadedModel:
     """A SavedModel in a Session, ready to run from any thread.
 
-    Args:
-        name: The model's, for metrics.
-        path: The version folder, `MODELS_DIR/N`; `version` is N.
-        options: The tags of the graph in it, and how answers are written.
-        config: How the Session runs.
-        metrics: Where loads and runs are noted.
-
-    `signature_defs` are for metadata; `runner` may be set to what merges requests.
+    `path` is the version folder, `MODELS_DIR/N`, and `version` is N. `signature_defs`
+    are for metadata; `runner` may be set to what merges requests.
 
     Raises:
         RequestError: When the folder is not a SavedModel that loads.
@@ -116,7 +109,7 @@ class LoadedModel:
         self.name = name
         self.path = path
         self.version = int(path.name)
-        self.runner: Run = self.run_session
+        self.runner: Runner = self.run_session
         self._as_content = options.enable_serialization_as_tensor_content
         self._metrics = metrics
         self._graph = tf.Graph()
@@ -181,48 +174,37 @@ class LoadedModel:
         response.model_spec.name = spec.name
         response.model_spec.version.value = self.version
         response.model_spec.signature_name = signature.name
-        for name, array in self.run(signature, inputs, outputs, timeout).items():
+        for name, array in self.run(Run(signature, inputs, outputs, timeout)).items():
             dtype = signature.outputs[name]
             proto = tensors.encode(array, dtype, as_content=self._as_content)
             response.outputs[name].CopyFrom(proto)
         return response
 
-    def run(
-        self,
-        signature: Signature,
-        inputs: Arrays,
-        outputs: Sequence[str],
-        timeout: float | None = None,
-    ) -> dict[str, np.ndarray]:
+    def run(self, run: Run) -> dict[str, np.ndarray]:
         """Runs a signature, within a batch where there is batching.
-
-        After `timeout` seconds the run is abandoned; None for never.
 
         Raises:
             RequestError: With the Session's own status, when the run fails; as
                 `Batching.run`, with batching.
         """
         begun = time.monotonic()
-        results = self.runner(signature, inputs, outputs, timeout)
+        results = self.runner(run)
         took = (time.monotonic() - begun) * 1e6
         labels = (self.name, "Predict", "TF1")
         self._metrics.add("serving:runtime_latency", *labels, value=took)
         return results
 
-    def run_session(
-        self,
-        signature: Signature,
-        inputs: Arrays,
-        outputs: Sequence[str],
-        timeout: float | None = None,
-    ) -> dict[str, np.ndarray]:
+    def run_session(self, run: Run) -> dict[str, np.ndarray]:
         """As `run`, at once and by itself."""
-        feeds = {self._output(signature.feeds[name]): inputs[name] for name in inputs}
-        fetches = [self._output(signature.fetches[name]) for name in outputs]
+        feeds = {
+            self._output(run.signature.feeds[name]): array
+            for name, array in run.inputs.items()
+        }
+        fetches = [self._output(run.signature.fetches[name]) for name in run.outputs]
         options = None
-        if timeout is not None:
+        if run.timeout is not None:
             # 0 would mean "no limit" to the Session.
-            milliseconds = min(max(1, int(timeout * 1000)), 2**31)
+            milliseconds = min(max(1, int(run.timeout * 1000)), 2**31)
             options = pywrap_tf_session.TF_NewBufferFromString(
                 tf.compat.v1.RunOptions(timeout_in_ms=milliseconds).SerializeToString()
             )
@@ -242,7 +224,7 @@ class LoadedModel:
         self._metrics.add("core:graph_runs")
         self._metrics.add("core:graph_run_time_usecs", value=int(took))
         self._metrics.add("core:graph_run_time_usecs_histogram", value=took)
-        return dict(zip(outputs, results, strict=True))
+        return dict(zip(run.outputs, results, strict=True))
 
     def _output(self, name: str) -> object:
         return self._graph.get_tensor_by_name(name)._as_tf_output()

@@ -3,7 +3,7 @@
 A flag has the name of its field, with underscores or dashes; it is written
 `--flag=value` or `--flag value`, a switch also bare. Names, meanings and defaults are
 TensorFlow Serving's, but for addresses and the model's name, which suit a developer's
-machine; `host` and `rest_api_max_body_bytes` are ours. TensorFlow is not needed here,
+machine; `host` and `rest_api_max_body_bytes` are ours. TensorFlow is not imported here,
 so that a mistyped flag is found at once.
 """
 

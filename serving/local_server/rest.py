@@ -32,6 +32,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.local_server import json_tensors
+from serving.local_server.batching import Run
 from serving.local_server.core import ServerCore
 from serving.local_server.request_error import (
     RequestError,
@@ -45,7 +46,7 @@ _IDLE_TIMEOUT = 120.0
 _READ_BLOCK = 1 << 20
 _MAX_LINE = 1 << 16
 _PATH = re.compile(
-    r"(?i)/v1/models/(?P<name>[^/:]+)"
+    r"(?i)/v1/models(?:/(?P<name>[^/:]+)|(?!.*:))"
     r"(?:/(?:versions/(?P<version>\d+)|labels/(?P<label>[^/:]+)))?"
     r"(?P<verb>:classify|:regress|:predict|/metadata|)"
 )
@@ -154,7 +155,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         match = _PATH.fullmatch(self.path)
         route = _ROUTES.get((self.command, match["verb"].lower())) if match else None
         code, answer = attempt(lambda: self._produce(match, route, body))
-        name = urllib.parse.unquote(match["name"]) if route else ""
+        name = urllib.parse.unquote(match["name"] or "") if route else ""
         method = match["verb"][1:] if route and ":" in match["verb"] else ""
         took = time.monotonic() - begun
         metrics.record_request(name, method, "REST", code.name, took)
@@ -170,6 +171,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return {}
         if route is None:
             raise invalid_argument(f"Malformed request: {self.command} {self.path}")
+        if not match["name"]:
+            raise invalid_argument("Missing model name in request.")
         spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"]))
         if match["version"]:
             digits = match["version"].lstrip("0") or "0"
@@ -266,7 +269,7 @@ def _predict(core: ServerCore, spec: model_pb2.ModelSpec, body: bytes) -> dict:
     timeout = core.options.rest_api_timeout_in_ms / 1000
     with core.use(spec) as model:
         signature, inputs, row_form = json_tensors.parse_predict(body, model)
-        results = model.run(signature, inputs, list(signature.outputs), timeout)
+        results = model.run(Run(signature, inputs, list(signature.outputs), timeout))
     return json_tensors.format_predict(results, signature, row_form)
 
 

@@ -1,10 +1,10 @@
-"""Start and stop of the embedded server.
+"""Start and stop of the embedded server, for development and tests.
 
-For development and tests; not a replacement of TensorFlow Serving: one process of
-Python. Production runs TensorFlow Serving on the same folder and the same files of
+Production runs TensorFlow Serving on the same folder and the same files of
 configuration (see `serving/deploy`).
 """
 
+import contextlib
 import functools
 import logging
 import pathlib
@@ -122,10 +122,10 @@ class LocalServer:
         batching = None
         if options.enable_batching:
             batching = BatchingParameters.read(options.batching_parameters_file)
-        session = ("tensorflow_session_config_file", tf.compat.v1.ConfigProto)
-        self._session_config = self._read(*session)
-        monitoring = ("monitoring_config_file", text_protos.MonitoringConfig)
-        prometheus = self._read(*monitoring).prometheus_config
+        session = options.tensorflow_session_config_file
+        self._session_config = _read(session, tf.compat.v1.ConfigProto)
+        monitoring = _read(options.monitoring_config_file, text_protos.MonitoringConfig)
+        prometheus = monitoring.prometheus_config
         metrics_path = (prometheus.path or METRICS_PATH) if prometheus.enable else None
         credentials = read_credentials(options.ssl_config_file)
         # To learn after minutes of loading that a port is in use would be a waste. It
@@ -145,14 +145,11 @@ class LocalServer:
                 raise PortraitError(str(error)) from error
             raise
         self.grpc_port, self.rest_port = self._grpc.port, self._rest.port
-        _LOGGER.info(
-            "Running gRPC ModelServer at %s:%d ...", options.host, self.grpc_port
-        )
-        if path := options.grpc_socket_path:
+        host, path = options.host, options.grpc_socket_path
+        _LOGGER.info("Running gRPC ModelServer at %s:%d ...", host, self.grpc_port)
+        if path:
             _LOGGER.info("Running gRPC ModelServer at UNIX socket %s ...", path)
-        _LOGGER.info(
-            "Exporting HTTP/REST API at:%s:%d ...", options.host, self.rest_port
-        )
+        _LOGGER.info("Exporting HTTP/REST API at:%s:%d ...", host, self.rest_port)
         if options.model_config_file and options.model_config_file_poll_wait_seconds:
             self._config_thread = threading.Thread(
                 target=self._poll_config, args=(core,), name="config", daemon=True
@@ -194,17 +191,13 @@ class LocalServer:
         """
         in_main = threading.current_thread() is threading.main_thread()
         numbers = (signal.SIGINT, signal.SIGTERM) if in_main else ()
-        previous = {
-            number: signal.signal(number, signal.default_int_handler)
-            for number in numbers
-        }
-        try:
+        previous = [
+            signal.signal(number, signal.default_int_handler) for number in numbers
+        ]
+        with contextlib.suppress(KeyboardInterrupt):
             self._stopped.wait()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)
         self.stop()
 
     def __enter__(self) -> "LocalServer":
@@ -215,17 +208,13 @@ class LocalServer:
 
     # === Settings ===
 
-    def _read(self, option: str, kind: type[Message]) -> Message:
-        path = getattr(self.options, option)
-        return text_protos.read_text_proto(path, kind) if path else kind()
-
     def _read_models(self) -> dict[str, ModelSource]:
         path = self.options.model_config_file
         if not path:
             base_path = pathlib.Path(self.options.model_base_path).absolute()
             return {self.options.model_name: ModelSource(base_path)}
         try:
-            return read_config(self._read("model_config_file", ModelServerConfig))
+            return read_config(_read(path, ModelServerConfig))
         except RequestError as error:
             raise PortraitError(f"{path}: {error.message}") from error
 
@@ -259,6 +248,10 @@ class LocalServer:
                 core.apply(self._read_models())
             except (PortraitError, RequestError) as error:
                 _LOGGER.error("Failed to read ModelServerConfig file: %s", error)
+
+
+def _read(path: str, kind: type[Message]) -> Message:
+    return text_protos.read_text_proto(path, kind) if path else kind()
 
 
 def _check_port(protocol: str, host: str, port: int) -> None:

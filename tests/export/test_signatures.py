@@ -124,6 +124,13 @@ def test_joints_are_those_of_portrait_parse_and_of_the_formula(
 
 
 class TestCompleteWithParsing:
+    def painted(self, pipeline, inputs, shares):
+        """What stage 2 paints by a map, of the networks' own shape."""
+        image, mask, _ = pipeline.shrink(inputs["image"], inputs["mask"])
+        painted = pipeline.paint(image, mask, shares)["completed"].numpy()
+        painted = np.clip(np.round((painted + 1) * 127.5), 0, 255)
+        return np.where(inputs["mask"] != 0, painted, inputs["image"])
+
     def test_an_unknown_map_is_stage_1s(self, run):
         inputs = batch((61, 47), 2)
         wanted = run("serving_default", inputs)["completed"]
@@ -138,14 +145,7 @@ class TestCompleteWithParsing:
         inputs = batch((32, 32))
         labels = np.repeat(np.arange(32)[:, None] % 20, 32, axis=1)
         parsing = labels[None, ..., None].astype(np.uint8)
-        image, mask, _ = tiny_pipeline.shrink(inputs["image"], inputs["mask"])
-        shares = tf.one_hot(labels, 20)[None]
-        painted = tiny_pipeline.paint(image, mask, shares)["completed"]
-        wanted = np.where(
-            inputs["mask"] != 0,
-            np.clip(np.round((painted.numpy() + 1) * 127.5), 0, 255),
-            inputs["image"],
-        )
+        wanted = self.painted(tiny_pipeline, inputs, tf.one_hot(labels, 20)[None])
         found = run("complete_with_parsing", {**inputs, "parsing": parsing})
         assert_alike(found["completed"], wanted)
         other = run("complete_with_parsing", {**inputs, "parsing": parsing * 0 + 13})
@@ -161,12 +161,7 @@ class TestCompleteWithParsing:
         np.testing.assert_array_equal(unknown[0, 16:], 0.0)
         np.testing.assert_array_equal(shares[0, 16:, :, 9], 1.0)
         predicted = tiny_pipeline.structure(image, mask)["parsing"]
-        painted = tiny_pipeline.paint(image, mask, shares + unknown * predicted)
-        wanted = np.where(
-            inputs["mask"] != 0,
-            np.clip(np.round((painted["completed"].numpy() + 1) * 127.5), 0, 255),
-            inputs["image"],
-        )
+        wanted = self.painted(tiny_pipeline, inputs, shares + unknown * predicted)
         found = run("complete_with_parsing", {**inputs, "parsing": parsing})
         assert_alike(found["completed"], wanted)
 
@@ -219,29 +214,30 @@ class TestExtrapolate:
         assert tuple(found["size"][0]) == extended.shape[:2]
 
 
-def read_webp(content):
-    return tf.io.decode_image(content, channels=3, expand_animations=False)
+LOSSLESS = [cv2.IMWRITE_WEBP_QUALITY, 101]
 
 
-def decoded(formats):
-    """Those that TensorFlow decodes: 2.15, of the addons stack, knows no WebP."""
-    return [one for one in formats if KERAS_3 or one[0] != ".webp"]
+def encode(extension, picture, options=()):
+    """A file, of BGR; of WebP only where TensorFlow decodes it, 2.15 does not."""
+    if extension == ".webp" and not KERAS_3:
+        extension = ".png"
+    return cv2.imencode(extension, picture, list(options))[1].tobytes()
 
 
 class TestEncoded:
-    def check(self, run, files, photos, masks):
-        found = run(
-            "encoded",
-            {
-                "image_bytes": np.array([image for image, _ in files], object),
-                "mask_bytes": np.array([mask for _, mask in files], object),
-            },
-        )
-        for index, (photo, mask) in enumerate(zip(photos, masks, strict=True)):
-            wanted = run(
-                "serving_default",
-                {"image": photo[None], "mask": mask[None, ..., None]},
-            )
+    def check(self, run, images, masks):
+        """Against `serving_default`, of what TensorFlow decodes."""
+        inputs = {
+            "image_bytes": np.array(images, object),
+            "mask_bytes": np.array(masks, object),
+        }
+        found = run("encoded", inputs)
+        for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
+            photo = tf.io.decode_image(image, expand_animations=False).numpy()[..., :3]
+            photo = np.broadcast_to(photo, (*photo.shape[:2], 3))
+            hole = tf.io.decode_image(mask, expand_animations=False).numpy()
+            hole = hole[..., :3].max(-1, keepdims=True)
+            wanted = run("serving_default", {"image": photo[None], "mask": hole[None]})
             completed, parsing = (
                 decode(found[name][index])
                 for name in ("completed_bytes", "parsing_bytes")
@@ -250,24 +246,22 @@ class TestEncoded:
             assert np.mean(parsing != wanted["parsing"][0]) < 0.01
 
     def test_every_format_in_one_batch(self, run):
-        """Of different sizes; what each file holds is what TensorFlow decodes."""
-        formats = [
-            (".png", [], tf.io.decode_png),
-            (".jpg", [], tf.io.decode_jpeg),
-            (".jpg", [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], tf.io.decode_jpeg),
-            (".bmp", [], tf.io.decode_bmp),
-            (".webp", [cv2.IMWRITE_WEBP_QUALITY, 80], read_webp),
-            (".webp", [cv2.IMWRITE_WEBP_QUALITY, 101], read_webp),
-        ]
-        formats = decoded(formats)
-        files, photos, masks = [], [], []
-        for index, (extension, options, read) in enumerate(formats):
+        """Of different sizes."""
+        images, masks = [], []
+        for index, (extension, options) in enumerate(
+            [
+                (".png", []),
+                (".jpg", []),
+                (".jpg", [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]),
+                (".bmp", []),
+                (".webp", [cv2.IMWRITE_WEBP_QUALITY, 80]),
+                (".webp", LOSSLESS),
+            ]
+        ):
             photo, mask = photo_and_mask((40 + 7 * index, 61 - 5 * index), index)
-            content = cv2.imencode(extension, photo[..., ::-1], options)[1].tobytes()
-            files.append((content, encode_png(mask)))
-            photos.append(read(content).numpy())
-            masks.append(mask)
-        self.check(run, files, photos, masks)
+            images.append(encode(extension, photo[..., ::-1], options))
+            masks.append(encode_png(mask))
+        self.check(run, images, masks)
 
     @pytest.mark.addons_stack("TensorFlow 2.21 decodes WebP")
     def test_webp_is_refused(self, run):
@@ -280,46 +274,18 @@ class TestEncoded:
         with pytest.raises(tf.errors.InvalidArgumentError):
             run("encoded", inputs)
 
-    def test_masks_as_png_bmp_and_webp(self, run):
+    def test_masks_of_all_formats(self, run):
         photo, mask = photo_and_mask((44, 50))
-        colours = np.repeat(mask[..., None], 3, axis=2)
-        lossless = [cv2.IMWRITE_WEBP_QUALITY, 101]
-        files = [
-            (encode_png(photo), encode_png(one))
-            for one in (mask, colours, (mask > 0).astype(np.uint8))
-        ]
-        files += [
-            (encode_png(photo), cv2.imencode(extension, one, options)[1].tobytes())
-            for extension, one, options in decoded(
-                [
-                    (".webp", colours, lossless),
-                    (".bmp", colours, []),
-                    (".bmp", mask, []),
-                ]
-            )
-        ]
-        self.check(run, files, [photo] * len(files), [mask] * len(files))
+        colors = np.repeat(mask[..., None], 3, axis=2)
+        masks = [encode_png(one) for one in (mask, colors, (mask > 0).astype(np.uint8))]
+        masks += [encode(".webp", colors, LOSSLESS)]
+        masks += [encode(".bmp", colors), encode(".bmp", mask)]
+        self.check(run, [encode_png(photo)] * len(masks), masks)
 
-    def test_transparency_is_not_read(self, run):
+    def test_transparency_is_not_read_and_grey_is_a_color(self, run):
         photo, mask = photo_and_mask((44, 50))
         faint = np.dstack([photo[..., ::-1], np.full((44, 50), 250, np.uint8)])
-        files = [
-            (cv2.imencode(extension, faint, options)[1].tobytes(), encode_png(mask))
-            for extension, options in decoded(
-                [
-                    (".png", []),
-                    (".bmp", []),
-                    (".webp", [cv2.IMWRITE_WEBP_QUALITY, 101]),
-                ]
-            )
-        ]
-        self.check(run, files, [photo] * len(files), [mask] * len(files))
-
-    def test_grey_photos(self, run):
-        photo, mask = photo_and_mask((44, 50))
-        grey = photo[..., 0]
-        files = [
-            (cv2.imencode(extension, grey)[1].tobytes(), encode_png(mask))
-            for extension in (".png", ".bmp")
-        ]
-        self.check(run, files, [np.dstack([grey] * 3)] * 2, [mask] * 2)
+        images = [encode(".png", faint), encode(".bmp", faint)]
+        images += [encode(".webp", faint, LOSSLESS)]
+        images += [encode(".png", photo[..., 0]), encode(".bmp", photo[..., 0])]
+        self.check(run, images, [encode_png(mask)] * len(images))

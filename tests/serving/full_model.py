@@ -1,7 +1,7 @@
 """A stand-in model with all five signatures of the export, in plain operations."""
 
 import tensorflow as tf
-from serving_photos import FILLED_LABEL
+from serving_photos import FILLED_LABEL, GREY
 
 IMAGE = tf.TensorSpec([None, None, None, 3], tf.uint8, "image")
 MASK = tf.TensorSpec([None, None, None, 1], tf.uint8, "mask")
@@ -11,34 +11,46 @@ STRINGS = [
     tf.TensorSpec([None], tf.string, "image_bytes"),
     tf.TensorSpec([None], tf.string, "mask_bytes"),
 ]
-GREY = 77
-
-
-def fill(image, mask):
-    """Grey and one label in the hole."""
-    hole = tf.not_equal(mask, 0)
-    completed = tf.where(hole, tf.constant(GREY, tf.uint8), image)
-    label = tf.constant(FILLED_LABEL, tf.uint8)
-    return completed, tf.where(hole, label, tf.zeros_like(mask))
+PIXELS = [tf.TensorSpec([None, None, channels], tf.uint8) for channels in (3, 1)]
 
 
 class FullModel(tf.Module):
+    """Grey and one label in the hole.
+
+    Stateful on purpose: the label is a variable, which a Session has to find.
+    """
+
     def __init__(self, pose=True):
         super().__init__()
         self.pose = pose
+        self.label = tf.Variable(FILLED_LABEL, dtype=tf.int32)
+
+    def fill(self, image, mask):
+        image = tf.ensure_shape(image, [None, None, None, 3])
+        mask = tf.ensure_shape(mask, [None, None, None, 1])
+        same = tf.debugging.assert_equal(
+            tf.shape(image)[:3], tf.shape(mask)[:3], "image and mask differ in size"
+        )
+        with tf.control_dependencies([same]):
+            hole = tf.not_equal(mask, 0)
+        label = tf.cast(self.label, tf.uint8)
+        completed = tf.where(hole, tf.constant(GREY, tf.uint8), image)
+        return completed, tf.where(hole, label, tf.zeros_like(mask))
 
     @tf.function(input_signature=[IMAGE, MASK])
-    def tensors(self, image, mask):
-        completed, parsing = fill(image, mask)
+    def serving_default(self, image, mask):
+        completed, parsing = self.fill(image, mask)
         return {"completed": completed, "parsing": parsing}
 
     @tf.function(input_signature=STRINGS)
     def encoded(self, image_bytes, mask_bytes):
         def one(pair):
-            image = tf.io.decode_image(pair[0], 3, expand_animations=False)
-            mask = tf.io.decode_image(pair[1], 1, expand_animations=False)
-            completed, parsing = fill(image, mask)
-            return tf.io.encode_png(completed), tf.io.encode_png(parsing)
+            image, mask = (
+                tf.io.decode_image(content, channels, expand_animations=False)
+                for content, channels in zip(pair, (3, 1), strict=True)
+            )
+            completed, parsing = self.fill(image[tf.newaxis], mask[tf.newaxis])
+            return tf.io.encode_png(completed[0]), tf.io.encode_png(parsing[0])
 
         completed, parsing = tf.map_fn(
             one, (image_bytes, mask_bytes), fn_output_signature=(tf.string, tf.string)
@@ -47,7 +59,7 @@ class FullModel(tf.Module):
 
     @tf.function(input_signature=[IMAGE, MASK])
     def parse(self, image, mask):
-        outputs = {"parsing": fill(image, mask)[1]}
+        outputs = {"parsing": self.fill(image, mask)[1]}
         if self.pose:
             numbers = tf.reshape(tf.range(48, dtype=tf.float32), [1, 16, 3])
             outputs["joints"] = tf.tile(numbers, [tf.shape(image)[0], 1, 1])
@@ -61,51 +73,37 @@ class FullModel(tf.Module):
 
     @tf.function(input_signature=[IMAGE, MARGINS])
     def extrapolate(self, image, margins):
-        shape = tf.shape(image)
-        sides = tf.gather(shape[1:3], [0, 0, 1, 1])
-        pixels = tf.cast(tf.round(margins * tf.cast(sides, tf.float32)), tf.int32)
-        size = tf.stack(
-            [
-                shape[1] + pixels[:, 0] + pixels[:, 1],
-                shape[2] + pixels[:, 2] + pixels[:, 3],
-            ],
-            axis=1,
-        )
+        full = tf.shape(image)[1:3]
+        sides = tf.cast(tf.repeat(full, 2), tf.float32)
+        pixels = tf.cast(tf.round(margins * sides), tf.int32)
+        size = full + tf.reduce_sum(tf.reshape(pixels, [-1, 2, 2]), -1)
         canvas = tf.reduce_max(size, axis=0)
 
         def one(items):
             photo, pixels, size = items
             rest = canvas - size
-            padding = [pixels[:2], pixels[2:], [0, 0]]
-            photo = tf.pad(photo, padding, constant_values=GREY)
-            labels = tf.pad(
-                tf.zeros_like(items[0][..., :1]), padding, constant_values=FILLED_LABEL
+            around = [pixels[:2], pixels[2:], [0, 0]]
+            behind = [[0, rest[0]], [0, rest[1]], [0, 0]]
+            labels = tf.zeros_like(photo[..., :1])
+            return tuple(
+                tf.pad(tf.pad(one, around, constant_values=value), behind)
+                for one, value in ((photo, GREY), (labels, FILLED_LABEL))
             )
-            padding = [[0, rest[0]], [0, rest[1]], [0, 0]]
-            return tf.pad(photo, padding), tf.pad(labels, padding)
 
         completed, parsing = tf.map_fn(
-            one,
-            (image, pixels, size),
-            fn_output_signature=(
-                tf.TensorSpec([None, None, 3], tf.uint8),
-                tf.TensorSpec([None, None, 1], tf.uint8),
-            ),
+            one, (image, pixels, size), fn_output_signature=tuple(PIXELS)
         )
         return {"completed": completed, "parsing": parsing, "size": size}
 
 
-def save_full_model(folder, pose=True, without=()):
-    """Writes version 1 with all signatures but those in `without`."""
+NAMES = (
+    "serving_default", "encoded", "parse", "complete_with_parsing", "extrapolate",
+)  # fmt: skip
+
+
+def save_full_model(folder, pose=True, names=NAMES, version=1):
+    """Writes a version with these signatures; gives the folder of versions."""
     module = FullModel(pose)
-    signatures = {
-        "serving_default": module.tensors,
-        "encoded": module.encoded,
-        "parse": module.parse,
-        "complete_with_parsing": module.complete_with_parsing,
-        "extrapolate": module.extrapolate,
-    }
-    for name in without:
-        del signatures[name]
-    tf.saved_model.save(module, str(folder / "1"), signatures)
+    signatures = {name: getattr(module, name) for name in names}
+    tf.saved_model.save(module, str(folder / str(version)), signatures)
     return folder

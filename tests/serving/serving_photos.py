@@ -1,8 +1,10 @@
 """Photos for the tests of serving, and what the stand-in model makes of them."""
 
+import cv2
 import numpy as np
 
 FILLED_LABEL = 5
+GREY = 77
 
 
 def make_photo(height=9, width=11, batch=None, seed=0):
@@ -14,18 +16,16 @@ def make_photo(height=9, width=11, batch=None, seed=0):
     return image, mask
 
 
+def png(picture):
+    """The bytes of a PNG, of RGB or grey."""
+    if picture.shape[-1] == 3:
+        picture = picture[..., ::-1]
+    return cv2.imencode(".png", np.ascontiguousarray(picture))[1].tobytes()
+
+
 def check_completed(image, mask, completed, parsing):
-    """Asserts that known pixels are untouched and the hole has the mean and label."""
-    assert completed.shape == image.shape and completed.dtype == np.uint8
-    assert parsing.shape == mask.shape and parsing.dtype == np.uint8
-    hole = mask[..., 0] != 0
-    np.testing.assert_array_equal(completed[~hole], image[~hole])
-    np.testing.assert_array_equal(parsing[..., 0], hole * FILLED_LABEL)
-    if image.ndim == 3:
-        image, hole, completed = image[None], hole[None], completed[None]
-    for one, where, done in zip(image, hole, completed, strict=True):
-        np.testing.assert_allclose(
-            done[where].astype(int),
-            np.tile(one[~where].mean(0), (where.sum(), 1)),
-            atol=1.01,
-        )
+    """Asserts that known pixels are untouched and the hole is filled."""
+    hole = mask != 0
+    assert completed.dtype == parsing.dtype == np.uint8
+    np.testing.assert_array_equal(completed, np.where(hole, GREY, image))
+    np.testing.assert_array_equal(parsing, hole * FILLED_LABEL)

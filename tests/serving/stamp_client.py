@@ -1,9 +1,8 @@
 """A client of the model `Stamp`."""
 
-import time
-
 import numpy as np
 import tensorflow as tf
+from server_calls import wait_until
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_service_pb2_grpc,
@@ -61,11 +60,12 @@ class StampClient:
 
     def wait_for(self, **states):
         """Waits for states: `wait_for(v1="END", v2="AVAILABLE")`."""
-        expected = {int(key[1:]): state for key, state in states.items()}
-        end = time.monotonic() + 60
-        while True:
-            found = {version: state for version, (state, _) in self.states().items()}
-            if all(found.get(v) == state for v, state in expected.items()):
-                return
-            assert time.monotonic() < end, (found, expected)
-            time.sleep(0.02)
+
+        def are_there():
+            found = self.states()
+            return all(
+                found.get(int(key[1:]), "?")[0] == state
+                for key, state in states.items()
+            )
+
+        wait_until(are_there)

@@ -1,15 +1,12 @@
 """The client against a real server."""
 
+import concurrent.futures
 import subprocess
 import sys
-import threading
-import time
 
-import cv2
-import grpc
 import pytest
 import tensorflow as tf
-from serving_photos import check_completed, make_photo
+from serving_photos import check_completed, make_photo, png
 
 from portrait_tf.errors import PortraitError
 from serving.client import PortraitClient, ServerError
@@ -22,10 +19,6 @@ def client(target):
         yield client
 
 
-def png(array):
-    return cv2.imencode(".png", array)[1].tobytes()
-
-
 @pytest.mark.parametrize("batch", [None, 1, 3])
 @pytest.mark.parametrize("has_channel", [True, False])
 def test_complete_arrays(client, batch, has_channel):
@@ -34,34 +27,27 @@ def test_complete_arrays(client, batch, has_channel):
     check_completed(image, mask, result.completed, result.parsing)
 
 
-def test_complete_arrays_that_are_not_contiguous(client):
-    image, mask = make_photo(30, 40)
-    image, mask = image[::2, ::-1], mask[::2, ::-1]
-    result = client.complete(image, mask)
-    check_completed(image, mask, result.completed, result.parsing)
+def test_arrays_that_are_not_contiguous_or_large(client):
+    parts = [array[::2, ::-1] for array in make_photo(30, 40)]
+    for image, mask in (parts, make_photo(1500, 1400)):
+        result = client.complete(image, mask)
+        check_completed(image, mask, result.completed, result.parsing)
 
 
-def test_complete_large_photo(client):
-    image, mask = make_photo(1500, 1400)
-    result = client.complete(image, mask)
-    check_completed(image, mask, result.completed, result.parsing)
-
-
-def test_complete_files(client):
+def test_complete_encoded(client):
     image, mask = make_photo(31, 20)
-    files = png(image[..., ::-1]), png(mask)
-    result = client.complete(*files)
-    check_completed(image, mask, result.completed, result.parsing)
-    completed, parsing = client.complete_encoded(*files)
-    assert completed.startswith(b"\x89PNG") and parsing.startswith(b"\x89PNG")
+    answer = client.complete_encoded(png(image), png(mask))
+    completed, parsing = (tf.io.decode_png(one).numpy() for one in answer)
+    check_completed(image, mask, completed, parsing)
 
 
-def test_complete_reads_typed_values(serve):
-    server = serve(enable_serialization_as_tensor_content=False)
+def test_both_forms_of_an_answer(serve):
+    server = serve(enable_serialization_as_tensor_content=True)
     image, mask = make_photo(31, 20)
     with PortraitClient(f"localhost:{server.grpc_port}") as client:
-        result = client.complete(image, mask)
-    check_completed(image, mask, result.completed, result.parsing)
+        for signature in ("serving_default", "encoded"):
+            result = client.complete(image, mask, signature=signature)
+            check_completed(image, mask, result.completed, result.parsing)
 
 
 def test_status_and_metadata(client):
@@ -163,118 +149,87 @@ def test_a_closed_client_says_so(target):
         client.complete_many([])
 
 
-def check_server_error(caught, code, *phrases):
-    assert caught.value.code == code
+def check_error(code, *phrases, of):
+    """Asserts that a call fails so, in one line."""
+    with pytest.raises(ServerError) as caught:
+        of()
     message = str(caught.value)
-    assert "\n" not in message
-    for phrase in phrases:
-        assert phrase in message
+    assert caught.value.code.name == code and "\n" not in message
+    assert all(phrase in message for phrase in phrases), message
 
 
 def test_server_refuses(client, target):
     image, mask = make_photo(10, 12)
-    with pytest.raises(ServerError) as caught:
-        client.complete_encoded(png(image), png(mask[:5]))
-    check_server_error(
-        caught,
-        grpc.StatusCode.INVALID_ARGUMENT,
-        target,
-        "image and mask differ in size",
-    )
-    with pytest.raises(ServerError) as caught:
-        client.complete_encoded(b"garbage", png(mask))
-    check_server_error(caught, grpc.StatusCode.INVALID_ARGUMENT, target, "refused")
+    for files, phrase in (
+        ((png(image), png(mask[:5])), "image and mask differ in size"),
+        ((b"garbage", png(mask)), "refused"),
+    ):
+        check_error(
+            "INVALID_ARGUMENT", target, phrase,
+            of=lambda files=files: client.complete_encoded(*files),
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("options", [{"model_name": "other"}, {"version": 7}])
 def test_unknown_model_or_version(target, options):
-    image, mask = make_photo()
+    (value,) = options.values()
+    phrases = (target, "does not serve", str(value))
     with PortraitClient(target, **options) as client:
-        for call in (lambda: client.complete(image, mask), client.status):
-            with pytest.raises(ServerError) as caught:
-                call()
-            (value,) = options.values()
-            check_server_error(
-                caught, grpc.StatusCode.NOT_FOUND, target, "does not serve", str(value)
-            )
+        check_error("NOT_FOUND", *phrases, of=lambda: client.complete(IMAGE, MASK))
+        check_error("NOT_FOUND", *phrases, of=client.status)
 
 
-def test_a_model_with_other_signatures(serve, tmp_path):
-    class Other(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
-        def double(self, x):
-            return {"y": 2 * x}
-
-    module = Other()
-    signatures = {"serving_default": module.double}
-    tf.saved_model.save(module, str(tmp_path / "1"), signatures)
-    server = serve(tmp_path)
-    image, mask = make_photo()
+def test_a_model_with_other_signatures(publish, serve):
+    server = serve(publish(1))
     with PortraitClient(f"localhost:{server.grpc_port}") as client:
-        with pytest.raises(ServerError) as caught:
-            client.complete(png(image), png(mask))
-        check_server_error(
-            caught, grpc.StatusCode.FAILED_PRECONDITION, 'key "encoded" not found'
+        check_error(
+            "FAILED_PRECONDITION", 'key "encoded" not found',
+            of=lambda: client.complete(png(IMAGE), png(MASK)),
+        )  # fmt: skip
+        check_error(
+            "INVALID_ARGUMENT", "Sent extra", of=lambda: client.complete(IMAGE, MASK)
         )
-        with pytest.raises(ServerError) as caught:
-            client.complete(image, mask)
-        check_server_error(caught, grpc.StatusCode.INVALID_ARGUMENT, "Sent extra")
 
 
 def test_deadline(target):
     image, mask = make_photo(1200, 1200)
     with PortraitClient(target, timeout=0.002) as client:
-        with pytest.raises(ServerError) as caught:
-            client.complete(image, mask)
-        check_server_error(
-            caught,
-            grpc.StatusCode.DEADLINE_EXCEEDED,
-            target,
-            "did not answer within 0.002 s",
-        )
+        check_error(
+            "DEADLINE_EXCEEDED", target, "did not answer within 0.002 s",
+            of=lambda: client.complete(image, mask),
+        )  # fmt: skip
 
 
 def test_unreachable(free_port):
     address = f"localhost:{free_port}"
+    phrases = (address, "cannot be reached", "Connection refused")
     with PortraitClient(address, timeout=0.5) as client:
         for settings in ({}, {"timeout": 0.3}):
-            with pytest.raises(ServerError) as caught:
-                client.complete(IMAGE, MASK, **settings)
-            check_server_error(
-                caught,
-                grpc.StatusCode.UNAVAILABLE,
-                address,
-                "cannot be reached",
-                "Connection refused",
-            )
-        start = time.monotonic()
-        with pytest.raises(ServerError) as caught:
-            client.wait_until_available(0.5)
-        assert time.monotonic() - start < 3
-        check_server_error(
-            caught, grpc.StatusCode.UNAVAILABLE, address, "not available within 0.5 s"
-        )
+            check_error(
+                "UNAVAILABLE", *phrases,
+                of=lambda settings=settings: client.complete(IMAGE, MASK, **settings),
+            )  # fmt: skip
+        check_error(
+            "UNAVAILABLE", address, "not available within 0.5 s",
+            of=lambda: client.wait_until_available(0.5),
+        )  # fmt: skip
 
 
-def test_wait_until_available(models_dir, free_port):
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_call_waits_for_its_server(models_dir, free_port, waits):
+    """By `wait_until_available`, and by itself."""
     server = LocalServer(models_dir, grpc_port=free_port, rest_port=0)
-    timer = threading.Timer(0.7, server.start)
-    with PortraitClient(f"localhost:{free_port}") as client:
-        timer.start()
-        client.wait_until_available(20)
-        assert client.complete(IMAGE, MASK).completed.shape == IMAGE.shape
-    timer.join()
-    server.stop()
-
-
-def test_a_call_waits_for_its_server(models_dir, free_port):
-    server = LocalServer(models_dir, grpc_port=free_port, rest_port=0)
-    timer = threading.Timer(0.7, server.start)
-    with PortraitClient(f"localhost:{free_port}", timeout=20) as client:
-        timer.start()
-        assert client.complete(IMAGE, MASK).completed.shape == IMAGE.shape
-    timer.join()
-    server.stop()
+    with (
+        PortraitClient(f"localhost:{free_port}", timeout=20) as client,
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+    ):
+        ready = pool.submit(client.wait_until_available, 20) if waits else None
+        call = None if waits else pool.submit(client.complete, IMAGE, MASK)
+        with pytest.raises(concurrent.futures.TimeoutError):
+            (ready or call).result(0.3)
+        with server:
+            (ready or call).result()
+            assert client.complete(IMAGE, MASK).completed.shape == IMAGE.shape
 
 
 ONLY = """

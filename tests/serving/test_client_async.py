@@ -6,9 +6,9 @@ import inspect
 import grpc
 import numpy as np
 import pytest
-from full_model import save_full_model
+from server_calls import wait_until
 from serving_photos import check_completed, make_photo
-from wire import Script, make_certificates, server_context, tls_before
+from wire import Script, server_context, tls_before
 
 from portrait_tf.errors import PortraitError
 from serving.client import (
@@ -21,17 +21,14 @@ from serving.client import (
     Tls,
     UnavailableError,
 )
-from serving.local_server import LocalServer
 
 IMAGE, MASK = make_photo(20, 30)
 QUICK = RetryPolicy(attempts=4, first_delay=0.01)
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    folder = save_full_model(tmp_path_factory.mktemp("full"))
-    with LocalServer(folder, grpc_port=0, rest_port=0) as server:
-        yield f"localhost:{server.grpc_port}"
+def address(full):
+    return f"localhost:{full.grpc_port}"
 
 
 def with_client(use, address, **settings):
@@ -89,16 +86,14 @@ def test_every_call_answers_as_the_other_client(address, tmp_path):
 
 def test_errors(address):
     async def use(client):
-        with pytest.raises(NotFoundError, match="does not serve model 'other'"):
-            await client.complete(IMAGE, MASK)
-        with pytest.raises(PortraitError, match="has no hole"):
-            await client.complete(IMAGE, MASK * 0)
-        with pytest.raises(PortraitError, match="timeout is 0"):
-            await client.complete(IMAGE, MASK, timeout=0)
-        with pytest.raises(NotFoundError, match="does not serve model 'other'"):
-            await client.wait_until_available(30)
-        with pytest.raises(PortraitError, match="timeout is '5'; expected seconds"):
-            await client.complete(IMAGE, MASK, timeout="5")
+        for call, kind, message in (
+            (lambda: client.complete(IMAGE, MASK), NotFoundError, "not serve model 'o"),
+            (lambda: client.complete(IMAGE, MASK * 0), PortraitError, "has no hole"),
+            (lambda: client.complete(IMAGE, MASK, timeout=0), PortraitError, "is 0"),
+            (lambda: client.wait_until_available(30), NotFoundError, "not serve mod"),
+        ):
+            with pytest.raises(kind, match=message):
+                await call()
         await client.close()
         with pytest.raises(PortraitError, match="is closed"):
             await client.status()
@@ -133,9 +128,7 @@ def test_unreachable():
     with_client(use, "localhost:1", retry=QUICK, timeout=0.5)
 
 
-def test_tls(server, tmp_path):
-    certificates = make_certificates(tmp_path)
-
+def test_tls(server, certificates):
     async def use(client):
         result = await client.complete(IMAGE, MASK)
         check_completed(IMAGE, MASK, result.completed, result.parsing)
@@ -194,39 +187,24 @@ def test_many_are_bounded_and_end_with_an_error():
     assert script.most_under_way <= 3
 
 
-async def begun_call(client, script):
-    """A call that the paused server has received."""
-    call = asyncio.ensure_future(client.complete(IMAGE, MASK))
-    while not script.under_way:
-        await asyncio.sleep(0.01)
-    return call
-
-
-def test_a_call_can_be_cancelled():
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_call_is_cancelled_by_its_caller_or_by_close(closes):
     script = Script()
     script.pause.clear()
 
     async def use(client):
-        call = await begun_call(client, script)
+        call = asyncio.ensure_future(client.complete(IMAGE, MASK))
+        await asyncio.to_thread(wait_until, lambda: script.under_way)
+        if closes:
+            await client.close()
+            with pytest.raises(CancelledError, match="was closed during the call"):
+                await call
+            return
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
         script.pause.set()
         assert (await client.complete(IMAGE, MASK)).completed.shape == IMAGE.shape
-
-    with script.running() as address:
-        with_client(use, address)
-
-
-def test_closing_during_a_call():
-    script = Script()
-    script.pause.clear()
-
-    async def use(client):
-        call = await begun_call(client, script)
-        await client.close()
-        with pytest.raises(CancelledError, match="was closed during the call"):
-            await call
 
     with script.running() as address:
         with_client(use, address)

@@ -2,14 +2,14 @@
 
 import concurrent.futures
 import contextlib
-import threading
 import time
 
 import grpc
 import numpy as np
 import pytest
+from server_calls import wait_until
 from serving_photos import check_completed, make_photo
-from wire import Script, make_certificates, server_context, tls_before
+from wire import Script, server_context, tls_before
 
 from portrait_tf.errors import PortraitError
 from serving.client import (
@@ -29,11 +29,6 @@ IMAGE, MASK = make_photo()
 BUSY = (grpc.StatusCode.RESOURCE_EXHAUSTED, "the queue is full")
 GOING = (grpc.StatusCode.UNAVAILABLE, "going away")
 QUICK = RetryPolicy(attempts=4, first_delay=0.01)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 # === Statuses ===
@@ -132,11 +127,11 @@ def test_a_server_that_starts_again_loses_no_call():
 
         script.pause.clear()
         under_way = [pool.submit(call, index) for index in range(8)]
-        while script.under_way < 8:
-            time.sleep(0.01)
+        wait_until(lambda: script.under_way == 8)
         running.close()
         later = [pool.submit(call, index) for index in range(8)]
-        time.sleep(1)
+        with pytest.raises(concurrent.futures.TimeoutError):
+            later[0].result(1)
         running.enter_context(Script().running(address=address))
         for future in under_way + later:
             np.testing.assert_array_equal(future.result(), image)
@@ -270,8 +265,7 @@ def test_closing_during_a_call():
         client = PortraitClient(address)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             call = pool.submit(client.complete, IMAGE, MASK)
-            while not script.under_way:
-                time.sleep(0.01)
+            wait_until(lambda: script.under_way)
             client.close()
             with pytest.raises(CancelledError, match="was closed during the call"):
                 call.result(10)
@@ -283,36 +277,26 @@ def test_closing_during_a_call():
 
 
 def test_tls(server, certificates):
+    roots = certificates / "ca.pem"
     with tls_before(server.grpc_port, server_context(certificates)) as port:
-        roots = certificates / "ca.pem"
         for given in (roots, str(roots), roots.read_bytes()):
             with PortraitClient(f"localhost:{port}", tls=Tls(given)) as client:
                 result = client.complete(IMAGE, MASK)
                 check_completed(IMAGE, MASK, result.completed, result.parsing)
 
 
-def test_tls_with_a_client_certificate(server, certificates):
-    context = server_context(certificates, clients=True)
-    own = [certificates / "client.key", certificates / "client.pem"]
+@pytest.mark.parametrize("clients", [False, True])
+def test_tls_with_a_client_certificate_or_another_name(server, certificates, clients):
+    roots = certificates / "ca.pem"
+    own = certificates / "client.key", certificates / "client.pem"
+    right = Tls(roots, *own) if clients else Tls(roots, server_name="localhost")
+    host = "localhost" if clients else "127.0.0.1"
+    context = server_context(certificates, clients=clients)
     with tls_before(server.grpc_port, context) as port:
-        address = f"localhost:{port}"
-        tls = Tls(certificates / "ca.pem", *own)
-        with PortraitClient(address, tls=tls) as client:
+        with PortraitClient(f"{host}:{port}", tls=right) as client:
             assert client.status()[0].state == "AVAILABLE"
         with (
-            PortraitClient(address, tls=Tls(certificates / "ca.pem")) as client,
-            pytest.raises(UnavailableError),
-        ):
-            client.status(timeout=1)
-
-
-def test_tls_by_another_name(server, certificates):
-    with tls_before(server.grpc_port, server_context(certificates)) as port:
-        address, roots = f"127.0.0.1:{port}", certificates / "ca.pem"
-        with PortraitClient(address, tls=Tls(roots, server_name="localhost")) as client:
-            assert client.status()
-        with (
-            PortraitClient(address, tls=Tls(roots)) as client,
+            PortraitClient(f"{host}:{port}", tls=Tls(roots)) as client,
             pytest.raises(UnavailableError),
         ):
             client.status(timeout=1)
@@ -353,18 +337,12 @@ def test_many_are_under_way_at_once_and_no_more():
     with script.running() as address, PortraitClient(address) as client:
         results = client.complete_many(give(), concurrency=3)
         assert not taken
-
-        def release():
-            while script.under_way < 3:
-                time.sleep(0.01)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            first = pool.submit(next, results)
+            wait_until(lambda: script.under_way == 3)
+            assert len(taken) == 3
             script.pause.set()
-
-        releasing = threading.Thread(target=release, daemon=True)
-        releasing.start()
-        next(results)
-        releasing.join()
-        assert script.most_under_way == len(taken) == 3
-        time.sleep(0.3)
+            first.result()
         assert len(taken) == 3
         next(results)
         assert len(taken) == 4
@@ -417,5 +395,5 @@ def test_many_left_early_sends_no_more():
         results = client.complete_many(photos(100), concurrency=2)
         next(results)
         results.close()
-        time.sleep(0.2)
-        assert script.calls <= 3
+        client.status()
+        assert script.calls <= 4

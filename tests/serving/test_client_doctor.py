@@ -4,7 +4,6 @@ import contextlib
 import logging
 import pathlib
 import re
-import shutil
 import socket
 import threading
 
@@ -12,26 +11,12 @@ import grpc
 import pytest
 import tensorflow as tf
 from command_line import run as run_command
-from full_model import FullModel, save_full_model
 from serving_photos import make_photo
-from wire import Script, make_certificates, server_context, tls_before
+from wire import Script, server_context, tls_before
 
 from serving.client.doctor import Endpoint, examine
-from serving.local_server import LocalServer
 
 IMAGE, MASK = make_photo()
-
-
-@pytest.fixture(scope="module")
-def full(tmp_path_factory):
-    folder = save_full_model(tmp_path_factory.mktemp("full"))
-    with LocalServer(folder, grpc_port=0, rest_port=0) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(autouse=True)
@@ -147,40 +132,19 @@ def test_other_addresses(tmp_path, listens, form, steps):
         assert found["REST"] == "skipped"
 
 
-def test_a_socket_that_is_not_there(tmp_path):
-    check_failure(
-        doctor("--server", f"unix:{tmp_path}/socket"),
-        "socket",
-        f"{tmp_path}/socket is closed: No such file",
-        "--grpc_socket_path",
-    )
-
-
-def test_name_that_does_not_resolve():
-    check_failure(
-        doctor("--server", "nowhere.invalid:8500"),
-        "name",
-        "nowhere.invalid does not resolve",
-        "DNS",
-    )
-
-
-def test_port_that_is_closed():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        check_failure(
-            doctor("--server", f"127.0.0.1:{port}"), "port", "is closed", "8500"
-        )
-
-
-def test_rest_port_for_grpc(full):
-    check_failure(
-        doctor("--server", f"localhost:{full.rest_port}"),
-        "protocol",
-        "speaks HTTP/1, not gRPC",
-        "REST port",
-    )
+@pytest.mark.parametrize(
+    ("target", "step", "detail", "advice"),
+    [
+        ("unix:/nowhere/socket", "socket", "socket is closed: No such file",
+         "--grpc_socket_path"),
+        ("nowhere.invalid:8500", "name", "nowhere.invalid does not resolve", "DNS"),
+        ("127.0.0.1:{free}", "port", "is closed", "8500"),
+        ("localhost:{rest}", "protocol", "speaks HTTP/1, not gRPC", "REST port"),
+    ],
+)  # fmt: skip
+def test_what_is_not_there(full, free_port, target, step, detail, advice):
+    target = target.format(free=free_port, rest=full.rest_port)
+    check_failure(doctor("--server", target), step, detail, advice)
 
 
 def test_a_port_of_something_else():
@@ -209,35 +173,20 @@ def test_a_port_of_something_else():
 
 def test_tls(full, certificates):
     roots = ["--root-certificates", certificates / "ca.pem"]
+    named = ["--server-name", "localhost"]
     with tls_before(full.grpc_port, server_context(certificates)) as port:
-        server = ["--server", f"localhost:{port}"]
-        code, text = doctor(*server, *roots)
-        assert code == 0, text
-        assert "HTTP/2 over TLS" in text
-        check_failure(
-            doctor(*server), "protocol", "speaks TLS, and plaintext was", "Add --tls"
-        )
-        check_failure(
-            doctor(*server, "--tls"),
-            "protocol",
-            "certificate is not trusted",
-            "--root-certificates",
-        )
-        check_failure(
-            doctor("--server", f"127.0.0.1:{port}", *roots),
-            "protocol",
-            "not trusted",
-            "--server-name",
-        )
-        named = ["--server-name", "localhost"]
-        code, text = doctor("--server", f"127.0.0.1:{port}", *roots, *named)
-        assert code == 0, text
-    check_failure(
-        doctor("--server", address(full), "--tls"),
-        "protocol",
-        "speaks plaintext, and TLS was tried",
-        "Leave out --tls",
-    )
+        here, there = f"localhost:{port}", f"127.0.0.1:{port}"
+        for arguments in ([here, *roots], [there, *roots, *named]):
+            code, text = doctor("--server", *arguments)
+            assert code == 0 and "HTTP/2 over TLS" in text
+        for arguments, detail, advice in (
+            ([here], "speaks TLS, and plaintext was", "Add --tls"),
+            ([here, "--tls"], "certificate is not trusted", "--root-certificates"),
+            ([there, *roots], "not trusted", "--server-name"),
+            ([address(full), "--tls"], "speaks plaintext, and TLS was", "Leave out"),
+        ):
+            output = doctor("--server", *arguments)
+            check_failure(output, "protocol", detail, advice)
 
 
 def test_tls_that_wants_a_client_certificate(full, certificates):
@@ -320,59 +269,50 @@ def test_states():
         assert "Version 3 did not load" in found["state"].advice
 
 
-def test_another_model(serve, tmp_path):
-    module = tf.Module()
-    module.call = tf.function(
-        lambda x: {"y": x}, input_signature=[tf.TensorSpec([None], tf.float32, "x")]
-    )
-    tf.saved_model.save(module, str(tmp_path / "1"), {"double": module.call})
-    check_failure(
-        doctor("--server", address(serve(tmp_path))),
-        "signatures",
-        "none of portrait-tf's, only double",
-        "another model",
-    )
+@pytest.fixture
+def serve_call(serve, tmp_path):
+    """Serves one function as one signature; gives the server's address."""
+
+    def start(name, signature, function):
+        module = tf.Module()
+        module.call = tf.function(function, input_signature=signature)
+        tf.saved_model.save(module, str(tmp_path / "1"), {name: module.call})
+        return address(serve(tmp_path))
+
+    return start
 
 
-def test_a_signature_of_other_fields(serve, tmp_path):
-    module = tf.Module()
-    module.call = tf.function(
-        lambda image, mask: {"completed": image, "parsing": mask},
-        input_signature=[
-            tf.TensorSpec([None, None, None, 3], tf.float32, "image"),
-            tf.TensorSpec([None, None, None, 1], tf.uint8, "mask"),
-        ],
-    )
-    tf.saved_model.save(module, str(tmp_path / "1"), {"serving_default": module.call})
-    check_failure(
-        doctor("--server", address(serve(tmp_path))),
-        "signatures",
-        "serving_default: input 'image' is float32 of rank 4, expected uint8 of rank 4",
-        "Export the model again",
-    )
+def pair_of(dtype):
+    return [
+        tf.TensorSpec([None, None, None, 3], dtype, "image"),
+        tf.TensorSpec([None, None, None, 1], tf.uint8, "mask"),
+    ]
 
 
-def test_a_model_that_changes_what_is_known(serve, tmp_path):
-    class Changing(FullModel):
-        @tf.function(
-            input_signature=[
-                tf.TensorSpec([None, None, None, 3], tf.uint8, "image"),
-                tf.TensorSpec([None, None, None, 1], tf.uint8, "mask"),
-            ]
-        )
-        def tensors(self, image, mask):
-            return {"completed": image // 2 * 2, "parsing": mask % 20}
-
-    module = Changing()
-    tf.saved_model.save(
-        module, str(tmp_path / "1"), {"serving_default": module.tensors}
-    )
-    check_failure(
-        doctor("--server", address(serve(tmp_path))),
-        "photo by serving_default",
-        "known pixels came back changed",
-        "does not keep what is known",
-    )
+@pytest.mark.parametrize(
+    ("name", "signature", "function", "failure"),
+    [
+        (
+            "double", [tf.TensorSpec([None], tf.float32, "x")], lambda x: {"y": x},
+            ("signatures", "none of portrait-tf's, only double", "another model"),
+        ),
+        (
+            "serving_default", pair_of(tf.float32),
+            lambda image, mask: {"completed": image, "parsing": mask},
+            ("signatures", "serving_default: input 'image' is float32 of rank 4,"
+             " expected uint8 of rank 4", "Export the model again"),
+        ),
+        (
+            "serving_default", pair_of(tf.uint8),
+            lambda image, mask: {"completed": image // 2 * 2, "parsing": mask % 20},
+            ("photo by serving_default", "known pixels came back changed",
+             "does not keep what is known"),
+        ),
+    ],
+)  # fmt: skip
+def test_other_models(serve_call, name, signature, function, failure):
+    server = serve_call(name, signature, function)
+    check_failure(doctor("--server", server), *failure)
 
 
 def test_message_limit(full):
@@ -402,19 +342,12 @@ def test_message_limit(full):
         )
 
 
-def test_rest(full, serve, models_dir, tmp_path):
+def test_rest(full, serve, models_dir):
     server = ["--server", address(full), "--rest"]
-    check_failure(
-        doctor(*server, "http://localhost:1"), "REST", "refused", "--rest_api_port"
-    )
-    check_failure(
-        doctor(*server, f"http://{address(full)}"), "REST", "/v1/models/", "Give --rest"
-    )
-    shutil.copytree(models_dir / "2", tmp_path / "1")
-    other = serve(tmp_path, model_name="other")
-    check_failure(
-        doctor(*server, f"http://localhost:{other.rest_port}"),
-        "REST",
-        "Not Found",
-        "--rest",
-    )
+    other = serve(models_dir, model_name="other")
+    for rest, detail, advice in (
+        ("http://localhost:1", "refused", "--rest_api_port"),
+        (f"http://{address(full)}", "/v1/models/", "Give --rest"),
+        (f"http://localhost:{other.rest_port}", "Not Found", "--rest"),
+    ):
+        check_failure(doctor(*server, rest), "REST", detail, advice)

@@ -1,6 +1,7 @@
 """Photos and masks as files, looked at before they are sent."""
 
 import io
+import pathlib
 import zlib
 
 import cv2
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
-from serving_photos import check_completed, make_photo
+from serving_photos import check_completed, make_photo, png
 
 from portrait_tf.errors import PortraitError
 from serving.client import PortraitClient, ServerError
@@ -116,18 +117,18 @@ def test_a_bomb_is_not_sent():
             client.extrapolate(IMAGE[:, :21], bottom=1)
 
 
-@pytest.mark.parametrize("as_path", [str, lambda path: path, lambda p: p.read_bytes()])
 @pytest.mark.parametrize("array_mask", [True, False])
-def test_paths_and_bytes(client, tmp_path, as_path, array_mask):
+def test_paths_and_bytes(client, tmp_path, array_mask):
     photo, hole = tmp_path / "photo.png", tmp_path / "hole.png"
-    photo.write_bytes(encode(IMAGE[..., ::-1]))
-    hole.write_bytes(encode(MASK))
-    mask = MASK if array_mask else as_path(hole)
-    for signature in (None, "encoded", "serving_default"):
-        result = client.complete(as_path(photo), mask, signature=signature)
+    photo.write_bytes(png(IMAGE))
+    hole.write_bytes(png(MASK))
+    for given in (str, pathlib.Path, pathlib.Path.read_bytes):
+        mask = MASK if array_mask else given(hole)
+        for signature in (None, "encoded", "serving_default"):
+            result = client.complete(given(photo), mask, signature=signature)
+            check_completed(IMAGE, MASK, result.completed, result.parsing)
+        result = client.complete(IMAGE, mask)
         check_completed(IMAGE, MASK, result.completed, result.parsing)
-    result = client.complete(IMAGE, mask)
-    check_completed(IMAGE, MASK, result.completed, result.parsing)
 
 
 @pytest.mark.parametrize("batch", [None, 3])

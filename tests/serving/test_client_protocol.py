@@ -141,12 +141,12 @@ def test_numbers_in_both_forms(array):
     typed = tensor_pb2.TensorProto(
         dtype=content.dtype, tensor_shape=content.tensor_shape
     )
-    field = typed.float_val if array.dtype == np.float32 else typed.int_val
-    field.extend(array.ravel().tolist())
+    name = "float_val" if array.dtype == np.float32 else "int_val"
+    getattr(typed, name).extend(array.ravel().tolist())
     shorter = tensor_pb2.TensorProto()
     shorter.CopyFrom(typed)
     if (array == array.ravel()[-1]).all():
-        del (shorter.float_val if array.dtype == np.float32 else shorter.int_val)[1:]
+        del getattr(shorter, name)[1:]
     for proto in (content, typed, shorter):
         found = decode_tensor(ours(proto), array.dtype.name, array.shape)
         assert found.dtype == array.dtype
@@ -156,18 +156,11 @@ def test_numbers_in_both_forms(array):
 
 def test_content_that_is_not_as_long_as_it_says():
     proto = by_tensorflow(STRINGS)
-    for content in (
-        proto.tensor_content[:-1],
-        proto.tensor_content + b"x",
-        b"\xff" * 40,
-        b"\x80",
-        b"\x01\x01",
-    ):
+    whole, message = proto.tensor_content, "bytes that are not 5 strings|without an end"
+    for content in (whole[:-1], whole + b"x", b"\xff" * 40, b"\x80", b"\x01\x01"):
         broken = ours(proto)
         broken.tensor_content = content
-        with pytest.raises(
-            ValueError, match="bytes that are not 5 strings|without an end"
-        ):
+        with pytest.raises(ValueError, match=message):
             decode_tensor(broken, "string", (5,))
     image = encode_tensor(np.zeros((2, 3), np.uint8))
     image.tensor_content = b"12345"

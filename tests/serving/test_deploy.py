@@ -15,19 +15,17 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 
-import cv2
 import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
-from google.protobuf import text_format
 from ports import free_ports
-from serving_photos import check_completed, make_photo
+from server_calls import wait_until
+from serving_photos import check_completed, make_photo, png
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_management_pb2,
@@ -38,8 +36,11 @@ from tensorflow_serving.apis import (
 from tensorflow_serving.config import model_server_config_pb2
 
 import serving
+from serving.local_server import text_protos
+from serving.local_server.batching import BatchingParameters
+from serving.local_server.options import parse_flags
+from serving.local_server.server import METRICS_PATH
 
-METRICS_PATH = "/monitoring/prometheus/metrics"
 DEPLOY = pathlib.Path(serving.__file__).parent / "deploy"
 REPOSITORY = DEPLOY.parents[1]
 TOOLS = REPOSITORY / ".venv-deploy-tools"
@@ -92,113 +93,93 @@ def test_yaml(path):
 
 def test_every_version_is_pinned_in_one_place(compose):
     pinned = variables()
-    images = {name: one["image"] for name, one in compose["services"].items()}
-    assert images == {
-        "serving-cpu": f"tensorflow/serving:{pinned['TFS_TAG']}",
-        "serving-gpu": f"tensorflow/serving:{pinned['TFS_TAG']}-gpu",
-        "envoy": f"envoyproxy/envoy:{pinned['ENVOY_TAG']}",
-        "prometheus": f"prom/prometheus:{pinned['PROMETHEUS_TAG']}",
-        "grafana": f"grafana/grafana:{pinned['GRAFANA_TAG']}",
-    }
-    assert all(re.search(r"\d+\.\d+\.\d+", image) for image in images.values())
+    images = [one["image"] for one in compose["services"].values()]
+    assert all(re.search(r":\d+\.\d+\.\d+", image) for image in images)
     # Written nowhere else, so that one change changes all.
-    text = (DEPLOY / "docker-compose.yml").read_text()
-    assert pinned["TFS_TAG"] not in text
+    assert pinned["TFS_TAG"] not in (DEPLOY / "docker-compose.yml").read_text()
     for overlay, suffix in (("cpu", ""), ("gpu", "-gpu")):
-        (kustomization,) = read_yaml(
-            f"kubernetes/overlays/{overlay}/kustomization.yaml"
-        )
-        tags = {one["name"]: one["newTag"] for one in kustomization["images"]}
+        path = f"kubernetes/overlays/{overlay}/kustomization.yaml"
+        tags = {one["name"]: one["newTag"] for one in read_yaml(path)[0]["images"]}
         assert tags["tensorflow/serving"] == pinned["TFS_TAG"] + suffix
         assert tags["envoyproxy/envoy"] == pinned["ENVOY_TAG"]
 
 
-def parse(path, message):
-    return text_format.Parse((DEPLOY / "config" / path).read_text(), message)
-
-
-def test_model_config():
-    config = parse("models.config", model_server_config_pb2.ModelServerConfig())
-    (model,) = config.model_config_list.config
-    assert (model.name, model.base_path) == ("portrait", "/models/portrait")
-    assert model.model_version_policy.latest.num_versions == 1
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("models.config", model_server_config_pb2.ModelServerConfig),
+        ("session-cpu.config", tf.compat.v1.ConfigProto),
+        ("monitoring.config", text_protos.MonitoringConfig),
+    ],
+)
+def test_config(name, kind):
+    config = text_protos.read_text_proto(DEPLOY / "config" / name, kind)
+    assert config.ListFields()
 
 
 @pytest.mark.parametrize("kind", OVERLAYS)
 def test_batching_config(kind):
-    protos = pytest.importorskip("serving.local_server.text_protos")
-    config = parse(f"batching-{kind}.config", protos.BatchingParameters())
-    largest = config.max_batch_size.value
-    assert config.num_batch_threads.value and config.max_enqueued_batches.value
-    sizes = list(config.allowed_batch_sizes)
-    # TensorFlow Serving refuses to start otherwise.
-    assert sizes == sorted(set(sizes)) and sizes[-1:] in ([], [largest])
+    # Read as TensorFlow Serving checks it at its start.
+    config = BatchingParameters.read(DEPLOY / "config" / f"batching-{kind}.config")
     assert not config.pad_variable_length_inputs
 
 
-def test_session_config():
-    tf = pytest.importorskip("tensorflow")
-    config = parse("session-cpu.config", tf.compat.v1.ConfigProto())
-    rewriting = config.graph_options.rewrite_options
-    assert rewriting.constant_folding == rewriting.OFF
-    # Threads and memory are each server's own flags.
-    assert [field.name for field, _ in config.ListFields()] == ["graph_options"]
-
-
-def test_monitoring_config():
-    protos = pytest.importorskip("serving.local_server.text_protos")
-    config = parse("monitoring.config", protos.MonitoringConfig())
-    assert config.prometheus_config.enable
-    assert config.prometheus_config.path == METRICS_PATH
+def test_metrics_are_where_they_are_scraped():
+    path = DEPLOY / "config" / "monitoring.config"
+    config = text_protos.read_text_proto(path, text_protos.MonitoringConfig)
     scraped = read_yaml("prometheus/prometheus.yml")[0]["scrape_configs"][0]
     (monitor,) = read_yaml("kubernetes/components/monitoring/service-monitor.yaml")
-    assert scraped["metrics_path"] == METRICS_PATH
-    assert monitor["spec"]["endpoints"][0]["path"] == METRICS_PATH
+    assert config.prometheus_config.enable
+    assert (
+        METRICS_PATH
+        == config.prometheus_config.path
+        == scraped["metrics_path"]
+        == monitor["spec"]["endpoints"][0]["path"]
+    )
 
 
 # === docker compose ===
+
+
+def flags_of(arguments):
+    flags = dict(flag.lstrip("-").split("=", 1) for flag in arguments)
+    assert len(flags) == len(arguments)
+    return flags
 
 
 @pytest.mark.parametrize("profile", OVERLAYS)
 def test_compose_serving(compose, profile):
     service = compose["services"][f"serving-{profile}"]
     assert service["profiles"] == [profile]
-    # Without TLS and keys: for this machine only.
-    assert [port.split(":")[0] for port in service["ports"]] == ["127.0.0.1"] * 2
     assert {port.rpartition(":")[2] for port in service["ports"]} == {"8500", "8501"}
     assert all(volume["read_only"] for volume in service["volumes"])
-    flags = dict(flag.lstrip("-").split("=", 1) for flag in service["command"])
     mounted = {volume["target"]: volume["source"] for volume in service["volumes"]}
     assert mounted["/models/portrait"] == variables()["MODELS_DIR"]
-    files = [flag for flag in flags if flag.endswith("_file")]
-    assert len(files) == (4 if profile == "cpu" else 3)
-    for flag in files:
-        folder, _, name = flags[flag].rpartition("/")
-        assert (DEPLOY / mounted[folder] / name).is_file(), flag
-    assert flags["batching_parameters_file"].endswith(f"batching-{profile}.config")
-    assert ("tensorflow_session_config_file" in flags) == (profile == "cpu")
-    assert flags["enable_grpc_healthcheck_service"] == "true"
+    # The server takes each flag, and each file is mounted.
+    options, _ = parse_flags(service["command"])
+    assert options.enable_grpc_healthcheck_service
+    for flag, value in flags_of(service["command"]).items():
+        if flag.endswith("_file"):
+            folder, _, name = value.rpartition("/")
+            assert (DEPLOY / mounted[folder] / name).is_file(), flag
+    assert options.batching_parameters_file.endswith(f"batching-{profile}.config")
+    assert bool(options.tensorflow_session_config_file) == (profile == "cpu")
     assert ("nvidia" in str(service.get("deploy"))) == (profile == "gpu")
 
 
 def test_compose_services_are_hardened(compose):
+    public = set()
     for name, service in compose["services"].items():
         assert service["read_only"] and service["cap_drop"] == ["ALL"], name
         assert "no-new-privileges:true" in service["security_opt"], name
         for volume in service["volumes"]:
             source = volume if isinstance(volume, str) else volume["source"]
             source = DEPLOY / source.split(":")[0]
-            if source.name in ("models", "envoy", "prometheus", "grafana"):
-                continue  # Made by the user, or a volume of Docker's.
-            assert source.exists(), f"{name}: {source}"
-    for name in ("envoy", "prometheus", "grafana"):
-        assert compose["services"][name]["profiles"] == ["cpu", "gpu"]
-    public = {
-        port
-        for service in compose["services"].values()
-        for port in service["ports"]
-        if not port.startswith("127.0.0.1:")
-    }
+            # Others are made by the user, or a volume of Docker's.
+            made = source.name in ("models", "envoy", "prometheus", "grafana")
+            assert made or source.exists(), f"{name}: {source}"
+        # Without TLS and keys: for this machine only.
+        public |= {one for one in service["ports"] if not one.startswith("127.0.0.1:")}
     assert public == {f"{variables()['HTTPS_PORT']}:8443"}
 
 
@@ -309,22 +290,22 @@ def by_kind(objects, kind, name="portrait"):
     return min(named, key=lambda one: len(one["metadata"]["name"]))
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.fixture(params=OVERLAYS)
+def overlay(request):
+    """Its name, and the objects that kustomize makes of it."""
+    return request.param, render(request.param)
+
+
 def test_overlay(overlay):
-    objects = render(overlay)
-    deployment = by_kind(objects, "Deployment")
-    pod = deployment["spec"]["template"]["spec"]
+    name, objects = overlay
+    pod = by_kind(objects, "Deployment")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    suffix = "-gpu" if overlay == "gpu" else ""
+    suffix = "-gpu" if name == "gpu" else ""
     assert container["image"] == f"tensorflow/serving:{variables()['TFS_TAG']}{suffix}"
     assert pod["securityContext"]["runAsNonRoot"] is True
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    assert ("nvidia.com/gpu" in container["resources"]["limits"]) == (overlay == "gpu")
-    assert deployment["spec"]["replicas"] == 2
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert ("nvidia.com/gpu" in container["resources"]["limits"]) == (name == "gpu")
 
     # What is mounted exists, and what flags name is mounted.
     maps = {
@@ -339,61 +320,54 @@ def test_overlay(overlay):
         if "configMap" in volume:
             names = maps[volume["configMap"]["name"]]
             files |= {f"{mount['mountPath']}/{name}" for name in names}
-    flags = dict(flag.lstrip("-").split("=", 1) for flag in container["args"])
+    flags = flags_of(container["args"])
     assert {value for key, value in flags.items() if key.endswith("_file")} <= files
-    assert flags["batching_parameters_file"].endswith(f"batching-{overlay}.config")
-    assert ("tensorflow_session_config_file" in flags) == (overlay == "cpu")
-    assert len(flags) == len(container["args"])
+    assert flags["batching_parameters_file"].endswith(f"batching-{name}.config")
     claim = volumes["models"]["persistentVolumeClaim"]["claimName"]
     assert by_kind(objects, "PersistentVolumeClaim", claim)
+    assert not [one for one in objects if one["kind"] == "HorizontalPodAutoscaler"]
 
-    # Whoever selects pods selects these.
-    labels = deployment["spec"]["template"]["metadata"]["labels"].items()
-    gateway = by_kind(objects, "Deployment", "portrait-gateway")
-    gateway_labels = gateway["spec"]["template"]["metadata"]["labels"].items()
-    for kind, *path in (
-        ("Deployment", "selector", "matchLabels"),
-        ("Service", "selector"),
-        ("PodDisruptionBudget", "selector", "matchLabels"),
-        ("NetworkPolicy", "podSelector", "matchLabels"),
-    ):
-        for one in (one for one in objects if one["kind"] == kind):
-            selector = one["spec"]
-            for key in path:
-                selector = selector[key]
-            pods = gateway_labels if "gateway" in one["metadata"]["name"] else labels
-            assert selector and selector.items() <= pods, kind
+
+def test_who_selects_pods_selects_these(overlay):
+    _, objects = overlay
+    pods = {
+        name: by_kind(objects, "Deployment", name)["spec"]["template"]
+        for name in ("portrait", "portrait-gateway")
+    }
+    (container,) = pods["portrait"]["spec"]["containers"]
+    ports = {port["name"] for port in container["ports"]}
+    for one in objects:
+        spec, name = one.get("spec", {}), one["metadata"]["name"]
+        selector = spec.get("selector") or spec.get("podSelector") or {}
+        selector = selector.get("matchLabels", selector)
+        if one["kind"] in ("Job", "PersistentVolumeClaim") or not selector:
+            continue
+        pod = pods["portrait-gateway" if "gateway" in name else "portrait"]
+        assert selector.items() <= pod["metadata"]["labels"].items(), name
+        if one["kind"] == "Service" and "gateway" not in name:
+            assert {port["targetPort"] for port in spec["ports"]} <= ports
+    assert by_kind(objects, "Service", "portrait-grpc")["spec"]["clusterIP"] == "None"
     rules = by_kind(objects, "NetworkPolicy")["spec"]["ingress"]
     callers = [
         one["podSelector"]["matchLabels"] for rule in rules for one in rule["from"]
     ]
-    assert callers == [
-        {"portrait-client": "true"},
-        {"portrait-client": "true"},
-        {"app.kubernetes.io/name": "prometheus"},
-    ]
-    headless = by_kind(objects, "Service", "portrait-grpc")
-    assert headless["spec"]["clusterIP"] == "None"
-    ports = {port["name"] for port in container["ports"]}
-    for one in (one for one in objects if one["kind"] == "Service"):
-        if "gateway" not in one["metadata"]["name"]:
-            assert {port["targetPort"] for port in one["spec"]["ports"]} <= ports
-    assert not [one for one in objects if one["kind"] == "HorizontalPodAutoscaler"]
+    client, prometheus = {"portrait-client": "true"}, "app.kubernetes.io/name"
+    assert callers == [client, client, {prometheus: "prometheus"}]
+    # The servers' NetworkPolicy lets the gateway in.
+    labels = pods["portrait-gateway"]["metadata"]["labels"]
+    assert client.items() <= labels.items()
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_gateway_is_composes_envoy(compose, overlay):
-    objects = render(overlay)
-    pod = by_kind(objects, "Deployment", "portrait-gateway")["spec"]["template"]
-    (container,) = pod["spec"]["containers"]
+    _, objects = overlay
+    pod = by_kind(objects, "Deployment", "portrait-gateway")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
     assert container["image"] == compose["services"]["envoy"]["image"]
     assert container["args"] == compose["services"]["envoy"]["command"]
-    # The servers' NetworkPolicy lets it in.
-    assert pod["metadata"]["labels"]["portrait-client"] == "true"
     config = by_kind(objects, "ConfigMap", "portrait-gateway")
     text = (DEPLOY / "envoy" / "envoy.yaml").read_text()
     assert config["data"] == {"envoy.yaml": text}
-    volumes = {one["name"]: one for one in pod["spec"]["volumes"]}
+    volumes = {one["name"]: one for one in pod["volumes"]}
     assert volumes["config"]["configMap"]["name"] == config["metadata"]["name"]
     mounts = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
     assert f"path: {mounts['secrets']}/api_keys.yaml" in text
@@ -401,28 +375,25 @@ def test_the_gateway_is_composes_envoy(compose, overlay):
     # By this name it asks for the servers, and finds each pod.
     servers = by_kind(objects, "Service", "serving")["spec"]
     assert servers["clusterIP"] == "None"
-    assert servers["selector"] == {"app.kubernetes.io/name": "portrait"}
     assert {port["port"] for port in servers["ports"]} == {8500, 8501}
     assert text.count("{address: serving, port_value: 850") == 2
-    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    assert ports == {"https": 8443, "inside": 9902}
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_a_job_publishes_into_the_volume_that_is_served(overlay):
-    objects = render(overlay)
+    _, objects = overlay
     server = by_kind(objects, "Deployment")["spec"]["template"]["spec"]
     job = by_kind(objects, "Job", "portrait-publish")["spec"]["template"]["spec"]
     claims = [
-        next(one for one in pod["volumes"] if one["name"] == "models")
+        one["persistentVolumeClaim"]
         for pod in (server, job)
+        for one in pod["volumes"]
+        if one["name"] == "models"
     ]
-    names = {claim["persistentVolumeClaim"]["claimName"] for claim in claims}
-    assert len(names) == 1 and "readOnly" not in claims[1]["persistentVolumeClaim"]
+    assert claims[0]["claimName"] == claims[1]["claimName"]
+    assert "readOnly" not in claims[1]
     (container,) = job["containers"]
     mounts = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
-    *_, source, folder = container["command"]
-    assert (source, folder) == ("bundled", mounts["models"])
+    assert container["command"][-2:] == ["bundled", mounts["models"]]
     # What it writes is read by the servers' user.
     for key in ("runAsUser", "fsGroup"):
         assert job["securityContext"][key] == server["securityContext"][key]
@@ -521,41 +492,36 @@ def test_expressions_use_known_metrics():
     assert used == known.keys()
 
 
-def test_dashboard():
+def test_the_dashboard_is_mounted_and_has_its_source(compose):
     board = json.loads((DEPLOY / "grafana/dashboards/portrait.json").read_text())
     (source,) = read_yaml("grafana/provisioning/datasources/prometheus.yaml")
     uid = source["datasources"][0]["uid"]
-    identities = [panel["id"] for panel in board["panels"]]
-    assert len(set(identities)) == len(identities)
-    places = [(one["gridPos"]["x"], one["gridPos"]["y"]) for one in board["panels"]]
-    assert len(set(places)) == len(places)
     assert {panel["datasource"]["uid"] for panel in board["panels"]} == {uid}
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
     (provider,) = read_yaml("grafana/provisioning/dashboards/portrait.yaml")
     folder = provider["providers"][0]["options"]["path"]
-    mounts = yaml.safe_load((DEPLOY / "docker-compose.yml").read_text())
-    assert (
-        f"./grafana/dashboards:{folder}:ro" in mounts["services"]["grafana"]["volumes"]
-    )
+    volumes = compose["services"]["grafana"]["volumes"]
+    assert f"./grafana/dashboards:{folder}:ro" in volumes
 
 
 # === README ===
 
 
-def test_readme_names_the_version_of_the_image():
-    readme = (DEPLOY / "README.md").read_text()
-    needed = (variables()["TFS_TAG"], "2.21", "--gpus all", "MODEL_NAME=portrait")
-    for one in (*needed, "readonly", "make_secrets.sh", "docs/serving.md"):
-        assert one in readme
+@pytest.fixture
+def readme(server, tmp_path):
+    """Its text, for this server, and the photo that its commands complete."""
+    image, mask = make_photo(40, 30)
+    (tmp_path / "photo.png").write_bytes(png(image))
+    (tmp_path / "mask.png").write_bytes(png(mask))
+    text = (DEPLOY / "README.md").read_text()
+    text = text.replace("localhost:8501", f"localhost:{server.rest_port}")
+    yield text.replace("localhost:8500", f"localhost:{server.grpc_port}")
+    completed = tf.io.decode_png((tmp_path / "completed.png").read_bytes()).numpy()
+    check_completed(image, mask, completed, (mask != 0).astype(np.uint8) * 5)
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="the README's curl is needed")
-def test_readme_requests_work(server, tmp_path):
-    image, mask = make_photo(40, 30)
-    cv2.imwrite(str(tmp_path / "photo.png"), image[..., ::-1])
-    cv2.imwrite(str(tmp_path / "mask.png"), mask)
-    readme = (DEPLOY / "README.md").read_text()
-    readme = readme.replace("localhost:8501", f"localhost:{server.rest_port}")
-    readme = readme.replace("localhost:8500", f"localhost:{server.grpc_port}")
+def test_readme_requests_work(readme, tmp_path):
     status, predict = (
         block
         for block in re.findall(r"```bash\n(.*?)```", readme, re.DOTALL)
@@ -564,31 +530,19 @@ def test_readme_requests_work(server, tmp_path):
 
     def run(script):
         return subprocess.run(
-            ["bash", "-ec", script],
-            cwd=tmp_path,
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        ).stdout
+            ["bash", "-ec", script], cwd=tmp_path, check=True, capture_output=True,
+            text=True, timeout=60,
+        ).stdout  # fmt: skip
 
     answer = run(status)
     assert '"state": "AVAILABLE"' in answer and "serving_default" in answer
     run(predict)
-    completed = cv2.imread(str(tmp_path / "completed.png"))[..., ::-1]
-    check_completed(image, mask, completed, (mask != 0).astype(np.uint8) * 5)
 
 
-def test_readme_client_works(server, tmp_path, monkeypatch):
-    image, mask = make_photo(40, 30)
-    cv2.imwrite(str(tmp_path / "photo.png"), image[..., ::-1])
-    cv2.imwrite(str(tmp_path / "mask.png"), mask)
-    readme = (DEPLOY / "README.md").read_text()
+def test_readme_client_works(readme, tmp_path, monkeypatch):
     code = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)[0]
     monkeypatch.chdir(tmp_path)
-    exec(code.replace("localhost:8500", f"localhost:{server.grpc_port}"), {})
-    completed = cv2.imread(str(tmp_path / "completed.png"))[..., ::-1]
-    check_completed(image, mask, completed, (mask != 0).astype(np.uint8) * 5)
+    exec(code, {})
 
 
 def test_the_first_readme_has_the_shapes_of_results(server):
@@ -956,7 +910,7 @@ class Envoy:
             stdout=self.log, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
-            wait_for(lambda: self.stat("server_live") == 1)
+            wait_until(lambda: self.stat("server_live") == 1)
         except BaseException:
             self.__exit__()
             raise
@@ -986,7 +940,7 @@ class Envoy:
                 for cluster in ("serving_grpc", "serving_rest")
             )
 
-        wait_for(checked)
+        wait_until(checked)
 
     def channel(self):
         credentials = grpc.ssl_channel_credentials(self.certificate)
@@ -1006,13 +960,6 @@ class Envoy:
                 return error.code, error.read()
         except urllib.error.URLError as error:
             return None, str(error).encode()
-
-
-def wait_for(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.1)
 
 
 def code_of(call, *arguments, key=None):
@@ -1083,7 +1030,7 @@ def test_envoy_in_front_of_a_server(tools, secrets, server, tmp_path):
         changed = path.with_suffix(".new")
         changed.write_text(text.replace(key, "0" * 64))
         changed.rename(path)
-        wait_for(lambda: envoy.http(status_page, key)[0] == 401)
+        wait_until(lambda: envoy.http(status_page, key)[0] == 401)
         assert envoy.http(status_page, "0" * 64)[0] == 200
         assert envoy.http(status_page, keys["studio"])[0] == 200
 
@@ -1114,7 +1061,7 @@ def test_envoy_limits_connections_and_logs_requests(tools, secrets, tmp_path):
         of = "clients"
         assert envoy.stat("connection_limit_limited_connections", of) == 1
         log = tmp_path / "envoy.log"
-        wait_for(lambda: log.read_text().count(path) == 2)
+        wait_until(lambda: log.read_text().count(path) == 2)
     refused, answered = (
         json.loads(line) for line in log.read_text().splitlines() if path in line
     )

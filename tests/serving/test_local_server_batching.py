@@ -1,18 +1,15 @@
 """Requests merged by the embedded server, seen through a model that says so."""
 
 import concurrent.futures
-import threading
 
-import cv2
 import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from server_calls import call_rest
-from serving_photos import check_completed, make_photo
+from server_calls import call_rest, wait_until
+from serving_photos import check_completed, make_photo, png
 
 from portrait_tf.errors import PortraitError
-from serving.local_server import LocalServer
 from serving.local_server.batching import BatchingParameters
 
 
@@ -29,7 +26,7 @@ def parameters(allowed=(), pad=None, splits=None, **values):
 
 @pytest.fixture
 def batched(publish, serve, stamp_client, tmp_path):
-    """Serves `Stamp` with batching; gives a client."""
+    """Serves a model, `Stamp` by default, with batching; gives a client."""
 
     def start(folder=None, **values):
         path = tmp_path / "batching.txt"
@@ -46,6 +43,12 @@ def batched(publish, serve, stamp_client, tmp_path):
         return client
 
     return start
+
+
+def refusal(call, *arguments):
+    with pytest.raises(grpc.RpcError) as caught:
+        call(*arguments)
+    return caught.value.code().name, caught.value.details()
 
 
 def together(*calls):
@@ -98,32 +101,27 @@ def test_allowed_batch_sizes_are_padded_to(batched):
         assert outputs["total"].tolist() == list(range(rows))
 
 
-def test_requests_that_differ_in_size_fail_together(batched):
-    client = batched(max_batch_size=2, batch_timeout_micros=LONG)
-    errors = together(
+@pytest.mark.parametrize("pad", [False, True])
+def test_requests_that_differ_in_size_fail_together_or_are_padded(batched, pad):
+    client = batched(max_batch_size=2, batch_timeout_micros=LONG, pad=pad)
+    answers = together(
         lambda: client.stamp([[1.0, 2.0]]), lambda: client.stamp([[1.0, 2.0, 3.0]])
     )
-    for error in errors:
+    if pad:
+        assert [outputs["width"].tolist() for _, outputs in answers] == [[3], [3]]
+        assert [outputs["total"].tolist() for _, outputs in answers] == [[3.0], [6.0]]
+        return
+    for error in answers:
         assert error.code() == grpc.StatusCode.FAILED_PRECONDITION
         assert "have different shapes and padding is turned off" in error.details()
 
 
-def test_or_are_padded(batched):
-    client = batched(max_batch_size=2, batch_timeout_micros=LONG, pad=True)
-    answers = together(
-        lambda: client.stamp([[1.0, 2.0]]), lambda: client.stamp([[1.0, 2.0, 3.0]])
-    )
-    assert [outputs["width"].tolist() for _, outputs in answers] == [[3], [3]]
-    assert [outputs["total"].tolist() for _, outputs in answers] == [[3.0], [6.0]]
-
-
 def test_a_request_larger_than_a_batch(batched):
     client = batched(max_batch_size=4, batch_timeout_micros=0)
-    with pytest.raises(grpc.RpcError) as caught:
-        client.stamp(np.zeros((10, 1)))
-    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-    expected = "Task size 10 is larger than maximum input batch size 4"
-    assert caught.value.details() == expected
+    assert refusal(client.stamp, np.zeros((10, 1))) == (
+        "INVALID_ARGUMENT",
+        "Task size 10 is larger than maximum input batch size 4",
+    )
 
 
 def test_or_is_split(batched):
@@ -141,32 +139,23 @@ def test_a_full_queue(batched):
         max_batch_size=1, batch_timeout_micros=0, max_enqueued_batches=1,
         num_batch_threads=1,
     )  # fmt: skip
-    # The first takes the thread, the second the queue's place; a machine that is busy
-    # may need longer than the first takes.
-    for seconds in (3.0, 9.0, 25.0):
-        running, waiting = client.wait(seconds), None
-        while (waiting is None or waiting.done()) and not running.done():
-            waiting = client.wait(0.0)
-            threading.Event().wait(0.2)
-        if not running.done():
-            break
-    with pytest.raises(grpc.RpcError) as caught:
-        client.wait(0.0).result()
-    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
-    assert caught.value.details() == (
-        "The batch scheduling queue to which this task was submitted is full"
+    # The first takes the thread, the second the queue's place.
+    running = client.wait(5.0)
+    wait_until(lambda: "wrapped_run_count{} 1\n" in client.server._metrics.page())
+    waiting = client.wait(0.0)
+    wait_until(lambda: client.server._batching._queues)
+    assert refusal(client.wait(0.0).result) == (
+        "UNAVAILABLE",
+        "The batch scheduling queue to which this task was submitted is full",
     )
     assert running.result() and waiting.result()
 
 
 def test_deadlines_hold_in_the_queue(batched):
     client = batched(max_batch_size=100, batch_timeout_micros=500_000)
-    with pytest.raises(grpc.RpcError) as caught:
-        client.wait(0.0, timeout=0.2).result()
-    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    with pytest.raises(grpc.RpcError) as caught:
-        client.wait(10.0, timeout=0.9).result()
-    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    for seconds, timeout in ((0.0, 0.2), (10.0, 0.9)):
+        late = client.wait(seconds, timeout=timeout)
+        assert refusal(late.result)[0] == "DEADLINE_EXCEEDED"
     assert client.version() == 1
 
 
@@ -184,8 +173,7 @@ def test_a_stop_waits_for_no_further_requests(batched):
     client = batched(max_batch_size=100, batch_timeout_micros=LONG)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         answer = pool.submit(client.stamp, [[1.0, 2.0]])
-        while not client.server._batching._queues:
-            threading.Event().wait(0.01)
+        wait_until(lambda: client.server._batching._queues)
         client.server.stop()
         assert answer.result()[1]["total"].tolist() == [3.0]
 
@@ -196,59 +184,37 @@ def test_an_empty_batch_runs_by_itself(batched):
     assert outputs["total"].shape == (0,)
 
 
-def test_encoded_photos_of_different_sizes_are_merged(
-    models_dir, serve, stamp_client, tmp_path
-):
-    path = tmp_path / "batching.txt"
-    path.write_text(parameters(max_batch_size=2, batch_timeout_micros=LONG))
-    server = serve(models_dir, enable_batching=True, batching_parameters_file=str(path))
-    client = stamp_client(server, "portrait")
+def test_encoded_photos_of_different_sizes_are_merged(models_dir, batched):
+    client = batched(models_dir, max_batch_size=2, batch_timeout_micros=LONG)
 
     def complete(image, mask):
-        files = [
-            [cv2.imencode(".png", array)[1].tobytes()]
-            for array in (image[..., ::-1], mask)
-        ]
-        request = client.request("encoded", image_bytes=files[0], mask_bytes=files[1])
+        files = {"image_bytes": [png(image)], "mask_bytes": [png(mask)]}
+        request = client.request("encoded", **files)
         outputs = client.prediction.Predict(request, timeout=30).outputs
-        return [
-            cv2.imdecode(np.frombuffer(outputs[name].string_val[0], np.uint8), flag)
-            for name, flag in (
-                ("completed_bytes", cv2.IMREAD_COLOR),
-                ("parsing_bytes", cv2.IMREAD_UNCHANGED),
-            )
-        ]
+        completed, parsing = (
+            tf.io.decode_png(outputs[name].string_val[0]).numpy()
+            for name in ("completed_bytes", "parsing_bytes")
+        )
+        check_completed(image, mask, completed, parsing)
 
     photos = [make_photo(20, 30), make_photo(41, 13, seed=1)]
-    answers = together(*(lambda photo=photo: complete(*photo) for photo in photos))
-    for (image, mask), (completed, parsing) in zip(photos, answers, strict=True):
-        check_completed(image, mask, completed[..., ::-1], parsing[..., np.newaxis])
-    assert "batching_session:wrapped_run_count{} 1\n" in server._metrics.page()
+    done = together(*(lambda photo=photo: complete(*photo) for photo in photos))
+    assert done == [None, None]
+    page = client.server._metrics.page()
+    assert "batching_session:wrapped_run_count{} 1\n" in page
 
 
 def test_a_versions_own_parameters(publish, serve, stamp_client):
     own = parameters(max_batch_size=3, batch_timeout_micros=0, allowed=[3])
-    folder = publish(1, batching=own)
-    for flag, expected in ((True, 3), (False, 1)):
-        server = serve(
-            folder,
-            model_name="stamp",
-            enable_batching=True,
-            enable_per_model_batching_parameters=flag,
-        )
+    settings = {"model_name": "stamp", "enable_batching": True}
+    folder, flag = publish(1, batching=own), "enable_per_model_batching_parameters"
+    for value, expected in ((True, 3), (False, 1)):
+        server = serve(folder, **settings, **{flag: value})
         assert stamp_client(server).stamp([[1.0]])[1]["batch"].tolist() == [expected]
-
-
-def test_a_versions_own_parameters_that_cannot_be(publish):
-    folder = publish(1, batching="max_batch_sise { value: 3 }")
-    server = LocalServer(
-        folder, grpc_port=0, rest_port=0, enable_batching=True,
-        enable_per_model_batching_parameters=True,
-    )  # fmt: skip
-    with pytest.raises(
-        PortraitError, match='"max_batch_sise".*1/batching_params.pbtxt'
-    ):
-        server.start()
+    path = folder / "1" / "batching_params.pbtxt"
+    path.write_text("max_batch_sise { value: 3 }")
+    with pytest.raises(PortraitError, match=f'"max_batch_sise".*{path}'):
+        serve(folder, **settings, **{flag: True})
 
 
 def test_outputs_without_a_batch_are_refused(tmp_path, batched):
@@ -259,10 +225,8 @@ def test_outputs_without_a_batch_are_refused(tmp_path, batched):
     )
     tf.saved_model.save(module, str(tmp_path / "sum" / "1"), module.call)
     client = batched(tmp_path / "sum", max_batch_size=2, batch_timeout_micros=0)
-    with pytest.raises(grpc.RpcError) as caught:
-        client.stamp([1.0])
-    assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-    assert "has 0 dimensions" in caught.value.details()
+    code, details = refusal(client.stamp, [1.0])
+    assert code == "FAILED_PRECONDITION" and "has 0 dimensions" in details
 
 
 def test_parameters_are_read_and_checked(tmp_path):

@@ -16,10 +16,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from server_calls import call, serve_command
 from stamp_client import StampClient
 from tensorflow_serving.apis import prediction_log_pb2
-from wire import make_certificates
 
 from portrait_tf.errors import PortraitError
-from serving.local_server import LocalServer
 from serving.local_server.tensors import encode
 
 PREDICT = "/v1/models/stamp:predict"
@@ -98,6 +96,15 @@ def test_rest_bodies_have_one_limit(stamp):
     assert call(server, "POST", PREDICT, packed, Content_Encoding="gzip")[0] == 200
 
 
+def send_raw(server, head, body=""):
+    """The first line of the answer, and the rest to the connection's end."""
+    with socket.create_connection(("localhost", server.rest_port), 30) as connection:
+        request = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n{body}"
+        connection.sendall(request.encode())
+        with connection.makefile("rb") as answer:
+            return answer.readline(), answer.read()
+
+
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
@@ -105,29 +112,26 @@ def test_rest_bodies_have_one_limit(stamp):
         (f"Content-Length: {10**15}", b"413"),
         (f"Content-Length: {'9' * 5000}", b"413"),
         ("Content-Length: 5\r\nContent-Length: 6", b"400"),
+        ("Content-Length: many", b"400"),
+        ("Content-Length: -1", b"400"),
         ("Transfer-Encoding: chunked\r\n\r\n200000", b"413"),
+        ("Transfer-Encoding: chunked\r\n\r\nxyz", b"400"),
+        ("Transfer-Encoding: br", b"501"),
     ],
 )
 def test_rest_refuses_before_the_body(stamp, headers, expected):
     server = stamp(rest_api_max_body_bytes=1 << 20)
-    with socket.create_connection(("localhost", server.rest_port), 30) as connection:
-        # Not a byte of the body is sent.
-        connection.sendall(f"POST {PREDICT} HTTP/1.1\r\n{headers}\r\n\r\n".encode())
-        with connection.makefile("rb") as answer:
-            assert expected in answer.readline()
-            assert b'"error"' in answer.read()
+    # Not a byte of the body is sent, and the connection is closed.
+    status, answer = send_raw(server, headers)
+    assert expected in status and b'"error"' in answer
     assert call(server, "GET", "/v1/models/stamp")[0] == 200
 
 
 def test_rest_two_equal_lengths_are_one(stamp):
-    server = stamp()
     body = '{"inputs": [[1.0, 2.5]]}'
     length = f"Content-Length: {len(body)}\r\n"
-    with socket.create_connection(("localhost", server.rest_port), 30) as connection:
-        head = f"POST {PREDICT} HTTP/1.1\r\n{length}{length}Connection: close\r\n"
-        connection.sendall(f"{head}\r\n{body}".encode())
-        with connection.makefile("rb") as answer:
-            assert b"200" in answer.readline() and b"3.5" in answer.read()
+    status, answer = send_raw(stamp(), f"{length}{length}Connection: close", body)
+    assert b"200" in status and b"3.5" in answer
 
 
 @pytest.mark.parametrize("version", ["9" * 5000, str(2**63), "0" * 5000 + "1"])
@@ -215,28 +219,28 @@ def test_metrics(stamp, stamp_client, monitoring, tmp_path):
         for family in parser.text_string_to_metric_families(page.decode())
     }
     assert families[":tensorflow:serving:request_count"].type == "counter"
-    samples = {
-        # The parser adds what Prometheus' own counters end in.
-        (
-            sample.name.removesuffix("_total"),
-            *sorted(sample.labels.items()),
-        ): sample.value
-        for family in families.values()
-        for sample in family.samples
-    }
 
     def value(name, **labels):
-        return samples[(f":tensorflow:{name}", *sorted(labels.items()))]
+        # The parser adds what Prometheus' own counters end in.
+        names = (f":tensorflow:{name}", f":tensorflow:{name}_total")
+        (found,) = (
+            sample.value
+            for family in families.values()
+            for sample in family.samples
+            if sample.name in names and sample.labels == labels
+        )
+        return found
 
-    assert value("serving:request_count", model_name="stamp", status="OK") == 4
-    malformed = {"model_name": "", "status": "INVALID_ARGUMENT"}
-    assert value("serving:request_count", **malformed) == 1
+    for name, status, count in (
+        ("stamp", "OK", 4),
+        ("stamp", "INVALID_ARGUMENT", 1),
+        ("", "INVALID_ARGUMENT", 1),
+        ('o"\\\n', "NOT_FOUND", 1),
+    ):
+        labels = {"model_name": name, "status": status}
+        assert value("serving:request_count", **labels) == count
     runtime = {"model_name": "stamp", "API": "Predict", "runtime": "TF1"}
     assert value("serving:runtime_latency_count", **runtime) == 3
-    refused = {"model_name": "stamp", "status": "INVALID_ARGUMENT"}
-    assert value("serving:request_count", **refused) == 1
-    unknown = {"model_name": 'o"\\\n', "status": "NOT_FOUND"}
-    assert value("serving:request_count", **unknown) == 1
     # Only what succeeded; REST's verb as the URL spells it, none for a status page.
     for api, entrypoint, count in (
         ("Predict", "GRPC", 2), ("predict", "REST", 1), ("", "REST", 1),
@@ -295,85 +299,64 @@ def test_health_service_by_its_flag(stamp):
         assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_unix_socket(stamp, tmp_path):
-    path = tmp_path / "s"
-    stamp(grpc_socket_path=str(path))
-    with grpc.insecure_channel(f"unix:{path}") as channel:
-        assert StampClient(channel).version() == 1
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    return make_certificates(tmp_path_factory.mktemp("tls"))
-
-
-def write_ssl_config(certificates, path, *, verify=False):
+@pytest.mark.parametrize("verify", [False, True])
+def test_tls(stamp, certificates, tmp_path, verify):
     def quoted(name):
         return json.dumps((certificates / name).read_text())
 
     text = f"server_key: {quoted('server.key')} server_cert: {quoted('server.pem')}"
     if verify:
         text += f" custom_ca: {quoted('ca.pem')} client_verify: true"
+    path = tmp_path / "ssl"
     path.write_text(text)
-    return str(path)
-
-
-def ask(server, credentials):
-    address = f"localhost:{server.grpc_port}"
-    if credentials is None:
-        channel = grpc.insecure_channel(address)
-    else:
-        channel = grpc.secure_channel(address, credentials)
-    with channel:
-        return StampClient(channel).version()
-
-
-def test_tls(stamp, certificates, tmp_path):
-    server = stamp(ssl_config_file=write_ssl_config(certificates, tmp_path / "ssl"))
-    authority = (certificates / "ca.pem").read_bytes()
-    assert ask(server, grpc.ssl_channel_credentials(authority)) == 1
-    with pytest.raises(grpc.RpcError) as caught:
-        ask(server, None)
-    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
-    # TLS is gRPC's alone, as in TensorFlow Serving.
-    assert call(server, "GET", "/v1/models/stamp")[0] == 200
-
-
-def test_tls_of_both_sides(stamp, certificates, tmp_path):
-    config = write_ssl_config(certificates, tmp_path / "ssl", verify=True)
-    server = stamp(ssl_config_file=config)
+    server = stamp(ssl_config_file=str(path))
     authority, key, certificate = (
         (certificates / name).read_bytes()
         for name in ("ca.pem", "client.key", "client.pem")
     )
-    known = grpc.ssl_channel_credentials(authority, key, certificate)
-    assert ask(server, known) == 1
-    with pytest.raises(grpc.RpcError) as caught:
-        ask(server, grpc.ssl_channel_credentials(authority))
-    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+
+    def ask(*own):
+        credentials = grpc.ssl_channel_credentials(authority, *own)
+        address = f"localhost:{server.grpc_port}"
+        with grpc.secure_channel(address, credentials) as channel:
+            return StampClient(channel).version()
+
+    def is_refused(call, *arguments):
+        with pytest.raises(grpc.RpcError) as caught:
+            call(*arguments)
+        return caught.value.code() == grpc.StatusCode.UNAVAILABLE
+
+    assert ask(key, certificate) == 1
+    assert is_refused(ask) if verify else ask() == 1
+    with grpc.insecure_channel(f"localhost:{server.grpc_port}") as channel:
+        assert is_refused(StampClient(channel).version)
+    # TLS is gRPC's alone, as in TensorFlow Serving.
+    assert call(server, "GET", "/v1/models/stamp")[0] == 200
 
 
 @pytest.mark.parametrize(
-    ("text", "phrase"),
+    ("option", "text", "phrase"),
     [
-        ("server_key: 'k'", "expected server_key, the text of a PEM file"),
+        ("ssl", "server_key: 'k'", "expected server_key, the text of a PEM file"),
         (
+            "ssl",
             "server_key: '-----BEGIN ' server_cert: '-----BEGIN ' client_verify: true",
             "expected custom_ca",
         ),
-        ("server_key: '-----BEGIN '", "expected server_cert"),
-        ("serverkey: 'k'", 'no field named "serverkey"'),
-        ("server_key: ", "Error parsing text-format tensorflow.serving.SSLConfig: "),
+        ("ssl", "server_key: '-----BEGIN '", "expected server_cert"),
+        ("ssl", "serverkey: 'k'", 'no field named "serverkey"'),
+        ("ssl", "server_key: ", "Error parsing text-format tensorflow.serving.SSLC"),
+        ("tensorflow_session", None, "cannot be read"),
+        ("tensorflow_session", "threads: 3", "text-format tensorflow.ConfigProto: "),
+        ("monitoring", "x: 3", "text-format tensorflow.serving.MonitoringConfig: "),
     ],
 )
-def test_tls_that_cannot_be(publish, tmp_path, text, phrase):
-    path = tmp_path / "ssl"
-    path.write_text(text)
-    server = LocalServer(
-        publish(1), grpc_port=0, rest_port=0, ssl_config_file=str(path)
-    )
+def test_files_that_cannot_be(stamp, tmp_path, option, text, phrase):
+    path = tmp_path / "some.config"
+    if text:
+        path.write_text(text)
     with pytest.raises(PortraitError) as caught:
-        server.start()
+        stamp(**{f"{option}_config_file": str(path)})
     assert str(path) in str(caught.value) and phrase in str(caught.value)
 
 
@@ -421,24 +404,3 @@ def test_sigterm_lets_a_request_finish(publish, tmp_path):
         assert running.result().outputs["count"].int_val
         assert process.wait(60) == 0
         assert "Traceback" not in process.stderr.read()
-
-
-# === Session ===
-
-
-@pytest.mark.parametrize(
-    ("text", "phrase"),
-    [
-        (None, "cannot be read"),
-        ("threads: 3", "Error parsing text-format tensorflow.ConfigProto: "),
-    ],
-)
-def test_session_config_that_cannot_be(publish, tmp_path, text, phrase):
-    path = tmp_path / "session.config"
-    if text:
-        path.write_text(text)
-    server = LocalServer(
-        publish(1), grpc_port=0, rest_port=0, tensorflow_session_config_file=str(path)
-    )
-    with pytest.raises(PortraitError, match=phrase):
-        server.start()

@@ -12,24 +12,21 @@ import pathlib
 import re
 import socket
 import threading
-import time
-import urllib.error
-import urllib.request
 
-import cv2
 import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
 from ports import free_ports
-from server_calls import call_rest, serve_command
-from serving_photos import make_photo
+from server_calls import call, call_rest, serve_command, wait_until
+from serving_photos import make_photo, png
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from portrait_tf.errors import PortraitError
 from serving.local_server import LocalServer
+from serving.local_server.request_error import RequestError
 from serving.local_server.tensors import decode, encode
 
 VERSION = 123
@@ -44,18 +41,22 @@ def write_half_plus(path, constant):
         tf.compat.v1.saved_model.simple_save(session, str(path), {"x": x}, {"y": y})
 
 
-@pytest.fixture(scope="module")
-def half_plus_two(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("half_plus_two")
-    write_half_plus(folder / f"00000{VERSION}", 2.0)
+def half_plus(constant):
+    @pytest.fixture(scope="module")
+    def folder(tmp_path_factory):
+        folder = tmp_path_factory.mktemp("half_plus")
+        write_half_plus(folder / f"00000{VERSION}", constant)
+        return folder
+
     return folder
 
 
-@pytest.fixture(scope="module")
-def half_plus_three(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("half_plus_three")
-    write_half_plus(folder / f"00000{VERSION}", 3.0)
-    return folder
+half_plus_two, half_plus_three = half_plus(2.0), half_plus(3.0)
+
+
+@pytest.fixture
+def served(serve, half_plus_two):
+    return serve(half_plus_two, model_name="default")
 
 
 def verify_predict(address, name="default", expected=3.0, outputs=("y",), shape=(1,)):
@@ -105,16 +106,16 @@ def test_after_a_reload_of_the_config(serve, half_plus_two, half_plus_three, tmp
     address = f"localhost:{server.grpc_port}"
     verify_predict(address, "half_plus_two")
     path.write_text(text.format("half_plus_three", half_plus_three))
-    time.sleep(2)
+    wait_until(lambda: call_rest(server, "/v1/models/half_plus_three")[0] == 200)
+    wait_until(lambda: server._manager.available("half_plus_three"))
     verify_predict(address, "half_plus_three", 4.0)
 
 
-def test_a_dtype_is_refused_by_the_graph(serve, half_plus_two):
-    server = serve(half_plus_two, model_name="default")
+def test_a_dtype_is_refused_by_the_graph(served):
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "default"
     request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.float64([2.0])))
-    with grpc.insecure_channel(f"localhost:{server.grpc_port}") as channel:
+    with grpc.insecure_channel(f"localhost:{served.grpc_port}") as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         with pytest.raises(grpc.RpcError) as caught:
             stub.Predict(request, timeout=20)
@@ -122,22 +123,15 @@ def test_a_dtype_is_refused_by_the_graph(serve, half_plus_two):
     assert "to be float but double is provided" in caught.value.details()
 
 
-def test_rest_status(serve, half_plus_two):
-    server = serve(half_plus_two, model_name="default")
+def test_rest_status(served):
     status = {"error_code": "OK", "error_message": ""}
-    assert call_rest(server, "/v1/models/default") == (
-        200,
-        {
-            "model_version_status": [
-                {"version": "123", "state": "AVAILABLE", "status": status}
-            ]
-        },
-    )
+    entry = {"version": "123", "state": "AVAILABLE", "status": status}
+    expected = (200, {"model_version_status": [entry]})
+    assert call_rest(served, "/v1/models/default") == expected
 
 
-def test_rest_metadata_has_the_forms_of_upstreams_file(serve, half_plus_two):
-    server = serve(half_plus_two, model_name="default")
-    status, body = call_rest(server, "/v1/models/default/metadata")
+def test_rest_metadata_has_the_forms_of_upstreams_file(served):
+    status, body = call_rest(served, "/v1/models/default/metadata")
 
     def tensor(name):
         sizes = [{"size": "-1", "name": ""}, {"size": "1", "name": ""}]
@@ -192,8 +186,6 @@ def test_strings_as_content_are_tensorflows(shape):
     "content", [b"\x03one", b"\x09\x00\x00\x00one", b"\xff" * 20, b"\x04\x00"]
 )
 def test_strings_as_content_that_cannot_be(content):
-    from serving.local_server.request_error import RequestError
-
     proto = tensor_pb2.TensorProto(
         dtype=tf.string.as_datatype_enum, tensor_content=content
     )
@@ -205,10 +197,7 @@ def test_strings_as_content_that_cannot_be(content):
 def test_the_flag_writes_every_output_as_content(models_dir, serve):
     server = serve(models_dir, enable_serialization_as_tensor_content=True)
     image, mask = make_photo(20, 30)
-    files = {
-        "image_bytes": [cv2.imencode(".png", image)[1].tobytes()],
-        "mask_bytes": [cv2.imencode(".png", mask)[1].tobytes()],
-    }
+    files = {"image_bytes": [png(image)], "mask_bytes": [png(mask)]}
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "portrait", "encoded"
     for name, content in files.items():
@@ -248,30 +237,21 @@ def strings_dir(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "cG9ydHJhaXQtMQ==",
-        "cG9ydHJhaXQtMQ",
-        "cG9y\ndHJh\r\naXQt\nMQ==\n",
-        " cG9y dHJhaXQtMQ= =",
-    ],
-)
-def test_base64_as_absl_reads_it(serve, strings_dir, text):
+def test_base64_as_absl_reads_it(serve, strings_dir):
     server = serve(strings_dir, model_name="default")
-    body = {"instances": [{"b64": text}]}
-    status, answer = call_rest(server, "/v1/models/default:predict", body)
+
+    def ask(text):
+        body = {"instances": [{"b64": text}]}
+        return call_rest(server, "/v1/models/default:predict", body)
+
     b64 = {"b64": "cG9ydHJhaXQtMQ=="}
-    assert status == 200
-    assert answer == {"predictions": [{"length": 10, "text_bytes": b64}]}
-
-
-@pytest.mark.parametrize("text", ["c", "cG9y?", "cG9yd", "=cG9", "cG9-"])
-def test_base64_that_is_none(serve, strings_dir, text):
-    server = serve(strings_dir, model_name="default")
-    body = {"instances": [{"b64": text}]}
-    status, answer = call_rest(server, "/v1/models/default:predict", body)
-    assert status == 400 and "Unable to base64 decode" in answer["error"]
+    expected = {"predictions": [{"length": 10, "text_bytes": b64}]}
+    lines = "cG9y\ndHJh\r\naXQt\nMQ==\n"
+    for text in (b64["b64"], "cG9ydHJhaXQtMQ", lines, " cG9y dHJhaXQtMQ= ="):
+        assert ask(text) == (200, expected)
+    for text in ("c", "cG9y?", "cG9yd", "=cG9", "cG9-"):
+        status, answer = ask(text)
+        assert status == 400 and "Unable to base64 decode" in answer["error"]
 
 
 @pytest.mark.parametrize(
@@ -282,8 +262,22 @@ def test_base64_that_is_none(serve, strings_dir, text):
         (
             {"instances": [{"x": 1.0}, {"x": "1"}]},
             "Failed to process element: 1 key: x of 'instances' list. Error:"
-            " INVALID_ARGUMENT: JSON Value: '1' is not of expected type: float",
+            " INVALID_ARGUMENT: JSON Value: '1' Type: String is not of expected type:"
+            " float",
         ),
+        (
+            {"instances": [{"x": 1.0, "z": 1.0}]},
+            "key: z of 'instances' list. Error: INVALID_ARGUMENT: JSON object: does not"
+            " have named input: z",
+        ),
+        ({"inputs": [True]}, "JSON Value: True Type: True is not of expected type"),
+        (
+            {"inputs": [2**24]},
+            "Cannot convert JSON value: 16777216 to float without loss of precision.",
+        ),
+        ({"inputs": [1e39]}, "1e+39 to float without loss of precision."),
+        ({"inputs": [[1.0], 2.0]}, "2.0 found at incorrect level: 2 in the JSON DOM."),
+        ({"inputs": [1.0, [2.0]]}, "Encountered list at unexpected level: 1 expected"),
         ({"instances": [{"x": 1.0}, 2.0]}, "Expecting object but got list at item 1"),
         (
             {"instances": [1.0, {"x": 2.0}]},
@@ -292,18 +286,15 @@ def test_base64_that_is_none(serve, strings_dir, text):
         ({"inputs": [[1.0], [1.0, 2.0]]}, "Encountered list at unexpected size: "),
     ],
 )
-def test_json_refusals_have_upstreams_words(serve, half_plus_two, body, phrase):
-    server = serve(half_plus_two, model_name="default")
-    status, answer = call_rest(server, "/v1/models/default:predict", body)
+def test_json_refusals_have_upstreams_words(served, body, phrase):
+    status, answer = call_rest(served, "/v1/models/default:predict", body)
     assert status == 400 and phrase in answer["error"]
 
 
-def test_floats_are_written_as_short_as_they_are_read(serve, half_plus_two):
-    server = serve(half_plus_two, model_name="default")
-    url = f"http://localhost:{server.rest_port}/v1/models/default:predict"
+def test_floats_are_written_as_short_as_they_are_read(served):
     body = b'{"instances": [0.4, NaN, Infinity, -2]}'
-    with urllib.request.urlopen(url, body, timeout=20) as answer:
-        assert answer.read() == b'{"predictions": [2.2, NaN, Infinity, 1.0]}'
+    _, _, answer = call(served, "POST", "/v1/models/default:predict", body)
+    assert answer == b'{"predictions": [2.2, NaN, Infinity, 1.0]}'
 
 
 # === Start-up ===
@@ -321,11 +312,7 @@ def test_no_port_is_open_before_the_first_load(publish):
     starting = threading.Thread(target=server.start)
     starting.start()
     try:
-        deadline = time.monotonic() + 60
-        while server._manager is None or not server._manager.statuses("stamp"):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        time.sleep(0.3)
+        wait_until(lambda: server._manager and server._manager.statuses("stamp"))
         for port in ports:
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", port))
