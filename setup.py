@@ -103,6 +103,7 @@ setup(
             "apps/web/static/*",
             "evaluation/templates/*",
         ],
+        "export": ["templates/*"],
         "serving": [f"deploy/{name}" for name in DEPLOY],
     },
     # What `serving.client` needs and nothing more: web back ends need no TensorFlow.

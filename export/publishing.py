@@ -51,7 +51,6 @@ _HEADER = """\
 _LEAST_FILES = ("saved_model.pb", "variables/variables.index")
 
 
-@dataclasses.dataclass
 class Version:
     """A numbered folder.
 
@@ -64,12 +63,18 @@ class Version:
         description: The content of `signature.json`; empty without that file.
     """
 
-    number: int
-    folder: pathlib.Path
-    size: int
-    problem: str
-    labels: list[str]
-    description: dict
+    def __init__(self, number: int, folder: pathlib.Path, labels: dict[str, int]):
+        self.number = number
+        self.folder = folder
+        self.size = sum(
+            path.stat().st_size for path in folder.rglob("*") if path.is_file()
+        )
+        self.problem = _problem(folder)
+        self.labels = sorted(label for label, one in labels.items() if one == number)
+        self.description: dict = {}
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads((folder / DESCRIPTION_FILE).read_text())
+            self.description = found if isinstance(found, dict) else {}
 
     @property
     def exported(self) -> str:
@@ -91,15 +96,13 @@ class Version:
         return list(self.description.get("signatures", "?"))
 
 
+@dataclasses.dataclass
 class NewVersion:
     """A version that is being made; it is written to `folder`."""
 
-    def __init__(
-        self, directory: pathlib.Path, folder: pathlib.Path, label: str | None
-    ) -> None:
-        self.folder = folder
-        self._directory = directory
-        self._label = label
+    folder: pathlib.Path
+    _directory: pathlib.Path
+    _label: str | None
 
     def publish(self) -> pathlib.Path:
         """Gives the folder the next free number, and its label.
@@ -151,7 +154,7 @@ def new_version(
             folder.mkdir()
             held = _lock(folder, wait=False)
     try:
-        yield NewVersion(directory, folder, label)
+        yield NewVersion(folder, directory, label)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(held)
@@ -168,7 +171,7 @@ def list_versions(directory: str | pathlib.Path) -> list[Version]:
     versions = []
     for number, folder in sorted(_numbered(directory).items()):
         try:
-            versions.append(_inspect(number, folder, labels))
+            versions.append(Version(number, folder, labels))
         except FileNotFoundError:
             # Removed meanwhile, or changed by hand.
             if folder.exists():
@@ -200,8 +203,14 @@ def promote(
             f"base path {base_path!r}: TensorFlow Serving expects an absolute one"
         )
     with _locked(directory):
-        store = _Store(directory)
-        _check_whole(directory, version)
+        store, numbered = _Store(directory), _numbered(directory)
+        if version not in numbered:
+            there = ", ".join(map(str, sorted(numbered))) or "none"
+            raise PortraitError(
+                f"{directory}: there is no version {version}; versions: {there}"
+            )
+        if problem := _problem(folder := numbered[version]):
+            raise PortraitError(f"{folder}: expected a whole version, but {problem}")
         store.label(label, version, "promote", base_path)
 
 
@@ -382,21 +391,6 @@ def _read_history(path: pathlib.Path) -> dict:
     return history | found
 
 
-def _inspect(number: int, folder: pathlib.Path, labels: dict[str, int]) -> Version:
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    description = {}
-    with contextlib.suppress(OSError, ValueError):
-        description = json.loads((folder / DESCRIPTION_FILE).read_text())
-    return Version(
-        number,
-        folder,
-        size,
-        _problem(folder),
-        sorted(label for label, version in labels.items() if version == number),
-        description if isinstance(description, dict) else {},
-    )
-
-
 def _problem(folder: pathlib.Path) -> str:
     """Why a version's folder is not whole; empty if it is."""
     try:
@@ -414,17 +408,6 @@ def _problem(folder: pathlib.Path) -> str:
         if size is not None and path.stat().st_size != size:
             return f"{name} has {path.stat().st_size} bytes, not {size}"
     return ""
-
-
-def _check_whole(directory: pathlib.Path, version: int) -> None:
-    folder = directory / str(version)
-    if not folder.is_dir():
-        there = ", ".join(map(str, sorted(_numbered(directory)))) or "none"
-        raise PortraitError(
-            f"{directory}: there is no version {version}; versions: {there}"
-        )
-    if problem := _problem(folder):
-        raise PortraitError(f"{folder}: expected a whole version, but {problem}")
 
 
 def _check_label(label: str) -> None:

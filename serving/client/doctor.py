@@ -92,7 +92,7 @@ class _Problem(Exception):
         super().__init__(detail, advice, state)
 
 
-def _step(name: str, look: Callable[..., str], *arguments: Any) -> Finding:
+def _look(name: str, look: Callable[..., str], *arguments: Any) -> Finding:
     """What a function found, which gives a sentence where all is well."""
     try:
         return Finding(name, OK, look(*arguments))
@@ -143,22 +143,25 @@ def examine(
         client = PortraitClient(
             target, model_name, timeout=timeout, tls=tls, retry=retry, **settings
         )
-    steps = [
-        ("socket" if endpoint.path else "port", _reach, endpoint),
-        ("protocol", _examine_protocol, endpoint, tls),
-    ]
-    if not endpoint.path:
-        steps.insert(0, ("name", _resolve, endpoint.host, endpoint.port))
+
+    def steps() -> Iterator[tuple]:
+        if endpoint.path:
+            yield "socket", _reach, endpoint
+        else:
+            yield "name", _resolve, endpoint.host, endpoint.port
+            yield "port", _reach, endpoint
+        yield "protocol", _examine_protocol, endpoint, tls
+        for entry in warned:
+            yield "key", _end, str(entry.message), WARNING, "Add --tls."
+        yield from _model_steps(client)
+        yield "REST", _examine_rest, endpoint, model_name, rest, tls, timeout
+
     with client:
-        for step in steps:
-            finding = _step(*step)
+        for step in steps():
+            finding = _look(*step)
             yield finding
             if finding.state == FAILURE:
                 return
-        for entry in warned:
-            yield Finding("key", WARNING, str(entry.message), "Add --tls.")
-        yield from _examine_model(client)
-        yield _step("REST", _examine_rest, endpoint, model_name, rest, tls, timeout)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -400,7 +403,8 @@ def _advice(error: ServerError) -> str:
     return _ADVICE.get(type(error), "Look into the server's log for this request.")
 
 
-def _examine_model(client: PortraitClient) -> Iterator[Finding]:
+def _model_steps(client: PortraitClient) -> Iterator[tuple]:
+    """A name, a function and its arguments; later steps use what earlier ones found."""
     states: list[VersionStatus] = []
     signatures: dict[str, SignatureDescription] = {}
     seconds: list[float] = []
@@ -414,34 +418,24 @@ def _examine_model(client: PortraitClient) -> Iterator[Finding]:
         signatures.update(metadata.signatures)
         return _judge_signatures(metadata)
 
-    steps: list[tuple] = [
-        ("model", know),
-        ("state", _judge_states, states),
-        ("signatures", judge_signatures),
-    ]
-    for step in steps:
-        finding = _step(*step)
-        yield finding
-        if finding.state == FAILURE:
-            return
-        if finding.step != "signatures":
-            continue
-        # What is sent depends on them.
-        completing = [name for name in COMPLETING if name in signatures]
-        if not completing:
-            yield Finding("photo", SKIPPED, "no signature takes a photo and a mask")
-        for name in completing:
-            steps.append((f"photo by {name}", _complete, client, name, _SMALL, seconds))
-        if completing:
-            steps.append(("warm-up", _examine_warmup, client, completing[0], seconds))
-        if "serving_default" in completing:
-            steps.append(("5 MB answer", _complete, client, COMPLETING[0], _LARGE, []))
-        elif completing:
-            steps.append(("5 MB answer", _skip, "there is no serving_default"))
+    yield "model", know
+    yield "state", _judge_states, states
+    yield "signatures", judge_signatures
+    completing = [name for name in COMPLETING if name in signatures]
+    if not completing:
+        yield "photo", _end, "no signature takes a photo and a mask", SKIPPED
+        return
+    for name in completing:
+        yield f"photo by {name}", _complete, client, name, _SMALL, seconds
+    yield "warm-up", _examine_warmup, client, completing[0], seconds
+    if "serving_default" in completing:
+        yield "5 MB answer", _complete, client, "serving_default", _LARGE, []
+    else:
+        yield "5 MB answer", _end, "there is no serving_default", SKIPPED
 
 
-def _skip(reason: str) -> str:
-    raise _Problem(reason, state=SKIPPED)
+def _end(detail: str, state: str, advice: str = "") -> str:
+    raise _Problem(detail, advice, state)
 
 
 def _judge_states(states: list[VersionStatus]) -> str:
@@ -489,19 +483,17 @@ def _judge_signatures(metadata: ModelMetadata) -> str:
 
 
 def _wrong_fields(signature: SignatureDescription, inputs: dict, outputs: dict) -> str:
+    for name in sorted(set(signature.inputs) - set(inputs)):
+        return f"input {name!r} is not documented"
     for kind, found, documented in (
-        ("input", signature.inputs, inputs),
-        ("output", signature.outputs, outputs),
-    ):
-        extra = set(found) - set(documented) if kind == "input" else set()
-        for name in sorted(extra):
-            return f"{kind} {name!r} is not documented"
+        ("input", signature.inputs, inputs), ("output", signature.outputs, outputs),
+    ):  # fmt: skip
         for name, (dtype, rank) in documented.items():
             if name not in found:
                 return f"{kind} {name!r} is missing"
             shape = found[name].shape
-            if found[name].dtype != dtype or shape is None or len(shape) != rank:
-                shown = "any rank" if shape is None else f"rank {len(shape)}"
+            shown = "any rank" if shape is None else f"rank {len(shape)}"
+            if (found[name].dtype, shown) != (dtype, f"rank {rank}"):
                 return (
                     f"{kind} {name!r} is {found[name].dtype} of {shown}, expected"
                     f" {dtype} of rank {rank}"
@@ -528,9 +520,8 @@ def _complete(
             f"the parsing map has label {result.parsing.max()}",
             f"Expected 0 to {NUM_LABELS - 1}; export the model again with portrait-tf.",
         )
-    return (
-        f"{size[0]}x{size[1]} and back in {seconds[-1]:.3f} s, known pixels bit for bit"
-    )
+    took = f"{seconds[-1]:.3f} s"
+    return f"{size[0]}x{size[1]} and back in {took}, known pixels bit for bit"
 
 
 def _noise(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

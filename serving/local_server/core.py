@@ -141,13 +141,10 @@ class ServerCore:
     def _version_of(self, spec: model_pb2.ModelSpec) -> int | None:
         if spec.HasField("version"):
             return spec.version.value
-        if not spec.version_label:
-            return None
-        version = self._labels(spec.name).get(spec.version_label)
-        if version is None:
-            raise invalid_argument(
-                f"Unrecognized servable version label: {spec.version_label}"
-            )
+        label = spec.version_label
+        version = self._labels(spec.name).get(label)
+        if label and version is None:
+            raise invalid_argument(f"Unrecognized servable version label: {label}")
         return version
 
     def _labels(self, name: str) -> Mapping[str, int]:

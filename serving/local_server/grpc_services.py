@@ -4,6 +4,7 @@ Predict, GetModelMetadata, GetModelStatus and HandleReloadConfigRequest are serv
 every other method answers UNIMPLEMENTED.
 """
 
+import functools
 import time
 from concurrent import futures
 from typing import TypeVar
@@ -73,26 +74,22 @@ class GrpcFrontEnd:
     def __init__(self, core: ServerCore, credentials: grpc.ServerCredentials | None):
         options = core.options
         self._executor = futures.ThreadPoolExecutor(options.grpc_max_threads, "grpc")
-        self._server = grpc.server(
-            self._executor, options=[*_OPTIONS, *options.channel_arguments]
-        )
+        settings = [*_OPTIONS, *options.channel_arguments]
+        self._server = server = grpc.server(self._executor, options=settings)
         services = Services(core)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            services, self._server
+            services, server
         )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            services, self._server
-        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(services, server)
         if options.enable_grpc_healthcheck_service:
             servicer = health.HealthServicer()
             servicer.set(health.OVERALL_HEALTH, health_pb2.HealthCheckResponse.SERVING)
-            health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
-
-        def add_port(address: str) -> int:
-            if credentials is None:
-                return self._server.add_insecure_port(address)
-            return self._server.add_secure_port(address, credentials)
-
+            health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        add_port = server.add_insecure_port
+        if credentials is not None:
+            add_port = functools.partial(
+                server.add_secure_port, server_credentials=credentials
+            )
         host = f"[{options.host}]" if ":" in options.host else options.host
         try:
             self.port = add_port(f"{host}:{options.port}")
@@ -101,7 +98,7 @@ class GrpcFrontEnd:
         except RuntimeError as error:
             self.stop(0)
             raise OSError(str(error)) from error
-        self._server.start()
+        server.start()
 
     def stop(self, grace: float) -> None:
         """Takes no new request and waits up to `grace` seconds for those running."""

@@ -30,10 +30,9 @@ _METRICS: dict[str, tuple[tuple[str, ...], Sequence[float]]] = {
     "serving:model_warmup_latency": (("model_path", "status"), _LATENCY),
     "serving:batching_session:wrapped_run_count": ((), ()),
     "serving:batching_session:queuing_latency": (
-        ("thread_pool_name",),
-        _exponential(100, 1.2, 52),
+        ("thread_pool_name",), _exponential(100, 1.2, 52),
     ),
-}
+}  # fmt: skip
 """By name, without `:tensorflow:`: the labels, and a histogram's limits."""
 
 

@@ -109,13 +109,13 @@ class ServerOptions:
         """
         arguments = []
         for part in filter(None, self.grpc_channel_arguments.split(",")):
-            found = re.fullmatch(r"([^=]+)=(?:(-?\d+)|(.*))", part)
-            if not found:
+            key, equals, text = part.partition("=")
+            if not (key and equals):
                 raise PortraitError(
                     f"--grpc_channel_arguments has {part!r}; expected KEY=VALUE"
                 )
-            key, number, text = found.groups()
-            arguments.append((key, int(number) if number else text))
+            is_number = re.fullmatch(r"-?\d+", text)
+            arguments.append((key, int(text) if is_number else text))
         return arguments
 
 

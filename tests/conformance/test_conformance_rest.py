@@ -155,11 +155,22 @@ REFUSED = {
         "{path}/labels/no_such:predict", {"instances": [ROW]}, 400, "no_such",
     ),
     "no JSON": ("{path}:predict", b"{", 400, "JSON Parse error"),
-    "a list": ("{path}:predict", [ROW], 400, ""),
+    "a list": ("{path}:predict", [ROW], 400, "Is not object"),
     "neither form": ("{path}:predict", {}, 400, "Missing 'inputs' or 'instances' key"),
-    "both forms": ("{path}:predict", {"instances": [ROW], "inputs": ROW}, 400, ""),
-    "no rows": ("{path}:predict", {"instances": []}, 400, ""),
-    "rows that are no list": ("{path}:predict", {"instances": ROW}, 400, ""),
+    "both forms": (
+        "{path}:predict", {"instances": [ROW], "inputs": ROW}, 400,
+        "only one of 'inputs' or 'instances' keys",
+    ),
+    "no rows": (
+        "{path}:predict", {"instances": []}, 400, "No values in 'instances' array",
+    ),
+    "rows that are no list": (
+        "{path}:predict", {"instances": ROW}, 400, "'instances' to be an list/array",
+    ),
+    "rows of two kinds": (
+        "{path}:predict", {"instances": [ROW, 1]}, 400,
+        "Expecting object but got list at item 1 of input list",
+    ),
     "a signature that is no string": (
         "{path}:predict", {"signature_name": 1, "instances": [ROW]}, 400,
         "'signature_name' key must be a string value",
@@ -169,10 +180,12 @@ REFUSED = {
         "no_such",
     ),
     "a missing input": (
-        "{path}:predict", {"instances": [{"image": ROW["image"]}]}, 400, "",
+        "{path}:predict", {"instances": [{"image": ROW["image"]}]}, 400,
+        "keys must be equal to: image,mask",
     ),
     "a missing column": (
-        "{path}:predict", {"inputs": {"image": [ROW["image"]]}}, 400, "mask",
+        "{path}:predict", {"inputs": {"image": [ROW["image"]]}}, 400,
+        "Missing named input: mask in 'inputs' object.",
     ),
     "a number that is none": (
         "{path}:predict", {"instances": [{**ROW, "mask": "white"}]}, 400,
@@ -220,6 +233,7 @@ def test_refused(rest, path, needs, name):
         ("GET", "/v1/models/no_such", 404, "Could not find any versions of model"),
         ("GET", "{path}/versions/1000000000", 404, "Could not find version"),
         ("GET", "/v1/models/no_such/metadata", 404, "no_such"),
+        ("GET", "/v1/models", 400, "Missing model name in request."),
         ("GET", "{path}/versions/one", 400, "Malformed request"),
         ("GET", "{path}:predict", 400, "Malformed request"),
         ("POST", "{path}:no_such", 400, "Malformed request"),

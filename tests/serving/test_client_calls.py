@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from full_model import save_full_model
 from serving_photos import FILLED_LABEL, GREY, make_photo
-from wire import Script
+from wire import scripted
 
 from portrait_tf.errors import PortraitError
 from portrait_tf.photos import write_png
@@ -116,8 +116,7 @@ def test_only_the_photo_is_sent(client, signature, batch):
 
 
 def test_what_is_not_asked_for_is_filtered_by_the_server():
-    script = Script()
-    with script.running() as address, PortraitClient(address) as client:
+    with scripted() as (script, client):
         client.complete(IMAGE, MASK)
         client.complete(IMAGE, MASK, parsing=False)
         script.outputs = {"completed_bytes": [b""], "completed": IMAGE[None]}
@@ -231,8 +230,7 @@ CANVAS = np.zeros((1, 30, 30, 4), np.uint8)
 )  # fmt: skip
 def test_answers_of_another_model(call, outputs, message):
     with (
-        Script(outputs=outputs).running() as address,
-        PortraitClient(address) as client,
+        scripted(outputs=outputs) as (_, client),
         pytest.raises(InternalError, match=message) as caught,
     ):
         call(client)

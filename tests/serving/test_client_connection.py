@@ -2,14 +2,16 @@
 
 import concurrent.futures
 import contextlib
+import pathlib
 import time
 
 import grpc
 import numpy as np
 import pytest
+from blocking_client import BlockingClient
 from server_calls import wait_until
 from serving_photos import check_completed, make_photo
-from wire import Script, server_context, tls_before
+from wire import Script, scripted, server_context, tls_before
 
 from portrait_tf.errors import PortraitError
 from serving.client import (
@@ -26,56 +28,44 @@ from serving.client import (
 )
 
 IMAGE, MASK = make_photo()
-BUSY = (grpc.StatusCode.RESOURCE_EXHAUSTED, "the queue is full")
 GOING = (grpc.StatusCode.UNAVAILABLE, "going away")
 QUICK = RetryPolicy(attempts=4, first_delay=0.01)
 
 
-# === Statuses ===
+@pytest.fixture(params=[PortraitClient, BlockingClient])
+def kind(request):
+    """Of client: the one that waits, and the one for asyncio."""
+    return request.param
+
+
+# === Statuses and retries ===
 
 
 @pytest.mark.parametrize("code", [c for c in grpc.StatusCode if c.value[0]])
 def test_each_status_has_its_error(code):
-    script = Script([(code, "the\nreason")])
-    retry = RetryPolicy(attempts=1)
-    with script.running() as address, PortraitClient(address, retry=retry) as client:
+    may_retry = code.name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
+    with scripted([(code, "the\nreason")] * 4, retry=QUICK) as (script, client):
         with pytest.raises(ServerError) as caught:
             client.complete(IMAGE, MASK)
-        assert caught.value.code == code
+        assert caught.value.code == code and caught.value.may_retry == may_retry
         name = code.name.title().replace("_", "") + "Error"
         assert type(caught.value) is getattr(errors, name)
-        assert address in str(caught.value) and "\n" not in str(caught.value)
-        assert isinstance(caught.value, PortraitError)
-        assert caught.value.may_retry == (code.name in ("UNAVAILABLE", BUSY[0].name))
-
-
-# === Retries ===
+        assert client.target in str(caught.value) and "\n" not in str(caught.value)
+        # Nothing else is tried again.
+        assert script.calls == (4 if code.name == "UNAVAILABLE" else 1)
 
 
 @pytest.mark.parametrize("size", [9, 700])
-def test_what_passes_is_tried_again(size):
+def test_what_passes_is_tried_again(size, kind):
     # Of 700 x 700 a request is larger than gRPC keeps for another attempt by itself.
     image, mask = make_photo(size, size)
-    script = Script([GOING] * 3)
-    with script.running() as address, PortraitClient(address, retry=QUICK) as client:
+    with scripted([GOING] * 3, kind=kind, retry=QUICK) as (script, client):
         np.testing.assert_array_equal(client.complete(image, mask).completed, image)
         assert script.calls == 4
         script.outcomes = [GOING] * 4
         with pytest.raises(UnavailableError, match="going away"):
             client.complete(image, mask)
         assert script.calls == 8
-
-
-@pytest.mark.parametrize(
-    "code",
-    [code for code in grpc.StatusCode if code.name not in ("OK", "UNAVAILABLE")],
-)
-def test_nothing_else_is_tried_again(code):
-    script = Script([(code, "reason")] * 2)
-    with script.running() as address, PortraitClient(address, retry=QUICK) as client:
-        with pytest.raises(ServerError):
-            client.status()
-        assert script.calls == 1
 
 
 def test_a_message_that_is_too_large_is_not_tried_again():
@@ -88,12 +78,8 @@ def test_a_message_that_is_too_large_is_not_tried_again():
 
 
 def test_retries_end_with_the_deadline():
-    script = Script([GOING] * 100)
     retry = RetryPolicy(attempts=5, first_delay=0.4, multiplier=1)
-    with (
-        script.running() as address,
-        PortraitClient(address, retry=retry, timeout=1) as client,
-    ):
+    with scripted([GOING] * 100, retry=retry, timeout=1) as (script, client):
         start = time.monotonic()
         with pytest.raises(DeadlineExceededError, match="did not answer within 1 s"):
             client.complete(IMAGE, MASK)
@@ -103,9 +89,8 @@ def test_retries_end_with_the_deadline():
 
 def test_no_storm():
     """Of a server that fails for everybody, hardly more is asked than once a call."""
-    script = Script([GOING] * 1000)
     retry = RetryPolicy(first_delay=0.01, max_delay=0.01)
-    with script.running() as address, PortraitClient(address, retry=retry) as client:
+    with scripted([GOING] * 1000, retry=retry) as (script, client):
         for _ in range(100):
             with pytest.raises(UnavailableError):
                 client.status()
@@ -137,10 +122,9 @@ def test_a_server_that_starts_again_loses_no_call():
             np.testing.assert_array_equal(future.result(), image)
 
 
-def test_the_deadline_covers_all_attempts():
-    script = Script([GOING])
-    script.pause.clear()
-    with script.running() as address, PortraitClient(address, retry=QUICK) as client:
+def test_the_deadline_covers_all_attempts(kind):
+    with scripted([GOING], kind=kind, retry=QUICK) as (script, client):
+        script.pause.clear()
         with pytest.raises(DeadlineExceededError, match="did not answer within 0.5 s"):
             client.complete(IMAGE, MASK, timeout=0.5)
         assert script.calls == 2
@@ -167,18 +151,18 @@ def test_policies_that_cannot_be(make, message):
 # === Headers, labels, keepalive ===
 
 
-def test_headers_go_with_every_call():
-    script = Script()
-    with script.running() as address:
-        with pytest.warns(UserWarning, match=f"{address} in plain text") as warned:
-            client = PortraitClient(
-                address, api_key="secret", headers={"X-Team": "photos"}
-            )
-        assert warned[0].filename == __file__
-        with client:
-            client.complete(IMAGE, MASK)
-            client.status()
-            client.wait_until_available()
+def test_headers_go_with_every_call(kind):
+    headers = {"X-Team": "photos"}
+    with (
+        pytest.warns(UserWarning, match="in plain text") as warned,
+        scripted(kind=kind, api_key="secret", headers=headers) as (script, client),
+    ):
+        client.complete(IMAGE, MASK)
+        client.status()
+        client.wait_until_available()
+    # It names the line that made the client.
+    assert pathlib.Path(warned[0].filename).parent == pathlib.Path(__file__).parent
+    assert client.target in str(warned[0].message)
     assert len(script.headers) == 3
     for headers in script.headers:
         assert headers["x-api-key"] == "secret" and headers["x-team"] == "photos"
@@ -191,11 +175,8 @@ def test_a_key_that_is_not_in_plain_text_is_no_warning(certificates):
 
 
 def test_a_label_is_asked_for():
-    script = Script([None, (grpc.StatusCode.NOT_FOUND, "gone")])
-    with (
-        script.running() as address,
-        PortraitClient(address, version_label="canary") as client,
-    ):
+    outcomes = [None, (grpc.StatusCode.NOT_FOUND, "gone")]
+    with scripted(outcomes, version_label="canary") as (script, client):
         client.complete(IMAGE, MASK)
         with pytest.raises(ServerError, match="label 'canary' of model 'portrait'"):
             client.complete(IMAGE, MASK)
@@ -239,9 +220,9 @@ def test_unix_sockets_and_ipv6(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "code", ["UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND", "UNIMPLEMENTED"]
 )
-def test_waiting_ends_with_what_will_not_change(code):
-    script = Script([(grpc.StatusCode[code], "the reason")])
-    with script.running() as address, PortraitClient(address) as client:
+def test_waiting_ends_with_what_will_not_change(code, kind):
+    outcomes = [(grpc.StatusCode[code], "the reason")]
+    with scripted(outcomes, kind=kind) as (script, client):
         with pytest.raises(ServerError, match="the reason") as caught:
             client.wait_until_available(30)
         assert caught.value.code.name == code and script.calls == 1
@@ -249,20 +230,18 @@ def test_waiting_ends_with_what_will_not_change(code):
 
 
 def test_a_version_may_be_published_yet():
-    script = Script([(grpc.StatusCode.NOT_FOUND, "no version 3")] * 3)
-    with script.running() as address, PortraitClient(address, version=3) as client:
+    missing = (grpc.StatusCode.NOT_FOUND, "no version 3")
+    with scripted([missing] * 3, version=3) as (script, client):
         client.wait_until_available(30)
         assert script.calls == 4
-        script.outcomes = [(grpc.StatusCode.NOT_FOUND, "no version 3")] * 1000
+        script.outcomes = [missing] * 1000
         with pytest.raises(ServerError, match="not available within 0.3 s: .* 3"):
             client.wait_until_available(0.3)
 
 
-def test_closing_during_a_call():
-    script = Script()
-    script.pause.clear()
-    with script.running() as address:
-        client = PortraitClient(address)
+def test_closing_during_a_call(kind):
+    with scripted(kind=kind) as (script, client):
+        script.pause.clear()
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             call = pool.submit(client.complete, IMAGE, MASK)
             wait_until(lambda: script.under_way)
@@ -271,16 +250,18 @@ def test_closing_during_a_call():
                 call.result(10)
         with pytest.raises(PortraitError, match="is closed; expected calls before"):
             client.wait_until_available(1)
+        with pytest.raises(PortraitError, match="is closed"):
+            client.complete_many([])
 
 
 # === TLS ===
 
 
-def test_tls(server, certificates):
+def test_tls(server, certificates, kind):
     roots = certificates / "ca.pem"
     with tls_before(server.grpc_port, server_context(certificates)) as port:
         for given in (roots, str(roots), roots.read_bytes()):
-            with PortraitClient(f"localhost:{port}", tls=Tls(given)) as client:
+            with kind(f"localhost:{port}", tls=Tls(given)) as client:
                 result = client.complete(IMAGE, MASK)
                 check_completed(IMAGE, MASK, result.completed, result.parsing)
 
@@ -316,17 +297,15 @@ def photos(count):
     return [make_photo(9 + index % 3, 11, seed=index) for index in range(count)]
 
 
-def test_many_come_in_their_order(target):
+def test_many_come_in_their_order(target, kind):
     pairs = photos(30)
-    with PortraitClient(target) as client:
+    with kind(target) as client:
         results = list(client.complete_many(iter(pairs), concurrency=5))
     for (image, mask), result in zip(pairs, results, strict=True):
         check_completed(image, mask, result.completed, result.parsing)
 
 
-def test_many_are_under_way_at_once_and_no_more():
-    script = Script()
-    script.pause.clear()
+def test_many_are_under_way_at_once_and_no_more(kind):
     taken = []
 
     def give():
@@ -334,7 +313,8 @@ def test_many_are_under_way_at_once_and_no_more():
             taken.append(pair)
             yield pair
 
-    with script.running() as address, PortraitClient(address) as client:
+    with scripted(kind=kind) as (script, client):
+        script.pause.clear()
         results = client.complete_many(give(), concurrency=3)
         assert not taken
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -350,11 +330,11 @@ def test_many_are_under_way_at_once_and_no_more():
     assert script.most_under_way == 3
 
 
-def test_a_failing_photo_of_many(target):
+def test_a_failing_photo_of_many(target, kind):
     pairs = photos(6)
     pairs[2] = (pairs[2][0], pairs[2][1] * 0)
     pairs[4] = "photo.png"
-    with PortraitClient(target) as client:
+    with kind(target) as client:
         found = list(client.complete_many(pairs, concurrency=2, on_error="yield"))
         assert [isinstance(one, PortraitError) for one in found] == [
             index in (2, 4) for index in range(6)
@@ -370,15 +350,14 @@ def test_a_failing_photo_of_many(target):
             next(results)
 
 
-def test_many_with_a_bug_or_a_server_that_is_gone():
-    with PortraitClient("localhost:1", retry=RetryPolicy(attempts=1)) as client:
+def test_many_with_a_bug_or_a_server_that_is_gone(kind):
+    def broken():
+        yield from photos(1)
+        raise RuntimeError("the disk is gone")
+
+    with kind("localhost:1", retry=RetryPolicy(attempts=1)) as client:
         (found,) = client.complete_many(photos(1), on_error="yield")
         assert isinstance(found, UnavailableError)
-
-        def broken():
-            yield from photos(1)
-            raise RuntimeError("the disk is gone")
-
         with pytest.raises(RuntimeError, match="the disk is gone"):
             list(client.complete_many(broken(), on_error="yield"))
         for arguments, message in (
@@ -389,9 +368,8 @@ def test_many_with_a_bug_or_a_server_that_is_gone():
                 client.complete_many([], **arguments)
 
 
-def test_many_left_early_sends_no_more():
-    script = Script()
-    with script.running() as address, PortraitClient(address) as client:
+def test_many_left_early_sends_no_more(kind):
+    with scripted(kind=kind) as (script, client):
         results = client.complete_many(photos(100), concurrency=2)
         next(results)
         results.close()

@@ -46,12 +46,6 @@ REPOSITORY = DEPLOY.parents[1]
 TOOLS = REPOSITORY / ".venv-deploy-tools"
 KUBERNETES = DEPLOY / "kubernetes"
 OVERLAYS = ("cpu", "gpu")
-YAML_FILES = sorted(
-    path.relative_to(DEPLOY)
-    for pattern in ("*.yaml", "*.yml")
-    for path in DEPLOY.rglob(pattern)
-    if "secrets" not in path.parts
-)
 
 
 def read_yaml(name):
@@ -81,11 +75,6 @@ def interpolate(text):
 @pytest.fixture(scope="module")
 def compose():
     return yaml.safe_load(interpolate((DEPLOY / "docker-compose.yml").read_text()))
-
-
-@pytest.mark.parametrize("path", YAML_FILES, ids=str)
-def test_yaml(path):
-    assert all(document for document in read_yaml(path))
 
 
 # === Versions and settings ===
@@ -416,18 +405,16 @@ def test_the_autoscaler_comes_with_its_metric():
     assert volume["configMap"]["name"] == config["metadata"]["name"]
     assert pod["serviceAccountName"] == name
     api = by_kind(objects, "APIService", "v1beta1.custom")["spec"]
-    service = by_kind(objects, "Service", name)
     assert api["service"] == {"name": name, "namespace": "portrait"}
-    assert service["metadata"]["namespace"] == "portrait"
-    account = by_kind(objects, "ServiceAccount", name)
-    assert account["metadata"]["namespace"] == "portrait"
+    for kind in ("Service", "ServiceAccount"):
+        assert by_kind(objects, kind, name)["metadata"]["namespace"] == "portrait"
     for one in objects:
         if one["kind"] in ("RoleBinding", "ClusterRoleBinding"):
             (subject,) = one["subjects"]
-            expected = ("portrait", name) if "reader" not in str(one["metadata"]) else (
-                "kube-system", "horizontal-pod-autoscaler",
-            )  # fmt: skip
-            assert (subject["namespace"], subject["name"]) == expected
+            reads = "reader" in str(one["metadata"])
+            expected = "horizontal-pod-autoscaler" if reads else name
+            assert subject["name"] == expected
+            assert subject["namespace"] == ("kube-system" if reads else "portrait")
 
 
 def test_the_rules_of_kubernetes_are_those_of_compose():
@@ -594,28 +581,24 @@ def keys_of(folder):
 
 def test_make_secrets(secrets):
     keys = keys_of(secrets)
-    assert set(keys) == {"shop", "studio"}
+    assert set(keys) == {"shop", "studio"} and len(set(keys.values())) == 2
     assert all(re.fullmatch("[0-9a-f]{64}", key) for key in keys.values())
     # Envoy takes no key that YAML may read as a number.
     text = (secrets / "envoy" / "api_keys.yaml").read_text()
     assert all(f'key: "{key}"' in text for key in keys.values())
-    command = re.search(r"^key=.*$", (DEPLOY / "README.md").read_text(), re.MULTILINE)
+    # The README's line finds a key.
+    line = re.search(r"^key=.*$", (DEPLOY / "README.md").read_text(), re.MULTILINE)
+    script = f'{line[0].replace("secrets/", "")}; printf "%s" "$key"'
     said = subprocess.run(
-        ["bash", "-c", f'{command[0].replace("secrets/", "")}; printf "%s" "$key"'],
-        cwd=secrets,
-        capture_output=True,
-        text=True,
-        check=True,
+        ["bash", "-c", script], cwd=secrets, check=True, capture_output=True, text=True
     )
     assert said.stdout == keys["shop"]
-    assert len(set(keys.values())) == 2
     assert secrets.stat().st_mode & 0o777 == 0o700
+    # What is there stays.
     before = {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()}
     make_secrets(secrets, "other", "third")
-    assert {path: path.read_bytes() for path in before} == before
-    assert len(before) == 4
-    ignored = (DEPLOY / ".gitignore").read_text().splitlines()
-    assert "secrets/" in ignored
+    assert {path: path.read_bytes() for path in before} == before and len(before) == 4
+    assert "secrets/" in (DEPLOY / ".gitignore").read_text().splitlines()
 
 
 @pytest.mark.parametrize(
@@ -686,39 +669,27 @@ def test_kubernetes_schemas(tools, tmp_path, overlay):
     path = tmp_path / "objects.yaml"
     path.write_text(yaml.safe_dump_all(objects))
     for version in ("1.29", "1.32"):
-        said = succeeds(
-            tools / "kubernetes-validate", "--strict", "-k", version, str(path)
-        )
-        assert said.count("passed") == len(objects)
+        check = [tools / "kubernetes-validate", "--strict", "-k", version, str(path)]
+        assert succeeds(*check).count("passed") == len(objects)
 
 
 @pytest.mark.long
 def test_compose_schema(tools, compose, tmp_path):
     path = tmp_path / "docker-compose.yml"
     path.write_text(yaml.safe_dump(compose))
-    for one in (path, DEPLOY / "docker-compose.yml"):
-        succeeds(
-            tools / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", one
-        )
-
-
-def has_compose():
-    docker = shutil.which("docker")
-    command = [docker, "compose", "version"]
-    return docker and subprocess.run(command, capture_output=True).returncode == 0
+    check = [tools / "check-jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    succeeds(*check, path, DEPLOY / "docker-compose.yml")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("profile", OVERLAYS)
-def test_compose_config(profile, compose, tmp_path):
-    if not has_compose():
+def test_compose_config(profile, tmp_path):
+    docker = shutil.which("docker")
+    if not docker or subprocess.run([docker, "compose", "version"]).returncode:
         pytest.skip("docker compose is needed")
-    copy = tmp_path / "deploy"
-    shutil.copytree(DEPLOY, copy)
-    said = succeeds(
-        "docker", "compose", "--project-directory", str(copy), "--profile", profile,
-        "config",
-    )  # fmt: skip
+    copy = shutil.copytree(DEPLOY, tmp_path / "deploy")
+    compose = ["docker", "compose", "--project-directory", str(copy)]
+    said = succeeds(*compose, "--profile", profile, "config")
     assert f"serving-{profile}" in yaml.safe_load(said)["services"]
 
 
@@ -984,32 +955,29 @@ def test_envoy_in_front_of_a_server(tools, secrets, server, tmp_path):
     image, mask = make_photo(40, 30, batch=1)
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "portrait"
-    request.model_spec.signature_name = "serving_default"
     for name, value in {"image": image, "mask": mask}.items():
         request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    status = get_model_status_pb2.GetModelStatusRequest()
+    status.model_spec.name = "portrait"
+    page, keys = "/v1/models/portrait", keys_of(secrets)
     ports = server.grpc_port, server.rest_port
-    status_page = "/v1/models/portrait"
     with Envoy(tools, secrets, tmp_path, *ports) as envoy, envoy.channel() as channel:
         envoy.wait_until_checked(1)
         predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
         models = model_service_pb2_grpc.ModelServiceStub(channel)
-        keys = keys_of(secrets)
 
         for key in (None, "", "wrong", keys["shop"][:-1]):
             assert code_of(predict, request, key=key) is grpc.StatusCode.UNAUTHENTICATED
-            assert envoy.http(status_page, key)[0] == 401
+            assert envoy.http(page, key)[0] == 401
         for key in keys.values():
             assert code_of(predict, request, key=key) is grpc.StatusCode.OK
-            code, body = envoy.http(status_page, key)
+            code, body = envoy.http(page, key)
             assert code == 200 and b'"AVAILABLE"' in body
-
         # HTTP calls a gRPC refusal 200.
         assert envoy.stat("cluster_grpc_16", "Predict") == 4
         assert envoy.stat("cluster_grpc_success", "Predict") == 2
 
         key = keys["shop"]
-        status = get_model_status_pb2.GetModelStatusRequest()
-        status.model_spec.name = "portrait"
         assert code_of(models.GetModelStatus, status, key=key) is grpc.StatusCode.OK
         # What is served is not the clients' to change, nor the metrics theirs to read.
         reload = model_management_pb2.ReloadConfigRequest()
@@ -1017,28 +985,27 @@ def test_envoy_in_front_of_a_server(tools, secrets, server, tmp_path):
         assert code is grpc.StatusCode.UNIMPLEMENTED
         for path in ("/", METRICS_PATH, "/v1/models/other", "/stats/prometheus"):
             assert envoy.http(path, key)[0] == 404
-        assert envoy.http(f"{status_page}:predict", key, b"{}")[0] == 400
+        assert envoy.http(f"{page}:predict", key, b"{}")[0] == 400
         # Envoy may close before all is sent, so that not every client sees its 413.
-        code, _ = envoy.http(f"{status_page}:predict", key, bytes(90 * 2**20))
+        code, _ = envoy.http(f"{page}:predict", key, bytes(90 * 2**20))
         assert code in (413, None)
         assert envoy.stat("http_downstream_rq_too_large", "clients") == 1
 
-        # A key is withdrawn by a file that takes the
-        # place of the old one.
+        # A key is withdrawn by a file that takes the place of the old one.
         path = secrets / "envoy" / "api_keys.yaml"
-        text = path.read_text()
         changed = path.with_suffix(".new")
-        changed.write_text(text.replace(key, "0" * 64))
+        changed.write_text(path.read_text().replace(key, "0" * 64))
         changed.rename(path)
-        wait_until(lambda: envoy.http(status_page, key)[0] == 401)
-        assert envoy.http(status_page, "0" * 64)[0] == 200
-        assert envoy.http(status_page, keys["studio"])[0] == 200
+        wait_until(lambda: envoy.http(page, key)[0] == 401)
+        assert envoy.http(page, "0" * 64)[0] == 200
+        assert envoy.http(page, keys["studio"])[0] == 200
 
 
 @pytest.mark.long
 def test_envoy_limits_connections_and_logs_requests(tools, secrets, tmp_path):
-    (key, *_) = keys_of(secrets).values()
+    key = keys_of(secrets)["shop"]
     changes = [("max_connections: 1000", "max_connections: 2")]
+    path, log = "/v1/models/portrait", tmp_path / "envoy.log"
     with (
         state_server("AVAILABLE") as port,
         Envoy(tools, secrets, tmp_path, port, port, changes) as envoy,
@@ -1052,15 +1019,11 @@ def test_envoy_limits_connections_and_logs_requests(tools, secrets, tmp_path):
                 envoy.tls.wrap_socket(one, server_hostname="localhost")
             )
 
-        path = "/v1/models/portrait"
-        for sent in (None, key):
-            assert envoy.http(path, sent)[0] == (200 if sent else 401)
+        assert [envoy.http(path, sent)[0] for sent in (None, key)] == [401, 200]
         connect(), connect()
         with pytest.raises(OSError):
             connect().recv(1)
-        of = "clients"
-        assert envoy.stat("connection_limit_limited_connections", of) == 1
-        log = tmp_path / "envoy.log"
+        assert envoy.stat("connection_limit_limited_connections", "clients") == 1
         wait_until(lambda: log.read_text().count(path) == 2)
     refused, answered = (
         json.loads(line) for line in log.read_text().splitlines() if path in line
@@ -1071,13 +1034,14 @@ def test_envoy_limits_connections_and_logs_requests(tools, secrets, tmp_path):
 
 
 @pytest.mark.long
-def test_envoy_reads_the_state(tools, secrets, tmp_path):
-    (key, *_) = keys_of(secrets).values()
-    for state, healthy, code in (("LOADING", 0, 503), ("AVAILABLE", 1, 200)):
-        with (
-            state_server(state) as port,
-            Envoy(tools, secrets, tmp_path, port, port) as envoy,
-        ):
-            envoy.wait_until_checked(healthy)
-            answer = envoy.http("/v1/models/portrait", key)
-            assert answer[0] == code, answer
+@pytest.mark.parametrize(
+    ("state", "healthy", "code"), [("LOADING", 0, 503), ("AVAILABLE", 1, 200)]
+)
+def test_envoy_reads_the_state(tools, secrets, tmp_path, state, healthy, code):
+    key = keys_of(secrets)["shop"]
+    with (
+        state_server(state) as port,
+        Envoy(tools, secrets, tmp_path, port, port) as envoy,
+    ):
+        envoy.wait_until_checked(healthy)
+        assert envoy.http("/v1/models/portrait", key)[0] == code

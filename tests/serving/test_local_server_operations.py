@@ -265,16 +265,17 @@ def test_metrics(stamp, stamp_client, monitoring, tmp_path):
     assert value("cc:saved_model:load_latency", model_path=folder) > 0
 
 
-def test_metrics_only_where_they_are_asked_for(stamp, monitoring):
-    server = stamp(monitoring_config_file=monitoring("prometheus_config {}"))
-    assert call(server, "GET", "/monitoring/prometheus/metrics")[0] == 404
-
-
 def test_metrics_path_by_default(stamp, monitoring):
+    path = "/monitoring/prometheus/metrics"
+    server = stamp(monitoring_config_file=monitoring("prometheus_config {}"))
+    assert call(server, "GET", path)[0] == 404
     config = monitoring("prometheus_config { enable: true }")
     server = stamp(monitoring_config_file=config)
-    _, _, page = call(server, "GET", "/monitoring/prometheus/metrics")
-    assert b"# TYPE :tensorflow:core:graph_runs counter\n" in page
+    assert (
+        b"# TYPE :tensorflow:core:graph_runs counter\n" in call(server, "GET", path)[2]
+    )
+    status, _, said = call(server, "GET", f"{path}?x")
+    assert status == 400 and said.startswith(b"Unexpected path: ")
 
 
 def test_series_are_bounded():

@@ -17,6 +17,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from serving.client import PortraitClient
+
 
 class Script(
     prediction_service_pb2_grpc.PredictionServiceServicer,
@@ -90,6 +92,14 @@ class Script(
             finally:
                 self.pause.set()
                 server.stop(0).wait()
+
+
+@contextlib.contextmanager
+def scripted(outcomes=(), outputs=None, kind=PortraitClient, **settings):
+    """A script's server, and a client of it with these settings."""
+    script = Script(outcomes, outputs)
+    with script.running() as address, kind(address, **settings) as client:
+        yield script, client
 
 
 @contextlib.contextmanager
