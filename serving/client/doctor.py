@@ -18,7 +18,7 @@ import time
 import urllib.parse
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from http.client import HTTPException
 from typing import Any
 
@@ -103,6 +103,16 @@ def _look(name: str, look: Callable[..., str], *arguments: Any) -> Finding:
         return Finding(name, FAILURE, str(error), _advice(error))
 
 
+def _take(steps: Iterator[tuple]) -> Generator[Finding, None, bool]:
+    """The findings up to the first failure; True where there is none."""
+    for step in steps:
+        finding = _look(*step)
+        yield finding
+        if finding.state == FAILURE:
+            return False
+    return True
+
+
 def examine(
     target: str,
     model_name: str = "portrait",
@@ -112,7 +122,9 @@ def examine(
     timeout: float = 60.0,
     **settings,
 ) -> Iterator[Finding]:
-    """All steps, each when it is done; the first that fails is the last.
+    """All steps, each when it is done.
+
+    A connection that fails is the last step; after a model that fails comes REST.
 
     Args:
         target: `HOST:PORT` of the gRPC port, or another address of one server as
@@ -144,7 +156,7 @@ def examine(
             target, model_name, timeout=timeout, tls=tls, retry=retry, **settings
         )
 
-    def steps() -> Iterator[tuple]:
+    def connection_steps() -> Iterator[tuple]:
         if endpoint.path:
             yield "socket", _reach, endpoint
         else:
@@ -153,15 +165,11 @@ def examine(
         yield "protocol", _examine_protocol, endpoint, tls
         for entry in warned:
             yield "key", _end, str(entry.message), WARNING, "Add --tls."
-        yield from _model_steps(client)
-        yield "REST", _examine_rest, endpoint, model_name, rest, tls, timeout
 
     with client:
-        for step in steps():
-            finding = _look(*step)
-            yield finding
-            if finding.state == FAILURE:
-                return
+        if (yield from _take(connection_steps())):
+            yield from _take(_model_steps(client))
+            yield _look("REST", _examine_rest, endpoint, model_name, rest, tls, timeout)
 
 
 @dataclasses.dataclass(frozen=True)

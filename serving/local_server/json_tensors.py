@@ -322,6 +322,7 @@ def _name(dtype: tf.DType) -> str:
     return {tf.float32: "float", tf.float64: "double"}.get(dtype, dtype.name)
 
 
-def _shown(value: object) -> str:
-    # Bounded in length and in depth, whatever was sent.
-    return reprlib.repr(value)
+# Bounded in length and in depth, whatever was sent.
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxlist, _REPR.maxdict = 3, 3, 4
+_shown = _REPR.repr

@@ -83,7 +83,7 @@ def compose():
 def test_every_version_is_pinned_in_one_place(compose):
     pinned = variables()
     images = [one["image"] for one in compose["services"].values()]
-    assert all(re.search(r":\d+\.\d+\.\d+", image) for image in images)
+    assert all(re.search(r"\d+\.\d+\.\d+", image) for image in images)
     # Written nowhere else, so that one change changes all.
     assert pinned["TFS_TAG"] not in (DEPLOY / "docker-compose.yml").read_text()
     for overlay, suffix in (("cpu", ""), ("gpu", "-gpu")):
