@@ -265,12 +265,12 @@ def test_metrics(stamp, stamp_client, monitoring, tmp_path):
     assert value("cc:saved_model:load_latency", model_path=folder) > 0
 
 
-def test_metrics_path_by_default(stamp, monitoring):
-    path = "/monitoring/prometheus/metrics"
-    server = stamp(monitoring_config_file=monitoring("prometheus_config {}"))
+def test_metrics_path_by_default(publish, serve, monitoring):
+    path, folder = "/monitoring/prometheus/metrics", publish(1)
+    server = serve(folder, monitoring_config_file=monitoring("prometheus_config {}"))
     assert call(server, "GET", path)[0] == 404
     config = monitoring("prometheus_config { enable: true }")
-    server = stamp(monitoring_config_file=config)
+    server = serve(folder, monitoring_config_file=config)
     assert (
         b"# TYPE :tensorflow:core:graph_runs counter\n" in call(server, "GET", path)[2]
     )

@@ -90,10 +90,8 @@ class Script(
             try:
                 yield address.removesuffix(":0") + f":{port}" * address.endswith(":0")
             finally:
-                # In this order: an answer that has begun is not tried again.
-                stopped = server.stop(0)
                 self.pause.set()
-                stopped.wait()
+                server.stop(0).wait()
 
 
 @contextlib.contextmanager
