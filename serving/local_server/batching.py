@@ -38,13 +38,9 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a Session is asked for.
+    """What a Session is asked for, by public names.
 
-    Attributes:
-        signature: A `Signature`.
-        inputs: By public name.
-        outputs: The public names of the outputs to compute.
-        timeout: Seconds, after which the run is abandoned; None for never.
+    It is abandoned after `timeout` seconds; None: never.
     """
 
     signature: Any
@@ -58,11 +54,7 @@ Runner = Callable[[Run], dict[str, np.ndarray]]
 
 @dataclasses.dataclass(frozen=True)
 class BatchingParameters:
-    """TensorFlow Serving's BatchingParameters, with its defaults.
-
-    Raises:
-        PortraitError: For values that cannot be.
-    """
+    """TensorFlow Serving's, with its defaults; PortraitError for what cannot be."""
 
     max_batch_size: int = 1000
     batch_timeout_micros: int = 0
@@ -102,11 +94,7 @@ class BatchingParameters:
 
     @classmethod
     def read(cls, path: str | pathlib.Path) -> "BatchingParameters":
-        """Of a text proto; defaults where there is no path.
-
-        Raises:
-            PortraitError: When it cannot be read, or says what cannot be.
-        """
+        """Of a text proto; defaults where there is no path; errors as the class."""
         if not path:
             return cls()
         message = text_protos.read_text_proto(path, text_protos.BatchingParameters)
@@ -176,12 +164,7 @@ class _Batch:
 
 
 class Batching:
-    """Merges the requests to all models of a server, on threads that they share.
-
-    Args:
-        parameters: The server's; the number and the name of the threads are for all.
-        metrics: Where batches, and time in queues, are noted.
-    """
+    """Merges the requests to all models of a server, on threads that they share."""
 
     def __init__(self, parameters: BatchingParameters, metrics: Metrics):
         self.parameters = parameters

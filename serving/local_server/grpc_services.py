@@ -107,11 +107,7 @@ class GrpcFrontEnd:
 
 
 def read_credentials(path: str) -> grpc.ServerCredentials | None:
-    """TLS as a file with an SSLConfig says; None without a path.
-
-    Raises:
-        PortraitError: For another file, and for keys and certificates that are no PEM.
-    """
+    """TLS as a file with an SSLConfig says; None without a path."""
     if not path:
         return None
     config = text_protos.read_text_proto(path, text_protos.SSLConfig)

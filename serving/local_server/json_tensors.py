@@ -11,7 +11,7 @@ import json
 import math
 import re
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -264,11 +264,6 @@ def _read_string(item: str | dict) -> bytes:
 
 
 def _to_json(array: np.ndarray, dtype: tf.DType, *, as_bytes: bool) -> object:
-    def write(item: bytes) -> object:
-        if as_bytes:
-            return {"b64": base64.b64encode(item).decode("ascii")}
-        return item.decode("utf-8", "replace")
-
     if dtype not in _DTYPES:
         raise invalid_argument(
             f"Failed to write JSON value for tensor type: {_name(dtype)}"
@@ -276,9 +271,18 @@ def _to_json(array: np.ndarray, dtype: tf.DType, *, as_bytes: bool) -> object:
     if dtype == tf.float32:
         # The shortest text that reads as the same float32, not as its float64.
         array = np.asarray(array).astype(str).astype(np.float64)
-    if dtype != tf.string:
-        return np.asarray(array).tolist()
-    return _map_leaves(write, np.asarray(array, object).tolist())
+    if dtype == tf.string:
+        write = np.frompyfunc(_as_base64 if as_bytes else _as_text, 1, 1)
+        array = write(np.asarray(array, object))
+    return np.asarray(array).tolist()
+
+
+def _as_base64(item: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(item).decode()}
+
+
+def _as_text(item: bytes) -> str:
+    return item.decode("utf-8", "replace")
 
 
 def _check_batch(results: Mapping[str, np.ndarray]) -> None:
@@ -295,12 +299,6 @@ def _check_batch(results: Mapping[str, np.ndarray]) -> None:
 
 
 # === Values ===
-
-
-def _map_leaves(function: Callable[[object], object], value: object) -> object:
-    if isinstance(value, list):
-        return [_map_leaves(function, item) for item in value]
-    return function(value)
 
 
 def _is_object(value: object) -> bool:

@@ -134,11 +134,7 @@ class ModelManager:
             self._changed.notify_all()
 
     def wait(self, names: Sequence[str]) -> dict[str, str]:
-        """Waits until every wanted version of these models was tried once.
-
-        Returns:
-            For each model without an available version, which, and why.
-        """
+        """Waits until every wanted version was tried once: why a model has none."""
 
         def is_settled() -> bool:
             return self._stopping or (

@@ -234,11 +234,7 @@ class LoadedModel:
 
 
 def find_versions(models_dir: pathlib.Path) -> dict[int, pathlib.Path]:
-    """The version folders of a model, by number.
-
-    Raises:
-        PortraitError: When the folder is missing or holds no version.
-    """
+    """The version folders of a model, by number; PortraitError if there is none."""
     expected = f"expected numbered versions, such as {models_dir}/1/saved_model.pb"
     if not models_dir.is_dir():
         raise PortraitError(

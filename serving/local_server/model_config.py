@@ -16,13 +16,9 @@ from serving.local_server.request_error import invalid_argument
 
 @dataclasses.dataclass(frozen=True)
 class ModelSource:
-    """Where the versions of a model lie, and which of them are wanted.
+    """Where a model's versions lie, and which are wanted.
 
-    Attributes:
-        base_path: The folder of numbered versions.
-        latest: That many of the highest; 0 for all.
-        specific: These, in place of `latest`.
-        labels: The version that each label names.
+    The `latest` highest, 0 for all, or the `specific` ones; `labels` name versions.
     """
 
     base_path: pathlib.Path
@@ -40,11 +36,7 @@ class ModelSource:
 def read_config(
     config: model_server_config_pb2.ModelServerConfig,
 ) -> dict[str, ModelSource]:
-    """The models that a configuration names.
-
-    Raises:
-        RequestError: INVALID_ARGUMENT, for what cannot be served.
-    """
+    """The models of a configuration; INVALID_ARGUMENT for what cannot be served."""
     if config.WhichOneof("config") != "model_config_list":
         raise invalid_argument(
             "ServerModelConfig type not supported by HandleReloadConfigRequest. Only"

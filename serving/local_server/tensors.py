@@ -59,13 +59,7 @@ def decode(proto: tensor_pb2.TensorProto, alias: str) -> np.ndarray:
 def encode(
     array: np.ndarray, dtype: tf.DType, *, as_content: bool
 ) -> tensor_pb2.TensorProto:
-    """A tensor to send.
-
-    Args:
-        array: Values of any shape; `bytes` objects for strings.
-        dtype: Their TensorFlow dtype.
-        as_content: Raw bytes; False for typed fields, TensorFlow Serving's default.
-    """
+    """A tensor to send: raw bytes, or typed fields, TensorFlow Serving's default."""
     array = np.asarray(array, object if dtype == tf.string else None)
     proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
     proto.tensor_shape.SetInParent()

@@ -37,11 +37,7 @@ BatchingParameters = _CLASSES["BatchingParameters"]
 
 
 def read_text_proto(path: str | pathlib.Path, kind: type[_Message]) -> _Message:
-    """Reads a file that holds such a message.
-
-    Raises:
-        PortraitError: When it cannot be read, or is not such a message.
-    """
+    """Reads a file that holds such a message; PortraitError for any other."""
     try:
         text = pathlib.Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -27,11 +27,9 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def warm_up(model: LoadedModel, metrics: Metrics, iterations: int) -> None:
-    """Runs each warm-up request of a model so often, and notes how long all took.
+    """Replays each warm-up request so often, and notes how long all took.
 
-    Raises:
-        RequestError: When the file cannot be read, holds too many records, or one of
-            them fails.
+    RequestError for a file that cannot be read, or a request that fails.
     """
     path, begun, status = model.path / WARMUP_FILE, time.monotonic(), "OK"
     if not path.exists():
