@@ -170,7 +170,9 @@ def assert_equal_histories(one, other, relative=1e-4):
         assert row.keys() == others.keys()
         for name, value in row.items():
             assert np.isfinite(value)
-            assert others[name] == pytest.approx(value, rel=relative, abs=1e-5), (
+            # A pixel whose two best labels are as likely may fall to either.
+            least = 2e-4 if name.startswith(("miou", "pck")) else 1e-5
+            assert others[name] == pytest.approx(value, rel=relative, abs=least), (
                 f"{name} of step {step}"
             )
 
