@@ -23,7 +23,6 @@ def test_from_a_data_set_to_numbers_and_a_sheet(tmp_path):
     found = re.findall(r"(\w+) +median (\w+) distance +([\d.]+)", done.stdout)
     values = {(method, name): float(value) for method, name, value in found}
     assert len(values) == 6 and "of 3 photos" in done.stdout
-    assert values["with", "texture"] != values["without", "texture"]
     # A painted shoe is another than the seen one; the true ones are a pair.
     assert values["truth", "color"] < values["without", "color"]
     assert cv2.imread(str(tmp_path / "sheet.png")).shape[0] > 3 * 288
