@@ -112,13 +112,8 @@ def main(arguments: list[str] | None = None) -> None:
             from portrait_tf.evaluation.compare_config import FeaturesConfig
             from portrait_tf.evaluation.features import FeatureDistance
 
-            chosen = FeaturesConfig(weights=options.features)
-            distance = FeatureDistance(
-                chosen.network,
-                chosen.weights,
-                list(chosen.layers),
-                chosen.frechet_layer,
-            )
+            config = FeaturesConfig(weights=options.features)
+            distance = FeatureDistance.from_config(config)
         for index, sample in enumerate(samples(options.data, options.count)):
             if options.enlarge != 1:
                 sample = _enlarged(sample, options.enlarge)

@@ -79,8 +79,10 @@ def main(arguments: list[str] | None = None) -> None:
     reader = usable_reader(open_dataset(options.data, "val"))
     engine, found, rows = open_engine(None, None), collections.defaultdict(list), []
     for index in range(len(reader)):
+        if len(rows) == options.count:
+            break
         sample = reader[index]
-        if len(rows) == options.count or sample.parsing is None:
+        if sample.parsing is None:
             continue
         size = [round(options.enlarge * n) for n in sample.parsing.shape[::-1]]
         photo = cv2.resize(sample.photo, size, interpolation=cv2.INTER_CUBIC)

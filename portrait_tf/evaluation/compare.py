@@ -188,9 +188,7 @@ class Comparison:
             )
             return None
         try:
-            return FeatureDistance(
-                chosen.network, chosen.weights, chosen.layers, chosen.frechet_layer
-            )
+            return FeatureDistance.from_config(chosen)
         except PortraitError as error:
             raise PortraitError(f"'features' of the comparison: {error}") from None
 

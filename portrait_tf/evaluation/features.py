@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from portrait_tf.evaluation.compare_config import FeaturesConfig
 from portrait_tf.losses.perceptual import build_vgg
 
 
@@ -71,6 +72,15 @@ class FeatureDistance:
             lambda x: vgg(keras.applications.vgg16.preprocess_input(x)),
             input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
             autograph=False,
+        )
+
+    @classmethod
+    def from_config(
+        cls, config: FeaturesConfig, patches: Sequence[str] = ()
+    ) -> "FeatureDistance":
+        """Of a comparison's config, which has weights."""
+        return cls(
+            config.network, config.weights, config.layers, config.frechet_layer, patches
         )
 
     def features(self, photo: np.ndarray) -> dict[str, np.ndarray]:

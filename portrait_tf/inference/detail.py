@@ -56,7 +56,7 @@ _FEWEST = 25
 """Patches of a label that must be known; what has less stays as it was painted."""
 _MOST_GAIN = 2.0
 """Of the detail, which is a mean of several patches' and so too soft."""
-_COLOURS_APART = 12.0
+_COLORS_APART = 12.0
 """Levels between a source's low frequencies and the guide's, where it fits by 0.6."""
 _MOST_OVER_MEAN = 2.0
 """Of the detail's strength, over the mean of its label: an edge is no texture."""
@@ -530,7 +530,7 @@ class _Level:
         gain = tf.sqrt(tf.maximum(wanted, 0.0) / tf.maximum(there, 1.0))
         gain = tf.clip_by_value(tf.where(share > 0.05, gain, 1.0), 0.0, _MOST_GAIN)
         # Where no source has the guide's colors, none tells how it looks there.
-        fit = tf.exp(-off / (2.0 * _COLOURS_APART**2))
+        fit = tf.exp(-off / (2.0 * _COLORS_APART**2))
         fit = self.low_frequencies(
             tf.scatter_nd(self.pixels, fit, self.size)[..., None]
         )

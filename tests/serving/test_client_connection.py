@@ -168,7 +168,7 @@ def test_headers_go_with_every_call(kind):
 
 
 def test_a_key_that_is_not_in_plain_text_is_no_warning(certificates):
-    PortraitClient("unix:/tmp/portrait", api_key="secret").close()
+    PortraitClient("unix:portrait.sock", api_key="secret").close()
     tls = Tls(certificates / "ca.pem")
     PortraitClient("localhost:1", api_key="secret", tls=tls).close()
 

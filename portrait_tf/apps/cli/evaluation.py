@@ -313,11 +313,9 @@ def _open_features(path: str, name: str) -> "tuple[FeatureDistance, str]":
     from portrait_tf.evaluation.features import FeatureDistance
     from portrait_tf.evaluation.kernel_distance import PATCH_LAYERS
 
-    chosen = FeaturesConfig(weights=path)
-    layers = list(chosen.layers)
     try:
-        distance = FeatureDistance(
-            chosen.network, path, layers, chosen.frechet_layer, PATCH_LAYERS
+        distance = FeatureDistance.from_config(
+            FeaturesConfig(weights=path), PATCH_LAYERS
         )
     except PortraitError as error:
         raise PortraitError(f"--features: {error}") from None
