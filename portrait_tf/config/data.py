@@ -46,6 +46,11 @@ class AugmentationConfig(Section):
     mirror: Fraction = Field(0.5, description="Probability of a mirrored sample.")
     scale: Range = Field((0.85, 1.2), description="Zoom about the photo's center.")
     shift: Fraction = Field(0.06, description="Largest shift, as a part of the size.")
+    cover: bool = Field(
+        True,
+        description="Whether the photo fills the frame, whatever `scale` and `shift` "
+        "say; without, its reflection does, and a network learns to paint that.",
+    )
     brightness: Fraction = Field(0.1, description="Largest change, of the full range.")
     contrast: Fraction = Field(0.15, description="Largest relative change.")
     saturation: Fraction = Field(0.2, description="Largest relative change.")

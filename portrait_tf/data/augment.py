@@ -48,7 +48,8 @@ def random_placement(
     Args:
         photo_size: Height and width of the photo.
         size: Height and width of the frame.
-        augmentation: Uses `mirror`, `scale`, `shift`, `crop`, `crop_zoom` and `rotate`.
+        augmentation: Uses `mirror`, `scale`, `shift`, `cover`, `crop`, `crop_zoom` and
+            `rotate`.
         points: `[N, 2]`: x and y, in the photo, that a close-up may be about; None or
             empty: any point.
     """
@@ -60,14 +61,19 @@ def random_placement(
     if augmentation.crop and rng.random() < augmentation.crop:
         placement = _close_up(rng, photo_size, size, augmentation.crop_zoom, points)
     else:
-        height = max(1, round(fit.height * zoom))
-        width = max(1, round(fit.width * zoom))
-        placement = Placement(
-            height,
-            width,
-            round(fit.top + (fit.height - height) / 2 + shift[0]),
-            round(fit.left + (fit.width - width) / 2 + shift[1]),
-        )
+        if augmentation.cover:
+            zoom = max(zoom, size[0] / fit.height, size[1] / fit.width)
+        sides = [max(1, round(side * zoom)) for side in (fit.height, fit.width)]
+        corner = [
+            round(fit.top + (fit.height - sides[0]) / 2 + shift[0]),
+            round(fit.left + (fit.width - sides[1]) / 2 + shift[1]),
+        ]
+        if augmentation.cover:
+            corner = [
+                min(0, max(frame - side, place))
+                for frame, side, place in zip(size, sides, corner, strict=True)
+            ]
+        placement = Placement(*sides, *corner)
     angle = 0.0
     if augmentation.rotate:
         angle = rng.uniform(-augmentation.rotate, augmentation.rotate)
@@ -241,9 +247,10 @@ def prepare(
 
     Without `rng` the whole photo is fitted into the frame (aspect kept, centered
     horizontally, at the top) and its edge pixels fill what is left. With `rng` it is
-    also mirrored, zoomed, shifted and its colors changed, and what is left shows the
-    photo's reflection. Either way labels outside the photo are void. `recolour` and
-    `background` of the augmentation change the photo alone, and only with a label map.
+    also mirrored, zoomed, shifted and its colors changed, and what is left (without
+    `cover`, or turned) shows the photo's reflection. Either way labels outside the
+    photo are void. `recolour` and `background` of the augmentation change the photo
+    alone, and only with a label map.
 
     Args:
         sample: The sample, as a reader returns it.

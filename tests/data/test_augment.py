@@ -15,7 +15,13 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.labels import JOINTS
 
 STILL = AugmentationConfig(
-    mirror=0, scale=(1, 1), shift=0, brightness=0, contrast=0, saturation=0
+    mirror=0,
+    scale=(1, 1),
+    shift=0,
+    cover=False,
+    brightness=0,
+    contrast=0,
+    saturation=0,
 )
 
 
@@ -139,6 +145,15 @@ def test_smaller_photo_shows_its_reflection_and_void():
     np.testing.assert_array_equal(prepared["image"][7, 4:12], inside[1])
 
 
+@pytest.mark.parametrize("photo_size", [(32, 16), (20, 30), (64, 16), (7, 3)])
+def test_a_covering_photo_leaves_nothing_to_its_reflection(photo_size):
+    sample = sample_of(*photo_size)
+    for seed in range(50):
+        augmentation = changed(mirror=0.5, scale=(0.5, 1.5), shift=0.3, cover=True)
+        prepared = prepare(sample, (32, 16), rng(seed), augmentation)
+        assert (prepared["parsing"] != 255).all()
+
+
 def test_shift_moves_everything_by_the_same_whole_pixels():
     sample = sample_of(32, 16, {0: (8, 16, 0)})
     seen = set()
@@ -166,7 +181,7 @@ def test_shift_moves_everything_by_the_same_whole_pixels():
 
 
 def test_random_placement_stays_in_its_ranges():
-    augmentation = AugmentationConfig(mirror=0.5, scale=(0.5, 2), shift=0.1)
+    augmentation = changed(mirror=0.5, scale=(0.5, 2), shift=0.1)
     placements = [
         random_placement(rng(seed), (100, 50), (100, 50), augmentation)
         for seed in range(100)
