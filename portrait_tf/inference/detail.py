@@ -59,7 +59,10 @@ _MOST_GAIN = 2.0
 _COLORS_APART = 12.0
 """Levels between a source's low frequencies and the guide's, where it fits by 0.6."""
 _MOST_OVER_MEAN = 2.0
-"""Of the detail's strength, over the mean of its label: an edge is no texture."""
+"""Of the detail's strength, over the mean where label and tone are the same: an edge is
+no texture, and white ground has none."""
+_TONES = 8
+"""Of equal width, from black to white."""
 _LEAST_AROUND = 32.0
 """Pixels of the working size that are looked at around the smallest hole."""
 _SHORTEST = 8
@@ -303,15 +306,24 @@ class _Level:
         rows, columns = (_inner(self.size[axis]) for axis in (0, 1))
         self.is_source = ~near & rows[:, None] & columns[None]
         sources = tf.cast(self.is_source, tf.float32)
+        tones = tf.cast(tf.reduce_mean(self.low, -1) * (_TONES / 256.0), tf.int32)
+        tones += _TONES * self.labels
         seen, levels = (
-            tf.math.unsorted_segment_sum(
-                tf.reshape(x, [-1]), tf.reshape(self.labels, [-1]), NUM_LABELS
+            tf.reshape(
+                tf.math.unsorted_segment_sum(
+                    tf.reshape(x, [-1]), tf.reshape(tones, [-1]), _TONES * NUM_LABELS
+                ),
+                [NUM_LABELS, _TONES],
             )
             for x in (sources, sources * tf.round(tf.sqrt(strength[..., 0])))
         )
-        self.has_source = tf.gather(seen >= _FEWEST, self.labels)
-        most = (_MOST_OVER_MEAN * levels / tf.maximum(seen, 1.0)) ** 2
-        self.most_strength = tf.gather(most, self.labels)
+        of_label = tf.reduce_sum(seen, -1, keepdims=True)
+        self.has_source = tf.gather(of_label[:, 0] >= _FEWEST, self.labels)
+        # A tone that is hardly seen has its label's mean.
+        mean = tf.reduce_sum(levels, -1, keepdims=True) / tf.maximum(of_label, 1.0)
+        mean = tf.where(seen >= _FEWEST, levels / tf.maximum(seen, 1.0), mean)
+        most = tf.reshape((_MOST_OVER_MEAN * mean) ** 2, [-1])
+        self.most_strength = tf.gather(most, tones)
         self.targets = tf.cast(tf.where(near), tf.int32)
         self.pixels = tf.cast(tf.where(self.hole), tf.int32)
 
