@@ -25,7 +25,7 @@ def test_pixel_shuffle_moves_channels_into_space():
     np.testing.assert_array_equal(out, [[[[0, 1], [2, 3]], [[4, 5], [6, 7]]]])
 
 
-def test_upsample_is_bilinear_between_pixel_centres():
+def test_upsample_is_bilinear_between_pixel_centers():
     x = np.array([0.0, 4.0], np.float32).reshape(1, 1, 2, 1)
     np.testing.assert_allclose(
         np.array(Upsample(2)(x))[0, 0, :, 0], [0, 1, 3, 4], atol=1e-6
@@ -113,14 +113,14 @@ class TestPushPull:
         mean = np.array(ops.average_pool(one, 3, 1, padding="same"))
         np.testing.assert_allclose(two, np.where(known, x, mean), atol=1e-6)
 
-    def test_a_hole_in_one_colour_is_filled_with_it(self):
+    def test_a_hole_in_one_color_is_filled_with_it(self):
         image = np.full((1, 32, 32, 3), 0.25)
         mask = np.zeros((1, 32, 32, 1))
         mask[:, 5:30, 3:20] = 1
         filled = self.fill(image * (1 - mask), mask)
         np.testing.assert_allclose(filled, 0.25, atol=1e-5)
 
-    def test_it_lies_between_the_colours_around_and_is_smooth(self):
+    def test_it_lies_between_the_colors_around_and_is_smooth(self):
         image = np.zeros((1, 32, 32, 1))
         image[:, :, 16:] = 1
         mask = np.zeros((1, 32, 32, 1))
@@ -132,7 +132,7 @@ class TestPushPull:
         assert not self.fill(np.ones((1, 8, 8, 3)), np.ones((1, 8, 8, 1))).any()
 
     def test_relaxed_it_solves_laplace(self):
-        """Between two walls of fixed colour a membrane is a straight line."""
+        """Between two walls of fixed color a membrane is a straight line."""
         image = np.zeros((1, 16, 16, 1))
         image[:, :, 15] = 1
         mask = np.ones((1, 16, 16, 1))
@@ -158,7 +158,7 @@ class TestParsingGuidedFill:
         return image[None].astype(np.float32), mask, parsing
 
     def test_a_coarser_grid_gives_nearly_the_same(self):
-        """On a synthetic person, where colours are not flat."""
+        """On a synthetic person, where colors are not flat."""
         portrait = synthesise(0, (192, 128))
         image = (portrait.photo[None] / 127.5 - 1).astype(np.float32)
         mask = np.zeros((1, 192, 128, 1), np.float32)
@@ -176,7 +176,7 @@ class TestParsingGuidedFill:
         apart = np.abs(fine - coarse)[hole].mean()
         assert 0 < apart < 0.3 * np.abs(fine - plain)[hole].mean()
 
-    def test_colours_go_on_by_label(self):
+    def test_colors_go_on_by_label(self):
         image, mask, parsing = self.scene()
         filled = np.array(ParsingGuidedFill()([image * (1 - mask), mask, parsing]))
         # Away from the label's border, which is soft at half resolution.
@@ -233,9 +233,9 @@ class TestRandomHoleBoxes:
         chance = np.array([[0, 0.24, 0.25, 0.5, 0.99]], np.float32)
         boxes = np.array(random_hole_boxes(mask, chance, (8, 6)))[0]
         # Quarters of the chance for (10, 5), (10, 6), (30, 12), (30, 13).
-        centres = np.array([(10, 5), (10, 5), (10, 6), (30, 12), (30, 13)])
-        np.testing.assert_array_equal(boxes[:, :2], centres - (4, 3))
-        np.testing.assert_array_equal(boxes[:, 2:], centres + (4, 3))
+        centers = np.array([(10, 5), (10, 5), (10, 6), (30, 12), (30, 13)])
+        np.testing.assert_array_equal(boxes[:, :2], centers - (4, 3))
+        np.testing.assert_array_equal(boxes[:, 2:], centers + (4, 3))
 
     def test_holes_far_apart_are_both_seen_as_often_as_they_are_large(self):
         mask = np.zeros((1, 64, 64, 1), np.float32)

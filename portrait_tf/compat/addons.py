@@ -53,7 +53,7 @@ def dense_image_warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 def cutout(
-    image: np.ndarray, centre: tuple[int, int], size: tuple[int, int], value: int
+    image: np.ndarray, center: tuple[int, int], size: tuple[int, int], value: int
 ) -> np.ndarray:
     """One color in a rectangle (arXiv 1708.04552).
 
@@ -61,7 +61,7 @@ def cutout(
 
     Args:
         image: `uint8` `[H, W, C]`.
-        centre: Row and column; the rectangle ends at the photo's border.
+        center: Row and column; the rectangle ends at the photo's border.
         size: Height and width, even numbers.
         value: Of all channels.
 
@@ -71,13 +71,13 @@ def cutout(
     if not KERAS_3:
         from tensorflow_addons.image import cutout as cut
 
-        return cut(image[None], size, np.array([centre], np.int32), value)[0].numpy()
+        return cut(image[None], size, np.array([center], np.int32), value)[0].numpy()
     image = image.copy()
     top, left = (
-        max(0, middle - side // 2) for middle, side in zip(centre, size, strict=True)
+        max(0, middle - side // 2) for middle, side in zip(center, size, strict=True)
     )
     bottom, right = (
-        middle + side // 2 for middle, side in zip(centre, size, strict=True)
+        middle + side // 2 for middle, side in zip(center, size, strict=True)
     )
     image[top:bottom, left:right] = value
     return image

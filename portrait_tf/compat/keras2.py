@@ -89,7 +89,7 @@ def normal(shape: tuple, dtype: str, seed: SeedGenerator) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable("portrait_tf")
 class SpectralNormalization(_AddonsNormalization):
-    """tensorflow-addons' spectral normalisation, under the names of Keras 3's.
+    """tensorflow-addons' spectral normalization, under the names of Keras 3's.
 
     Keras 2.15's own fails inside a `tf.function` with `training=True`.
     """

@@ -73,7 +73,7 @@ def border_band(mask: np.ndarray) -> np.ndarray:
         mask: `uint8` `[H, W]`, non-zero = hole.
 
     Returns:
-        `bool` `[H, W]`: hole pixels whose centre is within `band_width` of that of a
+        `bool` `[H, W]`: hole pixels whose center is within `band_width` of that of a
         known pixel, and known pixels as near to a hole pixel. The photo's border is
         no edge. Empty where there is no hole, or no known pixel.
     """

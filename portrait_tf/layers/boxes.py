@@ -91,9 +91,9 @@ def _sampling(start: Tensor, stop: Tensor, length: int, count: int) -> Tensor:
     """
     step = (stop - start) / count
     samples = ops.arange(count, dtype="float32")
-    centres = start[..., None] + scaled(samples, step[..., None])
+    centers = start[..., None] + scaled(samples, step[..., None])
     pixels = ops.arange(length, dtype="float32")
-    distance = ops.abs(centres[..., None] - pixels)
+    distance = ops.abs(centers[..., None] - pixels)
     radius = ops.maximum(step, 1.0)[..., None, None]
     weights = ops.maximum(1.0 - distance / radius, 0.0)
     # Samples off the pixels, where a crop is put back, have no weight at all.
@@ -174,10 +174,10 @@ def box_window(boxes: Tensor, size: tuple[int, int], feather: float = 0.1) -> Te
         # In two steps: of a slice out of a stack, TensorFlow's graph optimizer drops a
         # new axis.
         start, stop = boxes[:, axis][:, None], boxes[:, axis + 2][:, None]
-        centres = ops.arange(length, dtype="float32")[None] + 0.5
+        centers = ops.arange(length, dtype="float32")[None] + 0.5
         ramp = ops.maximum(feather * (stop - start), 1e-3)
-        first = ops.clip((centres - start) / ramp, 0.0, 1.0)
-        last = ops.clip((stop - centres) / ramp, 0.0, 1.0)
+        first = ops.clip((centers - start) / ramp, 0.0, 1.0)
+        last = ops.clip((stop - centers) / ramp, 0.0, 1.0)
         first = ops.where(start < 0.5, 1.0, first)
         last = ops.where(stop > length - 0.5, 1.0, last)
         profiles.append(ops.minimum(first, last))

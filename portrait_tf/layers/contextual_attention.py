@@ -89,7 +89,7 @@ class ContextualAttention(ConfigLayer):
     Every 3x3 patch of the map at half resolution is compared (cosine) with all of
     them; a softmax over those without any hole pixel says of which 4x4 patches, at full
     resolution and stride 2, the answer is put together. Patches that are compared with
-    are normalised, those that look for a match are not.
+    are normalized, those that look for a match are not.
 
     Source: *Generative Image Inpainting with Contextual Attention* (arXiv 1801.07892,
     section 4). What is ours: a mask a sample; patches that hold a hole pixel are out of

@@ -32,7 +32,7 @@ class LabelAttention(ConfigLayer):
     Sources: *Generative Image Inpainting with Contextual Attention* (arXiv 1801.07892)
     for attention from the hole to known features; scaled dot products from *Attention
     Is All You Need* (arXiv 1706.03762, section 3.2.1). The agreement of labels and the
-    colours among the values are our choice.
+    colors among the values are our choice.
 
     Args:
         width: Channels of queries, keys and values.
@@ -124,10 +124,10 @@ class LabelAttention(ConfigLayer):
         features, image, mask, *parsing = inputs
         weights = self.attention(features, mask, *parsing)
         seen = 1.0 - ops.cast(mask, "float32")
-        colours = self._cells(ops.cast(image, "float32") * seen)
-        colours = colours / ops.maximum(self._cells(seen), 1e-3)
+        colors = self._cells(ops.cast(image, "float32") * seen)
+        colors = colors / ops.maximum(self._cells(seen), 1e-3)
         values = self.value(
-            ops.concatenate([features, ops.cast(colours, features.dtype)], axis=-1)
+            ops.concatenate([features, ops.cast(colors, features.dtype)], axis=-1)
         )
         gathered = ops.einsum(
             "bqk,bkc->bqc", weights, ops.cast(_flat(values), "float32")

@@ -1,6 +1,6 @@
-"""First, smooth guesses for the colours of a hole; none has parameters.
+"""First, smooth guesses for the colors of a hole; none has parameters.
 
-A network that paints on top of such a guess starts from continuous colours and learns
+A network that paints on top of such a guess starts from continuous colors and learns
 only what differs. They compute in float32 under any dtype policy: what is relaxed
 dozens of times in bfloat16 ends far off.
 """
@@ -86,7 +86,7 @@ def _by_channel(part: Callable[[int], Tensor]) -> Tensor:
 
 @keras.saving.register_keras_serializable("portrait_tf")
 class PushPull(ConfigLayer):
-    """Fills a hole with a membrane between the colours around it.
+    """Fills a hole with a membrane between the colors around it.
 
     Args:
         levels: Number of halvings; 8 reach across 256 pixels.
@@ -112,20 +112,20 @@ class PushPull(ConfigLayer):
 class ParsingGuidedFill(ConfigLayer):
     """Fills a hole label by label: trousers go on as trousers, a wall as a wall.
 
-    Each label's colours spread from its own known pixels; at every pixel of the hole
+    Each label's colors spread from its own known pixels; at every pixel of the hole
     the labels' answers are mixed by the parsing map. A label that is not seen anywhere
-    takes the colours of whatever is near. What this gets wrong at the known pixels is
-    then taken as a membrane and added, so that there is no seam. Label colours are
+    takes the colors of whatever is near. What this gets wrong at the known pixels is
+    then taken as a membrane and added, so that there is no seam. Label colors are
     smooth and spread at a part of the resolution, where many relaxations cost little;
-    too few leave a bias towards far colours.
+    too few leave a bias towards far colors.
 
-    Our choice: it gives the network the paper's idea, that structure guides colour,
+    Our choice: it gives the network the paper's idea, that structure guides color,
     before anything is learned.
 
     Args:
         levels: Halvings of the membrane's pyramid.
         relaxations: Per level, of the membrane.
-        label_relaxations: Per level, of the labels' colours.
+        label_relaxations: Per level, of the labels' colors.
         label_stride: At which those spread, a power of 2 from 4 on. Twice the stride
             needs a quarter of the relaxations to reach as far.
 
@@ -156,15 +156,15 @@ class ParsingGuidedFill(ConfigLayer):
             ops.concatenate([image * known, known, parsing], axis=-1), 2, 2
         )
         weight = half[..., 3:4]
-        colours = half[..., :3] / ops.maximum(weight, 1e-6)
+        colors = half[..., :3] / ops.maximum(weight, 1e-6)
         mix = half[..., 4:]
         # The last group is every label at once, for those that are not seen.
         weights = weight * ops.concatenate([mix, ops.ones_like(weight)], axis=-1)
         groups = NUM_LABELS + 1
         # All groups' red first, then their green, then their blue: what applies to a
         # group is then repeated by one concatenation, where an interleaved order takes
-        # dozens of graph nodes, which a server has to optimise at every load.
-        values = _by_channel(lambda c: weights * colours[..., c : c + 1])
+        # dozens of graph nodes, which a server has to optimize at every load.
+        values = _by_channel(lambda c: weights * colors[..., c : c + 1])
         factor = self.label_stride // 2
         small = ops.concatenate([values, weights], axis=-1)
         small = ops.average_pool(small, factor, factor)
@@ -173,7 +173,7 @@ class ParsingGuidedFill(ConfigLayer):
         values = small[..., :-groups] / _by_channel(lambda _: least)
         levels = self.levels - self.label_stride.bit_length() + 1
         spread = diffuse(values, weights, levels, self.label_relaxations)
-        # A hundredth of the photo is enough to know a label's colour by.
+        # A hundredth of the photo is enough to know a label's color by.
         seen = ops.minimum(
             100.0 * ops.mean(weights[..., :-1], axis=(1, 2), keepdims=True), 1.0
         )

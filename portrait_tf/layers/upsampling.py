@@ -12,7 +12,7 @@ from portrait_tf.layers.layer import ConfigLayer
 
 
 def resize_bilinear(x: Tensor, size: tuple) -> Tensor:
-    """Resizes `[B, H, W, C]` to `size` (height, width), pixel centres aligned."""
+    """Resizes `[B, H, W, C]` to `size` (height, width), pixel centers aligned."""
     return ops.image.resize(x, size, interpolation="bilinear")
 
 

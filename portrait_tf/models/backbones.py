@@ -4,9 +4,9 @@ Every backbone takes `[B, H, W, 3 or 4]` (RGB in [-1, 1], then the mask if the n
 sees it) and returns features by the name of their stride. Where a stride would be 32,
 the last stage is dilated in its place.
 
-Batch normalisation is frozen, as in JPPNet: a photo's result does not depend on its
+Batch normalization is frozen, as in JPPNet: a photo's result does not depend on its
 batch. So all but `small` are meant for pretrained weights: without them, frozen batch
-normalisation does nothing at all.
+normalization does nothing at all.
 """
 
 import functools
@@ -16,7 +16,7 @@ import keras
 from keras import layers
 
 from portrait_tf.compat import Tensor, application_layer_name, ops
-from portrait_tf.models.blocks import global_context, normalised_conv, residual_block
+from portrait_tf.models.blocks import global_context, normalized_conv, residual_block
 
 # Kernel, stride, expansion, channels, repeats (EfficientNet, arXiv 1905.11946, table 1;
 # the Lite variant has ReLU6, no squeeze-and-excitation).
@@ -36,20 +36,20 @@ def small(
     widths: tuple[int, int, int, int] = (24, 48, 96, 160),
     blocks: tuple[int, int] = (3, 3),
 ) -> dict[str, Tensor]:
-    """A residual encoder with group normalisation, for two CPU cores; our choice.
+    """A residual encoder with group normalization, for two CPU cores; our choice.
 
     Args:
         x: `[B, H, W, C]`.
         widths: Channels at strides 2, 4, 8 and 16.
         blocks: Residual blocks at strides 8 and 16.
     """
-    x = normalised_conv(x, widths[0], "stride2", kernel_size=5, strides=2)
-    stride4 = x = normalised_conv(x, widths[1], "stride4", strides=2)
-    x = normalised_conv(x, widths[2], "stride8", strides=2)
+    x = normalized_conv(x, widths[0], "stride2", kernel_size=5, strides=2)
+    stride4 = x = normalized_conv(x, widths[1], "stride4", strides=2)
+    x = normalized_conv(x, widths[2], "stride8", strides=2)
     for block in range(blocks[0]):
         x = residual_block(x, f"stride8_block{block + 1}")
     stride8 = x
-    x = normalised_conv(x, widths[3], "stride16", strides=2)
+    x = normalized_conv(x, widths[3], "stride16", strides=2)
     for block in range(blocks[1]):
         x = residual_block(x, f"stride16_block{block + 1}", 2 if block % 2 else 1)
     return {

@@ -25,7 +25,7 @@ def _conv(
     )(x)
 
 
-def normalised_conv(
+def normalized_conv(
     x: Tensor,
     filters: int,
     name: str,
@@ -35,9 +35,9 @@ def normalised_conv(
     activation: str | None = "relu",
     gamma: str = "ones",
 ) -> Tensor:
-    """Convolution, group normalisation, activation.
+    """Convolution, group normalization, activation.
 
-    Group normalisation (arXiv 1803.08494) does not depend on the batch: a photo
+    Group normalization (arXiv 1803.08494) does not depend on the batch: a photo
     gives the same result alone, in a batch and on every worker.
     """
     x = _conv(x, filters, name, kernel_size, strides, dilation, use_bias=False)
@@ -57,10 +57,10 @@ def plain_conv(
     strides: int = 1,
     dilation: int = 1,
 ) -> Tensor:
-    """Convolution and leaky ReLU; a normalisation would lose the photo's colours.
+    """Convolution and leaky ReLU; a normalization would lose the photo's colors.
 
     Inpainting does better without (DeepFill, arXiv 1801.07892, section 3); here group
-    normalisation was tried first, and learned the colours of clothes far more slowly.
+    normalization was tried first, and learned the colors of clothes far more slowly.
     """
     x = _conv(x, filters, name, kernel_size, strides, dilation)
     return layers.LeakyReLU(0.2, name=f"{name}_leaky")(x)
@@ -99,7 +99,7 @@ def separable_conv(
 ) -> Tensor:
     """Each channel's own convolution, then leaky ReLU of their mixture.
 
-    Source: *MobileNets* (arXiv 1704.04861, section 3.1), without its normalisations.
+    Source: *MobileNets* (arXiv 1704.04861, section 3.1), without its normalizations.
     """
     x = layers.DepthwiseConv2D(
         kernel_size,
@@ -113,7 +113,7 @@ def separable_conv(
 
 
 def plain_residual_block(x: Tensor, name: str, dilation: int = 1) -> Tensor:
-    """Two convolutions beside an identity, without normalisation.
+    """Two convolutions beside an identity, without normalization.
 
     The second convolution starts at zero, so that a deep stack starts as identity
     (Fixup, arXiv 1901.09321).
@@ -145,10 +145,10 @@ def group_count(filters: int) -> int:
     return next(groups for groups in range(8, 0, -1) if filters % groups == 0)
 
 
-def normalised(x: Tensor, kind: str, name: str) -> Tensor:
+def normalized(x: Tensor, kind: str, name: str) -> Tensor:
     """`batch` or `group` normalisation.
 
-    Batch normalisation is for networks of others, which were made with it; its moving
+    Batch normalization is for networks of others, which were made with it; its moving
     averages are as fast as where those were trained (PyTorch's momentum of 0.1).
     """
     if kind == "batch":
@@ -160,11 +160,11 @@ def normalised(x: Tensor, kind: str, name: str) -> Tensor:
 def residual_block(x: Tensor, name: str, dilation: int = 1) -> Tensor:
     """Two convolutions beside an identity (arXiv 1512.03385), the first one dilated.
 
-    The second normalisation starts at zero, so that a deep stack starts as identity.
+    The second normalization starts at zero, so that a deep stack starts as identity.
     """
     filters = x.shape[-1]
-    y = normalised_conv(x, filters, f"{name}_1", dilation=dilation)
-    y = normalised_conv(y, filters, f"{name}_2", activation=None, gamma="zeros")
+    y = normalized_conv(x, filters, f"{name}_1", dilation=dilation)
+    y = normalized_conv(y, filters, f"{name}_2", activation=None, gamma="zeros")
     y = layers.Add(name=f"{name}_add")([x, y])
     return layers.Activation("relu", name=f"{name}_relu")(y)
 

@@ -62,10 +62,10 @@ class CompletionNetwork(Network):
         blocks: Residual blocks at every stride but the largest, on the way down and
             again on the way up.
         dilations: One residual block of the middle, at the largest stride, each.
-        prefill: What the output is a difference to: `parsing`, each label's colours
+        prefill: What the output is a difference to: `parsing`, each label's colors
             spread over its part of the hole; `plain`, a membrane; `none`, the photo
             with its hole.
-        prefill_stride: At which label colours spread, 4 or 8; with 8 they take a
+        prefill_stride: At which label colors spread, 4 or 8; with 8 they take a
             sixteenth of the arithmetic.
         sharpness: Power that the map's probabilities are raised to before anything
             reads them (`SharpenParsing`); 1 leaves it as it is.

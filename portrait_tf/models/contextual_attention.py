@@ -28,7 +28,7 @@ def _dilated(x: Tensor, width: int, name: str) -> Tensor:
 
 
 def _decode(x: Tensor, width: int, name: str) -> Tensor:
-    """Seven convolutions, from stride 4 to colours in [-1, 1] at full size."""
+    """Seven convolutions, from stride 4 to colors in [-1, 1] at full size."""
     x = gated_conv(x, 4 * width, f"{name}_decode1")
     x = gated_conv(x, 4 * width, f"{name}_decode2")
     x = Upsample(2, "nearest", name=f"{name}_enlarge1")(x)

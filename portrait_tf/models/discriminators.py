@@ -40,7 +40,7 @@ class Discriminator(_Critic):
 
     Used twice, as the global discriminator on the photo and as the local one on a crop
     around the hole; both see the parsing map (arXiv 1808.07757) and the mask. A map of
-    scores in place of one score, kernels of 5x5 and spectral normalisation (arXiv
+    scores in place of one score, kernels of 5x5 and spectral normalization (arXiv
     1802.05957) follow SN-PatchGAN (arXiv 1806.03589); the widths are our choice.
 
     Args:
@@ -62,11 +62,11 @@ class Discriminator(_Critic):
         spectral_normalisation: bool = True,
         **kwargs: object,
     ) -> None:
-        def convolution(name: str, normalised: str, *arguments: int) -> layers.Layer:
+        def convolution(name: str, normalized: str, *arguments: int) -> layers.Layer:
             layer = layers.Conv2D(*arguments, padding="same", name=name)
             if not spectral_normalisation:
                 return layer
-            return SpectralNormalization(layer, name=normalised)
+            return SpectralNormalization(layer, name=normalized)
 
         # === Layers and Functional Model ===
         inputs = _inputs(size, conditioned)

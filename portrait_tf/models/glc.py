@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from portrait_tf.compat import Tensor
-from portrait_tf.models.blocks import check_size, normalised
+from portrait_tf.models.blocks import check_size, normalized
 from portrait_tf.models.network import Network
 
 # Channels, kernel size, stride, dilation.
@@ -32,7 +32,7 @@ class GlcNetwork(Network):
 
     Source: Iizuka et al., *Globally and Locally Consistent Image Completion* (SIGGRAPH
     2017), section 3.2. What is ours: photos are in [-1, 1], so the output is a tanh in
-    place of a sigmoid, and the hole is grey in place of the training set's mean colour;
+    place of a sigmoid, and the hole is grey in place of the training set's mean color;
     all widths can be divided; the normalisation can be one that does not depend on the
     batch. Its critics are those of the trainer, not the authors' own.
 
@@ -80,7 +80,7 @@ class GlcNetwork(Network):
                 name=f"{name}_conv",
                 **arguments,
             )(x)
-            x = normalised(x, normalisation, name)
+            x = normalized(x, normalisation, name)
             return layers.Activation("relu", name=f"{name}_relu")(x)
 
         # === Layers and Functional Model ===

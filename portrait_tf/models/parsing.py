@@ -22,7 +22,7 @@ from portrait_tf.layers import (
 from portrait_tf.models.backbones import BACKBONES
 from portrait_tf.models.blocks import (
     check_size,
-    normalised_conv,
+    normalized_conv,
     residual_block,
 )
 from portrait_tf.models.network import Network
@@ -34,7 +34,7 @@ class ParsingNetwork(Network):
 
     The idea, two branches and rounds of refinement in which each task sees the other's
     last prediction, is JPPNet's (arXiv 1804.01984, section 3). The encoder (residual,
-    output stride 16, decoded to stride 8), group normalisation, the mask as a fourth
+    output stride 16, decoded to stride 8), group normalization, the mask as a fourth
     input channel and the decoded last map at stride 2 are our choice: JPPNet's
     ResNet-101 does not fit a CPU, and it does not know about holes.
 
@@ -96,13 +96,13 @@ class ParsingNetwork(Network):
         x = layers.Conv2D(4 * widths[2], 1, name="decode8_enlarge")(x)
         x = PixelShuffle(2, name="decode8_shuffle")(x)
         x = layers.Concatenate(name="decode8_skip")([x, stride8])
-        x = normalised_conv(x, widths[2], "decode8")
+        x = normalized_conv(x, widths[2], "decode8")
         x = residual_block(x, "decode8_block")
         if hints:
             inputs["hints"] = keras.Input(
                 (size[0] // 4, size[1] // 4, NUM_JOINTS), name="hints"
             )
-            hinted = normalised_conv(inputs["hints"], widths[1], "hints", strides=2)
+            hinted = normalized_conv(inputs["hints"], widths[1], "hints", strides=2)
             hinted = layers.Conv2D(
                 widths[2], 3, padding="same", kernel_initializer="zeros", name="hinted"
             )(hinted)
@@ -115,7 +115,7 @@ class ParsingNetwork(Network):
         if not pose:
             del channels["pose"]
         features = {
-            task: normalised_conv(x, feature_width, f"{task}_0_feature")
+            task: normalized_conv(x, feature_width, f"{task}_0_feature")
             for task in channels
         }
         outputs = {}
@@ -142,7 +142,7 @@ class ParsingNetwork(Network):
         x = layers.Concatenate(name="decode4_skip")(
             [x, stride4, outputs[f"parsing_{rounds}"]]
         )
-        x = normalised_conv(x, widths[1], "decode4")
+        x = normalized_conv(x, widths[1], "decode4")
         x = layers.Conv2D(4 * NUM_LABELS, 1, name="parsing_difference")(x)
         x = PixelShuffle(2, name="parsing_shuffle")(x)
         enlarged = Upsample(2, name="parsing_enlarged")(outputs[f"parsing_{rounds}"])
@@ -171,9 +171,9 @@ def _refine(task: str, step: int, features: dict, coarse: dict, width: int) -> T
         for source in reversed(coarse)
     ]
     x = layers.Concatenate(name=f"{name}_inputs")([features[task], *remapped])
-    x = normalised_conv(x, width, f"{name}_mix")
+    x = normalized_conv(x, width, f"{name}_mix")
     # A 5x5 kernel stands for JPPNet's 5, 7 and 9: at 24x16 positions it reaches far.
-    return normalised_conv(x, width, f"{name}_feature", kernel_size=5)
+    return normalized_conv(x, width, f"{name}_feature", kernel_size=5)
 
 
 HINT_SIGMA = 0.021

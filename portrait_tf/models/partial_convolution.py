@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from portrait_tf.layers import PartialConv2D, Upsample
-from portrait_tf.models.blocks import check_size, normalised
+from portrait_tf.models.blocks import check_size, normalized
 from portrait_tf.models.network import Network
 
 # Of the first levels; the others have the last one.
@@ -26,8 +26,8 @@ class PartialConvUNet(Network):
     Source: *Image Inpainting for Irregular Holes Using Partial Convolutions* (arXiv
     1804.07723, section 3.2 and appendix). The paper works at 512x512 with eight levels;
     ours has as many of them as the size can be halved. The paper freezes the encoder's
-    batch normalisation for a second part of training: ours does not, and can be built
-    with a normalisation that is independent of the batch.
+    batch normalization for a second part of training: ours does not, and can be built
+    with a normalization that is independent of the batch.
 
     Args:
         size: Height and width; multiples of 8.
@@ -73,7 +73,7 @@ class PartialConvUNet(Network):
                 name=f"encode{level + 1}_conv",
             )([x, known])
             if level:
-                x = normalised(x, normalisation, f"encode{level + 1}")
+                x = normalized(x, normalisation, f"encode{level + 1}")
             x = layers.Activation("relu", name=f"encode{level + 1}_relu")(x)
         for level in range(levels, 0, -1):
             name = f"decode{level}"
@@ -91,7 +91,7 @@ class PartialConvUNet(Network):
                 [x, known]
             )
             if not last:
-                x = normalised(x, normalisation, name)
+                x = normalized(x, normalisation, name)
                 x = layers.LeakyReLU(0.2, name=f"{name}_leaky")(x)
         super().__init__(
             inputs={"image": image, "mask": mask}, outputs={"painted": x}, **kwargs

@@ -169,7 +169,7 @@ def _initialize(
         load_backbone_weights(network, config.parsing.backbone_weights)
     elif stage == "parsing" and network.backbone != "small":
         logger.warning(
-            "backbone %s without pretrained weights: its frozen normalisation does "
+            "backbone %s without pretrained weights: its frozen normalization does "
             "nothing then; expect little (parsing.backbone_weights)",
             network.backbone,
         )

@@ -230,11 +230,11 @@ class ParsingTrainer(Trainer):
 
 
 def _at_cells(values: object, size: tuple[int, int]) -> object:
-    """Values `[B, H, W, ...]` at coarse cells' centres, as JPPNet takes labels."""
+    """Values `[B, H, W, ...]` at coarse cells' centers, as JPPNet takes labels."""
     for axis, cells in enumerate(size, 1):
         side = values.shape[axis]
-        centres = ((np.arange(cells) + 0.5) * side / cells).astype(np.int32)
-        values = ops.take(values, centres, axis=axis)
+        centers = ((np.arange(cells) + 0.5) * side / cells).astype(np.int32)
+        values = ops.take(values, centers, axis=axis)
     return values
 
 

@@ -64,24 +64,24 @@ def naive(layer, features, image, mask, parsing=None):
                 column * STRIDE : (column + 1) * STRIDE,
             ]
             seen = mask[pixels][..., 0] == 0
-            colour = image[pixels][seen].mean(0) if seen.any() else np.zeros(3)
+            color = image[pixels][seen].mean(0) if seen.any() else np.zeros(3)
             label = np.zeros(20)
             if parsing is not None:
                 np.add.at(label, DESIGN, parsing[pixels].mean((0, 1)))
             feature = features[row, column]
-            cells.append((seen.mean() >= 0.9, feature, colour, label))
+            cells.append((seen.mean() >= 0.9, feature, color, label))
     gathered = np.zeros((len(cells), layer.width))
     for index, (_, feature, _, label) in enumerate(cells):
         query = project(layer.query, feature)
         weights, values = [], []
-        for known, other, colour, other_label in cells:
+        for known, other, color, other_label in cells:
             if known:
                 logit = query @ project(layer.key, other) / np.sqrt(layer.width)
                 agreement = (
                     label @ other_label + layer.epsilon if layer.same_label else 1
                 )
                 weights.append(np.exp(logit) * agreement)
-                values.append(project(layer.value, np.concatenate([other, colour])))
+                values.append(project(layer.value, np.concatenate([other, color])))
         if weights:
             gathered[index] = np.average(values, axis=0, weights=weights)
     return project(layer.output_projection, gathered).reshape(*CELLS, -1)
@@ -169,8 +169,8 @@ def test_what_is_in_the_hole_is_not_read():
     )
 
 
-def test_colours_are_gathered_as_they_are():
-    """With the right projections, a hidden shoe gets the other shoe's colour."""
+def test_colors_are_gathered_as_they_are():
+    """With the right projections, a hidden shoe gets the other shoe's color."""
     labels = np.zeros(CELLS, int)
     labels[2, 0], labels[2, 3] = LABELS.index("LeftShoe"), LABELS.index("RightShoe")
     features, image, mask, _ = (x[:1] for x in scene())

@@ -311,7 +311,7 @@ class TestTotalVariation:
         assert float(total_variation(completed, completed, mask * 0)) == 0
 
 
-class TestLabelColour:
+class TestLabelColor:
     def scene(self, seed=0):
         """Two samples with soft maps: one label at each pixel, and a little of all."""
         rng = np.random.default_rng(seed)
@@ -364,13 +364,13 @@ class TestLabelColour:
         assert float(loss(truth, painted, mask, one_hot[label])) == 0
         assert float(loss(truth, painted, mask * 0, one_hot[label])) == 0
 
-    def test_it_pulls_the_hidden_colour_to_the_seen_one_within_the_label(self):
+    def test_it_pulls_the_hidden_color_to_the_seen_one_within_the_label(self):
         truth, painted, mask, parsing = map(tf.constant, self.scene(1))
         with tf.GradientTape() as tape:
             tape.watch([truth, painted])
             loss = label_color(truth, painted, mask, parsing)
         gradients = tape.gradient(loss, [truth, painted])
-        # The photo's own colours are a target.
+        # The photo's own colors are a target.
         assert gradients[0] is None
         moved = np.abs(gradients[1]).max(-1) > 0
         person = (np.argmax(parsing, -1) > 0) & (mask.numpy()[..., 0] > 0)

@@ -76,7 +76,7 @@ class TestGroupOverlap:
 
 def test_heatmaps_peak_at_the_joint_and_fall_as_a_gaussian():
     joints = np.zeros((1, NUM_JOINTS, 3), np.float32)
-    # The centre of row 4 of 8, column 1 of 4.
+    # The center of row 4 of 8, column 1 of 4.
     joints[0, 3] = (1.5 / 4, 4.5 / 8, 1)
     maps = np.array(joint_heatmaps(joints, (8, 4), 0.25))
     assert maps.shape == (1, 8, 4, NUM_JOINTS)

@@ -168,7 +168,7 @@ def test_feature_discriminator_bounds_the_gain_of_its_heads():
         assert gain == pytest.approx(1, abs=0.05)
 
 
-def test_an_unconditioned_discriminator_sees_no_parsing_and_normalises_nothing():
+def test_an_unconditioned_discriminator_sees_no_parsing_and_normalizes_nothing():
     network = Discriminator(**CASES[4][1])
     assert set(network.input) == {"image", "mask"}
     before = network.get_weights()

@@ -81,7 +81,7 @@ def test_ours_is_fed_with_the_map():
 def test_a_photo_gives_the_same_alone_and_in_a_batch(network, arguments):
     built = network(**arguments)
     x = photos_with_holes(3)
-    # In training, batch normalisation looks at the others: that is the paper's.
+    # In training, batch normalization looks at the others: that is the paper's.
     batch_norm = arguments.get("normalisation", "batch") == "batch"
     training = network is ContextualAttentionNetwork or not batch_norm
     together = built(x, training=training)
@@ -98,7 +98,7 @@ def test_levels_follow_the_size():
     assert network.get_layer("encode4_conv").output[0].shape[1:] == (2, 3, 4)
     with pytest.raises(ValueError, match="No such layer: encode5_conv"):
         network.get_layer("encode5_conv")
-    # All but the first level are normalised.
+    # All but the first level are normalized.
     names = {layer.name for layer in network.layers if layer.name.endswith("_norm")}
     assert names == {
         *(f"encode{level}_norm" for level in (2, 3, 4)),
@@ -124,7 +124,7 @@ def test_the_refinement_sees_the_coarse_answer_in_the_hole_alone():
 
 
 def test_layers_of_glc():
-    """The authors' table: 12 convolutions, then up, 1, up, 1, colours."""
+    """The authors' table: 12 convolutions, then up, 1, up, 1, colors."""
     network = GlcNetwork((64, 64))
     convolutions = [layer for layer in network.layers if hasattr(layer, "kernel")]
     table = [

@@ -86,11 +86,11 @@ class TestPenaltiesOfALinearCritic:
         )
 
 
-@pytest.mark.parametrize("normalised", [False, True])
-def test_second_order_gradients_through_crop_and_normalisation(normalised):
+@pytest.mark.parametrize("normalized", [False, True])
+def test_second_order_gradients_through_crop_and_normalisation(normalized):
     """As in a train step: scores in training mode, then a penalty, in a graph."""
     keras.utils.set_random_seed(1)
-    critic = Discriminator((8, 8), (6,), False, normalised)
+    critic = Discriminator((8, 8), (6,), False, normalized)
     image, mask = photo_and_mask((16, 12))
     boxes = tf.constant([[1.5, 2, 12, 9], [0, 3, 16, 12]])
     kernel = critic.trainable_variables[0]

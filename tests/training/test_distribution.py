@@ -327,7 +327,7 @@ cases = {
     "masked_l1": (lambda p, x, m: losses.masked_l1(x, p, m), y, x, mask),
     "psnr": (lambda p, x, m: losses.psnr_loss(x, p, m), y, x, mask),
     "tv": (lambda p, m: losses.total_variation(p, p, m), y, mask),
-    "colour": (lambda p, x, m, t: losses.label_color(x, p, m, t), y, x, mask,
+    "color": (lambda p, x, m, t: losses.label_color(x, p, m, t), y, x, mask,
                truth),
     "perceptual": (lambda p, x: perceptual(x, p), y, x),
     "style": (lambda p, x: style(perceptual.extract(x), perceptual.extract(p)), y, x),
