@@ -2,7 +2,7 @@
 # Python 3.11 to 3.13 and a package registry.
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= default,demo,dev,web,tensorboard,beam
+EXTRAS ?= default,demo,dev,web,tensorboard,beam,onnx-export
 CONSTRAINTS ?=
 
 # Other Pythons: those on PATH, else pyenv's; or `make test-3.13 PYTHON313=PATH`.
@@ -56,7 +56,7 @@ test-3.12 test-3.13: test-%:
 
 # `make test` on the lowest version that every range in setup.py allows; without Beam,
 # which goes with no release of Pillow 11 (nor 13).
-test-min: EXTRAS = default,demo,dev,web,tensorboard,heic
+test-min: EXTRAS = default,demo,dev,web,tensorboard,heic,onnx-export
 test-min: .venv-min/minimums.txt
 	$(MAKE) test VENV=.venv-min EXTRAS=$(EXTRAS) CONSTRAINTS=$<
 

@@ -63,21 +63,27 @@ DEPLOY = [
     "training/slurm.sbatch",
 ]
 
-# In an empty environment pip takes the highest of these: the default stack. The extras
-# "default" and "addons" ask for one of them by name.
-EVERYTHING = [
-    either("tensorflow", "2.15.1", BETWEEN, "2.22"),
-    either("keras", "2.15", [f"3.{minor}" for minor in range(15)], "3.16"),
-    either("tensorflow-serving-api", "2.15.1", BETWEEN, "2.22"),
+# Photos in and out, and the bundled networks, without TensorFlow.
+ONNX = [
+    "onnxruntime>=1.20,<2",
     "opencv-python-headless>=4.11,!=4.12.*,!=4.13.*,<6",
     "simplejpeg>=1.8,<2",
     "tifffile>=2024.8.10,<2027",
     "imagecodecs>=2024.9.22,<2027",
+    "typer>=0.18,<1",
+    "rich>=13,<16",
+]
+
+# In an empty environment pip takes the highest of these: the default stack. The extras
+# "default" and "addons" ask for one of them by name.
+EVERYTHING = [
+    *ONNX,
+    either("tensorflow", "2.15.1", BETWEEN, "2.22"),
+    either("keras", "2.15", [f"3.{minor}" for minor in range(15)], "3.16"),
+    either("tensorflow-serving-api", "2.15.1", BETWEEN, "2.22"),
     "pydantic>=2.7,<3",
     "pyyaml>=6,<7",
     "jinja2>=3.1.2,<4",
-    "typer>=0.18,<1",
-    "rich>=13,<16",
     "grpcio-health-checking>=1.62,<2",
 ]
 
@@ -99,6 +105,7 @@ setup(
     package_data={
         "portrait_tf": [
             "weights/*.npz",
+            "weights/*.onnx",
             "weights/*.json",
             "apps/web/static/*",
             "evaluation/templates/*",
@@ -115,6 +122,9 @@ setup(
     ],
     extras_require={
         "client": [],
+        # The major version is pinned as in "default".
+        "onnx": [*ONNX, "opencv-python-headless>=5.0.0.93,<6"],
+        "onnx-export": [*EVERYTHING, "tf2onnx>=1.17,<2"],
         "default": [
             *EVERYTHING,
             "tensorflow>=2.21,<2.22",

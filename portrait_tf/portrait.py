@@ -356,9 +356,6 @@ class Portrait:
         Raises:
             PortraitError: Both are given, or the one given cannot be used.
         """
-        from portrait_tf.startup import load_tensorflow
-
-        load_tensorflow()
         return cls(open_engine(server, model, detail))
 
     def complete(

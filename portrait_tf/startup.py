@@ -5,6 +5,7 @@ logging is set to. Users see it only if loading fails.
 """
 
 import contextlib
+import importlib.util
 import logging
 import os
 import re
@@ -21,6 +22,11 @@ _CHATTER = re.compile(
     re.MULTILINE,
 )
 """Log lines of both stacks' C++ parts, from before Python can set a level."""
+
+
+def has_tensorflow() -> bool:
+    """Whether TensorFlow is installed; it is not imported."""
+    return importlib.util.find_spec("tensorflow") is not None
 
 
 def load_keras() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from portrait_tf.errors import PortraitError
-from portrait_tf.runs.weights import FOLDER, HASHES, check_hash, load_bundled
+from portrait_tf.runs.bundled import FOLDER, HASHES, check_hash
+from portrait_tf.runs.weights import load_bundled
 from tools import publish_scores
 
 CCP = pathlib.Path(__file__).parents[2] / "shared" / "data" / "ccp-lip"

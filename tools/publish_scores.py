@@ -78,7 +78,7 @@ def published(page: str, blocks: dict[str, str]) -> str:
 
 def expected_files() -> dict[pathlib.Path, str]:
     """What all published files should hold."""
-    from portrait_tf.runs.weights import HASHES, file_hash
+    from portrait_tf.runs.bundled import HASHES, file_hash
 
     hashes = {path.name: file_hash(path) for path in sorted(FOLDER.glob("*.npz"))}
     scores = json.loads(SCORES.read_text())

@@ -1,4 +1,4 @@
-"""The three places where a photo can be completed: here, in a SavedModel, on a server.
+"""Where a photo can be completed: Keras, ONNX Runtime, a SavedModel, a server.
 
 Each has `complete(photo, mask)`: RGB `uint8` `[H, W, 3]` and `uint8` `[H, W]`, non-zero
 = hole, give the completed photo `[H, W, 3]` and the label map `uint8` `[H, W]`. A third
@@ -9,6 +9,7 @@ or None of a network without a pose; the mask may be None or without a hole.
 """
 
 import copy
+import importlib.util
 import json
 import pathlib
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import numpy as np
 from portrait_tf.errors import PortraitError
 from portrait_tf.geometry import fitted_size
 from portrait_tf.labels import NUM_LABELS
+from portrait_tf.startup import load_keras, load_tensorflow
 
 DEFAULT_WORKING_SIZE = (192, 128)
 """Height and width of the bundled networks; of an engine that does not know its own."""
@@ -58,8 +60,6 @@ class PipelineEngine:
     """
 
     def __init__(self, pipeline: object) -> None:
-        from portrait_tf.startup import load_keras
-
         load_keras()
         import tensorflow as tf
 
@@ -149,6 +149,7 @@ class SavedModelEngine:
     """
 
     def __init__(self, directory: str | pathlib.Path) -> None:
+        load_tensorflow()
         import tensorflow as tf
 
         directory = find_version(directory)
@@ -301,6 +302,8 @@ def open_engine(
 ) -> Engine:
     """The engine that the command line's options name; bundled weights without any.
 
+    Bundled weights run in ONNX Runtime where it is installed, else in TensorFlow.
+
     Args:
         server: `HOST:PORT` of TensorFlow Serving's gRPC.
         model: A folder that `portrait-tf export` wrote.
@@ -318,7 +321,12 @@ def open_engine(
         engine.wait_until_available(_SERVER_SECONDS)
     elif model:
         engine = SavedModelEngine(model)
+    elif importlib.util.find_spec("onnxruntime"):
+        from portrait_tf.inference.onnx_engine import OnnxEngine
+
+        engine = OnnxEngine.bundled()
     else:
+        load_keras()
         from portrait_tf.inference.pipeline import Pipeline
 
         engine = PipelineEngine(Pipeline.bundled())

@@ -29,6 +29,7 @@ from portrait_tf.inference.engines import DEFAULT_WORKING_SIZE, Engine
 from portrait_tf.labels import VOID_LABEL
 from portrait_tf.photos.masks import as_hole_mask
 from portrait_tf.photos.parsing_maps import check_parsing_map
+from portrait_tf.startup import has_tensorflow, load_tensorflow
 
 SOFT_FROM = 2.0
 """What is enlarged this often shows its softness, and a note says so."""
@@ -50,6 +51,10 @@ _SPECK_SIDE = 5.5
 _SMALLER = 1.5
 """A hole that would make a crop's person smaller than so many times goes in parts."""
 _LEAST_BORDER = 4.0
+_NO_DETAIL = (
+    "the hole has no texture from around it, as TensorFlow is not installed: pip "
+    "install 'portrait-tf[default]'"
+)
 _VIEW_SHAPES = (0.4, 3.0)
 """Width over height, narrowest and widest, as multiples of the networks' frame.
 
@@ -152,7 +157,8 @@ def complete_photo(
     parsing = parts.overview.labels()
     completed, unknown = photo.copy(), mask.copy()
     looks, fills = [], []
-    detailed = getattr(engine, "detail", False)
+    wanted = getattr(engine, "detail", False)
+    detailed = wanted and has_tensorflow()
     for index, task in enumerate(tasks):
         look = task.look
         # What was seen before knows nothing of what was filled since.
@@ -171,6 +177,8 @@ def complete_photo(
     soft = _add_detail(completed, mask, parsing, looks) if detailed else mask != 0
     for look, box, filled in fills:
         notes += _softness(look, box, filled & box.of(soft), detailed)
+    if wanted and not detailed and max(look.magnification for look in looks) > 1:
+        notes.append(_NO_DETAIL)
     return PhotoResult(completed, parsing, notes, [look.box for look in looks])
 
 
@@ -354,7 +362,8 @@ def _add_detail(
     Returns:
         `bool` `[H, W]`: the connected holes that stay as they were painted.
     """
-    # It imports TensorFlow, which a photo that fits into the working size needs not.
+    # A photo that fits into the working size needs no TensorFlow.
+    load_tensorflow()
     from portrait_tf.inference.detail import detailed_hole, surroundings
 
     open_mask, changed = mask.copy(), np.zeros(mask.shape, bool)

@@ -87,11 +87,8 @@ class Pipeline:
         Raises:
             PortraitError: Faces are asked for, and no face network is bundled.
         """
-        from portrait_tf.runs.weights import (
-            bundled_pipeline_config,
-            is_bundled,
-            load_bundled,
-        )
+        from portrait_tf.runs.bundled import is_bundled
+        from portrait_tf.runs.weights import bundled_pipeline_config, load_bundled
 
         settings, wants_face = _settings(bundled_pipeline_config(), face, detail)
         if face and not is_bundled("face"):

@@ -5,9 +5,10 @@ import pathlib
 import keras
 
 from portrait_tf.errors import PortraitError
+from portrait_tf.runs.bundled import FOLDER, is_bundled
 from portrait_tf.runs.folder import STAGES, load_run_network, trained_stages
 from portrait_tf.runs.storage import read_meta
-from portrait_tf.runs.weights import FOLDER, is_bundled, load_bundled, load_weights
+from portrait_tf.runs.weights import load_bundled, load_weights
 
 DEMO = "demo"
 """The weights in the package, described in MODEL_CARD.md."""

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from portrait_tf.compat import ops, variable_path
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import write_result
 
@@ -57,12 +56,17 @@ def save_arrays(
 
 
 def _to_numpy(variable: object, dtype: str | None) -> np.ndarray:
+    # Keras is not needed to read.
+    from portrait_tf.compat import ops
+
     array = ops.convert_to_numpy(variable)
     return array.astype(dtype) if dtype and array.dtype.kind == "f" else array
 
 
 def by_path(variables: list) -> dict[str, object]:
     """Variables by path; a repeated path is marked."""
+    from portrait_tf.compat import variable_path
+
     named = {}
     for variable in variables:
         name = variable_path(variable)

@@ -1,9 +1,6 @@
 """Weights files: the package's own (MODEL_CARD.md) and others."""
 
 import copy
-import functools
-import hashlib
-import json
 import pathlib
 
 import keras
@@ -11,10 +8,9 @@ import keras
 from portrait_tf.config import PipelineConfig, parse_config
 from portrait_tf.errors import PortraitError
 from portrait_tf.models import NETWORKS
+from portrait_tf.runs.bundled import FOLDER, bundled_arrays
 from portrait_tf.runs.storage import assign_arrays, read_arrays, read_meta, save_arrays
 
-FOLDER = pathlib.Path(__file__).parents[1] / "weights"
-HASHES = FOLDER / "hashes.json"
 _CLASSES = {network.__name__: network for network in NETWORKS.values()}
 
 
@@ -76,44 +72,10 @@ def load_bundled(stage: str) -> keras.Model:
     Raises:
         PortraitError: There is no such file, or it is not the published one.
     """
-    arrays, meta = _bundled_arrays(stage)
+    arrays, meta = bundled_arrays(stage)
     path = FOLDER / f"{stage}_demo.npz"
     # A network keeps a reference to the lists of its config.
     return _network_of(arrays, copy.deepcopy(meta), path)
-
-
-@functools.cache
-def _bundled_arrays(stage: str) -> tuple[dict, dict]:
-    path = FOLDER / f"{stage}_demo.npz"
-    check_hash(path)
-    return read_arrays(path)
-
-
-def file_hash(path: str | pathlib.Path) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits."""
-    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
-
-
-def check_hash(path: pathlib.Path) -> None:
-    """Compares a bundled file with the published hashes in `hashes.json` beside it.
-
-    Raises:
-        PortraitError: It is missing or differs.
-    """
-    if not path.is_file():
-        raise PortraitError(f"no such weights file: {path}")
-    expected = json.loads(path.with_name(HASHES.name).read_text()).get(path.name)
-    received = file_hash(path)
-    if received != expected:
-        raise PortraitError(
-            f"{path} is damaged or was exchanged: expected the SHA-256 {expected}, "
-            f"received {received}; install the package again"
-        )
-
-
-def is_bundled(stage: str) -> bool:
-    """Whether the package has a network of a stage."""
-    return (FOLDER / f"{stage}_demo.npz").is_file()
 
 
 def bundled_pipeline_config() -> PipelineConfig:

@@ -53,6 +53,22 @@ def test_the_page_starts_whatever_proxy_is_set(proxies):
         server.communicate(timeout=60)
 
 
+def test_visitors_wait_for_nothing_that_loads_late():
+    code = (
+        "import sys, time; from portrait_tf.apps.web.page import warm_up\n"
+        "from portrait_tf import Portrait; from portrait_tf.data.synthetic import *\n"
+        "portrait, photo = Portrait.load(), synthesise(0, (300, 200)).photo\n"
+        "mask = photo[..., 0] * 0; mask[90:150, 70:110] = 1\n"
+        "def seconds(work, *given):\n"
+        "    start = time.process_time(); work(*given)\n"
+        "    return time.process_time() - start\n"
+        "before = seconds(warm_up, portrait)\n"
+        "first, second = (seconds(portrait.complete, photo, mask) for _ in range(2))\n"
+        "assert before > 2 * first and first < 4 * second, (before, first, second)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+
+
 @pytest.mark.parametrize("kept", [None, "example.org"])
 def test_the_users_variables_stay(monkeypatch, kept):
     from portrait_tf.apps.web.page import check_gradio

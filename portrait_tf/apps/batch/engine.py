@@ -115,9 +115,6 @@ class LazyEngine:
         return self._settings.client.get("timeout", 60.0)
 
     def _open(self) -> Engine:
-        from portrait_tf.startup import load_tensorflow
-
-        load_tensorflow()
         settings = self._settings
         if settings.server:
             engine = ServerEngine(settings.server, **settings.client)

@@ -84,12 +84,14 @@ def web(
 ) -> None:
     """Serve a page to complete photos by hand; needs the extra `web`."""
     from portrait_tf.apps.web.actions import Limits
-    from portrait_tf.apps.web.page import check_gradio, running_page
+    from portrait_tf.apps.web.page import check_gradio, running_page, warm_up
 
     if server and model:
         raise PortraitError("expected --server or --model, received both")
     check_gradio()
     portrait = EngineChoice(server, model).open()
+    if not server:
+        warm_up(portrait)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     limits = Limits(max_megabytes, max_megapixels)
     stopped = threading.Event()

@@ -182,8 +182,8 @@ class EngineChoice:
     detail: Detail = None
 
     def open(self) -> "Portrait":
-        """TensorFlow is started first."""
-        start_tensorflow()
+        """The bundled weights, the model or the server."""
+        set_up_logging()
         from portrait_tf.portrait import Portrait
 
         return Portrait.load(self.model, self.server, self.detail)
@@ -261,6 +261,11 @@ def start_tensorflow() -> None:
     from portrait_tf.startup import load_keras
 
     load_keras()
+    set_up_logging()
+
+
+def set_up_logging() -> None:
+    """Shows messages of ours on stderr, and errors alone of TensorFlow's."""
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True
     )

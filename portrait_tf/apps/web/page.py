@@ -8,9 +8,12 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
+import numpy as np
+
 from portrait_tf.apps.web.actions import Limits
 from portrait_tf.apps.web.sessions import SWEEP_SECONDS, Sessions
 from portrait_tf.errors import PortraitError
+from portrait_tf.inference.large_photos import frame_of
 from portrait_tf.portrait import Portrait
 
 
@@ -47,6 +50,18 @@ def check_gradio() -> None:
         raise PortraitError(
             f"the page needs Gradio, which {missing}: pip install 'portrait-tf[web]'"
         ) from None
+
+
+def warm_up(portrait: Portrait) -> None:
+    """Loads networks and detail before the first visitor would wait for them."""
+    height, width = frame_of(portrait.engine)
+    # A flat photo would be given no detail.
+    photo = np.random.default_rng(0).integers(
+        0, 256, (2 * height, 2 * width, 3), np.uint8
+    )
+    mask = np.zeros(photo.shape[:2], np.uint8)
+    mask[height:, :width] = 1
+    portrait.complete(photo, mask)
 
 
 @contextlib.contextmanager
