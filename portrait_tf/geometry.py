@@ -492,6 +492,17 @@ def enlarge_maps(
     return tf.cast(labels, tf.uint8)
 
 
+def fit_joints(joints: "tf.Tensor", full: "tf.Tensor", place: tuple) -> "tf.Tensor":
+    """Brings joints from the photo to the working frame: `place_joints` backwards."""
+    import tensorflow as tf
+
+    top, left, height, width = (tf.cast(edge, tf.float32) for edge in place)
+    full = tf.cast(full, tf.float32)
+    x = scaled(joints[..., 0], width / full[1]) + left
+    y = scaled(joints[..., 1], height / full[0]) + top
+    return tf.stack([x, y, joints[..., 2]], axis=-1)
+
+
 def place_joints(joints: "tf.Tensor", full: "tf.Tensor", place: tuple) -> "tf.Tensor":
     """Brings joints from the working frame to the photo.
 

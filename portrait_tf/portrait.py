@@ -15,6 +15,7 @@ import functools
 import numbers
 import os
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -31,6 +32,7 @@ from portrait_tf.inference.extrapolation import (
     extrapolate_photo,
     parse_length,
 )
+from portrait_tf.inference.joints import find_doubtful, joint_notes, sample_joints
 from portrait_tf.inference.large_photos import PhotoResult, complete_photo, parse_photo
 from portrait_tf.labels import PALETTE
 from portrait_tf.photos import (
@@ -46,6 +48,7 @@ from portrait_tf.photos import (
     open_photo,
     photo_of_image,
 )
+from portrait_tf.photos.joints import check_joints, joints_by_name, read_joints
 from portrait_tf.photos.masks import HOLE, as_hole_mask
 from portrait_tf.photos.parsing_maps import (
     check_lossless,
@@ -59,6 +62,11 @@ Picture = np.ndarray | Image.Image | str | os.PathLike | BinaryIO | PhotoFile
 """An array, an image, the path of a file, an open file, or what `photos.open_photo`
 read of one."""
 
+Joints = Mapping[str | int, Sequence[float]] | np.ndarray | str | os.PathLike
+"""Where joints of the body are, in pixels of the photo: x and y by LIP's name
+(`L_Ankle`, or in full `left_ankle`) or index; `[16, 3]` with 1 where given; or a file
+that `portrait-tf parse` wrote. What is left out is for stage 1 to find."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
@@ -71,6 +79,8 @@ class Prepared:
         notes: What the user should know.
         wish: How the photo is extended; None where a hole is filled.
         parsing: The user's own label map of the result, if there is one.
+        joints: The user's own joints `[16, 3]` (`photos.joints.check_joints`), in
+            pixels of the photo, if there are any.
         kind: What the result is given as: `array`, `flat` (an array of two
             dimensions), `image` or `file`.
         parsing_name: What to call the label map in messages.
@@ -82,6 +92,7 @@ class Prepared:
     notes: list[str]
     wish: Wish | None = None
     parsing: np.ndarray | None = None
+    joints: np.ndarray | None = None
     kind: str = "file"
     parsing_name: str = "parsing"
 
@@ -91,8 +102,9 @@ def prepare_completion(
     mask: Picture | None = None,
     parsing: Picture | None = None,
     options: MaskOptions = MaskOptions(),
+    joints: Joints | None = None,
 ) -> Prepared:
-    """Reads a photo, its mask and its label map; arguments as of `Portrait.complete`.
+    """Reads what `Portrait.complete` is given; arguments as there.
 
     Raises:
         PortraitError: One of them cannot be used; the message names it.
@@ -101,11 +113,15 @@ def prepare_completion(
     hole, notes = find_hole(source, mask, options)
     labels = None if parsing is None else _labels(parsing, source.size)
     notes = [*source.notes, *notes]
-    return Prepared(source, source.rgb(), hole, notes, parsing=labels, kind=kind)
+    places = _places(joints, source.size)
+    return Prepared(source, source.rgb(), hole, notes, None, labels, places, kind)
 
 
 def prepare_extrapolation(
-    photo: Picture, wish: Wish, parsing: Picture | None = None
+    photo: Picture,
+    wish: Wish,
+    parsing: Picture | None = None,
+    joints: Joints | None = None,
 ) -> Prepared:
     """Reads a photo, and checks all of a wish that needs no networks.
 
@@ -113,10 +129,11 @@ def prepare_extrapolation(
         photo: As of `Portrait.complete`.
         wish: How it is extended.
         parsing: The user's own label map of the result.
+        joints: As of `Portrait.extrapolate`.
 
     Raises:
         PortraitError: The photo cannot be used, or not be extended so; or the label map
-            cannot be read, or is not of the result's size.
+            cannot be read, or is not of the result's size; or joints are wrong.
     """
     source, kind = _open(photo)
     margins = _margins(source, kind, wish)
@@ -126,8 +143,8 @@ def prepare_extrapolation(
         size = None if wish.whole_body else margins.result_size(source.size)
         labels = _labels(parsing, size)
         name = str(parsing) if isinstance(parsing, (str, os.PathLike)) else name
-    notes = list(source.notes)
-    return Prepared(source, source.rgb(), None, notes, wish, labels, kind, name)
+    notes, places = list(source.notes), _places(joints, source.size)
+    return Prepared(source, source.rgb(), None, notes, wish, labels, places, kind, name)
 
 
 def find_hole(
@@ -164,10 +181,11 @@ def _margins(
     wish: Wish,
     engine: Engine | None = None,
     pixels: np.ndarray | None = None,
+    joints: np.ndarray | None = None,
 ) -> Margins:
     """The margins of a photo, without an engine as far as they are known then."""
     try:
-        return wish.margins(photo.size, engine, pixels)
+        return wish.margins(photo.size, engine, pixels, joints)
     except PortraitError as error:
         # A server's error keeps its class and its code.
         if kind != "file" or type(error) is not PortraitError:
@@ -363,6 +381,7 @@ class Portrait:
         photo: Picture,
         mask: Picture | None = None,
         parsing: Picture | None = None,
+        joints: Joints | None = None,
     ) -> Completion:
         """Fills the hole of a photo.
 
@@ -375,11 +394,15 @@ class Portrait:
             parsing: A map of one's own for the hole, as large: LIP's labels 0 to 19,
                 any other value where stage 1 is to say. An image or a PNG file has
                 labels as values or palette indices, or LIP's colors.
+            joints: Where joints of the body are, in pixels of the photo, such as
+                `{"left_ankle": (210, 590)}`; stage 1 draws the body about them. A
+                `parsing` is painted by as it is: joints count where it is open.
 
         Raises:
-            PortraitError: One of them cannot be used; or the server refuses.
+            PortraitError: One of them cannot be used; or the server refuses, or the
+                model takes no joints.
         """
-        return self.paint(prepare_completion(photo, mask, parsing))
+        return self.paint(prepare_completion(photo, mask, parsing, joints=joints))
 
     def extrapolate(
         self,
@@ -391,6 +414,7 @@ class Portrait:
         *,
         margins: Margins | None = None,
         parsing: Picture | None = None,
+        joints: Joints | None = None,
     ) -> Completion:
         """Extends a photo past its border.
 
@@ -405,6 +429,8 @@ class Portrait:
                 ways to come by them.
             parsing: A map of one's own for the new border, of the result's size; as
                 for `complete`.
+            joints: As for `complete`. They may lie outside the photo, whose first pixel
+                is (0, 0) whatever is added.
 
         Raises:
             PortraitError: The photo or a margin cannot be used, or there is none.
@@ -420,7 +446,7 @@ class Portrait:
                 side: Length(value, "pixels")
                 for side, value in margins._asdict().items()
             }
-        return self.paint(prepare_extrapolation(photo, Wish(lengths), parsing))
+        return self.paint(prepare_extrapolation(photo, Wish(lengths), parsing, joints))
 
     def paint(self, prepared: Prepared) -> Completion:
         """Completes or extends a photo that is prepared.
@@ -429,31 +455,102 @@ class Portrait:
             PortraitError: The engine refuses; or what stage 1 says of the photo does
                 not go with the wish or the user's label map.
         """
-        photo, size = prepared.photo, prepared.photo.size
+        margins = self._margins_of(prepared)
+        completion = self._answer(prepared, margins)
+        if prepared.joints is not None:
+            completion.notes += joint_notes(
+                self.engine, prepared.pixels, completion.hole, prepared.joints,
+                margins[::2],
+            )  # fmt: skip
+        return completion
+
+    def candidates(
+        self,
+        photo: Picture | Prepared,
+        mask: Picture | None = None,
+        count: int = 4,
+        seed: int = 0,
+    ) -> list[Completion]:
+        """Several answers with different poses, for somebody to choose from.
+
+        Stage 1 says how sure it is of each joint that it cannot see; poses are drawn
+        from its doubts (`inference.joints.sample_joints`).
+
+        Args:
+            photo: As for `complete`; or what `prepare_completion` or
+                `prepare_extrapolation` returned.
+            mask: As for `complete`.
+            count: Number of answers.
+            seed: The same seed draws the same poses.
+
+        Returns:
+            The answer of `complete` first, then the others.
+
+        Raises:
+            PortraitError: As `complete`; the count is below 1; stage 1 finds nobody, or
+                takes no joints.
+        """
+        if count < 1:
+            raise PortraitError(
+                f"expected a number of candidates of 1 or more, received {count}"
+            )
+        prepared = photo
+        if not isinstance(photo, Prepared):
+            prepared = prepare_completion(photo, mask)
+        answers = [self.paint(prepared)]
+        if count == 1:
+            return answers
+        margins, rng = self._margins_of(prepared), np.random.default_rng(seed)
+        origin = margins.top, margins.left
+        found, free, height = find_doubtful(
+            self.engine, prepared.pixels, answers[0].hole, prepared.joints, origin
+        )
+        for _ in range(count - 1):
+            joints = sample_joints(found, free, height, rng)
+            if prepared.joints is not None:
+                joints += prepared.joints
+            one = dataclasses.replace(prepared, joints=joints)
+            answers.append(self._answer(one, margins))
+        return answers
+
+    def _margins_of(self, prepared: Prepared) -> Margins:
+        """What is added; nothing where a hole is filled."""
+        if prepared.wish is None:
+            return Margins()
+        return _margins(
+            prepared.photo, prepared.kind, prepared.wish,
+            self.engine, prepared.pixels, prepared.joints,
+        )  # fmt: skip
+
+    def _answer(self, prepared: Prepared, margins: Margins) -> Completion:
+        size, joints, labels = prepared.photo.size, prepared.joints, prepared.parsing
         if prepared.wish is None:
             result = complete_photo(
-                self.engine, prepared.pixels, prepared.hole, parsing=prepared.parsing
+                self.engine, prepared.pixels, prepared.hole, labels, joints
             )
             return Completion(prepared, result, prepared.hole, (0, 0))
-        margins = _margins(
-            photo, prepared.kind, prepared.wish, self.engine, prepared.pixels
-        )
-        full, labels = margins.result_size(size), prepared.parsing
+        full = margins.result_size(size)
         if labels is not None:
             labels = check_parsing_map(labels, full, prepared.parsing_name)
         result = extrapolate_photo(
-            self.engine, prepared.pixels, margins, parsing=labels
+            self.engine, prepared.pixels, margins, labels, joints
         )
         hole = np.full(full, HOLE, np.uint8)
         margins.box(size).of(hole)[:] = 0
         return Completion(prepared, result, hole, (margins.top, margins.left))
 
-    def parse(self, photo: Picture, mask: Picture | None = None) -> Structure:
+    def parse(
+        self,
+        photo: Picture,
+        mask: Picture | None = None,
+        joints: Joints | None = None,
+    ) -> Structure:
         """The body structure, hole included: stage 1 alone.
 
         Args:
             photo: As for `complete`.
             mask: As for `complete`; None: nothing is missing.
+            joints: As for `complete`.
 
         Raises:
             PortraitError: One of them cannot be used; or the server refuses.
@@ -463,8 +560,9 @@ class Portrait:
         if mask is not None:
             hole, more = find_hole(source, mask)
             notes += more
-        labels, joints = parse_photo(self.engine, source.rgb(), hole)
-        return Structure(_labels_as(labels, kind), joints, notes)
+        places = _places(joints, source.size)
+        labels, found = parse_photo(self.engine, source.rgb(), hole, places)
+        return Structure(_labels_as(labels, kind), found, notes)
 
 
 def _length(given: float | str, side: str) -> Length:
@@ -532,6 +630,23 @@ def _labels(parsing: Picture, size: tuple[int, int] | None) -> np.ndarray:
         if parsing.mode not in ("P", "L"):
             parsing = labels_of_colors(np.asarray(parsing.convert("RGB")), name)
     return check_parsing_map(np.asarray(parsing), size, name)
+
+
+def _places(joints: Joints | None, size: tuple[int, int]) -> np.ndarray | None:
+    """`float32` `[16, 3]`, as of `check_joints`; None where none is given."""
+    if joints is None:
+        return None
+    if isinstance(joints, (str, os.PathLike)):
+        joints = read_joints(joints, size)
+    elif isinstance(joints, Mapping):
+        joints = joints_by_name(joints)
+    else:
+        joints = check_joints(joints)
+        if joints.ndim != 2:
+            raise PortraitError(
+                path="joints", expected="the shape [16, 3]", received=list(joints.shape)
+            )
+    return joints if joints.any() else None
 
 
 def _labels_as(labels: np.ndarray, kind: str) -> np.ndarray | Image.Image:

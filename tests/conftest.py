@@ -11,7 +11,7 @@ import pytest
 from tiny import TINY
 
 from portrait_tf.compat import KERAS_3, STACK
-from portrait_tf.config import Config, parse_config
+from portrait_tf.config import Config, parse_config, with_changes
 from portrait_tf.data.synthetic import synthesise
 from portrait_tf.labels import LABELS
 
@@ -39,7 +39,8 @@ def _random_networks(*stages: str) -> list:
     from portrait_tf.runs.folder import build_network
 
     keras.utils.set_random_seed(0)
-    networks = [build_network(stage, parse_config(TINY)) for stage in stages]
+    config = with_changes(parse_config(TINY), ["parsing.network.hints=true"])
+    networks = [build_network(stage, config) for stage in stages]
     rng = np.random.default_rng(0)
     for network in networks:
         network.set_weights(

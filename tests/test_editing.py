@@ -16,6 +16,7 @@ from portrait_tf.inference.engines import PipelineEngine, SavedModelEngine, Serv
 from portrait_tf.inference.large_photos import complete_photo, parse_photo
 from portrait_tf.labels import JOINTS, LABELS, PALETTE, VOID_LABEL, color_parsing
 from portrait_tf.photos import read_photo, write_png
+from portrait_tf.photos.joints import joints_by_name
 from portrait_tf.photos.parsing_maps import read_parsing_map, write_parsing_map
 
 COAT, SKIRT = LABELS.index("Coat"), LABELS.index("Skirt")
@@ -262,6 +263,17 @@ def test_every_engine_gives_the_same(engine, tiny_models):
                 difference = ours[0].astype(int) - theirs[0]
                 assert np.abs(difference).max() <= 1
                 assert (ours[1] == theirs[1]).mean() > 0.99
+            for x in (4, 24):
+                joints = joints_by_name({"left_ankle": (x, 29)})
+                ours, theirs = (
+                    one.complete(photo, mask, joints=joints) for one in (engine, other)
+                )
+                assert np.abs(ours[0].astype(int) - theirs[0]).max() <= 1
+                ours, theirs = (
+                    one.parse(photo, mask, joints) for one in (engine, other)
+                )
+                assert (ours[0] == theirs[0]).mean() > 0.99
+                np.testing.assert_allclose(ours[1], theirs[1], atol=0.5)
             for hole in (None, mask):
                 ours, theirs = engine.parse(photo, hole), other.parse(photo, hole)
                 assert (ours[0] == theirs[0]).mean() > 0.99
@@ -298,9 +310,7 @@ class TestCommandLine:
     @pytest.fixture(autouse=True)
     def tiny(self, monkeypatch, engine):
         """The command line with tiny networks in place of the bundled ones."""
-        monkeypatch.setattr(
-            "portrait_tf.inference.engines.open_engine", lambda *_: engine
-        )
+        monkeypatch.setattr("portrait_tf.portrait.open_engine", lambda *_: engine)
 
     def test_parse_edit_complete(self, photo, tmp_path):
         mask, out = tmp_path / "mask.png", tmp_path / "out.png"

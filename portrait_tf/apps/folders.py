@@ -25,8 +25,6 @@ from portrait_tf.files import (
     write_all,
     write_result,
 )
-from portrait_tf.geometry import inside
-from portrait_tf.labels import JOINTS
 from portrait_tf.photos import (
     PHOTO_EXTENSIONS,
     PhotoFile,
@@ -34,6 +32,7 @@ from portrait_tf.photos import (
     output_name,
     write_png,
 )
+from portrait_tf.photos.joints import describe_joints
 from portrait_tf.photos.parsing_maps import write_parsing_map
 from portrait_tf.portrait import Completion, MaskOptions, Portrait, find_hole
 
@@ -44,6 +43,9 @@ _PARSED = (
 )
 """What stage 1 gives: a `Job`'s field, the ending of its name for a single photo, and
 the folder that it is in for a folder's photos."""
+
+_SHEET_ROWS = 480
+"""Of a picture on a sheet of candidates."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Job:
         format: Pillow's name; None for the photo's own.
         error: Why there is nothing to do: it fails with this.
         parsing_in: The user's own label map of the result, if there is one.
+        joints_in: The user's own joints, if there are any.
         joints_out: Of stage 1: the joints, JSON.
         overlay_out: Of stage 1: the photo under map and joints, PNG.
     """
@@ -69,6 +72,7 @@ class Job:
     format: str | None = None
     error: str | None = None
     parsing_in: pathlib.Path | None = None
+    joints_in: pathlib.Path | None = None
     joints_out: pathlib.Path | None = None
     overlay_out: pathlib.Path | None = None
 
@@ -90,14 +94,39 @@ def write_completion(
     return [*completion.notes, *notes]
 
 
+def write_candidates(
+    completions: list[Completion], job: Job, quality: int | None = None
+) -> list[str]:
+    """Writes several answers to one photo, for somebody to choose from.
+
+    They are `NAME-1.EXT`, `NAME-2.EXT`, ... in place of the job's `NAME.EXT`, and so
+    are their label maps; `NAME-sheet.png` shows all of them.
+
+    Returns:
+        What the user should know.
+
+    Raises:
+        PortraitError: A file cannot be written.
+    """
+    from portrait_tf.photos.drawing import contact_sheet
+
+    def numbered(path: pathlib.Path | None, number: int) -> pathlib.Path | None:
+        return path and path.with_stem(f"{path.stem}-{number}")
+
+    notes, titles = [], [str(number + 1) for number in range(len(completions))]
+    for number, completion in enumerate(completions, 1):
+        out, parsing_out = (numbered(one, number) for one in (job.out, job.parsing_out))
+        one = dataclasses.replace(job, out=out, parsing_out=parsing_out)
+        notes += write_completion(completion, one, quality)
+    sheet = contact_sheet([[one.rgb() for one in completions]], titles, _SHEET_ROWS)
+    write_png(job.out.with_name(f"{job.out.stem}-sheet.png"), sheet)
+    return list(dict.fromkeys(notes))
+
+
 def parse_file(
     portrait: Portrait, job: Job, options: MaskOptions | None = None
 ) -> list[str]:
     """Writes what stage 1 says of a photo: map, joints and overlay.
-
-    The joints are a JSON object: `photo`, `size` (height, width), and `joints`, by
-    LIP's names: `x` and `y` in pixels of the upright photo, `confidence` (a heatmap's
-    peak), and whether the joint is in the photo (`inside`); null without a pose.
 
     Returns:
         What the user should know.
@@ -115,14 +144,9 @@ def parse_file(
     overlay = overlay_parsing(overlay, labels)
     if joints is not None:
         overlay = draw_joints(overlay, joints)
-    described = {
-        "photo": str(job.photo),
-        "size": list(photo.size),
-        "joints": None if joints is None else _describe_joints(joints, photo.size),
-    }
     write_png(job.overlay_out, overlay)
-    content = json.dumps(described, indent=2, ensure_ascii=False)
-    write_result(job.joints_out, content + "\n")
+    content = describe_joints(joints, photo.size, str(job.photo))
+    write_result(job.joints_out, content)
     write_parsing_map(job.out, labels)
     return notes
 
@@ -135,20 +159,6 @@ def read_parse_job(
     if job.mask is None and not options.from_alpha:
         return photo, None, []
     return photo, *find_hole(photo, job.mask, options)
-
-
-def _describe_joints(joints: np.ndarray, size: tuple[int, int]) -> dict[str, dict]:
-    return {
-        name: {
-            "x": round(float(x), 1),
-            "y": round(float(y), 1),
-            "confidence": round(float(confidence), 3),
-            "inside": bool(is_inside),
-        }
-        for name, (x, y, confidence), is_inside in zip(
-            JOINTS, joints, inside(joints[:, :2], size), strict=True
-        )
-    }
 
 
 def find_photos(
@@ -269,6 +279,29 @@ def plan_folder(
     return [dataclasses.replace(job, format=format) for job in jobs]
 
 
+def with_joints(
+    jobs: list[Job], folder: pathlib.Path, joints: pathlib.Path
+) -> list[Job]:
+    """Jobs of `plan_folder` with the user's joints.
+
+    Args:
+        jobs: One a photo.
+        folder: Of the photos.
+        joints: A folder, in which JSON files have the photos' names; or a file for all
+            of them.
+
+    Raises:
+        PortraitError: There are no such files; one file would be for two photos.
+    """
+    paired = _Paired(folder, joints, "joints file", None)
+    found = []
+    for job in jobs:
+        path, error = paired.of(job.photo.relative_to(folder))
+        error = job.error or error
+        found.append(dataclasses.replace(job, joints_in=path, error=error))
+    return found
+
+
 def plan_parsing(
     photo: pathlib.Path,
     out: pathlib.Path,
@@ -380,7 +413,12 @@ class _Paired:
                 f"{kind}s"
             )
         self.by_name = {}
-        for name in find_photos(files, tell=tell):
+        names = (
+            sorted(path.relative_to(files) for path in files.rglob("*.json"))
+            if kind == "joints file"
+            else find_photos(files, tell=tell)
+        )
+        for name in names:
             self.by_name.setdefault(_stem(name), []).append(files / name)
 
     def of(self, name: pathlib.Path) -> tuple[pathlib.Path | None, str | None]:

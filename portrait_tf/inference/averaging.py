@@ -96,12 +96,15 @@ class AveragedParsing:
         name = f"{self.network.name}_{size[0]}x{size[1]}"
         return at_size(self.network, size, name)
 
-    def __call__(self, image: object, mask: object) -> dict[str, object]:
+    def __call__(
+        self, image: object, mask: object, hints: object | None = None
+    ) -> dict[str, object]:
         """Asks the network.
 
         Args:
             image: `float32` `[B, h, w, 3]` in [-1, 1], 0 in the hole.
             mask: `float32` `[B, h, w, 1]`, 1.0 = hole.
+            hints: `[B, 16, 3]`, as of `find_structure`, for a network that takes them.
 
         Returns:
             `parsing` `[B, h, w, 20]` probabilities; `logits` `[B, h, w, 20]`, their
@@ -109,7 +112,7 @@ class AveragedParsing:
             channels at the network's stride, if it has a pose branch.
         """
         if not self.flip and self.sizes == [self.size]:
-            structure = find_structure(self.network, image, mask)
+            structure = find_structure(self.network, image, mask, hints)
             answer = {
                 "parsing": parsing_probabilities(structure, self.size),
                 "logits": full_size_logits(structure, self.size),
@@ -118,7 +121,7 @@ class AveragedParsing:
                 answer["pose"] = structure[f"pose_{self.network.rounds}"]
             return answer
         answers = [
-            self._ask(network, *_scaled(image, mask, size))
+            self._ask(network, *_scaled(image, mask, size), self._hints_at(hints, size))
             for network, size in zip(self.networks, self.sizes, strict=True)
         ]
         parsing = sum(answer["parsing"] for answer in answers) / len(answers)
@@ -186,14 +189,31 @@ class AveragedParsing:
 
         return ask
 
-    def _ask(self, network: keras.Model, image: object, mask: object) -> dict:
+    def _hints_at(self, hints: object | None, size: tuple[int, int]) -> object | None:
+        """Hints for another size, where half a pixel is another part."""
+        if hints is None:
+            return None
+        across, down = (
+            0.5 / own - 0.5 / one
+            for own, one in zip(self.size[::-1], size[::-1], strict=True)
+        )
+        return hints + np.float32([across, down, 0])
+
+    def _ask(
+        self, network: keras.Model, image: object, mask: object, hints: object | None
+    ) -> dict:
         """Probabilities at the working size, and heatmaps."""
         if self.flip:
             # One call for both: a graph then holds the network once.
             image, mask = (
                 ops.concatenate([x, ops.flip(x, axis=2)]) for x in (image, mask)
             )
-        structure = find_structure(network, image, mask)
+            if hints is not None:
+                mirrored = ops.take(hints, FLIPPED_JOINTS, axis=1)
+                mirrored = mirrored * np.float32([-1, 1, 1])
+                last = 1 - 1 / network.size[1]
+                hints = ops.concatenate([hints, mirrored + np.float32([last, 0, 0])])
+        structure = find_structure(network, image, mask, hints)
         answer = {"parsing": parsing_probabilities(structure, self.size)}
         if network.pose:
             answer["pose"] = structure[f"pose_{network.rounds}"]

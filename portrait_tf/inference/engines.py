@@ -3,9 +3,12 @@
 Each has `complete(photo, mask)`: RGB `uint8` `[H, W, 3]` and `uint8` `[H, W]`, non-zero
 = hole, give the completed photo `[H, W, 3]` and the label map `uint8` `[H, W]`. A third
 argument is a label map of the user's, `uint8` `[H, W]`: LIP's labels 0 to 19; any other
-value (255) leaves a pixel to stage 1. `parse(photo, mask)` is stage 1 alone: the label
-map, and the joints `float32` `[16, 3]`, x and y in pixels and how sure the network is,
-or None of a network without a pose; the mask may be None or without a hole.
+value (255) leaves a pixel to stage 1. In its place, a fourth argument is joints of the
+user's, `float32` `[16, 3]`: x and y in pixels of the photo, and 1 where the joint is
+given. `parse(photo, mask)` is stage 1 alone: the label map, and the joints `float32`
+`[16, 3]`, x and y in pixels and how sure the network is, or None of a network without a
+pose; the mask may be None or without a hole, and a third argument is the user's joints.
+A model that takes no joints raises PortraitError where it is given some.
 """
 
 import copy
@@ -19,7 +22,7 @@ import numpy as np
 
 from portrait_tf.errors import PortraitError
 from portrait_tf.geometry import fitted_size
-from portrait_tf.labels import NUM_LABELS
+from portrait_tf.labels import NUM_JOINTS, NUM_LABELS
 from portrait_tf.startup import load_keras, load_tensorflow
 
 DEFAULT_WORKING_SIZE = (192, 128)
@@ -41,11 +44,18 @@ class Engine(Protocol):
     detail: bool
 
     def complete(
-        self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
+        self,
+        photo: np.ndarray,
+        mask: np.ndarray,
+        parsing: np.ndarray | None = None,
+        joints: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]: ...
 
     def parse(
-        self, photo: np.ndarray, mask: np.ndarray | None = None
+        self,
+        photo: np.ndarray,
+        mask: np.ndarray | None = None,
+        joints: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray | None]: ...
 
 
@@ -69,6 +79,7 @@ class PipelineEngine:
         self.has_pose = pipeline.parsing_network.pose
         photo = tf.TensorSpec([None, None, None, 3], tf.uint8)
         mask = parsing = tf.TensorSpec([None, None, None, 1], tf.uint8)
+        joints = tf.TensorSpec([None, NUM_JOINTS, 3], tf.float32)
 
         def traced(method: Callable, *signature: tf.TensorSpec) -> Callable:
             # One trace for every size, or each new photo would cost seconds; without
@@ -82,13 +93,21 @@ class PipelineEngine:
         self._call_with_parsing = traced(
             self._soft.complete_with_parsing, photo, mask, parsing
         )
+        self._call_with_joints = traced(
+            self._soft.complete_with_joints, photo, mask, joints
+        )
         self._parse = traced(pipeline.parse, photo, mask)
+        self._parse_with_joints = traced(pipeline.parse, photo, mask, joints)
         self._joints = traced(pipeline.joints, photo, mask)
 
     def complete(
-        self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
+        self,
+        photo: np.ndarray,
+        mask: np.ndarray,
+        parsing: np.ndarray | None = None,
+        joints: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        completed, labels = self.complete_masks(photo, mask[None], parsing)
+        completed, labels = self.complete_masks(photo, mask[None], parsing, joints)
         return completed[0], labels[0]
 
     @property
@@ -97,7 +116,11 @@ class PipelineEngine:
         return self.pipeline.completion_network.takes_parsing
 
     def complete_masks(
-        self, photo: np.ndarray, masks: np.ndarray, parsing: np.ndarray | None = None
+        self,
+        photo: np.ndarray,
+        masks: np.ndarray,
+        parsing: np.ndarray | None = None,
+        joints: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Completes a photo with each of several holes, in one batch.
 
@@ -105,6 +128,7 @@ class PipelineEngine:
             photo: RGB `uint8` `[H, W, 3]`.
             masks: `uint8` `[N, H, W]`, non-zero = hole.
             parsing: As in `complete`.
+            joints: As in `complete`.
 
         Returns:
             Completed photos `[N, H, W, 3]` and label maps `[N, H, W]`, `uint8`.
@@ -112,11 +136,15 @@ class PipelineEngine:
         from portrait_tf.inference.detail import add_details
 
         batch = [np.repeat(photo[None], len(masks), axis=0), masks[..., None]]
-        if parsing is None:
-            result = self._call(*batch)
-        else:
+        if joints is not None:
+            self.pipeline.check_takes_joints()
+            given = np.repeat(joints[None], len(masks), axis=0)
+            result = self._call_with_joints(*batch, given)
+        elif parsing is not None:
             given = np.repeat(parsing[None, ..., None], len(masks), axis=0)
             result = self._call_with_parsing(*batch, given)
+        else:
+            result = self._call(*batch)
         completed, labels = result["completed"], result["parsing"]
         if self.pipeline.detail:
             height, _ = fitted_size(photo.shape[:2], self.working_size)
@@ -126,9 +154,17 @@ class PipelineEngine:
         return completed.numpy(), labels[..., 0].numpy()
 
     def parse(
-        self, photo: np.ndarray, mask: np.ndarray | None = None
+        self,
+        photo: np.ndarray,
+        mask: np.ndarray | None = None,
+        joints: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        result = self._parse(photo[None], _or_no_hole(photo, mask)[None, ..., None])
+        batch = [photo[None], _or_no_hole(photo, mask)[None, ..., None]]
+        if joints is None:
+            result = self._parse(*batch)
+        else:
+            self.pipeline.check_takes_joints()
+            result = self._parse_with_joints(*batch, joints[None])
         joints = result["joints"][0].numpy() if self.has_pose else None
         return result["parsing"][0, ..., 0].numpy(), joints
 
@@ -165,11 +201,19 @@ class SavedModelEngine:
         return "complete_with_parsing" in self._model.signatures
 
     def complete(
-        self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
+        self,
+        photo: np.ndarray,
+        mask: np.ndarray,
+        parsing: np.ndarray | None = None,
+        joints: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         given = {"image": photo, "mask": mask[..., None]}
         if parsing is None:
-            result = self._run("serving_default", given)
+            result = (
+                self._run("serving_default", given)
+                if joints is None
+                else self._run("complete_with_joints", given | {"joints": joints})
+            )
             return result["completed"][0].numpy(), result["parsing"][0, ..., 0].numpy()
         result = self._run(
             "complete_with_parsing", given | {"parsing": parsing[..., None]}
@@ -177,10 +221,16 @@ class SavedModelEngine:
         return result["completed"][0].numpy(), _filled_in(self, photo, mask, parsing)
 
     def parse(
-        self, photo: np.ndarray, mask: np.ndarray | None = None
+        self,
+        photo: np.ndarray,
+        mask: np.ndarray | None = None,
+        joints: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        mask = _or_no_hole(photo, mask)[..., None]
-        result = self._run("parse", {"image": photo, "mask": mask})
+        given = {"image": photo, "mask": _or_no_hole(photo, mask)[..., None]}
+        if joints is None:
+            result = self._run("parse", given)
+        else:
+            result = self._run("complete_with_joints", given | {"joints": joints})
         joints = result["joints"][0].numpy() if "joints" in result else None
         return result["parsing"][0, ..., 0].numpy(), joints
 
@@ -282,18 +332,29 @@ class ServerEngine:
         self._client.wait_until_available(timeout)
 
     def complete(
-        self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
+        self,
+        photo: np.ndarray,
+        mask: np.ndarray,
+        parsing: np.ndarray | None = None,
+        joints: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         if parsing is None:
-            result = self._client.complete(photo, mask)
+            result = (
+                self._client.complete(photo, mask)
+                if joints is None
+                else self._client.complete_with_joints(photo, mask, joints)
+            )
             return result.completed, result.parsing.reshape(photo.shape[:2])
         completed = self._client.complete_with_parsing(photo, mask, parsing)
         return completed, _filled_in(self, photo, mask, parsing)
 
     def parse(
-        self, photo: np.ndarray, mask: np.ndarray | None = None
+        self,
+        photo: np.ndarray,
+        mask: np.ndarray | None = None,
+        joints: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        result = self._client.parse(photo, _or_no_hole(photo, mask))
+        result = self._client.parse(photo, _or_no_hole(photo, mask), joints)
         return result.parsing.reshape(photo.shape[:2]), result.joints
 
 

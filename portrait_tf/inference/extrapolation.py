@@ -291,12 +291,16 @@ def find_anchor(engine: Engine, photo: np.ndarray) -> tuple[float, float]:
     return part("top", "bottom"), part("left", "right")
 
 
-def whole_body_margins(engine: Engine, photo: np.ndarray) -> Margins:
+def whole_body_margins(
+    engine: Engine, photo: np.ndarray, joints: np.ndarray | None = None
+) -> Margins:
     """What has to be added for the largest person to be whole.
 
     Args:
         engine: With `parse`, and a pose.
         photo: RGB `uint8` `[H, W, 3]`.
+        joints: The user's own, as of `portrait_tf.inference.whole_body.estimate_body`:
+            the frame grows to fit them.
 
     Returns:
         Margins; all 0 where the person is whole.
@@ -305,7 +309,7 @@ def whole_body_margins(engine: Engine, photo: np.ndarray) -> Margins:
         PortraitError: As `portrait_tf.inference.whole_body.estimate_body`.
     """
     size = photo.shape[:2]
-    body = estimate_body(engine, photo)
+    body = estimate_body(engine, photo, joints)
     space = ROOM * (body.bottom - body.top)
     beyond = {
         "top": -body.top,
@@ -389,13 +393,15 @@ class Wish:
         size: tuple[int, int],
         engine: Engine | None = None,
         photo: np.ndarray | None = None,
+        joints: np.ndarray | None = None,
     ) -> Margins:
         """The margins of one photo.
 
         Args:
             size: Its height and width.
             engine: Where `asks_stage_1`; without it, this only checks.
-            photo: RGB `uint8` `[H, W, 3]`, likewise.
+            photo: RGB `uint8` `[H, W, 3]`, where `asks_stage_1`.
+            joints: The user's own, `[16, 3]`, for `whole_body`.
 
         Raises:
             PortraitError: The photo cannot be extended so.
@@ -405,7 +411,7 @@ class Wish:
         else:
             margins = Margins()
             if self.whole_body and engine is not None:
-                margins = whole_body_margins(engine, photo)
+                margins = whole_body_margins(engine, photo, joints)
             grown = margins.result_size(size)
             target = self.size
             if self.aspect:
@@ -487,6 +493,7 @@ def extrapolate_photo(
     photo: np.ndarray,
     margins: Margins,
     parsing: np.ndarray | None = None,
+    joints: np.ndarray | None = None,
 ) -> PhotoResult:
     """Extends a photo of any size past its borders.
 
@@ -496,6 +503,8 @@ def extrapolate_photo(
         margins: What is added. Without any, the photo is the result.
         parsing: The user's own map of the result, `uint8` `[H2, W2]`, as of
             `complete_photo`; it is read in the new border.
+        joints: The user's own joints, `[16, 3]`, as of `complete_photo`, in pixels of
+            the photo, which they may lie outside of.
 
     Returns:
         Photo, map, notes and crops of the result's size; the photo's own pixels are in
@@ -521,9 +530,11 @@ def extrapolate_photo(
     canvas, unknown = extend_photo(photo, margins)
     labels = np.zeros(full, np.uint8)
     crops, notes, led = [], [], parsing
+    if joints is not None:
+        joints = joints + np.array((margins.left, margins.top, 0), np.float32)
     for step in steps:
         if len(steps) > 1:
-            led, _ = parse_photo(engine, canvas, unknown)
+            led, _ = parse_photo(engine, canvas, unknown, joints)
             if parsing is not None:
                 np.copyto(led, parsing, where=parsing != VOID_LABEL)
         top, left = margins.top - step.top, margins.left - step.left
@@ -536,6 +547,8 @@ def extrapolate_photo(
             box.of(canvas),
             box.of(unknown),
             None if led is None else box.of(led),
+            # The map that leads several steps is drawn about the joints already.
+            joints if len(steps) == 1 else None,
         )
         box.of(canvas)[:] = result.completed
         # The map that a part was painted by stays, whatever later looks say of it.

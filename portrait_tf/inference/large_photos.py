@@ -20,6 +20,7 @@ from portrait_tf.geometry import (
     Box,
     any_in_cells,
     enlarge_labels,
+    inside,
     scale_joints,
     shrink,
     shrunk_size,
@@ -27,6 +28,7 @@ from portrait_tf.geometry import (
 from portrait_tf.inference.blending import blend, cubic_weights
 from portrait_tf.inference.engines import DEFAULT_WORKING_SIZE, Engine
 from portrait_tf.labels import VOID_LABEL
+from portrait_tf.photos.joints import check_joints
 from portrait_tf.photos.masks import as_hole_mask
 from portrait_tf.photos.parsing_maps import check_parsing_map
 from portrait_tf.startup import has_tensorflow, load_tensorflow
@@ -107,11 +109,58 @@ class _Task:
     look: _Look | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """What the user says of the body: a label map, joints, both, or neither."""
+
+    parsing: np.ndarray | None = None
+    joints: np.ndarray | None = None
+
+    def shrunk(self, box: Box, size: tuple[int, int]) -> "_Given":
+        """In a crop that is brought to a size."""
+        parsing, joints = self.parsing, self.joints
+        if parsing is not None:
+            near = cv2.INTER_NEAREST_EXACT
+            parsing = cv2.resize(box.of(parsing), size[::-1], interpolation=near)
+        if joints is not None:
+            joints = joints - np.array((box.left, box.top, 0), np.float32)
+            joints = scale_joints(joints, (box.height, box.width), size)
+        return _Given(parsing, joints)
+
+    def complete(
+        self, engine: Engine, photo: np.ndarray, mask: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Asks the engine. Where a map is open, stage 1 draws it about the joints."""
+        parsing, joints = self.parsing, self.joints
+        # Stage 1 alone needs no signature for maps.
+        if parsing is None or (parsing == VOID_LABEL).all():
+            if joints is None:
+                return engine.complete(photo, mask)
+            return engine.complete(photo, mask, joints=joints)
+        is_open = parsing == VOID_LABEL
+        if joints is not None and is_open[mask != 0].any():
+            drawn, _ = engine.parse(photo, mask, joints)
+            parsing = np.where(is_open, drawn, parsing)
+        return engine.complete(photo, mask, parsing)
+
+    def parse(
+        self, engine: Engine, photo: np.ndarray, mask: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Asks stage 1, which draws the map about the joints."""
+        if self.joints is None:
+            return engine.parse(photo, mask)
+        return engine.parse(photo, mask, self.joints)
+
+    def without_joints(self) -> "_Given":
+        return _Given(self.parsing)
+
+
 def complete_photo(
     engine: Engine,
     photo: np.ndarray,
     mask: np.ndarray,
     parsing: np.ndarray | None = None,
+    joints: np.ndarray | None = None,
 ) -> PhotoResult:
     """Completes a photo of any size at its own resolution.
 
@@ -131,6 +180,9 @@ def complete_photo(
         parsing: The user's own label map, `uint8` `[H, W]`: LIP's labels 0 to 19, and
             255 where stage 1 is to say. It is read in the hole alone, and brought to
             what the networks see by nearest neighbor.
+        joints: The user's own joints, `[16, 3]`, as of `photos.joints.check_joints`, in
+            pixels of the photo. Of several people, they are those of the one whose crop
+            shows most of them. A `parsing` goes before them.
 
     Returns:
         The photo completed, the label map, and notes.
@@ -142,15 +194,19 @@ def complete_photo(
     photo = check_photo(photo)
     size = photo.shape[:2]
     mask = as_hole_mask(mask, size)
-    given = None if parsing is None else _in_the_hole(parsing, mask)
+    if joints is not None:
+        joints = check_joints(joints)
+    own = None if parsing is None else _in_the_hole(parsing, mask)
+    given = _Given(own, joints)
     frame = frame_of(engine)
     if size[0] <= frame[0] and size[1] <= frame[1]:
-        completed, labels = _ask(engine, photo, mask, given)
+        completed, labels = given.complete(engine, photo, mask)
         return PhotoResult(completed, labels, [], [Box(0, 0, *size)])
 
     grid = _Grid.of_photo(size)
     parts = _Parts(engine, photo, mask, frame, grid, given)
     tasks = parts.tasks()
+    posed = _posed_task(tasks, joints)
     owner = np.zeros(grid.cells, np.uint16)
     for index, task in enumerate(tasks):
         owner[task.cells] = index + 1
@@ -164,15 +220,16 @@ def complete_photo(
         # What was seen before knows nothing of what was filled since.
         if look is None or index:
             box = _with_something_known(task.box, unknown)
-            look = _look(engine, completed, unknown, box, frame, given)
+            told = given if index == posed else given.without_joints()
+            look = _look(engine, completed, unknown, box, frame, told)
         looks.append(look)
         box, filled = _fill(completed, unknown, grid, owner, index + 1, look)
         if task.person:
             look.box.of(parsing)[:] = look.labels()
         fills.append((look, box, filled))
         box.of(unknown)[filled] = 0
-    if given is not None:
-        np.copyto(parsing, given, where=given != VOID_LABEL)
+    if own is not None:
+        np.copyto(parsing, own, where=own != VOID_LABEL)
     notes = []
     soft = _add_detail(completed, mask, parsing, looks) if detailed else mask != 0
     for look, box, filled in fills:
@@ -204,13 +261,18 @@ def _in_the_hole(parsing: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(mask != 0, parsing, np.uint8(VOID_LABEL))
 
 
-def _ask(
-    engine: Engine, photo: np.ndarray, mask: np.ndarray, given: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    # Stage 1 alone needs no signature for maps.
-    if given is None or (given == VOID_LABEL).all():
-        return engine.complete(photo, mask)
-    return engine.complete(photo, mask, given)
+def _posed_task(tasks: list[_Task], joints: np.ndarray | None) -> int:
+    """The position of the first of the tasks whose crops show most of the joints."""
+    if joints is None:
+        return 0
+    places = joints[joints[:, 2] > 0, :2]
+    shown = [
+        inside(
+            places - (task.box.left, task.box.top), (task.box.height, task.box.width)
+        )
+        for task in tasks
+    ]
+    return int(np.argmax([one.sum() for one in shown]))
 
 
 def _with_something_known(box: Box, unknown: np.ndarray) -> Box:
@@ -226,20 +288,20 @@ def _look(
     mask: np.ndarray,
     box: Box,
     frame: tuple[int, int],
-    given: np.ndarray | None = None,
+    given: _Given,
 ) -> _Look:
     """Shows the engine a crop, shrunk here, so that large pictures stay out of it."""
     small, hole = shrink(box.of(photo), box.of(mask), frame)
-    if given is not None:
-        given = cv2.resize(
-            box.of(given), hole.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT
-        )
-    painted, parsing = _ask(engine, small, hole, given)
+    told = given.shrunk(box, hole.shape)
+    painted, parsing = told.complete(engine, small, hole)
     return _Look(box, painted, parsing)
 
 
 def parse_photo(
-    engine: Engine, photo: np.ndarray, mask: np.ndarray | None = None
+    engine: Engine,
+    photo: np.ndarray,
+    mask: np.ndarray | None = None,
+    joints: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Asks stage 1 for the body structure of a photo of any size.
 
@@ -250,6 +312,7 @@ def parse_photo(
         engine: Anything with `parse(photo, mask)`.
         photo: RGB `uint8` `[H, W, 3]`.
         mask: `uint8` or `bool` `[H, W]`, non-zero = hole; None or all 0 for none.
+        joints: The user's own, as of `complete_photo`.
 
     Returns:
         LIP's labels `uint8` `[H, W]`; the joints of the largest person `float32`
@@ -265,21 +328,22 @@ def parse_photo(
     else:
         mask = as_hole_mask(mask, size)
     frame = frame_of(engine)
+    given = _Given(joints=joints)
     if size[0] <= frame[0] and size[1] <= frame[1]:
-        return engine.parse(photo, mask)
+        return given.parse(engine, photo, mask)
     whole = Box(0, 0, *size)
-    look, joints = _parse(engine, photo, mask, whole, frame)
+    look, found = _parse(engine, photo, mask, whole, frame, given)
     labels = look.labels()
     person = largest_person(look.parsing)
     if person is None:
-        return labels, joints
+        return labels, found
     box = person.scaled(look.parsing.shape, size)
     crop = _Crops(frame, size).about(box, _MARGIN)
     if crop.area >= _SAME * whole.area or crop.of(mask).all():
-        return labels, joints
-    look, joints = _parse(engine, photo, mask, crop, frame)
+        return labels, found
+    look, found = _parse(engine, photo, mask, crop, frame, given)
     crop.of(labels)[:] = look.labels()
-    return labels, joints
+    return labels, found
 
 
 def _parse(
@@ -288,10 +352,11 @@ def _parse(
     mask: np.ndarray,
     box: Box,
     frame: tuple[int, int],
+    given: _Given,
 ) -> tuple[_Look, np.ndarray | None]:
     """Stage 1 on a crop; joints in pixels of the photo."""
     small, hole = shrink(box.of(photo), box.of(mask), frame)
-    labels, joints = engine.parse(small, hole)
+    labels, joints = given.shrunk(box, hole.shape).parse(engine, small, hole)
     if joints is not None:
         joints = scale_joints(joints, hole.shape, (box.height, box.width))
         joints += np.array((box.left, box.top, 0), np.float32)
@@ -467,7 +532,7 @@ class _Parts:
         mask: np.ndarray,
         frame: tuple[int, int],
         grid: _Grid,
-        given: np.ndarray | None = None,
+        given: _Given,
     ) -> None:
         self.frame = frame
         self.grid = grid

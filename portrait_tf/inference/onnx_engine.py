@@ -101,8 +101,13 @@ class OnnxEngine:
         return bool(self._session.get_overridable_initializers())
 
     def complete(
-        self, photo: np.ndarray, mask: np.ndarray, parsing: np.ndarray | None = None
+        self,
+        photo: np.ndarray,
+        mask: np.ndarray,
+        parsing: np.ndarray | None = None,
+        joints: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
+        _refuse(joints)
         completed, labels = self.complete_masks(photo, mask[None], parsing)
         return completed[0], labels[0]
 
@@ -139,8 +144,12 @@ class OnnxEngine:
         return completed, labels
 
     def parse(
-        self, photo: np.ndarray, mask: np.ndarray | None = None
+        self,
+        photo: np.ndarray,
+        mask: np.ndarray | None = None,
+        joints: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
+        _refuse(joints)
         size, place = photo.shape[:2], self._place(photo)
         if mask is None:
             mask = np.zeros(size, np.uint8)
@@ -175,3 +184,11 @@ class OnnxEngine:
         inputs = {"image": photos, "mask": holes, **(given or {})}
         values = self._session.run(outputs, inputs, self._only_outputs)
         return dict(zip(outputs, values, strict=True))
+
+
+def _refuse(joints: np.ndarray | None) -> None:
+    if joints is not None:
+        raise PortraitError(
+            "expected an engine that takes joints, received ONNX Runtime, whose graph "
+            "does not: export the networks, and give the folder with --model"
+        )

@@ -20,10 +20,11 @@ from portrait_tf.config import PipelineConfig
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.averaging import AveragedParsing
 from portrait_tf.inference.detail import add_details
-from portrait_tf.labels import NUM_LABELS
+from portrait_tf.labels import NUM_JOINTS, NUM_LABELS
 from portrait_tf.models.completion import completion_inputs
 from portrait_tf.models.face import FaceNetwork, refine_faces
 from portrait_tf.models.parsing import parsing_labels
+from portrait_tf.photos.joints import check_joints
 
 
 class Pipeline:
@@ -171,8 +172,25 @@ class Pipeline:
         networks += [self.face_network] if self.face_network is not None else []
         return list(dict.fromkeys([self.parsing_network, *networks]))
 
+    @property
+    def takes_joints(self) -> bool:
+        """Whether stage 1 draws the body about joints that a user gives."""
+        return getattr(self.parsing_network, "hints", False)
+
+    def check_takes_joints(self) -> None:
+        """Raises PortraitError: stage 1 was built without an input for joints."""
+        if not self.takes_joints:
+            raise PortraitError(
+                "expected a stage 1 that takes joints, received one that was built "
+                "without hints (parsing.network.hints)"
+            )
+
     def networks(
-        self, image: tf.Tensor, mask: tf.Tensor, parsing: tf.Tensor | None = None
+        self,
+        image: tf.Tensor,
+        mask: tf.Tensor,
+        parsing: tf.Tensor | None = None,
+        hints: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
         """All stages at the working size.
 
@@ -180,6 +198,7 @@ class Pipeline:
             image: `float32` `[B, h, w, 3]` in [-1, 1]; the hole is not read.
             mask: `float32` `[B, h, w, 1]`, 1.0 = hole.
             parsing: `[B, h, w, 20]`, in place of stage 1's map (the true one).
+            hints: `[B, 16, 3]`, as of `find_structure`.
 
         Returns:
             `completed` `[B, h, w, 3]` in [-1, 1], known pixels as they were;
@@ -191,7 +210,7 @@ class Pipeline:
         """
         image, mask = ops.convert_to_tensor(image), ops.convert_to_tensor(mask)
         masked = image * (1.0 - mask)
-        structure = self.structure(masked, mask)
+        structure = self.structure(masked, mask, hints)
         if parsing is None:
             parsing = structure["parsing"]
         result = {"parsing": parsing, "logits": structure["logits"]}
@@ -306,12 +325,66 @@ class Pipeline:
         given = parsing < NUM_LABELS
         return result | {"parsing": tf.where(given, parsing, result["parsing"])}
 
-    def parse(self, image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
+    def complete_with_joints(
+        self, image: tf.Tensor, mask: tf.Tensor, joints: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Completes a batch of photos whose people have joints where the user says.
+
+        Args:
+            image: `uint8` `[B, H, W, 3]`.
+            mask: `uint8` `[B, H, W, 1]`, non-zero = hole.
+            joints: `float32` `[B, 16, 3]`, LIP's: x and y in pixels of the photo, which
+                they may lie outside of, and 1.0 where the joint is given, 0.0 where
+                stage 1 is to find it.
+
+        Returns:
+            As a call, and `joints` `[B, 16, 3]` as of `joints`: where stage 1 has all
+            of them, the given ones included, in the body that was painted.
+
+        Raises:
+            PortraitError: Stage 1 takes no joints; outside a graph also joints that
+                `portrait_tf.photos.joints.check_joints` refuses.
+        """
+        image, mask = _of_rank_four(image, mask)
+        small_image, small_mask, place = self.shrink(image, mask)
+        full = tf.shape(image)[1:3]
+        hints = self.hints(joints, full, place)
+        result = self.networks(small_image, small_mask, hints=hints)
+        found = self.place_joints(result["pose"], full, place)
+        return self.paste(image, mask, result, place) | {"joints": found}
+
+    def hints(self, joints: tf.Tensor, full: tf.Tensor, place: tuple) -> tf.Tensor:
+        """A user's joints as `find_structure` takes them.
+
+        Args:
+            joints: As of `complete_with_joints`.
+            full: Height and width of the photo.
+            place: Of `shrink`.
+
+        Returns:
+            `[B, 16, 3]`; where no joint is given 0, whatever is there.
+
+        Raises:
+            PortraitError: As of `complete_with_joints`.
+        """
+        self.check_takes_joints()
+        if tf.executing_eagerly():
+            joints = check_joints(joints)
+        joints = tf.ensure_shape(joints, [None, NUM_JOINTS, 3])
+        fitted = geometry.joint_parts(
+            geometry.fit_joints(joints, full, place), self.size
+        )
+        return tf.where(joints[..., 2:] > 0, fitted, 0.0)
+
+    def parse(
+        self, image: tf.Tensor, mask: tf.Tensor, joints: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         """Stage 1 alone.
 
         Args:
             image: `uint8` `[B, H, W, 3]`.
             mask: `uint8` `[B, H, W, 1]`, non-zero = hole; there may be none.
+            joints: As of `complete_with_joints`.
 
         Returns:
             `parsing` `uint8` `[B, H, W, 1]`, LIP's labels, and, if stage 1 predicts a
@@ -319,8 +392,9 @@ class Pipeline:
         """
         image, mask = _of_rank_four(image, mask)
         small_image, small_mask, place = self.shrink(image, mask)
-        structure = self.structure(small_image, small_mask)
         full = tf.shape(image)[1:3]
+        hints = None if joints is None else self.hints(joints, full, place)
+        structure = self.structure(small_image, small_mask, hints)
         result = {"parsing": self.enlarge_parsing(structure["parsing"], full, place)}
         if self.parsing_network.pose:
             result["joints"] = self.place_joints(structure["pose"], full, place)

@@ -49,6 +49,8 @@ SEEN = np.array([0.010, 0.006, 0.007, 0.010, 0.013, 0.012])
 GUESSED = np.array([0.019, 0.014, 0.016, 0.021, 0.030, 0.049])
 """Its errors of joints in the unknown part."""
 
+_ANKLES = [JOINTS.index("R_Ankle"), JOINTS.index("L_Ankle")]
+
 _END = 0.01
 """Its error of where a person ends within the photo."""
 
@@ -132,8 +134,16 @@ class _Person:
     edges: tuple[float, float, float, float]
     cut: tuple[str, ...]
 
+    def within(self, joints: np.ndarray) -> np.ndarray:
+        """Joints in pixels of the photo, in pixels of the crop."""
+        moved = joints - np.array((self.view.left, self.view.top, 0), np.float32)
+        full = (self.view.height, self.view.width)
+        return scale_joints(moved, full, self.crop.shape[:2])
 
-def estimate_body(engine: Engine, photo: np.ndarray) -> Body:
+
+def estimate_body(
+    engine: Engine, photo: np.ndarray, joints: np.ndarray | None = None
+) -> Body:
     """Estimates where the largest person in a photo begins and ends.
 
     Three looks at a canvas that goes on beyond the photo, each as large as the last
@@ -142,6 +152,9 @@ def estimate_body(engine: Engine, photo: np.ndarray) -> Body:
     Args:
         engine: Its `parse` has to give joints.
         photo: RGB `uint8` `[H, W, 3]`, upright, with an upright person.
+        joints: The user's own, `[16, 3]`, as of `photos.joints.check_joints`, in pixels
+            of the photo: stage 1 draws the person about them, and the body reaches
+            them.
 
     Returns:
         Their body, beyond the photo where it cuts them off.
@@ -163,6 +176,7 @@ def estimate_body(engine: Engine, photo: np.ndarray) -> Body:
         for side, edge in (("top", top), ("bottom", bottom))
     ]
     margins = {side: part * height for side, part in _FIRST.items()}
+    given = None if joints is None else person.within(joints)
     for _ in range(_LOOKS if cut else 0):
         rows = [
             round(float(np.clip(margins[side], 0, _MOST * height)))
@@ -173,7 +187,7 @@ def estimate_body(engine: Engine, photo: np.ndarray) -> Body:
         columns = [
             round(_SIDES * width) if side in cut else 0 for side in ("left", "right")
         ]
-        answer = look_at(engine, person.crop, (*rows, *columns))
+        answer = look_at(engine, person.crop, (*rows, *columns), given)
         if answer.joints is None:
             raise PortraitError(
                 "expected a stage 1 with a pose, to estimate the whole body, received "
@@ -189,12 +203,42 @@ def estimate_body(engine: Engine, photo: np.ndarray) -> Body:
     left = min(left, 0.0) if "left" in cut else person.edges[2]
     right = max(right, float(width)) if "right" in cut else person.edges[3]
     corner = person.view
-    return Body(
+    body = Body(
         corner.top + person.times * top,
         corner.top + person.times * bottom,
         corner.left + person.times * left,
         corner.left + person.times * right,
         cut,
+    )
+    return body if joints is None else _reaching(body, joints, photo.shape[:2])
+
+
+def _reaching(body: Body, joints: np.ndarray, size: tuple[int, int]) -> Body:
+    """The body that has its joints where the user says."""
+    given = joints[joints[:, 2] > 0]
+    if not len(given):
+        return body
+    left, top = given[:, :2].min(0)
+    right, bottom = given[:, :2].max(0)
+    ankles = joints[_ANKLES]
+    ankles = ankles[ankles[:, 2] > 0, 1]
+    end = body.bottom
+    if len(ankles):
+        # Feet go on below ankles. Of one ankle, the other may be lower.
+        feet = ankles.max() + (1 - MEANS[-1]) * (body.bottom - body.top)
+        end = feet if len(ankles) == len(_ANKLES) else max(feet, end)
+    beyond = {
+        "top": top < 0,
+        "bottom": bottom > size[0] - 1 or (len(ankles) > 0 and end > size[0]),
+        "left": left < 0,
+        "right": right > size[1] - 1,
+    }
+    return Body(
+        min(body.top, top),
+        max(end, bottom),
+        min(body.left, left),
+        max(body.right, right + 1),
+        tuple(side for side in beyond if side in body.cut or beyond[side]),
     )
 
 
@@ -307,16 +351,27 @@ def _see(engine: Engine, photo: np.ndarray) -> tuple[np.ndarray, Answer]:
 
 
 def look_at(
-    engine: Engine, photo: np.ndarray, margins: tuple[int, int, int, int]
+    engine: Engine,
+    photo: np.ndarray,
+    margins: tuple[int, int, int, int],
+    given: np.ndarray | None = None,
 ) -> Answer:
-    """Stage 1 on a photo with an unknown border: top, bottom, left, right."""
+    """Stage 1 on a photo with an unknown border: top, bottom, left, right.
+
+    It is given the user's own joints, in pixels of the photo, if there are any.
+    """
     top, bottom, left, right = margins
     size = photo.shape[:2]
     padding = ((top, bottom), (left, right))
     mask = np.pad(np.zeros(size, np.uint8), padding, constant_values=255)
     canvas = np.pad(photo, (*padding, (0, 0)))
     small, hole = shrink(canvas, mask, frame_of(engine))
-    labels, joints = engine.parse(small, hole)
+    if given is None:
+        labels, joints = engine.parse(small, hole)
+    else:
+        given = given + np.array((left, top, 0), np.float32)
+        given = scale_joints(given, mask.shape, hole.shape)
+        labels, joints = engine.parse(small, hole, given)
     scale = np.array([full / n for full, n in zip(mask.shape, hole.shape, strict=True)])
     person = (labels > 0) & (labels != VOID_LABEL)
     inside = largest_person(person.astype(np.uint8))
@@ -357,7 +412,7 @@ def _shows_feet(
         return True
     if joints is None:
         return False
-    ankles = joints[[JOINTS.index("R_Ankle"), JOINTS.index("L_Ankle")]]
+    ankles = joints[_ANKLES]
     middle = (edges[0] + edges[1]) / 2
     inside = (ankles[:, 1] > middle) & (ankles[:, 1] < (1 - _LOWEST) * height)
     return bool((inside & (ankles[:, 2] >= _SURE)).any())

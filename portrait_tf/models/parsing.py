@@ -6,6 +6,7 @@ joints, peak 1.
 """
 
 import keras
+import numpy as np
 from keras import layers
 
 from portrait_tf.compat import Tensor, ops
@@ -178,6 +179,13 @@ def _refine(task: str, step: int, features: dict, coarse: dict, width: int) -> T
 
 HINT_SIGMA = 0.021
 """Of the Gaussians of joint hints, as a part of the height."""
+HINT_STRENGTH = 3.0
+"""Peak of the heat maps of joints that are given.
+
+Training has hints of peak 1 that agree with the photo. Where a given joint does not,
+the network follows a stronger one further, and true ones do no harm:
+`python -m benchmarks.joints`.
+"""
 _FOUND = 0.15
 
 
@@ -209,6 +217,7 @@ def find_structure(
     if hints is None:
         # From a tensor of the batch, whose length a graph does not know.
         hints = ops.zeros((ops.shape(mask)[0], NUM_JOINTS, 3))
+    hints = hints * np.array([1, 1, HINT_STRENGTH], "float32")
     given = joint_heatmaps(hints, size, HINT_SIGMA)
     outputs = network({**inputs, "hints": given}, training=False)
     joints = heatmap_peaks(outputs[f"pose_{network.rounds}"])

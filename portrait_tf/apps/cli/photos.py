@@ -70,6 +70,22 @@ class Results:
             "one for all."
         ),
     ] = None
+    joints_in: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="Paint a body whose joints are where a file says: JSON as `parse` "
+            "writes it, in pixels of the photo; for a folder of photos, a folder with "
+            "equal names.",
+        ),
+    ] = None
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=16,
+            help="Of one photo, that many answers with different poses, and a sheet.",
+        ),
+    ] = None
     parsing_out: Annotated[
         pathlib.Path | None,
         typer.Option(help="Also write the colored parsing map: a file, or a folder."),
@@ -107,11 +123,12 @@ def complete(
 
     if mask is None and not masks.mask_from_alpha:
         raise PortraitError("expected --mask, or --mask-from-alpha, received neither")
-    _check_exists(mask, "mask")
     options = masks.options()
     _complete_files(
         photo,
-        lambda job: prepare_completion(job.photo, job.mask, job.parsing_in, options),
+        lambda job: prepare_completion(
+            job.photo, job.mask, job.parsing_in, options, job.joints_in
+        ),
         engine,
         out,
         results,
@@ -182,7 +199,9 @@ def extrapolate(
     )
     _complete_files(
         photo,
-        lambda job: prepare_extrapolation(job.photo, wish, job.parsing_in),
+        lambda job: prepare_extrapolation(
+            job.photo, wish, job.parsing_in, job.joints_in
+        ),
         engine,
         out,
         results,
@@ -241,15 +260,24 @@ def _complete_files(
     from portrait_tf.apps import folders
 
     parsing_in, parsing_out = results.parsing_in, results.parsing_out
+    joints_in = results.joints_in
     format = photos.format_named(results.format) if results.format else None
-    _check_exists(parsing_in, "label map")
+    inputs = {"mask": mask, "label map": parsing_in, "joints file": joints_in}
+    for kind, path in inputs.items():
+        _check_exists(path, kind)
     prepared = None
     if photo.is_dir():
+        if results.candidates:
+            raise PortraitError(
+                f"{photo} is a folder; one photo is expected for --candidates"
+            )
         jobs = folders.plan_folder(
             photo, out, mask, parsing_out, format, parsing_in, _tell
         )
+        if joints_in:
+            jobs = folders.with_joints(jobs, photo, joints_in)
     else:
-        for path, kind in ((mask, "mask"), (parsing_in, "label map")):
+        for kind, path in inputs.items():
             if path and path.is_dir():
                 raise PortraitError(
                     f"{path} is a folder; a {kind} is expected for one photo"
@@ -259,11 +287,16 @@ def _complete_files(
                 check_target(target)
         if not format and out.suffix:
             format = photos.format_of(out)
-        job = folders.Job(photo, out, mask, parsing_out, format, parsing_in=parsing_in)
+        job = folders.Job(
+            photo, out, mask, parsing_out, format, None, parsing_in, joints_in
+        )
         jobs, prepared = [job], prepare(job)
     portrait = engine.open()
 
     def complete_one(job: folders.Job) -> list[str]:
+        if results.candidates:
+            answers = portrait.candidates(prepared, count=results.candidates)
+            return folders.write_candidates(answers, job, results.quality)
         completion = portrait.paint(prepared or prepare(job))
         return folders.write_completion(completion, job, results.quality)
 
