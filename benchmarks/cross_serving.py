@@ -154,10 +154,21 @@ def call(photo: str, target: str, out: str) -> None:
         found["complete_with_parsing/completed"] = client.complete_with_parsing(
             *plain, np.full_like(plain[1], 255)
         )
+        answer = client.complete_with_joints(*plain, _joints(plain[0]))
+        for key in ("completed", "parsing"):
+            found[f"complete_with_joints/{key}"] = getattr(answer, key)
+        found["complete_with_joints/joints"] = answer.joints[:, :2]
         called = {name.split("/")[0] for name in found}
         if missing := client.metadata().signatures.keys() - called:
             raise PortraitError(f"not called: {', '.join(sorted(missing))}")
     np.savez(out, **found)
+
+
+def _joints(photo: np.ndarray) -> np.ndarray:
+    """An ankle below the middle of a photo: `[16, 3]`."""
+    from portrait_tf.photos.joints import joints_by_name
+
+    return joints_by_name({"L_Ankle": (0.6 * photo.shape[1], 0.9 * photo.shape[0])})
 
 
 def session(photo: str, model: str, out: str) -> None:
@@ -173,6 +184,7 @@ def session(photo: str, model: str, out: str) -> None:
         "encoded": {"image_bytes": files[:1], "mask_bytes": files[1:]},
         "parse": plain,
         "complete_with_parsing": {**plain, "parsing": unknown},
+        "complete_with_joints": {**plain, "joints": _joints(image[0])[None]},
         "extrapolate": {"image": image, "margins": np.float32([[0, 0.3, 0, 0.2]])},
     }
     found = {}
@@ -192,7 +204,8 @@ def session(photo: str, model: str, out: str) -> None:
         content = found[f"encoded/{key}"]
         found[f"encoded/{key}"] = tf.io.decode_png(content).numpy()
         found[f"extrapolate/{key}"] = found[f"extrapolate/{key}"][:height, :width]
-    found["parse/joints"] = found["parse/joints"][:, :2]
+    for name in ("parse", "complete_with_joints"):
+        found[f"{name}/joints"] = found[f"{name}/joints"][:, :2]
     np.savez(out, **found)
 
 

@@ -92,6 +92,12 @@ _COMPLETED = Field(
     "uint8", _PHOTO, _GREYS, "grey level",
     "The photo with its hole filled, RGB; all other pixels as they were, bit for bit.",
 )  # fmt: skip
+_JOINTS = Field(
+    "float32", ("B", NUM_JOINTS, 3), None, "pixel, pixel, heatmap peak",
+    "x, y and how sure the network is, of LIP's joints in LIP's order. The centre of "
+    "the first pixel is 0, that of the last width - 1 or height - 1; x and y may lie "
+    "outside the photo.",
+)  # fmt: skip
 _PARSING = Field(
     "uint8", _MAP, _LABELS, "LIP label",
     "The complete person's label map, in the hole, too.",
@@ -126,12 +132,9 @@ SIGNATURES = {
         {"image": _IMAGE, "mask": _MASK},
         {
             "parsing": _PARSING,
-            "joints": Field(
-                "float32", ("B", NUM_JOINTS, 3), None, "pixel, pixel, heatmap peak",
-                "x, y and how sure the network is, of LIP's joints in LIP's order. The "
-                "centre of the first pixel is 0, that of the last width - 1 or height "
-                "- 1; x and y may lie outside the photo. Not there if stage 1 has no "
-                "pose branch.",
+            "joints": dataclasses.replace(
+                _JOINTS,
+                meaning=f"{_JOINTS.meaning} Not there if stage 1 has no pose branch.",
             ),
         },
     ),
@@ -148,6 +151,29 @@ SIGNATURES = {
             ),
         },
         {"completed": _COMPLETED},
+    ),
+    "complete_with_joints": Signature(
+        "Completes photos whose people have joints where the user says. Exported where "
+        "stage 1 takes joints as hints.",
+        {
+            "image": _IMAGE,
+            "mask": _MASK,
+            "joints": Field(
+                "float32", ("B", NUM_JOINTS, 3), None, "pixel, pixel, flag",
+                "x, y, and 1 where the joint is given or 0 where stage 1 is to find "
+                "it, of LIP's joints in LIP's order; x and y as in the output. Where "
+                "the flag is 0, x and y are not read.",
+            ),
+        },
+        {
+            "completed": _COMPLETED,
+            "parsing": _PARSING,
+            "joints": dataclasses.replace(
+                _JOINTS,
+                meaning=f"{_JOINTS.meaning} Given joints are where stage 1 has drawn "
+                "them.",
+            ),
+        },
     ),
     "extrapolate": Signature(
         "Extends photos of one size past their borders, each by margins of its own.",
@@ -177,16 +203,31 @@ SIGNATURES = {
 }  # fmt: skip
 """Every signature by name, `serving_default` first."""
 
+WITH_JOINTS = "complete_with_joints"
+"""The signature that needs a stage 1 with hints."""
 
-def check_names(signatures: Sequence[str] | None) -> list[str]:
+
+def check_names(
+    signatures: Sequence[str] | None, takes_joints: bool = True
+) -> list[str]:
     """Names of signatures, in their usual order, each once.
 
+    Args:
+        signatures: None for all that the networks have.
+        takes_joints: Whether stage 1 takes joints as hints.
+
     Raises:
-        PortraitError: There is no such signature.
+        PortraitError: There is no such signature, or the networks do not have it.
     """
+    offered = [name for name in SIGNATURES if takes_joints or name != WITH_JOINTS]
     for name in signatures or []:
         if name not in SIGNATURES:
             raise PortraitError(
                 f"unknown signature {name!r}: expected {', '.join(SIGNATURES)}"
             )
-    return [name for name in SIGNATURES if not signatures or name in signatures]
+        if name not in offered:
+            raise PortraitError(
+                f"the signature {name!r} expects a stage 1 that takes joints as hints "
+                "(parsing.network.hints), received one without"
+            )
+    return [name for name in offered if not signatures or name in signatures]

@@ -8,6 +8,7 @@ then come these checks, and nothing is allocated before they have passed.
 import tensorflow as tf
 
 from export.contract import MAX_BATCH_PIXELS, MAX_PIXELS, MAX_SIDE
+from portrait_tf.labels import NUM_JOINTS
 
 
 def guarded(tensors: list[tf.Tensor], checks: list[tuple]) -> list[tf.Tensor]:
@@ -84,3 +85,28 @@ def check_photos(
         *pixel_limits(shape[None, 1:3], shape[0]),
     ]
     return tuple(guarded([image, *maps.values()], checks))
+
+
+def check_joints(image: tf.Tensor, joints: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Photos, and joints `[B, 16, 3]` that are given (1) or not (0), checked."""
+    joints = tf.ensure_shape(joints, [None, NUM_JOINTS, 3])
+    given = joints[..., 2]
+    checks = [
+        (
+            tf.shape(image)[0] == tf.shape(joints)[0],
+            "image and joints must have one batch",
+            tf.stack([tf.shape(image)[0], tf.shape(joints)[0]]),
+        ),
+        # Of a NaN, neither is true.
+        (
+            (given == 0) | (given == 1),
+            "the third number of a joint is 1 where it is given, else 0",
+            given,
+        ),
+        (
+            tf.math.is_finite(joints[..., :2]) | (given == 0)[..., None],
+            "x and y of a joint that is given are finite",
+            joints,
+        ),
+    ]
+    return tuple(guarded([image, joints], checks))

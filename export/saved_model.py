@@ -12,7 +12,6 @@ from export.contract import (
     BATCH_SIZES,
     MODEL_NAME,
     PRECISIONS,
-    SIGNATURES,
     check_names,
     max_batch,
 )
@@ -27,11 +26,14 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.inference.extrapolation import Margins, extend_photo
 from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.photos import encode_png
+from portrait_tf.photos.joints import joints_by_name
 from portrait_tf.startup import hidden_notices
 
 __all__ = ["MODEL_NAME", "check_export", "export_pipeline", "run_signature"]
 
 _ODD_SIZE = (163, 97)
+_ANKLES = {"R_Ankle": (0.3, 0.95), "L_Ankle": (0.8, 0.9)}
+"""As parts of width and height: a body that stands where no other would."""
 _MARGINS = {"top": 0.0, "bottom": 0.3, "left": 0.0, "right": 0.12}
 
 
@@ -54,7 +56,8 @@ def export_pipeline(
         directory: The folder of the versions; made if it is not there.
         precision: The dtype of the stored weights, `float32` or `float16`. Both compute
             in float32.
-        signatures: Names of `export.contract.SIGNATURES`; all of them by default.
+        signatures: Names of `export.contract.SIGNATURES`; by default all that the
+            networks have.
         batch_sizes: The batches that a server's batching makes; they are warmed up.
         label: The version's label, such as `canary`.
 
@@ -70,7 +73,7 @@ def export_pipeline(
         raise PortraitError(
             f"unknown precision {precision!r}: expected {' or '.join(PRECISIONS)}"
         )
-    names = check_names(signatures)
+    names = check_names(signatures, pipeline.takes_joints)
     check_batch_sizes(batch_sizes, pipeline.size, len(names))
     with new_version(directory, label) as version:
         _write(pipeline, version.folder, precision, names, list(batch_sizes))
@@ -151,11 +154,19 @@ def example_inputs(size: tuple[int, int]) -> dict[str, dict[str, np.ndarray]]:
         "parse": plain,
         # Nothing of the map is known: stage 1 does it all.
         "complete_with_parsing": plain | {"parsing": np.full_like(plain["mask"], 255)},
+        "complete_with_joints": plain | {"joints": example_joints(size)[None]},
         "extrapolate": {
             "image": photo[None],
             "margins": np.array([list(_MARGINS.values())], np.float32),
         },
     }
+
+
+def example_joints(size: tuple[int, int]) -> np.ndarray:
+    """Both ankles of a photo of a size: `[16, 3]`."""
+    return joints_by_name(
+        {name: (x * size[1], y * size[0]) for name, (x, y) in _ANKLES.items()}
+    )
 
 
 @contextlib.contextmanager
@@ -226,6 +237,11 @@ def expected_answers(
         "encoded": {f"{name}_bytes": value for name, value in answer.items()},
         "parse": parse,
         "complete_with_parsing": {"completed": answer["completed"]},
+        "complete_with_joints": pipeline.complete_with_joints(
+            plain["image"], plain["mask"], example_joints(size)[None]
+        )
+        if pipeline.takes_joints
+        else {},
         "extrapolate": {
             **pipeline(tf.constant(canvas[None]), tf.constant(hole[None, ..., None])),
             "size": tf.constant([canvas.shape[:2]]),
@@ -249,7 +265,7 @@ def check_export(
         pipeline: The networks.
         folder: The version's folder.
         precision: The dtype of its weights; the networks' are rounded to it.
-        names: Its signatures; all of them by default.
+        names: Its signatures; by default all that the networks have.
 
     Raises:
         RuntimeError: An answer differs by more than one grey level, label maps by more
@@ -263,7 +279,7 @@ def check_export(
         answers = expected_answers(pipeline, _ODD_SIZE)
     requests = example_inputs(_ODD_SIZE)
     with open_session(folder) as run:
-        for signature in names or SIGNATURES:
+        for signature in names or check_names(None, pipeline.takes_joints):
             found = run(signature, requests[signature])
             for name, wanted in answers[signature].items():
                 if _differs(name, found[name], wanted):

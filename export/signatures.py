@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from export.contract import SIGNATURES, max_batch
-from export.guards import check_photos, guarded, pixel_limits, same_sizes
+from export.contract import SIGNATURES, check_names, max_batch
+from export.guards import check_joints, check_photos, guarded, pixel_limits, same_sizes
 from export.images import check_files, decode_mask, decode_photo, encode
 from export.stored import StoredNetworks
 
@@ -83,6 +83,21 @@ class _Signatures:
         }
         completed = self.pipeline.paste(image, mask, result, place)["completed"]
         return {"completed": completed}
+
+    def complete_with_joints(
+        self, image: tf.Tensor, mask: tf.Tensor, joints: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        image, mask = check_photos(image, self.most, mask=mask)
+        image, joints = check_joints(image, joints)
+        small_image, small_mask, place = self.pipeline.shrink(image, mask)
+        full = tf.shape(image)[1:3]
+        hints = self.pipeline.hints(joints, full, place)
+        structure = self.networks.parse(small_image, small_mask, hints)
+        parsing = structure["parsing"]
+        painted = self.networks.paint(small_image, small_mask, parsing)
+        result = {"completed": painted, "parsing": parsing}
+        found = self.pipeline.place_joints(structure["pose"], full, place)
+        return self.pipeline.paste(image, mask, result, place) | {"joints": found}
 
     def extrapolate(self, image: tf.Tensor, margins: tf.Tensor) -> dict[str, tf.Tensor]:
         margins = tf.ensure_shape(margins, [None, 4])
@@ -195,12 +210,12 @@ def build_signatures(
 
     Args:
         networks: All stages.
-        names: Of `export.contract.SIGNATURES`; all of them by default.
+        names: Of `export.contract.SIGNATURES`; by default all that the networks have.
     """
     methods = _Signatures(networks)
     return {
         name: tf.function(
             getattr(methods, name), input_signature=input_specs(name), autograph=False
         )
-        for name in names or SIGNATURES
+        for name in names or check_names(None, networks.pipeline.takes_joints)
     }

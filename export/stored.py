@@ -19,6 +19,7 @@ import tensorflow as tf
 from portrait_tf.compat import model_variables, ops, values_in_place, variable_path
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.pipeline import Pipeline
+from portrait_tf.labels import NUM_JOINTS
 
 
 def stored_values(network: keras.Model, precision: str) -> list[np.ndarray]:
@@ -76,9 +77,11 @@ class StoredNetworks:
             tf.TensorSpec([None, height, width, channels], tf.float32)
             for channels in (3, 1, 20)
         )
+        hints = tf.TensorSpec([None, NUM_JOINTS, 3], tf.float32)
         # Without AutoGraph: no Python here asks what a tensor holds.
         plain = {"autograph": False}
-        self.parse = tf.function(self._parse, [image, mask], **plain)
+        stage_1 = [image, mask, hints] if pipeline.takes_joints else [image, mask]
+        self._traced_parse = tf.function(self._parse, stage_1, **plain)
         self.paint = tf.function(self._paint, [image, mask, labels], **plain)
 
     @property
@@ -111,11 +114,23 @@ class StoredNetworks:
         with values_in_place(chosen, mapping):
             yield
 
-    def _parse(self, image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
+    def parse(
+        self, image: tf.Tensor, mask: tf.Tensor, hints: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         """Stage 1: `parsing`, and `pose` if it has that branch."""
+        if not self.pipeline.takes_joints:
+            return self._traced_parse(image, mask)
+        if hints is None:
+            # Hints of nothing are none: one graph of stage 1 is enough.
+            hints = tf.zeros([tf.shape(mask)[0], NUM_JOINTS, 3])
+        return self._traced_parse(image, mask, hints)
+
+    def _parse(
+        self, image: tf.Tensor, mask: tf.Tensor, hints: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         structure = self.pipeline.structure
         with self.in_place_of_keras(list(dict.fromkeys(structure.networks))):
-            found = structure(image, mask)
+            found = structure(image, mask, hints)
         return {name: found[name] for name in ("parsing", "pose") if name in found}
 
     def _paint(

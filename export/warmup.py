@@ -17,9 +17,14 @@ MAX_RECORDS = 1000
 WARMUP_FILE = pathlib.Path("assets.extra") / "tf_serving_warmup_requests"
 
 # A photo of one grey, all of it but its first pixel hole; a map that says nothing, so
-# that stage 1 runs as well.
-_VALUES = {"image": [128], "mask": [0, 255], "parsing": [255]}
-_MARGIN = 0.25
+# that stage 1 runs as well; no joint.
+_VALUES = {
+    "image": [128],
+    "mask": [0, 255],
+    "parsing": [255],
+    "margins": [0.25],
+    "joints": [0.0],
+}
 
 
 def warmup_inputs(signature: str, batch: int, size: tuple[int, int]) -> dict:
@@ -41,7 +46,7 @@ def warmup_inputs(signature: str, batch: int, size: tuple[int, int]) -> dict:
             picture = np.full((*size, 3) if kind == "image" else size, 128, np.uint8)
             proto.string_val.extend([encode_png(picture)] * batch)
         elif field.dtype == "float32":
-            proto.float_val.append(_MARGIN)
+            proto.float_val.extend(_VALUES[name])
         else:
             proto.int_val.extend(_VALUES[name])
         inputs[name] = proto

@@ -12,6 +12,7 @@ import grpc
 import numpy as np
 
 from portrait_tf.errors import PortraitError
+from portrait_tf.photos.joints import check_joints
 from serving.client import pictures
 from serving.client.connection import check_choice, check_number, check_timeout
 from serving.client.errors import ServerError, server_error
@@ -35,7 +36,7 @@ from serving.client.results import (
     VersionStatus,
 )
 
-NUM_LABELS = 20
+NUM_LABELS, NUM_JOINTS = 20, 16
 STAGE_1_DECIDES = 255
 """In a parsing map that is sent: take what stage 1 predicts for this pixel."""
 
@@ -246,14 +247,60 @@ class Calls:
             timeout,
         )
 
+    def complete_with_joints(
+        self,
+        image: Picture,
+        mask: Picture,
+        joints: np.ndarray,
+        *,
+        timeout: float | None = None,
+    ) -> Call[CompletionResult]:
+        """Fills the hole with a body whose joints are where you say.
+
+        Args:
+            image: As for `complete`.
+            mask: As for `complete`.
+            joints: `[16, 3]`, or `[B, 16, 3]` for a batch, of LIP's joints: x and y in
+                pixels of the photo (the centre of the first is 0), and 1 where the
+                joint is given or 0 where stage 1 is to find it.
+            timeout: Seconds, in place of the client's.
+
+        Returns:
+            Photo, parsing map and joints, the given ones included.
+
+        Raises:
+            PortraitError: As for `complete`, and for the joints.
+            ServerError: As for `complete`; FAILED_PRECONDITION when the model was
+                exported without this signature, or takes no joints.
+        """
+        image, mask, is_batch = self._arrays(image, mask)
+
+        def read(outputs: Mapping) -> CompletionResult:
+            return CompletionResult(
+                self._picture(outputs, "completed", image.shape, is_batch),
+                self._picture(outputs, "parsing", mask.shape, is_batch),
+                self._joints(outputs, len(image), is_batch),
+            )
+
+        inputs = {"image": image, "mask": mask}
+        inputs["joints"] = _joints_of(joints, len(image), is_batch)
+        return self._predict("complete_with_joints", inputs, read, timeout)
+
     def parse(
-        self, image: Picture, mask: Picture, *, timeout: float | None = None
+        self,
+        image: Picture,
+        mask: Picture,
+        joints: np.ndarray | None = None,
+        *,
+        timeout: float | None = None,
     ) -> Call[ParsingResult]:
         """Predicts the body structure of a photo, hole included: stage 1 alone.
 
         Args:
             image: As for `complete`.
             mask: As for `complete`; it may be without a hole.
+            joints: As for `complete_with_joints`, which is asked then, for its map and
+                joints alone.
             timeout: Seconds, in place of the client's.
 
         Returns:
@@ -266,15 +313,19 @@ class Calls:
         image, mask, is_batch = self._arrays(image, mask, needs_hole=False)
 
         def read(outputs: Mapping) -> ParsingResult:
-            joints = None
+            found = None
             if "joints" in outputs:
-                shape = (len(image), 16, 3)
-                joints = self._tensor(outputs, "joints", "float32", shape)
-                joints = joints if is_batch else joints[0]
+                found = self._joints(outputs, len(image), is_batch)
             labels = self._picture(outputs, "parsing", mask.shape, is_batch)
-            return ParsingResult(labels, joints)
+            return ParsingResult(labels, found)
 
-        return self._predict("parse", {"image": image, "mask": mask}, read, timeout)
+        inputs = {"image": image, "mask": mask}
+        if joints is None:
+            return self._predict("parse", inputs, read, timeout)
+        inputs["joints"] = _joints_of(joints, len(image), is_batch)
+        # The server computes what is asked for: no photo is painted.
+        wanted = ["parsing", "joints"]
+        return self._predict("complete_with_joints", inputs, read, timeout, wanted)
 
     def extrapolate(
         self,
@@ -508,6 +559,10 @@ class Calls:
         value = self._tensor(outputs, name, "uint8", shape)
         return value if is_batch else value[0]
 
+    def _joints(self, outputs: Mapping, count: int, is_batch: bool) -> np.ndarray:
+        value = self._tensor(outputs, "joints", "float32", (count, NUM_JOINTS, 3))
+        return value if is_batch else value[0]
+
     def _decoded(
         self, outputs: Mapping, name: str, shape: tuple[int, ...], is_batch: bool
     ) -> np.ndarray:
@@ -592,6 +647,17 @@ def _check_shape(
             f" {wanted[:-1]} for an image of shape {image}"
         )
     return array.reshape(expected)
+
+
+def _joints_of(joints: np.ndarray, count: int, is_batch: bool) -> np.ndarray:
+    """Joints as `float32` `[B, 16, 3]`."""
+    joints = check_joints(joints)
+    wanted = [count, NUM_JOINTS, 3] if is_batch else [NUM_JOINTS, 3]
+    if list(joints.shape) != wanted:
+        raise PortraitError(
+            path="joints", expected=f"the shape {wanted}", received=list(joints.shape)
+        )
+    return joints.reshape(count, NUM_JOINTS, 3)
 
 
 def _check_mask(

@@ -42,7 +42,7 @@ from serving.client.sync import PortraitClient
 
 OK, WARNING, FAILURE, SKIPPED = "ok", "warning", "failure", "skipped"
 
-_PIXELS, _FILES = ("uint8", 4), ("string", 1)
+_PIXELS, _FILES, _JOINTS = ("uint8", 4), ("string", 1), ("float32", 3)
 _PHOTO = {"image": _PIXELS, "mask": _PIXELS}
 _RESULT = {"completed": _PIXELS, "parsing": _PIXELS}
 SIGNATURES = {
@@ -53,6 +53,9 @@ SIGNATURES = {
     ),
     "parse": (_PHOTO, {"parsing": _PIXELS}),
     "complete_with_parsing": (_PHOTO | {"parsing": _PIXELS}, {"completed": _PIXELS}),
+    "complete_with_joints": (
+        _PHOTO | {"joints": _JOINTS}, _RESULT | {"joints": _JOINTS},
+    ),
     "extrapolate": (
         {"image": _PIXELS, "margins": ("float32", 2)}, _RESULT | {"size": ("int32", 2)},
     ),

@@ -13,10 +13,13 @@ class CompletionResult:
         completed: `uint8` RGB `[H, W, 3]`, or `[B, H, W, 3]` for a batch.
         parsing: `uint8` LIP labels `[H, W, 1]`, or `[B, H, W, 1]`; None where it was
             not asked for.
+        joints: `float32` `[16, 3]`, or `[B, 16, 3]`, as of `ParsingResult`, where the
+            photo was completed with joints; else None.
     """
 
     completed: np.ndarray
     parsing: np.ndarray | None = None
+    joints: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -102,6 +102,7 @@ class PortraitClient(BaseClient):
     complete = _sends(Calls.complete)
     complete_encoded = _sends(Calls.complete_encoded)
     complete_with_parsing = _sends(Calls.complete_with_parsing)
+    complete_with_joints = _sends(Calls.complete_with_joints)
     parse = _sends(Calls.parse)
     extrapolate = _sends(Calls.extrapolate)
     status = _sends(Calls.status)

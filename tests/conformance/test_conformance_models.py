@@ -33,6 +33,18 @@ FIELDS = {
         },
         {"completed": ("DT_UINT8", 4)},
     ),
+    "complete_with_joints": (
+        {
+            "image": ("DT_UINT8", [ANY, ANY, ANY, 3]),
+            "mask": ("DT_UINT8", [ANY] * 3 + [1]),
+            "joints": ("DT_FLOAT", [ANY, 16, 3]),
+        },
+        {
+            "completed": ("DT_UINT8", 4),
+            "parsing": ("DT_UINT8", 4),
+            "joints": ("DT_FLOAT", 3),
+        },
+    ),
     "extrapolate": (
         {
             "image": ("DT_UINT8", [ANY, ANY, ANY, 3]),

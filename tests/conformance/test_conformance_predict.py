@@ -101,6 +101,23 @@ def test_complete_with_parsing(prediction, model, needs):
         check_completed(image, mask, outputs["completed"])
 
 
+def test_complete_with_joints(prediction, model, needs):
+    needs("complete_with_joints")
+    image, mask = make_photo(batch=2)
+    joints = np.zeros((2, 16, 3), np.float32)
+    joints[1, 5] = 9, 30, 1
+    # Where no joint is given, no place is read.
+    joints[0, :, :2] = np.nan
+    request = make_request(
+        model, "complete_with_joints", image=image, mask=mask, joints=joints
+    )
+    outputs, _ = predict(prediction, request)
+    assert set(outputs) == {"completed", "parsing", "joints"}
+    check_completed(image, mask, outputs["completed"], outputs["parsing"])
+    assert outputs["joints"].shape == (2, 16, 3)
+    assert np.isfinite(outputs["joints"]).all()
+
+
 def test_extrapolate(prediction, model, needs):
     needs("extrapolate")
     image, _ = make_photo(40, 32, batch=2)

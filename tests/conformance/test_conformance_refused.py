@@ -217,6 +217,10 @@ def test_files_of_different_batches(prediction, model, needs, counts):
             "complete_with_parsing",
             {"image": IMAGE, "mask": MASK, "parsing": MASK[:, :20]},
         ),
+        (
+            "complete_with_joints",
+            {"image": IMAGE, "mask": MASK, "joints": np.zeros((16, 3), np.float32)},
+        ),
         ("extrapolate", {"image": IMAGE, "margins": np.zeros(4, np.float32)}),
         ("extrapolate", {"image": IMAGE, "margins": np.zeros((1, 3), np.float32)}),
         ("extrapolate", {"image": IMAGE, "margins": np.zeros((2, 4), np.float32)}),

@@ -110,6 +110,19 @@ def tensor_requests():
         "empty map": zeros(0, 0, 0, 1),
     }.items():
         yield name, "complete_with_parsing", {**plain, "parsing": parsing}
+    joints = np.zeros((1, 16, 3), np.float32)
+    nowhere, unsure = joints.copy(), joints.copy()
+    nowhere[0, 5], unsure[0, 5] = (np.nan, 3, 1), (3, 3, 0.5)
+    for name, given in {
+        "a joint that is nowhere": nowhere,
+        "a joint that is half given": unsure,
+        "flags that are NaN": joints + np.float32([0, 0, np.nan]),
+        "fifteen joints": joints[:, :15],
+        "joints of rank 2": joints[0],
+        "joints of another batch": np.repeat(joints, 2, axis=0),
+        "joints as doubles": joints.astype(float),
+    }.items():
+        yield name, "complete_with_joints", {**plain, "joints": given}
     for value in (np.nan, np.inf, -np.inf, -0.1, 1.0001, 1e30, 3e38):
         for column in (0, 3):
             margins = np.zeros((1, 4), np.float32)

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.saved_model import open_session
+from export.contract import SIGNATURES, check_names
+from export.saved_model import export_pipeline, open_session
 from portrait_tf.apps.folders import parse_file, plan_parsing
 from portrait_tf.compat import KERAS_3
-from portrait_tf.inference.engines import PipelineEngine
+from portrait_tf.errors import PortraitError
+from portrait_tf.inference.engines import PipelineEngine, SavedModelEngine
 from portrait_tf.inference.extrapolation import Margins, extend_photo
+from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.layers import heatmap_peaks
+from portrait_tf.models import ParsingNetwork
 from portrait_tf.photos import encode_png
 from portrait_tf.portrait import Portrait
 
@@ -164,6 +168,47 @@ class TestCompleteWithParsing:
         wanted = self.painted(tiny_pipeline, inputs, shares + unknown * predicted)
         found = run("complete_with_parsing", {**inputs, "parsing": parsing})
         assert_alike(found["completed"], wanted)
+
+
+class TestCompleteWithJoints:
+    @pytest.mark.parametrize("size", [(61, 47), (32, 32)])
+    def test_it_answers_as_the_pipeline(self, run, tiny_pipeline, size):
+        inputs = batch(size, 2)
+        joints = np.full((2, 16, 3), np.nan, np.float32)
+        joints[..., 2] = 0
+        joints[0, 5], joints[1, 0] = (3, size[0] - 4, 1), (20, size[0] + 2, 1)
+        found = run("complete_with_joints", {**inputs, "joints": joints})
+        wanted = tiny_pipeline.complete_with_joints(**inputs, joints=joints)
+        assert found.keys() == wanted.keys()
+        assert_alike(found["completed"], wanted["completed"])
+        assert np.mean(found["parsing"] != wanted["parsing"]) < 0.01
+        near = np.abs(found["joints"] - wanted["joints"]).max(-1) < 0.5
+        assert near.mean() > 0.9
+        plain = run("serving_default", inputs)["completed"]
+        assert (plain != found["completed"]).any()
+        joints[..., 2] = 0
+        found = run("complete_with_joints", {**inputs, "joints": joints})
+        assert_alike(found["completed"], plain)
+
+    def test_networks_without_hints_have_it_not(self, tiny_pipeline, tmp_path):
+        network = ParsingNetwork(
+            size=(32, 32), widths=(8, 16, 16, 24), blocks=(1, 1), feature_width=16
+        )
+        pipeline = Pipeline(network, tiny_pipeline.completion_network)
+        with pytest.raises(PortraitError, match="takes joints as hints .*without"):
+            export_pipeline(pipeline, tmp_path, signatures=["complete_with_joints"])
+        names = check_names(None, pipeline.takes_joints)
+        assert {*SIGNATURES} - {*names} == {"complete_with_joints"}
+        version = export_pipeline(
+            pipeline, tmp_path, signatures=["serving_default", "parse"]
+        )
+        with open_session(version) as answer:
+            inputs = batch((40, 30))
+            assert answer("serving_default", inputs).keys() == {"completed", "parsing"}
+        with pytest.raises(PortraitError, match="signature 'complete_with_joints'"):
+            SavedModelEngine(version).parse(
+                inputs["image"][0], None, np.zeros((16, 3), np.float32)
+            )
 
 
 class TestExtrapolate:

@@ -1,4 +1,4 @@
-"""A stand-in model with all five signatures of the export, in plain operations."""
+"""A stand-in model with all six signatures of the export, in plain operations."""
 
 import tensorflow as tf
 from serving_photos import FILLED_LABEL, GREY
@@ -6,6 +6,7 @@ from serving_photos import FILLED_LABEL, GREY
 IMAGE = tf.TensorSpec([None, None, None, 3], tf.uint8, "image")
 MASK = tf.TensorSpec([None, None, None, 1], tf.uint8, "mask")
 PARSING = tf.TensorSpec([None, None, None, 1], tf.uint8, "parsing")
+JOINTS = tf.TensorSpec([None, 16, 3], tf.float32, "joints")
 MARGINS = tf.TensorSpec([None, 4], tf.float32, "margins")
 STRINGS = [
     tf.TensorSpec([None], tf.string, "image_bytes"),
@@ -71,6 +72,14 @@ class FullModel(tf.Module):
         label = tf.where(parsing > 19, tf.constant(FILLED_LABEL, tf.uint8), parsing)
         return {"completed": tf.where(mask > 0, 10 * label, image)}
 
+    @tf.function(input_signature=[IMAGE, MASK, JOINTS])
+    def complete_with_joints(self, image, mask, joints):
+        """The hole becomes x of the left ankle; the joints come back."""
+        grey = tf.cast(joints[:, 5, 0], tf.uint8)[:, None, None, None]
+        _, parsing = self.fill(image, mask)
+        completed = tf.where(mask > 0, grey, image)
+        return {"completed": completed, "parsing": parsing, "joints": joints}
+
     @tf.function(input_signature=[IMAGE, MARGINS])
     def extrapolate(self, image, margins):
         full = tf.shape(image)[1:3]
@@ -97,7 +106,8 @@ class FullModel(tf.Module):
 
 
 NAMES = (
-    "serving_default", "encoded", "parse", "complete_with_parsing", "extrapolate",
+    "serving_default", "encoded", "parse", "complete_with_parsing",
+    "complete_with_joints", "extrapolate",
 )  # fmt: skip
 
 

@@ -51,6 +51,33 @@ def test_complete_with_parsing(client, batch, has_channel):
     np.testing.assert_array_equal(completed, np.where(mask > 0, 10 * arrived, image))
 
 
+@pytest.mark.parametrize("batch", [None, 2])
+def test_complete_with_joints(client, batch):
+    image, mask = make_photo(20, 30, batch)
+    joints = np.zeros((*mask.shape[:-3], 16, 3), np.float32)
+    joints[..., 5, :] = 77, -3.5, 1
+    result = client.complete_with_joints(image, mask, joints)
+    np.testing.assert_array_equal(result.completed, np.where(mask > 0, 77, image))
+    np.testing.assert_array_equal(result.parsing, (mask > 0) * FILLED_LABEL)
+    np.testing.assert_array_equal(result.joints, joints)
+    found = client.parse(image, mask * 0, joints)
+    np.testing.assert_array_equal(found.joints, joints)
+    assert not found.parsing.any() and found.parsing.shape == mask.shape
+
+
+def test_joints_that_cannot_be(client):
+    joints = np.zeros((16, 3), np.float32)
+    for given, message in (
+        (joints[None], r"joints: expected the shape \[16, 3\], received \[1, 16, 3\]"),
+        (joints[:, :2], r"shape \[16, 3\] or \[batch, 16, 3\], received"),
+        (joints + 0.5, "received 0.5 for R_Ankle"),
+        (joints + np.float32([np.nan, 0, 1]), "x and y of R_Ankle as finite numbers"),
+    ):
+        for call in (client.complete_with_joints, client.parse):
+            with pytest.raises(PortraitError, match=message):
+                call(IMAGE, MASK, given)
+
+
 def test_a_parsing_map_from_a_file(client, tmp_path):
     labels = np.random.default_rng(1).integers(0, 20, (20, 30), np.uint8)
     path = tmp_path / "labels.png"
@@ -164,6 +191,8 @@ def test_a_model_without_pose_and_without_signatures(serve, tmp_path):
             client.extrapolate(IMAGE, top=0.5)
         with pytest.raises(FailedPreconditionError, match="complete_with_parsing"):
             client.complete_with_parsing(IMAGE, MASK, MASK * 0)
+        with pytest.raises(FailedPreconditionError, match="complete_with_joints"):
+            client.parse(IMAGE, MASK, np.zeros((16, 3), np.float32))
         assert client.extrapolate(
             IMAGE, top=0.5, signature="serving_default"
         ).completed.shape == (30, 30, 3)
