@@ -76,6 +76,32 @@ def test_results_are_the_command_lines(photos, completed, tiny_models, tmp_path)
     assert not (out / "_batch" / "temporary").exists()
 
 
+def test_joints_of_the_manifest_are_the_command_lines(
+    own_photos, tiny_models, tmp_path
+):
+    (own_photos / "joints").mkdir()
+    path = own_photos / "joints" / "a.json"
+    path.write_text('{"joints": {"L_Ankle": {"x": 9, "y": 26}}}')
+    row = {"photo": "000.jpg", "mask": "../masks/000.bmp", "joints": "../joints/a.json"}
+    wrong = {"photo": "002.tif", "mask": "../masks/002.bmp", "joints": "../a.json"}
+    write_csv(own_photos / MANIFEST, [row, wrong])
+    out, model = tmp_path / "out", ["--model", tiny_models]
+    code, output = batch(own_photos, out, *model)
+    assert code == 1 and counts(output) == (1, 0, 1, 0)
+    (letter,) = table(out, "dead-letters")
+    assert "a.json: cannot read the joints file" in letter["reason"]
+    photo = ["complete", own_photos / "photos" / "000.jpg", *model]
+    photo += ["--mask", own_photos / "masks" / "000.bmp", "-o", tmp_path / "000.jpg"]
+    assert run(*photo, "--joints-in", path)[0] == 0
+    assert (out / "000.jpg").read_bytes() == (tmp_path / "000.jpg").read_bytes()
+    assert run(*photo)[0] == 0
+    assert (out / "000.jpg").read_bytes() != (tmp_path / "000.jpg").read_bytes()
+    # What was wrong is tried again when the file is there.
+    shutil.copy(path, own_photos / "a.json")
+    code, output = batch(own_photos, out, *model)
+    assert code == 0 and counts(output) == (1, 1, 0, 0)
+
+
 def test_a_second_run_does_nothing(photos, completed, tiny_models, tmp_path):
     models, out = tmp_path / "models", tmp_path / "out"
     shutil.copytree(tiny_models, models)

@@ -4,6 +4,7 @@
 | --- | --- |
 | `photo` | the file; relative to the root, an absolute path, or a URL (`gs://...`) |
 | `mask` | its mask, likewise; white is the hole |
+| `joints` | the body's joints, likewise: a JSON file of `portrait-tf parse` |
 | `top`, `bottom`, `left`, `right` | what to add: `0.3` or `30%` of the photo, `200px` |
 | `to_aspect`, `to_size`, `whole_body`, `anchor` | as `extrapolate`'s options |
 | `output` | the result's name in the output folder; its extension is the format |
@@ -34,7 +35,7 @@ from portrait_tf.inference.extrapolation import (
 from portrait_tf.photos import MaskOptions, format_of, output_name
 
 WISHES = (*SIDES, "to_aspect", "to_size", "whole_body", "anchor")
-COLUMNS = ("photo", "mask", *WISHES, "output")
+COLUMNS = ("photo", "mask", "joints", *WISHES, "output")
 OWN_FOLDER = "_batch"
 """Of the output folder: tables, and files that are being written."""
 
@@ -80,6 +81,7 @@ class Row:
             `is_unread`.
         source: Where the photo is read.
         mask: Where its mask is read.
+        joints: Where the user's own joints are read, if there are any.
         wish: How it is extended.
         output: The result's name in the output folder.
         format: Pillow's name; None for the photo's own.
@@ -94,10 +96,16 @@ class Row:
     error: str | None = None
     source: str | None = None
     mask: str | None = None
+    joints: str | None = None
     wish: Wish | None = None
     output: str | None = None
     format: str | None = None
     is_unread: bool = False
+
+    @property
+    def files(self) -> list[str]:
+        """All that is read for it."""
+        return [path for path in (self.source, self.mask, self.joints) if path]
 
     @property
     def key(self) -> str:
@@ -303,7 +311,10 @@ def _read_row(
             )
         source = resolve(photo, root)
         output, format = _name_output(given["output"], source, options, root)
-        mask = resolve(given["mask"], root) if given["mask"] else None
+        mask, joints = (
+            resolve(given[name], root) if given[name] else None
+            for name in ("mask", "joints")
+        )
     except Exception as problem:
         # One row's is not all rows'.
         if not isinstance(problem, PortraitError):
@@ -311,8 +322,12 @@ def _read_row(
         message = f"{place[0]}, line {place[1]}: {problem}"
         shown = _as_utf8(photo) if photo else None
         return Row(*place, shown, _digest(told, None, options), _as_utf8(message))
-    digest = _digest({**given, "photo": source, "mask": mask}, format, options)
-    return Row(*place, photo, digest, None, source, mask, wish, output, format)
+    told = {**given, "photo": source, "mask": mask, "joints": joints}
+    if joints is None:
+        # Rows of manifests before there was this column have kept their digests.
+        del told["joints"]
+    digest = _digest(told, format, options)
+    return Row(*place, photo, digest, None, source, mask, joints, wish, output, format)
 
 
 def _as_utf8(text: str) -> str:

@@ -41,6 +41,7 @@ from portrait_tf.apps.batch.manifest import (
     read_rows,
 )
 from portrait_tf.errors import PortraitError
+from portrait_tf.photos.joints import decode_joints
 from portrait_tf.photos.reading import decode_photo
 from portrait_tf.portrait import Prepared, prepare_completion, prepare_extrapolation
 
@@ -236,11 +237,11 @@ class _Choose(beam.DoFn):
     ) -> Failed | None:
         """A dead letter, if a row's result would replace what it should not.
 
-        That is a photo or mask of the rows of its name, or another photo's result.
+        That is a file that is read for the rows of its name, or another photo's result.
         """
         place = f"{row.manifest}, line {row.line}: "
         target = files.inside(self._options.out, row.output)
-        for path in (path for one in rows for path in (one.source, one.mask) if path):
+        for path in (path for one in rows for path in one.files):
             if files.is_same(path, target):
                 reason = (
                     f"{place}the result would replace {path}; expected another 'output'"
@@ -318,11 +319,11 @@ def _same_name(row: Row, first: Row) -> Failed:
 
 def _states(row: Row) -> str:
     """Changes when a file of a row does."""
-    return " ".join(files.state_of(path) for path in (row.source, row.mask) if path)
+    return " ".join(files.state_of(path) for path in row.files)
 
 
 class _Read(beam.DoFn):
-    """Reads and checks a photo and its mask.
+    """Reads and checks a photo, its mask and its joints.
 
     Before the first one it tries whether a result could be written, rather than paint
     all photos in vain.
@@ -346,13 +347,19 @@ class _Read(beam.DoFn):
 
     def _prepare(self, row: Row) -> Prepared:
         photo = decode_photo(files.read_bytes(row.source, "photo"), row.source)
+        joints = None
+        if row.joints:
+            data = files.read_bytes(row.joints, "joints file")
+            joints = decode_joints(data, row.joints, photo.size)
         if row.wish is not None:
-            return prepare_extrapolation(photo, row.wish)
+            return prepare_extrapolation(photo, row.wish, joints=joints)
         mask = None
         if row.mask:
             data = files.read_bytes(row.mask, "mask")
             mask = decode_photo(data, row.mask, "mask")
-        return prepare_completion(photo, mask, options=self._options.masks)
+        return prepare_completion(
+            photo, mask, joints=joints, options=self._options.masks
+        )
 
 
 def _write(answer: Finished | Failed, options: BatchOptions) -> Iterator:
