@@ -24,18 +24,24 @@ SIZE = (60, 40)
 
 
 class TeleaEngine:
-    """A real completion, without TensorFlow; what it was told of labels it paints."""
+    """A real completion, without TensorFlow; what it was told of labels it paints.
 
-    working_size = SIZE
+    What it was told of joints last is in `told`.
+    """
 
-    def complete(self, photo, mask, parsing=None):
+    working_size, told = SIZE, None
+
+    def complete(self, photo, mask, parsing=None, joints=None):
+        self.told = joints
         done = cv2.inpaint(photo, mask, 2, cv2.INPAINT_TELEA)
         if parsing is not None:
             given = (parsing < 20) & (mask > 0)
             done[given] = parsing[given, None] * 10
         return done, np.full_like(mask, 5)
 
-    def parse(self, photo, mask=None):
+    def parse(self, photo, mask=None, joints=None):
+        if joints is not None:
+            self.told = joints
         return np.full(photo.shape[:2], 13, np.uint8), np.ones((16, 3), np.float32)
 
 
@@ -62,7 +68,7 @@ def open_session(visitors, folder, size=SIZE, key="visitor"):
     return visitors.open(key, actions.read_upload(folder / "photo.png", Limits()))
 
 
-def painted(session, hole=None, own=None, mode="hole", **margins):
+def painted(session, hole=None, own=None, mode="hole", joints=None, **margins):
     height, width = session.preview
     if hole is None:
         hole = np.zeros((height, width), np.uint8)
@@ -73,6 +79,7 @@ def painted(session, hole=None, own=None, mode="hole", **margins):
             "hole": png_url(hole),
             "own": None if own is None else png_url(own),
             "margins": {side: 0.0 for side in SIDES} | margins,
+            "joints": joints or {},
         }
     )
 
@@ -169,9 +176,56 @@ def test_a_map_of_ones_own_reaches_the_engine(portrait, visitors, tmp_path):
 
 def test_the_body_is_found_on_the_preview(portrait, visitors, tmp_path):
     session = open_session(visitors, tmp_path, (1500, 900))
-    body = json.loads(actions.find_body(portrait, session, painted(session)))
+    body = json.loads(actions.find_body(portrait, session, painted(session), Limits()))
     assert picture_of(body["labels"]).shape == session.preview
     assert np.shape(body["joints"]) == (16, 3)
+
+
+@pytest.mark.parametrize("size", [SIZE, (1536, 1024)])
+def test_joints_that_are_placed_lead_body_and_picture(
+    portrait, visitors, tmp_path, size
+):
+    session = open_session(visitors, tmp_path, size)
+    text = painted(session, a_hole(session), joints={"5": [12, 25]})
+    body = json.loads(actions.find_body(portrait, session, text, Limits()))
+    assert body["joints"][5] == [12, 25, 1] and body["joints"][0] != [0, 0, 0]
+    actions.complete(portrait, session, text, Limits())
+    ((index, *_),) = np.argwhere(portrait.engine.told[:, 2])
+    assert index == 5
+    if size == SIZE:
+        assert portrait.engine.told[5].tolist() == [12, 25, 1]
+
+
+def test_four_poses_to_choose_from(portrait, visitors, tmp_path):
+    session = open_session(visitors, tmp_path)
+    for text, name in (
+        (painted(session, a_hole(session)), "photo-whole"),
+        (painted(session, mode="borders", bottom=0.5), "photo-extended"),
+    ):
+        results = actions.candidates(portrait, session, text, Limits())
+        assert session.results == results
+        names = [one.photo.name for one in results]
+        assert names == [f"{name}{end}.png" for end in ("", "-2", "-3", "-4")]
+        assert all(one.photo.exists() for one in results)
+        # The last ones are drawn from stage 1's doubts.
+        assert portrait.engine.told is not None
+        single = actions.complete(portrait, session, text, Limits())
+        assert single.size == results[0].size and not results[1].photo.exists()
+
+
+def test_joints_are_placed_beyond_the_border(portrait, visitors, tmp_path):
+    session = open_session(visitors, tmp_path)
+    text = painted(
+        session, mode="borders", joints={"5": [12, 70]}, bottom=0.5, left=0.25
+    )
+    body = json.loads(actions.find_body(portrait, session, text, Limits()))
+    assert picture_of(body["labels"]).shape == SIZE
+    # What stage 1 finds on the canvas is told in pixels of the preview.
+    assert body["joints"][5] == [12, 70, 1] and body["joints"][0][0] < 0
+    actions.complete(portrait, session, text, Limits())
+    assert portrait.engine.told[5, 2] == portrait.engine.told[:, 2].sum() == 1
+    with pytest.raises(PortraitError, match="megapixels"):
+        actions.find_body(portrait, session, text, Limits(megapixels=0.001))
 
 
 def test_mistakes_are_sentences(portrait, visitors, tmp_path):
@@ -186,6 +240,9 @@ def test_mistakes_are_sentences(portrait, visitors, tmp_path):
         (painted(session, mode="borders", top=1.0), "at most 0.004 megapixels"),
         (painted(session, other), "received 8x8"),
         (painted(session).replace(session.scene, "another"), "another photo"),
+        (painted(session, joints={"16": [1, 2]}), "the joints: expected joints of"),
+        (painted(session, joints={"5": [1]}), "expected x and y of L_Ankle"),
+        (painted(session, joints=[1]), "no painting"),
         ("{}", "another photo"),
         ("[]", "no painting"),
         ("nonsense", "no painting"),

@@ -181,6 +181,103 @@ def test_the_body_is_shown_and_corrected(page, tmp_path):
     assert painting(page)["own"] is None
 
 
+def joints_of(page):
+    return painting(page)["joints"]
+
+
+def drag_joint(page, name, across, down):
+    """By parts of the canvas."""
+    handle = page.locator(f'.handles [aria-label="{name}"]').bounding_box()
+    canvas = page.locator("#editor canvas").bounding_box()
+    x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    x, y = x + across * canvas["width"], y + down * canvas["height"]
+    page.mouse.move(x, y, steps=4)
+    page.mouse.up()
+
+
+def wait_for_picture(page, act):
+    """What is done leads to a new body, and then to a new picture."""
+    before = page.locator(".compare").get_attribute("data-turn")
+    act()
+    page.wait_for_function(
+        "before => document.querySelector('.compare').dataset.turn !== before",
+        arg=before,
+    )
+
+
+def test_a_joint_is_dragged_and_the_picture_follows(page, tmp_path):
+    """An ankle, by a fifth of the height, in a hole below the knees."""
+    open_example(page)
+    page.locator(".brush-size").fill("200")
+    for _ in range(2):
+        drag(page, (0.05, 0.85), (0.95, 0.85))
+    complete(page)
+    free = open_photo(download(page, "photo", tmp_path)).pixels
+    page.click("#find-body")
+    page.wait_for_selector('.editor[data-body="2"]')
+    choose(page, "Move joints")
+    assert joints_of(page) == {}
+    wait_for_picture(page, lambda: drag_joint(page, "Left ankle", 0.3, 0))
+    (place,) = joints_of(page).values()
+    done = open_photo(download(page, "photo", tmp_path)).pixels
+    hole = open_photo(download(page, "mask", tmp_path)).pixels[..., 0]
+    np.testing.assert_array_equal(done[hole == 0], free[hole == 0])
+    # About the new place, which is in the hole, another picture is painted.
+    column, row = (round(one) for one in place)
+    region = np.zeros(hole.shape, bool)
+    region[row - 30 : row + 60, max(0, column - 30) : column + 30] = True
+    region &= hole > 0
+    changed = np.abs(done.astype(int) - free).max(-1) > 25
+    assert region.any() and changed[region].mean() > 0.05
+    page.locator('.handles [aria-label="Left ankle"]').focus()
+    wait_for_picture(page, lambda: page.keyboard.press("Shift+ArrowLeft"))
+    (moved,) = joints_of(page).values()
+    assert place[0] - moved[0] == pytest.approx(30, abs=1) and moved[1] == place[1]
+    wait_for_picture(page, lambda: page.click(".undo"))
+    assert joints_of(page) == {"5": place}
+    wait_for_picture(page, lambda: page.click(".clear"))
+    assert joints_of(page) == {}
+    again = open_photo(download(page, "photo", tmp_path)).pixels
+    np.testing.assert_array_equal(again, free)
+
+
+def test_a_joint_is_dragged_past_the_border(page, tmp_path):
+    open_example(page, 2)
+    choose(page, "Extend borders")
+    page.locator('[data-side="bottom"]').fill("30")
+    complete(page)
+    free = open_photo(download(page, "photo", tmp_path)).pixels
+    page.click("#find-body")
+    page.wait_for_selector('.editor[data-body="2"]')
+    page.wait_for_timeout(300)
+    wait_for_picture(page, lambda: drag_joint(page, "Left ankle", 0.1, 0.1))
+    assert joints_of(page)["5"][1] > 600
+    done = open_photo(download(page, "photo", tmp_path)).pixels
+    np.testing.assert_array_equal(done[:600], example_photos()[1].pixels)
+    assert (done[600:] != free[600:]).any(-1).mean() > 0.01
+
+
+def test_four_poses_are_shown_and_one_is_chosen(page, tmp_path):
+    open_example(page)
+    page.locator(".brush-size").fill("200")
+    drag(page, (0.05, 0.85), (0.95, 0.85))
+    page.click("#several")
+    page.wait_for_selector(".choices button >> nth=3")
+    first = open_photo(download(page, "photo", tmp_path)).pixels
+    page.click('.choices [aria-label="Pose 3"]')
+    page.wait_for_function(
+        "document.querySelector('#download-photo a, a#download-photo')?.href"
+        ".endsWith('-3.png')"
+    )
+    path = download(page, "photo", tmp_path)
+    assert path.name == "example-1-whole-3.png"
+    assert (open_photo(path).pixels != first).any()
+    complete(page)
+    assert not page.locator(".choices button").count()
+
+
 def test_mistakes_get_messages(page, tmp_path):
     page.click("#complete")
     assert "please open one" in message(page, "work-message").inner_text()

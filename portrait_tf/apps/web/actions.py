@@ -22,10 +22,19 @@ from portrait_tf.apps.web.pictures import (
 )
 from portrait_tf.apps.web.sessions import Session
 from portrait_tf.errors import PortraitError
+from portrait_tf.geometry import scale_joints
+from portrait_tf.inference.extrapolation import Length, Margins, Wish, extend_photo
 from portrait_tf.photos import PhotoFile, decode_photo, write_png
 from portrait_tf.photos.drawing import show_hole
-from portrait_tf.photos.masks import HOLE
-from portrait_tf.portrait import Completion, Portrait
+from portrait_tf.portrait import (
+    Completion,
+    Portrait,
+    Prepared,
+    prepare_completion,
+    prepare_extrapolation,
+)
+
+_CANDIDATES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,23 +124,67 @@ def scene_json(session: Session) -> str:
     )
 
 
-def find_body(portrait: Portrait, session: Session, text: str | None) -> str:
-    """Stage 1's map and pose as JSON for the editor; sees past the hole."""
+def find_body(
+    portrait: Portrait, session: Session, text: str | None, limits: Limits
+) -> str:
+    """Stage 1's map and pose as JSON for the editor; sees past hole and borders.
+
+    Joints that are placed stay, and the others and the map follow them.
+    """
     painting = read_painting(text, session.scene, session.preview)
     photo = shrink(session.photo.rgb(), session.preview)
-    hole = painting.hole if painting.hole.any() else None
-    found = portrait.parse(photo, hole)
+    hole, joints = painting.hole, painting.joints
+    corner = np.zeros(3, np.float32)
+    if painting.extends and any(painting.margins.values()):
+        margins = Margins.from_fractions(session.preview, **painting.margins)
+        limits.check(margins.result_size(session.preview), "the extended photo")
+        photo, hole = extend_photo(photo, margins)
+        corner[:2] = margins.left, margins.top
+    given = joints + corner if joints.any() else None
+    found = portrait.parse(photo, hole if hole.any() else None, given)
+    top, left = int(corner[1]), int(corner[0])
+    height, width = session.preview
+    labels = found.parsing[top : top + height, left : left + width]
+    places = None
+    if found.joints is not None:
+        places = np.where(joints[:, 2:] > 0, joints, found.joints - corner)
     session.turn += 1
-    return _body_json(session, found.parsing, found.joints)
+    return _body_json(session, labels, places)
 
 
 def complete(
     portrait: Portrait, session: Session, text: str | None, limits: Limits
 ) -> Result:
     """Fills the hole, or extends the borders, at the photo's own resolution."""
+    return _results(portrait, session, text, limits, 1)[0]
+
+
+def candidates(
+    portrait: Portrait, session: Session, text: str | None, limits: Limits
+) -> list[Result]:
+    """Four answers of different poses, `complete`'s first."""
+    return _results(portrait, session, text, limits, _CANDIDATES)
+
+
+def _results(
+    portrait: Portrait, session: Session, text: str | None, limits: Limits, count: int
+) -> list[Result]:
     painting = read_painting(text, session.scene, session.preview)
     if painting.extends:
-        return _extend(portrait, session, painting, limits)
+        prepared = _prepare_borders(session, painting, limits)
+    else:
+        prepared = _prepare_hole(session, painting)
+    answers = portrait.candidates(prepared, count=count)
+    folder = session.next_folder()
+    show = _show_borders if painting.extends else _show_hole
+    session.results = [
+        show(session, painting, answer, folder, f"-{number}" if number > 1 else "")
+        for number, answer in enumerate(answers, 1)
+    ]
+    return session.results
+
+
+def _prepare_hole(session: Session, painting: Painting) -> Prepared:
     size = session.photo.size
     hole = enlarge_hole(painting.hole, size)
     if not hole.any():
@@ -139,22 +192,11 @@ def complete(
     if hole.all():
         raise PortraitError("all of the photo is painted over; leave some of it")
     own = None if painting.own is None else shrink_labels(painting.own, size)
-    completion = portrait.complete(session.photo, hole, own)
-    folder = session.next_folder()
-    stem = _stem(session.photo)
-    photo, mask = folder / f"{stem}-whole.png", folder / f"{stem}-mask.png"
-    notes = completion.notes + completion.save(photo)
-    write_png(mask, hole)
-    before = shrink(session.photo.rgb(), session.preview)
-    labels = shrink_labels(completion.labels, session.preview)
-    body = _body_json(session, labels, None, completed=True)
-    pair = _pair_json(session, before, completion, session.preview)
-    return Result(pair, body, photo, mask, size, notes)
+    joints = _joints_of_photo(session, painting)
+    return prepare_completion(session.photo, hole, own, joints=joints)
 
 
-def _extend(
-    portrait: Portrait, session: Session, painting: Painting, limits: Limits
-) -> Result:
+def _prepare_borders(session: Session, painting: Painting, limits: Limits) -> Prepared:
     margins = painting.margins
     if not any(margins.values()):
         raise PortraitError(
@@ -166,20 +208,53 @@ def _extend(
         round(width * (1 + margins["left"] + margins["right"])),
     )
     limits.check(size, "the extended photo")
-    completion = portrait.extrapolate(session.photo, **margins)
-    path = session.next_folder() / f"{_stem(session.photo)}-extended.png"
+    wish = Wish({side: Length(part, "part") for side, part in margins.items()})
+    joints = _joints_of_photo(session, painting)
+    return prepare_extrapolation(session.photo, wish, joints=joints)
+
+
+def _show_hole(
+    session: Session,
+    painting: Painting,
+    completion: Completion,
+    folder: pathlib.Path,
+    ending: str,
+) -> Result:
+    stem = _stem(session.photo)
+    photo, mask = folder / f"{stem}-whole{ending}.png", folder / f"{stem}-mask.png"
+    notes = completion.notes + completion.save(photo)
+    write_png(mask, completion.hole)
+    before = shrink(session.photo.rgb(), session.preview)
+    labels = shrink_labels(completion.labels, session.preview)
+    body = _body_json(session, labels, None, completed=True)
+    pair = _pair_json(session, before, completion, session.preview)
+    return Result(pair, body, photo, mask, session.photo.size, notes)
+
+
+def _show_borders(
+    session: Session,
+    painting: Painting,
+    completion: Completion,
+    folder: pathlib.Path,
+    ending: str,
+) -> Result:
+    path = folder / f"{_stem(session.photo)}-extended{ending}.png"
     notes = completion.notes + completion.save(path)
-    labels = completion.labels
-    size = labels.shape
+    height, width = session.photo.size
+    size = completion.labels.shape
     preview = preview_size(size)
-    top, left = round(margins["top"] * height), round(margins["left"] * width)
+    top = round(painting.margins["top"] * height)
+    left = round(painting.margins["left"] * width)
     canvas = np.full((*size, 3), 255, np.uint8)
-    hole = np.full(size, HOLE, np.uint8)
-    place = (slice(top, top + height), slice(left, left + width))
-    canvas[place], hole[place] = session.photo.rgb(), 0
-    before = show_hole(shrink(canvas, preview), shrink_labels(hole, preview))
+    canvas[top : top + height, left : left + width] = session.photo.rgb()
+    before = show_hole(shrink(canvas, preview), shrink_labels(completion.hole, preview))
     pair = _pair_json(session, before, completion, preview)
     return Result(pair, None, path, None, size, notes)
+
+
+def _joints_of_photo(session: Session, painting: Painting) -> np.ndarray:
+    """The joints that are placed, in pixels of the photo."""
+    return scale_joints(painting.joints, session.preview, session.photo.size)
 
 
 def _stem(photo: PhotoFile) -> str:

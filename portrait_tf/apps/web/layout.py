@@ -15,7 +15,7 @@ from portrait_tf.apps.web.examples import example_photos
 from portrait_tf.apps.web.pictures import jpeg_url, shrink
 from portrait_tf.apps.web.sessions import IDLE_SECONDS, SWEEP_SECONDS, Sessions
 from portrait_tf.errors import PortraitError
-from portrait_tf.labels import BONES, LABELS, PALETTE
+from portrait_tf.labels import BONES, JOINTS, LABELS, PALETTE
 from portrait_tf.photos import PhotoFile
 from portrait_tf.portrait import Portrait
 
@@ -67,7 +67,7 @@ class _Handlers:
         try:
             session = self.sessions.open(request.session_hash, read())
         except PortraitError as error:
-            return [*[gr.skip()] * 2, _message(str(error), True), *[gr.skip()] * 3]
+            return [*[gr.skip()] * 2, _message(str(error), True), *[gr.skip()] * 4]
         photo = session.photo
         said = f"{photo.path.name}: {photo.size[1]} x {photo.size[0]} pixels"
         return [
@@ -76,6 +76,7 @@ class _Handlers:
             _message(said, notes=photo.notes),
             _EMPTY,
             *[gr.update(visible=False, value=None)] * 2,
+            _EMPTY,
         ]
 
     def refuse(self, event: gr.EventData) -> str:
@@ -89,31 +90,51 @@ class _Handlers:
         try:
             session = self.sessions.get(request.session_hash)
             # In place of an error; what is said of the result stays.
-            return [actions.find_body(self.portrait, session, text), session.message]
+            body = actions.find_body(self.portrait, session, text, self.limits)
+            return [body, session.message]
         except PortraitError as error:
             return [gr.skip(), _message(str(error), True)]
 
     def complete(self, text: str, request: gr.Request) -> list:
+        return self._answer(text, request, lambda *known: [actions.complete(*known)])
+
+    def candidates(self, text: str, request: gr.Request) -> list:
+        return self._answer(text, request, actions.candidates)
+
+    def _answer(self, text: str, request: gr.Request, act: Callable) -> list:
         try:
             session = self.sessions.get(request.session_hash)
-            result = actions.complete(self.portrait, session, text, self.limits)
+            results = act(self.portrait, session, text, self.limits)
         except PortraitError as error:
-            return [*[gr.skip()] * 2, _message(str(error), True), *[gr.skip()] * 2]
-        height, width = result.size
+            failed = _message(str(error), True)
+            return [*[gr.skip()] * 3, failed, *[gr.skip()] * 2]
+        height, width = results[0].size
         session.message = _message(
-            f"Done: {width} x {height} pixels.", notes=result.notes
+            f"Done: {width} x {height} pixels.", notes=results[0].notes
         )
-        mask = str(result.mask) if result.mask else None
+        mask = str(results[0].mask) if results[0].mask else None
+        several = _EMPTY
+        if len(results) > 1:
+            several = json.dumps([json.loads(one.pair)["after"] for one in results])
         return [
-            result.body or gr.skip(),
-            result.pair,
+            *_shown(results[0]),
             session.message,
-            gr.update(visible=True, value=str(result.photo)),
             gr.update(visible=mask is not None, value=mask),
+            several,
         ]
+
+    def choose(self, event: gr.EventData, request: gr.Request) -> list:
+        session = self.sessions.get(request.session_hash)
+        return _shown(session.results[int(event.index)])
 
     def put_away(self, request: gr.Request) -> None:
         self.sessions.close(request.session_hash)
+
+
+def _shown(result: actions.Result) -> list:
+    """Of an answer: the body, before and after, the file."""
+    file = gr.update(visible=True, value=str(result.photo))
+    return [result.body or gr.skip(), result.pair, file]
 
 
 def build_page(portrait: Portrait, sessions: Sessions, limits: Limits) -> gr.Blocks:
@@ -126,7 +147,8 @@ def build_page(portrait: Portrait, sessions: Sessions, limits: Limits) -> gr.Blo
     ) as blocks:
         page = _lay_out(limits)
         opened = [page.editor, page.compare, page.photo_message, page.work_message]
-        opened += [page.photo_file, page.mask_file]
+        opened += [page.photo_file, page.mask_file, page.choices]
+        shown = [page.editor, page.compare, page.photo_file]
         quiet = {"api_visibility": "private", "show_progress": "minimal"}
         engine = {"concurrency_id": "engine", "concurrency_limit": 1}
         painting = "() => [window.portraitPainting()]"
@@ -141,15 +163,20 @@ def build_page(portrait: Portrait, sessions: Sessions, limits: Limits) -> gr.Blo
             **quiet,
             **engine,
         )
-        page.complete.click(
-            handlers.complete,
-            page.editor,
-            [page.editor, page.compare, *opened[3:]],
-            js=painting,
-            show_progress_on=[page.compare],
-            **quiet | {"show_progress": "full"},
-            **engine,
-        )
+        for button, answer in (
+            (page.complete, handlers.complete),
+            (page.several, handlers.candidates),
+        ):
+            button.click(
+                answer,
+                page.editor,
+                [*shown, page.work_message, page.mask_file, page.choices],
+                js=painting,
+                show_progress_on=[page.compare],
+                **quiet | {"show_progress": "full"},
+                **engine,
+            )
+        page.choices.choice(handlers.choose, None, shown, **quiet)
         blocks.unload(handlers.put_away)
     blocks.queue(max_size=_WAITING)
     return blocks
@@ -190,12 +217,19 @@ def _lay_out(limits: Limits) -> types.SimpleNamespace:
                 page.complete = gr.Button(
                     "Complete", variant="primary", elem_id="complete"
                 )
+                page.several = gr.Button("Four poses", elem_id="several")
         with gr.Column(scale=5, min_width=320):
             page.compare = _html(
                 _EMPTY,
                 html_template=read_static("compare.html"),
                 js_on_load=read_static("compare.js"),
                 elem_id="compare",
+            )
+            page.choices = _html(
+                _EMPTY,
+                html_template='<div class="examples choices"></div>',
+                js_on_load=read_static("choices.js"),
+                elem_id="choices",
             )
             page.work_message = _html(_EMPTY, elem_id="work-message")
             with gr.Row():
@@ -230,12 +264,20 @@ def _message(text: str, error: bool = False, notes: list[str] | None = None) -> 
     )
 
 
+def _in_words(joint: str) -> str:
+    """`L_Ankle` as `Left ankle`."""
+    side = {"L": "Left ", "R": "Right "}
+    first, _, rest = joint.rpartition("_")
+    return side[first] + rest.lower() if first else rest
+
+
 def _editor_js() -> str:
     script = read_static("editor.js")
     for name, values in (
         ("__LABELS__", list(LABELS)),
         ("__PALETTE__", PALETTE.tolist()),
         ("__BONES__", [list(bone) for bone in BONES]),
+        ("__JOINTS__", [_in_words(name) for name in JOINTS]),
     ):
         script = script.replace(name, json.dumps(values))
     return script

@@ -12,6 +12,7 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.geometry import shrunk_size
 from portrait_tf.labels import NUM_LABELS, VOID_LABEL
 from portrait_tf.photos import check_image_bytes, decode_image, encode_png
+from portrait_tf.photos.joints import joints_by_name
 from portrait_tf.photos.masks import HOLE
 
 PREVIEW_SIDE = 1024
@@ -33,6 +34,7 @@ class Painting:
         hole: `uint8` `[h, w]`, 255 = hole.
         own: `uint8` `[h, w]`, labels, 255 where there is none; or None.
         margins: Parts of height and width to add, by side.
+        joints: `[16, 3]`, as of `photos.joints.check_joints`, those that are placed.
     """
 
     scene: str
@@ -40,6 +42,7 @@ class Painting:
     hole: np.ndarray
     own: np.ndarray | None
     margins: dict[str, float]
+    joints: np.ndarray
 
 
 def preview_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -101,13 +104,15 @@ def read_painting(text: str | None, scene: str, size: tuple[int, int]) -> Painti
         if sent["own"]:
             own = _values(sent["own"], size)
             own = np.where(own < NUM_LABELS, own, np.uint8(VOID_LABEL))
+        placed = {int(index): xy for index, xy in sent["joints"].items()}
+        joints = joints_by_name(placed, "the joints")
         extends = sent["mode"] == "borders"
         hole = _values(sent["hole"], size)
     except PortraitError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PortraitError(f"the browser sent no painting: {error!r}") from None
-    return Painting(scene, extends, hole, own, margins)
+    return Painting(scene, extends, hole, own, margins, joints)
 
 
 def _values(url: Any, size: tuple[int, int]) -> np.ndarray:

@@ -33,6 +33,7 @@ class Session:
         turn: Counts results, so that each has its own name.
         used: When it was asked for last.
         message: What the page says of the last result.
+        results: The last answers, to choose from.
     """
 
     photo: PhotoFile
@@ -41,6 +42,7 @@ class Session:
     turn: int = 0
     used: float = 0.0
     message: str = ""
+    results: list = dataclasses.field(default_factory=list)
 
     @property
     def preview(self) -> tuple[int, int]:

@@ -1,11 +1,12 @@
 // Painting on a photo with a plain 2D canvas: a hole, new borders, or labels of the body.
 // All arrays have the preview's size; the server brings them to the photo's own.
-const LABELS = __LABELS__, PALETTE = __PALETTE__, BONES = __BONES__;
+const LABELS = __LABELS__, PALETTE = __PALETTE__, BONES = __BONES__, JOINTS = __JOINTS__;
 const FREE = 255;
 const HINTS = {
   hole: "Paint over what is missing or should go.",
   borders: "Drag the frame outward, or use the sliders: percent of the photo.",
   body: "Find the body, then paint where its map is wrong; the hole is filled accordingly.",
+  joints: "Find the body, then drag its joints, or move them by arrow keys; map and picture follow.",
 };
 const SIDES = ["top", "bottom", "left", "right"];
 const find = (selector) => element.querySelector(selector);
@@ -17,6 +18,8 @@ const sliders = Object.fromEntries(
 
 let scene = null, photo = null;
 let hole, own, predicted = null, joints = null;
+// The joints that the visitor has placed, by number; their pictures are still to come.
+let placed = new Set(), following = false;
 let history = [];
 let view = { x: 0, y: 0, width: 1, height: 1 };
 let cursor = null, stroke = null, dragged = null, waiting = false;
@@ -80,6 +83,8 @@ async function open(next) {
   hole = new Uint8Array(scene.width * scene.height);
   own = new Uint8Array(hole.length).fill(FREE);
   predicted = joints = cursor = null;
+  placed = new Set();
+  following = false;
   history = [];
   for (const layer of Object.values(layers)) {
     layer.width = scene.width; layer.height = scene.height;
@@ -90,7 +95,7 @@ async function open(next) {
   editor.dataset.empty = "false";
   find(".shown").hidden = true;
   find(".show-map").checked = find(".show-pose").checked = false;
-  setMode(mode() === "body" ? "hole" : mode());
+  setMode(mode() === "borders" ? "borders" : "hole");
   editor.dataset.scene = scene.id;
 }
 
@@ -105,6 +110,11 @@ async function showBody(body) {
   redrawLayer("body", 0, 0, scene.width, scene.height);
   showLegend();
   editor.dataset.body = body.turn;
+  if (following && !body.completed) {
+    following = false;
+    const grows = mode() === "borders" && SIDES.some((side) => margin(side));
+    if (grows || (mode() !== "borders" && hole.some(Boolean))) click("#complete");
+  }
 }
 
 function showLegend() {
@@ -133,12 +143,25 @@ function value() {
 
 function remember() {
   history.push([mode(), target().slice()]);
+  shorten();
+}
+
+function rememberJoints() {
+  history.push(["joints", [joints.map((joint) => [...joint]), new Set(placed)]]);
+  shorten();
+}
+
+function shorten() {
   if (history.length > 20) history.shift();
 }
 
 function undo() {
   if (!history.length) return;
   const [which, values] = history.pop();
+  if (which === "joints") {
+    [joints, placed] = values;
+    return follow();
+  }
   if (which === "body") own = values; else hole = values;
   redrawLayer(which, 0, 0, scene.width, scene.height);
 }
@@ -285,9 +308,10 @@ function paintAll() {
     context.drawImage(layers.hole, 0, 0);
   }
   context.globalAlpha = 1;
-  if (joints && find(".show-pose").checked && mode() !== "borders") drawPose(thin);
+  if (joints && find(".show-pose").checked) drawPose(thin);
   if (mode() === "borders") drawFrame(thin);
-  else if (cursor) drawCursor(thin);
+  else if (cursor && mode() !== "joints") drawCursor(thin);
+  placeHandles();
 }
 
 function drawPose(thin) {
@@ -343,10 +367,87 @@ function drawCursor(thin) {
   });
 }
 
+// --- joints
+
+const handles = find(".handles");
+JOINTS.forEach((name, index) => {
+  const handle = document.createElement("button");
+  handle.type = "button";
+  handle.title = name;
+  handle.setAttribute("aria-label", name);
+  handle.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
+    rememberJoints();
+    handle.setPointerCapture(event.pointerId);
+  });
+  handle.addEventListener("pointermove", (event) => {
+    if (handle.hasPointerCapture(event.pointerId)) {
+      const { x, y } = place(event);
+      moveJoint(index, x - 0.5, y - 0.5);
+    }
+  });
+  handle.addEventListener("lostpointercapture", () => { if (placed.has(index)) follow(); });
+  handle.addEventListener("keydown", (event) => jointKey(index, event));
+  handles.append(handle);
+});
+
+function moveJoint(index, x, y) {
+  joints[index] = [x, y, 1];
+  placed.add(index);
+  draw();
+}
+
+function jointKey(index, event) {
+  const step = Math.max(1, scene.height / 100) * (event.shiftKey ? 5 : 1);
+  const moves = {
+    ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step],
+  };
+  if (event.key in moves) {
+    if (!event.repeat) rememberJoints();
+    const [across, down] = moves[event.key], [x, y] = joints[index];
+    moveJoint(index, x + across, y + down);
+    follow(700);
+  } else if (event.key === "Delete" || event.key === "Backspace") {
+    rememberJoints();
+    placed.delete(index);
+    follow();
+  } else if (event.key === "z" && (event.ctrlKey || event.metaKey)) {
+    undo();
+  } else return;
+  event.preventDefault();
+}
+
+function placeHandles() {
+  const shown = joints && (mode() === "joints" || mode() === "borders");
+  handles.hidden = !shown;
+  if (!shown) return;
+  const scale = parseFloat(canvas.style.width) / view.width;
+  [...handles.children].forEach((handle, index) => {
+    // A joint beyond what is shown waits at its edge.
+    const [x, y] = joints[index].map((one) => one + 0.5);
+    const across = Math.min(view.width, Math.max(0, x - view.x)) * scale;
+    const down = Math.min(view.height, Math.max(0, y - view.y)) * scale;
+    handle.style.left = canvas.offsetLeft + across + "px";
+    handle.style.top = canvas.offsetTop + down + "px";
+    handle.dataset.moved = placed.has(index);
+  });
+}
+
+// The map follows, then the picture, when nothing has moved for some milliseconds.
+let timer = null;
+function follow(wait = 0) {
+  draw();
+  clearTimeout(timer);
+  timer = setTimeout(() => { following = true; click("#find-body"); }, wait);
+}
+
+function click(button) { document.querySelector(button).click(); }
+
 // --- what people do
 
 function setMode(next) {
   if (next === "body" && predicted) find(".show-map").checked = true;
+  if (next === "joints" && joints) find(".show-pose").checked = true;
   editor.dataset.mode = next;
   find('[name="mode"][value="' + next + '"]').checked = true;
   find(".hint").textContent = HINTS[next];
@@ -363,7 +464,7 @@ function place(event) {
 }
 
 canvas.addEventListener("pointerdown", (event) => {
-  if (!scene || event.button) return;
+  if (!scene || event.button || mode() === "joints") return;
   const point = place(event);
   if (mode() === "borders") {
     dragged = grabbed(point);
@@ -385,7 +486,7 @@ canvas.addEventListener("pointermove", (event) => {
     canvas.style.cursor = side ? (upright ? "ns-resize" : "ew-resize") : "default";
     return;
   }
-  canvas.style.cursor = "crosshair";
+  canvas.style.cursor = mode() === "joints" ? "default" : "crosshair";
   if (stroke) { line(stroke, point); stroke = point; }
   cursor = point;
   draw();
@@ -400,7 +501,7 @@ for (const name of ["pointerup", "pointercancel"]) {
 canvas.addEventListener("pointerleave", () => { if (!stroke) { cursor = null; draw(); } });
 canvas.addEventListener("blur", () => { cursor = null; draw(); });
 canvas.addEventListener("keydown", (event) => {
-  if (!scene || mode() === "borders") return;
+  if (!scene || mode() === "borders" || mode() === "joints") return;
   const step = Math.max(1, size.value / 4);
   const moves = {
     ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step],
@@ -443,6 +544,12 @@ for (const side of SIDES) {
 find(".undo").addEventListener("click", () => { if (scene) undo(); });
 find(".clear").addEventListener("click", () => {
   if (!scene) return;
+  if (mode() === "joints") {
+    if (!placed.size) return;
+    rememberJoints();
+    placed.clear();
+    return follow();
+  }
   remember();
   target().fill(mode() === "body" ? FREE : 0);
   redrawLayer(mode(), 0, 0, scene.width, scene.height);
@@ -475,6 +582,7 @@ window.portraitPainting = () => JSON.stringify(scene ? {
   hole: writeGrays(hole),
   own: own.some((label) => label !== FREE) ? writeGrays(own) : null,
   margins: Object.fromEntries(SIDES.map((side) => [side, margin(side)])),
+  joints: Object.fromEntries([...placed].map((index) => [index, joints[index].slice(0, 2)])),
 } : {});
 
 watch("value", () => {
