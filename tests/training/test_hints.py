@@ -7,7 +7,12 @@ from trainers import first_batch, trainer_of
 from portrait_tf.config import with_changes
 from portrait_tf.geometry import joint_parts
 from portrait_tf.layers import heatmap_peaks, joint_heatmaps
-from portrait_tf.models.parsing import HINT_SIGMA, HINT_STRENGTH, find_structure
+from portrait_tf.models.parsing import (
+    GUIDANCE,
+    HINT_SIGMA,
+    HINT_STRENGTH,
+    find_structure,
+)
 from portrait_tf.runs.checkpoint import restore_checkpoint, save_checkpoint
 from portrait_tf.runs.folder import build_network
 
@@ -70,22 +75,26 @@ def test_a_joint_that_is_given_takes_the_place_of_the_one_found(hinted):
     assert np.abs(maps[0][1] - maps[1][1]).max() > 1e-2
 
 
-def test_a_joint_that_is_given_is_a_strong_hint(hinted):
+def test_a_joint_that_is_given_is_a_strong_hint_and_guides(hinted):
     image, mask = photo(hinted)
     given = np.zeros((2, 16, 3), np.float32)
-    given[:, 5] = 0.4, 0.8, 1
+    given[0, 5] = 0.4, 0.8, 1
     size = hinted.input["hints"].shape[1:3]
-    strong = given * np.float32([1, 1, HINT_STRENGTH])
     inputs = {"image": image, "mask": mask}
-    drawn = np.array(joint_heatmaps(strong, size, HINT_SIGMA))
-    first = hinted({**inputs, "hints": drawn}, training=False)
+    empty = np.zeros((2, *size, 16), np.float32)
+    first = hinted({**inputs, "hints": empty}, training=False)
     joints = np.array(heatmap_peaks(first[f"pose_{hinted.rounds}"]))
     joints[..., 2] = joints[..., 2] > 0.15
-    joints = np.where(given[..., 2:] > 0, strong, joints)
+    joints[0, 5] = 0.4, 0.8, HINT_STRENGTH
     drawn = np.array(joint_heatmaps(joints, size, HINT_SIGMA))
     second = hinted({**inputs, "hints": drawn}, training=False)
-    found = find_structure(hinted, image, mask, given)
-    np.testing.assert_allclose(found["parsing"], second["parsing"], atol=1e-4)
+    first, second = (np.array(one["parsing"]) for one in (first, second))
+    found = np.array(find_structure(hinted, image, mask, given)["parsing"])
+    np.testing.assert_allclose(found[1], second[1], atol=1e-4)
+    np.testing.assert_allclose(found[0, :7], second[0, :7], atol=1e-4)
+    guided = second[0] + GUIDANCE * (second[0] - first[0])
+    np.testing.assert_allclose(found[0, 9:], guided[9:], atol=1e-4)
+    assert np.abs(found[0, 9:] - second[0, 9:]).max() > 1e-3
 
 
 def test_a_part_of_the_samples_is_told_of_a_part_of_the_joints(tiny_config, portraits):
