@@ -5,9 +5,10 @@
 On validation photos with the holes of `evaluate`, lower third and square. Printed are:
 
 * IoU of the six label groups in the hole, without joints and with the true ones given;
-* with the true joints given, but those in the hole moved sideways by 10 % of the body's
-  height: how far the joints of the painted picture are from the moved places, as a part
-  of that height, and how far from the true ones.
+* with the true joints given, but limbs swung sideways in the hole, ankles and wrists by
+  10 % of the body's height, knees and elbows by half of that: how far ankles and wrists
+  of the painted picture are from the moved places, as a part of that height, and how
+  far from the true ones.
 
 The painted picture's joints are what stage 1 itself finds in it, without a hole: a
 judge from within. `--pictures` writes what another judge needs: `truth`, `masks`, and
@@ -28,13 +29,14 @@ from portrait_tf.evaluation.holes import Hole, HoleSet
 from portrait_tf.files import write_result
 from portrait_tf.geometry import inside
 from portrait_tf.inference.engines import PipelineEngine, open_engine
-from portrait_tf.labels import LABEL_GROUPS, NUM_LABELS
+from portrait_tf.labels import JOINTS, LABEL_GROUPS, NUM_LABELS
 from portrait_tf.photos import write_png
 
 TASKS = ("lower_third", "square")
 WAYS = ("without", "true", "moved")
-MOVE = 0.1
-"""Of the body's height."""
+MOVES = {"Ankle": 0.1, "Wrist": 0.1, "Knee": 0.05, "Elbow": 0.05}
+"""Parts of the body's height."""
+ENDS = np.array([name.endswith(("Ankle", "Wrist")) for name in JOINTS])
 
 
 def body_height(hole: Hole) -> float:
@@ -51,15 +53,16 @@ def in_hole(hole: Hole, joints: np.ndarray) -> np.ndarray:
 
 
 def moved_joints(hole: Hole) -> tuple[np.ndarray, np.ndarray]:
-    """The joints with those in the hole moved, and which they are.
+    """The joints with limbs swung in the hole, and which ends of limbs have moved.
 
-    All of a photo's go to one side, left and right in turn; those that leave the hole
-    or the frame stay where they are.
+    All of a photo's go to one side, left and right in turn; joints that would leave the
+    hole or the frame stay where they are.
     """
+    parts = np.array([MOVES.get(name.split("_")[-1], 0) for name in JOINTS])
     moved = hole.joints.copy()
-    moved[:, 0] += MOVE * body_height(hole) * (-1) ** hole.index
+    moved[:, 0] += parts * body_height(hole) * (-1) ** hole.index
     chosen = in_hole(hole, hole.joints) & in_hole(hole, moved)
-    return np.where(chosen[:, None], moved, hole.joints), chosen
+    return np.where(chosen[:, None], moved, hole.joints), chosen & ENDS
 
 
 def write_pictures(

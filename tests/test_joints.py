@@ -1,14 +1,17 @@
 """Joints that a user gives: their forms, where they go, and what they change."""
 
 import json
+import pathlib
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from command_line import run
 
 from portrait_tf import Portrait
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesise, write_synthetic
 from portrait_tf.errors import PortraitError
 from portrait_tf.geometry import joints_of_parts, place_joints
 from portrait_tf.inference.engines import PipelineEngine
@@ -556,3 +559,25 @@ class TestCommandLine:
         ):
             code, output = run(*start, "--joints-in", path)
             assert code == 2 and words in output, output
+
+
+@pytest.mark.long
+def test_the_benchmark_tells_whether_bodies_follow(tmp_path):
+    """With the bundled weights: shoes go where the ankles are."""
+    write_synthetic(tmp_path / "data", train=1, val=6, size=(192, 128))
+    command = [sys.executable, "-m", "benchmarks.joints", str(tmp_path / "data")]
+    done = subprocess.run(
+        [*command, "--pictures", str(tmp_path / "pictures")],
+        cwd=pathlib.Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [line.split("|")[1:-1] for line in done.stdout.splitlines()]
+    cells = {(row[0].strip(), row[1].strip()): row[2:] for row in lines}
+    silhouettes = [float(cells["lower_third", way][-1]) for way in ("without", "true")]
+    assert silhouettes[0] < silhouettes[1]
+    names = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert names == {"truth", "masks", "without", "true", "moved"}
+    told = json.loads((tmp_path / "pictures" / "moved" / "joints.json").read_text())
+    assert len(told) == 12
