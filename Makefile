@@ -19,7 +19,7 @@ PYTEST = $(VENV)/bin/python -m pytest $(SHARED)
 PYTEST_ADDONS = .venv-addons/bin/python -m pytest $(SHARED)
 
 .PHONY: demo docs test test-all test-long coverage test-python test-3.12 test-3.13 \
-	test-min test-addons \
+	test-min test-addons peers \
 	lint format clean
 
 demo: $(VENV)/installed
@@ -98,6 +98,12 @@ test-addons: $(VENV)/installed
 	$(PYTEST_ADDONS) $(ADDONS_TESTS)
 	$(PYTEST_ADDONS) -m "long or not long" tests/test_cross_stack.py
 
+# What users wait for, and the networks in other runtimes (docs/experiments.md).
+peers:
+	$(MAKE) .venv-peers/installed VENV=.venv-peers EXTRAS=default,onnx-export
+	.venv-peers/bin/python -m pip install --quiet "openvino>=2026.4,<2027"
+	.venv-peers/bin/python -m benchmarks.peers
+
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -114,4 +120,4 @@ $(VENV)/installed: setup.py $(CONSTRAINTS)
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-3.12 .venv-3.13 .venv-min .venv-addons demo
+	rm -rf $(VENV) .venv-3.12 .venv-3.13 .venv-min .venv-addons .venv-peers demo

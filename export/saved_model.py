@@ -23,7 +23,9 @@ from export.warmup import MAX_RECORDS, warmup_inputs, write_warmup
 from portrait_tf.data.masks import border_mask
 from portrait_tf.data.synthetic import synthesise
 from portrait_tf.errors import PortraitError
+from portrait_tf.inference.engines import PipelineEngine
 from portrait_tf.inference.extrapolation import Margins, extend_photo
+from portrait_tf.inference.onnx_engine import OnnxEngine
 from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.photos import encode_png
 from portrait_tf.photos.joints import joints_by_name
@@ -44,6 +46,7 @@ def export_pipeline(
     signatures: Sequence[str] | None = None,
     batch_sizes: Sequence[int] = BATCH_SIZES,
     label: str | None = None,
+    onnx: bool = False,
 ) -> pathlib.Path:
     """Exports all networks as the next version under a folder.
 
@@ -60,6 +63,8 @@ def export_pipeline(
             networks have.
         batch_sizes: The batches that a server's batching makes; they are warmed up.
         label: The version's label, such as `canary`.
+        onnx: Whether the folder also gets the graphs of `export.onnx_model`, for
+            `portrait_tf.inference.onnx_engine.OnnxEngine`; its weights are float32.
 
     Returns:
         The version's folder, `directory/N`.
@@ -76,8 +81,14 @@ def export_pipeline(
     names = check_names(signatures, pipeline.takes_joints)
     check_batch_sizes(batch_sizes, pipeline.size, len(names))
     with new_version(directory, label) as version:
+        if onnx:
+            from export.onnx_model import write_onnx
+
+            write_onnx(pipeline, version.folder)
         _write(pipeline, version.folder, precision, names, list(batch_sizes))
         check_export(pipeline, version.folder, precision, names)
+        if onnx:
+            check_onnx(pipeline, version.folder)
         return version.publish()
 
 
@@ -295,6 +306,27 @@ def check_export(
                     f"{signature} fails on what a server would warm up with: "
                     f"{error.message}; it was not published"
                 ) from error
+
+
+def check_onnx(pipeline: Pipeline, folder: str | pathlib.Path) -> None:
+    """Compares a version's ONNX graphs with the networks that it was made of.
+
+    Raises:
+        RuntimeError: As `check_export`.
+    """
+    # Larger photos get detail, which is the same outside the graph.
+    plain = example_inputs(pipeline.size)["serving_default"]
+    photo, mask = plain["image"][0], plain["mask"][0, ..., 0]
+    answers = (
+        engine.complete(photo, mask)
+        for engine in (OnnxEngine(folder), PipelineEngine(pipeline))
+    )
+    for name, found, wanted in zip(("completed", "parsing"), *answers, strict=True):
+        if _differs(name, found, wanted):
+            raise RuntimeError(
+                f"painting.onnx answers otherwise than the networks: {name}; it was "
+                "not published"
+            )
 
 
 def _differs(name: str, found: np.ndarray, wanted: np.ndarray) -> bool:

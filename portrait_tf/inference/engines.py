@@ -358,12 +358,22 @@ class ServerEngine:
         return result.parsing.reshape(photo.shape[:2]), result.joints
 
 
+def _exported(version: pathlib.Path) -> Engine:
+    if importlib.util.find_spec("onnxruntime"):
+        from portrait_tf.inference.onnx_engine import PAINTING_FILE, OnnxEngine
+
+        if (version / PAINTING_FILE).is_file():
+            return OnnxEngine(version)
+    return SavedModelEngine(version)
+
+
 def open_engine(
     server: str | None, model: str | pathlib.Path | None, detail: bool | None = None
 ) -> Engine:
     """The engine that the command line's options name; bundled weights without any.
 
-    Bundled weights run in ONNX Runtime where it is installed, else in TensorFlow.
+    Bundled weights and versions with `painting.onnx` run in ONNX Runtime where it is
+    installed, else in TensorFlow.
 
     Args:
         server: `HOST:PORT` of TensorFlow Serving's gRPC.
@@ -381,7 +391,7 @@ def open_engine(
         # A wrong address is said soon; a call would wait for its server for a minute.
         engine.wait_until_available(_SERVER_SECONDS)
     elif model:
-        engine = SavedModelEngine(model)
+        engine = _exported(find_version(model))
     elif importlib.util.find_spec("onnxruntime"):
         from portrait_tf.inference.onnx_engine import OnnxEngine
 

@@ -166,6 +166,14 @@ def _labels(probabilities: np.ndarray) -> np.ndarray:
     return (probabilities * chosen[..., GROUP_OF_LABEL]).argmax(-1).astype(np.uint8)
 
 
+def fit_joints(
+    joints: np.ndarray, size: tuple[int, int], place: Placement
+) -> np.ndarray:
+    """Brings joints `[B, 16, 3]` from pixels of the photos to pixels of the frame."""
+    moved = scale_joints(joints, size, (place.height, place.width))
+    return (moved + np.float32([place.left, place.top, 0])).astype(np.float32)
+
+
 def place_joints(
     joints: np.ndarray, size: tuple[int, int], place: Placement
 ) -> np.ndarray:

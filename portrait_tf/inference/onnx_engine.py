@@ -1,7 +1,9 @@
 """The networks in ONNX Runtime: no TensorFlow, and an answer within a second."""
 
+import collections
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -12,60 +14,50 @@ from portrait_tf.labels import NUM_LABELS
 from portrait_tf.runs.bundled import FOLDER, bundled_arrays
 from portrait_tf.startup import has_tensorflow, load_tensorflow
 
-MODEL_FILE = "portrait.onnx"
+STRUCTURE_FILE = "structure.onnx"
+PAINTING_FILE = "painting.onnx"
 DESCRIPTION_FILE = "signature.json"
 
 
 class OnnxEngine:
-    """An ONNX graph in this process (`inference.engines.Engine`).
+    """ONNX graphs in this process (`inference.engines.Engine`).
 
-    The graph holds the networks at their working size (`export.onnx_model`); photos are
+    The graphs hold the networks at their working size (`export.onnx_model`); photos are
     fitted around it here.
 
     Args:
-        folder: With `portrait.onnx` and `signature.json`.
-        weights: Arrays by the names of the graph's initializers, of a graph that does
-            not hold them.
+        folder: With `structure.onnx`, `painting.onnx` and `signature.json`.
+        weights: Arrays by stage, and in it by the name of a graph's initializer, for
+            graphs that do not hold them.
 
     Raises:
-        PortraitError: ONNX Runtime cannot run the file, or the weights do not fit.
+        PortraitError: ONNX Runtime cannot run a file, or the weights do not fit.
     """
 
     def __init__(
         self,
         folder: str | pathlib.Path,
-        weights: dict[str, np.ndarray] | None = None,
+        weights: dict[str, dict[str, np.ndarray]] | None = None,
     ) -> None:
-        import onnxruntime
-
-        path = pathlib.Path(folder) / MODEL_FILE
-        description = json.loads(path.with_name(DESCRIPTION_FILE).read_text())
+        folder = pathlib.Path(folder)
+        description = json.loads((folder / DESCRIPTION_FILE).read_text())
         self.working_size = tuple(description["working_size"])
         self.detail = description["detail"]
-        options = onnxruntime.SessionOptions()
-        # Else threads that wait for the next photo take a core each.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        # ONNX Runtime reads them where they lie.
-        self._weights = {
-            name: onnxruntime.OrtValue.ortvalue_from_numpy(np.float32(array))
-            for name, array in (weights or {}).items()
-        }
-        if self._weights:
-            options.add_external_initializers(
-                list(self._weights), list(self._weights.values())
+        later = dict(weights or {})
+        # Kept, as ONNX Runtime reads them where they lie.
+        self._weights = [
+            {name: np.float32(array) for name, array in arrays.items()}
+            for arrays in (
+                later.pop("parsing", {}),
+                collections.ChainMap(*later.values()),
             )
-        try:
-            self._session = onnxruntime.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
+        ]
+        self._structure, self._painting = (
+            open_session(folder / name, arrays)
+            for name, arrays in zip(
+                (STRUCTURE_FILE, PAINTING_FILE), self._weights, strict=True
             )
-        except Exception as error:
-            raise PortraitError(
-                f"ONNX Runtime cannot run it: {' '.join(str(error).split())}", path=path
-            ) from None
-        self._outputs = [output.name for output in self._session.get_outputs()]
-        self._only_outputs = onnxruntime.RunOptions()
-        self._only_outputs.only_execute_path_to_fetches = True
+        )
 
     @classmethod
     def bundled(cls) -> "OnnxEngine":
@@ -74,31 +66,17 @@ class OnnxEngine:
         Raises:
             PortraitError: They are damaged, or of other networks than the graph.
         """
-        description = json.loads((FOLDER / DESCRIPTION_FILE).read_text())
-        weights = {}
-        for stage, network in description["networks"].items():
-            arrays, meta = bundled_arrays(stage)
-            if {name: meta[name] for name in network} != network:
-                raise PortraitError(
-                    f"it is the graph of another {stage} network than the bundled one: "
-                    "run `python -m tools.bundled_graph`",
-                    path=FOLDER / MODEL_FILE,
-                )
-            weights |= {
-                name.replace("network", stage, 1): array
-                for name, array in arrays.items()
-            }
-        return cls(FOLDER, weights)
+        return cls(FOLDER, bundled_weights())
 
     @property
     def has_pose(self) -> bool:
         """Whether stage 1 predicts joints."""
-        return "joints" in self._outputs
+        return "joints" in {one.name for one in self._structure.get_outputs()}
 
     @property
     def takes_parsing(self) -> bool:
         """Whether a label map of the user's changes what is painted."""
-        return bool(self._session.get_overridable_initializers())
+        return "parsing" in {one.name for one in self._painting.get_inputs()}
 
     def complete(
         self,
@@ -107,12 +85,15 @@ class OnnxEngine:
         parsing: np.ndarray | None = None,
         joints: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        _refuse(joints)
-        completed, labels = self.complete_masks(photo, mask[None], parsing)
+        completed, labels = self.complete_masks(photo, mask[None], parsing, joints)
         return completed[0], labels[0]
 
     def complete_masks(
-        self, photo: np.ndarray, masks: np.ndarray, parsing: np.ndarray | None = None
+        self,
+        photo: np.ndarray,
+        masks: np.ndarray,
+        parsing: np.ndarray | None = None,
+        joints: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Completes a photo with each of several holes, in one batch.
 
@@ -120,18 +101,24 @@ class OnnxEngine:
             photo: RGB `uint8` `[H, W, 3]`.
             masks: `uint8` `[N, H, W]`, non-zero = hole.
             parsing: As in `complete`.
+            joints: As in `complete`.
 
         Returns:
             Completed photos `[N, H, W, 3]` and label maps `[N, H, W]`, `uint8`.
         """
         size, place = photo.shape[:2], self._place(photo)
-        given = {}
-        if parsing is not None and self.takes_parsing:
-            given["parsing"] = fitting.fit_maps(parsing[None], self.working_size, place)
-        answer = self._run(photo, masks, ["completed", "parsing_map"], given)
-        painted = fitting.enlarge_photos(answer["completed"], size, place)
+        inputs = self._fit(photo, masks, place)
+        shares = self._find(inputs, joints, size, place)["parsing"]
+        if parsing is not None:
+            given = fitting.fit_maps(parsing[None], self.working_size, place)
+            unknown = 1 - given.sum(axis=-1, keepdims=True)
+            # Rounding errors are no label.
+            shares = given + np.where(unknown < 1e-4, 0, unknown) * shares
+        given = {"parsing": shares} if self.takes_parsing else {}
+        (painted,) = self._painting.run(["completed"], inputs | given)
+        painted = fitting.enlarge_photos(painted, size, place)
         completed = np.where(masks[..., None] != 0, painted, photo)
-        labels = fitting.enlarge_maps(answer["parsing_map"], size, place)
+        labels = fitting.enlarge_maps(shares, size, place)
         times = np.float32(size[0] / place.height)
         if self.detail and times > 1 and has_tensorflow():
             load_tensorflow()
@@ -149,17 +136,16 @@ class OnnxEngine:
         mask: np.ndarray | None = None,
         joints: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        _refuse(joints)
         size, place = photo.shape[:2], self._place(photo)
         if mask is None:
             mask = np.zeros(size, np.uint8)
-        wanted = ["parsing_map", "joints"][: 1 + self.has_pose]
-        answer = self._run(photo, mask[None], wanted)
-        labels = fitting.enlarge_maps(answer["parsing_map"], size, place)[0]
-        joints = None
+        inputs = self._fit(photo, mask[None], place)
+        answer = self._find(inputs, joints, size, place)
+        labels = fitting.enlarge_maps(answer["parsing"], size, place)[0]
+        found = None
         if self.has_pose:
-            joints = fitting.place_joints(answer["joints"], size, place)[0]
-        return labels, joints
+            found = fitting.place_joints(answer["joints"], size, place)[0]
+        return labels, found
 
     def joints(self, photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Stage 1's pose: `[16, 3]`, x and y in pixels of the photo, and confidence."""
@@ -168,27 +154,80 @@ class OnnxEngine:
     def _place(self, photo: np.ndarray) -> Placement:
         return fit_placement(photo.shape[:2], self.working_size)
 
-    def _run(
-        self,
-        photo: np.ndarray,
-        masks: np.ndarray,
-        outputs: list[str],
-        given: dict[str, np.ndarray] | None = None,
+    def _fit(
+        self, photo: np.ndarray, masks: np.ndarray, place: Placement
     ) -> dict[str, np.ndarray]:
-        photos, holes = fitting.fit_photos(
-            np.broadcast_to(photo, (len(masks), *photo.shape)),
-            masks,
-            self.working_size,
-            self._place(photo),
+        photos = np.broadcast_to(photo, (len(masks), *photo.shape))
+        fitted = fitting.fit_photos(photos, masks, self.working_size, place)
+        return dict(zip(("image", "mask"), fitted, strict=True))
+
+    def _find(
+        self,
+        inputs: dict[str, np.ndarray],
+        joints: np.ndarray | None,
+        size: tuple[int, int],
+        place: Placement,
+    ) -> dict[str, np.ndarray]:
+        """Stage 1's answers by name."""
+        if joints is not None:
+            if not self._structure.get_overridable_initializers():
+                raise PortraitError(
+                    "expected a stage 1 that takes joints, received one that was built "
+                    "without hints (parsing.network.hints)"
+                )
+            given = fitting.fit_joints(joints[None], size, place)
+            inputs = inputs | {"given_joints": given}
+        names = [one.name for one in self._structure.get_outputs()]
+        return dict(zip(names, self._structure.run(names, inputs), strict=True))
+
+
+def open_session(path: pathlib.Path, weights: dict[str, np.ndarray]) -> Any:
+    """An ONNX graph in an `onnxruntime.InferenceSession`, on CPUs.
+
+    Args:
+        path: The file.
+        weights: Of those initializers that the file does not hold, `float32` by name.
+            They must not be freed before the session.
+
+    Raises:
+        PortraitError: ONNX Runtime cannot run it, or the weights do not fit.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # Else threads that wait for the next photo take a core each.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    if weights:
+        values = map(onnxruntime.OrtValue.ortvalue_from_numpy, weights.values())
+        options.add_external_initializers(list(weights), list(values))
+    try:
+        return onnxruntime.InferenceSession(
+            path.read_bytes(), options, providers=["CPUExecutionProvider"]
         )
-        inputs = {"image": photos, "mask": holes, **(given or {})}
-        values = self._session.run(outputs, inputs, self._only_outputs)
-        return dict(zip(outputs, values, strict=True))
-
-
-def _refuse(joints: np.ndarray | None) -> None:
-    if joints is not None:
+    except Exception as error:
         raise PortraitError(
-            "expected an engine that takes joints, received ONNX Runtime, whose graph "
-            "does not: export the networks, and give the folder with --model"
-        )
+            f"ONNX Runtime cannot run it: {' '.join(str(error).split())}", path=path
+        ) from None
+
+
+def bundled_weights() -> dict[str, dict[str, np.ndarray]]:
+    """The package's weights, by stage and by the names that they have in its graphs.
+
+    Raises:
+        PortraitError: They are damaged, or of other networks than the graph.
+    """
+    description = json.loads((FOLDER / DESCRIPTION_FILE).read_text())
+    weights = {}
+    for stage, network in description["networks"].items():
+        arrays, meta = bundled_arrays(stage)
+        if {name: meta[name] for name in network} != network:
+            raise PortraitError(
+                f"it is the graph of another {stage} network than the bundled one: "
+                "run `python -m tools.bundled_graph`",
+                path=FOLDER / DESCRIPTION_FILE,
+            )
+        weights[stage] = {
+            name.replace("network", stage, 1): array for name, array in arrays.items()
+        }
+    return weights

@@ -56,3 +56,5 @@ def test_joints(case):
     wanted = geometry.place_joints(joints, size, place)
     found = fitting.place_joints(joints, size, placement)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3)
+    back = fitting.fit_joints(found, size, placement)
+    np.testing.assert_allclose(back, joints, rtol=1e-4, atol=1e-3)

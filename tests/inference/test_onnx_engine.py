@@ -74,9 +74,9 @@ def test_the_graph_of_another_network_is_refused(tmp_path, monkeypatch):
 
 def test_a_damaged_file_is_named(tmp_path):
     shutil.copy(onnx_engine.FOLDER / onnx_engine.DESCRIPTION_FILE, tmp_path)
-    (tmp_path / onnx_engine.MODEL_FILE).write_bytes(b"no graph")
+    (tmp_path / onnx_engine.STRUCTURE_FILE).write_bytes(b"no graph")
     with pytest.raises(
-        PortraitError, match="portrait.onnx: ONNX Runtime cannot run it"
+        PortraitError, match="structure.onnx: ONNX Runtime cannot run it"
     ):
         OnnxEngine(tmp_path)
 

@@ -53,3 +53,12 @@ def main() -> None:
     except PortraitError as error:
         typer.echo(f"portrait-tf: {error}", err=True)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if error.name.split(".")[0] in ("portrait_tf", "export", "serving"):
+            raise
+        typer.echo(
+            f"portrait-tf: expected the package {error.name}, which is not installed: "
+            "pip install 'portrait-tf[default]'",
+            err=True,
+        )
+        sys.exit(2)

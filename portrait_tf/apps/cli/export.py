@@ -1,6 +1,7 @@
 """Exports, and keeps the folder of versions."""
 
 import enum
+import importlib.util
 import pathlib
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from portrait_tf.apps.cli.shared import (
     open_console,
     start_tensorflow,
 )
+from portrait_tf.errors import PortraitError
 
 
 class Precision(enum.StrEnum):
@@ -75,12 +77,24 @@ def export(
     label: Annotated[
         Label | None, typer.Option(help="That models.config gives the version.")
     ] = None,
+    onnx: Annotated[
+        bool,
+        typer.Option(
+            "--onnx",
+            help="Also write ONNX graphs, which --model runs without TensorFlow.",
+        ),
+    ] = False,
 ) -> None:
     """Write the next version of the SavedModel that a server runs."""
     from export.contract import BATCH_SIZES, check_names
 
     check_names(signature)
     check_run(run, checkpoint)
+    if onnx and not importlib.util.find_spec("tf2onnx"):
+        raise PortraitError(
+            "--onnx needs tf2onnx, which is not installed: pip install "
+            "'portrait-tf[onnx-export]'"
+        )
     start_tensorflow()
     from export.saved_model import export_pipeline
     from portrait_tf.inference.pipeline import Pipeline
@@ -98,6 +112,7 @@ def export(
         signature,
         batch_size or BATCH_SIZES,
         label.value if label else None,
+        onnx,
     )
     typer.echo(f"exported to {version}")
 

@@ -1,0 +1,44 @@
+"""`painting.onnx` of a version answers as the version's SavedModel."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tf2onnx")
+
+from export.publishing import list_versions
+from export.saved_model import export_pipeline
+from portrait_tf.data.synthetic import synthesise
+from portrait_tf.inference.engines import PipelineEngine, SavedModelEngine, open_engine
+from portrait_tf.inference.onnx_engine import PAINTING_FILE, OnnxEngine
+from portrait_tf.inference.pipeline import Pipeline
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", ["plain", "averaged", "face"])
+def test_a_version_with_onnx(tiny_pipeline, tiny_face_pipeline, tmp_path, kind):
+    pipeline = tiny_face_pipeline if kind == "face" else tiny_pipeline
+    if kind == "averaged":
+        networks = pipeline.parsing_network, pipeline.completion_network
+        pipeline = Pipeline(*networks, flip=True, scales=(1.0, 0.5))
+    names = ["serving_default", "complete_with_parsing", "parse"]
+    version = export_pipeline(pipeline, tmp_path, signatures=names, onnx=True)
+    (listed,) = list_versions(tmp_path)
+    assert not listed.problem and (version / PAINTING_FILE).stat().st_size > 1e4
+    engine = open_engine(None, tmp_path, detail=False)
+    assert isinstance(engine, OnnxEngine)
+    photo = synthesise(1, (45, 30)).photo
+    mask = np.zeros((45, 30), np.uint8)
+    mask[20:40, 10:25] = 255
+    own = np.full((45, 30), 5, np.uint8)
+    others = SavedModelEngine(version), PipelineEngine(pipeline)
+    for given in ((), (own,)):
+        found = engine.complete(photo, mask, *given)
+        for other in others:
+            wanted = other.complete(photo, mask, *given)
+            assert np.abs(found[0].astype(int) - wanted[0]).max() <= 1
+            assert np.mean(found[1] != wanted[1]) < 0.01
+    for other in others:
+        labels, joints = other.parse(photo)
+        assert np.mean(engine.parse(photo)[0] != labels) < 0.01
+        np.testing.assert_allclose(engine.parse(photo)[1], joints, atol=0.1)
