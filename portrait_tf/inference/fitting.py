@@ -162,8 +162,10 @@ def enlarge_maps(
 def _labels(probabilities: np.ndarray) -> np.ndarray:
     """`portrait_tf.models.parsing.parsing_labels`, as `uint8`."""
     parts = probabilities @ _MEMBERS
-    chosen = parts >= parts.max(axis=-1, keepdims=True)
-    return (probabilities * chosen[..., GROUP_OF_LABEL]).argmax(-1).astype(np.uint8)
+    # NumPy's own maximum over a short last axis takes ten times as long.
+    highest = functools.reduce(np.maximum, np.moveaxis(parts, -1, 0))
+    chosen = (parts >= highest[..., None]).astype(np.float32)
+    return (probabilities * (chosen @ _MEMBERS.T)).argmax(-1).astype(np.uint8)
 
 
 def fit_joints(

@@ -18,14 +18,19 @@ from portrait_tf.inference.pipeline import Pipeline
 @pytest.mark.parametrize("kind", ["plain", "averaged", "face"])
 def test_a_version_with_onnx(tiny_pipeline, tiny_face_pipeline, tmp_path, kind):
     pipeline = tiny_face_pipeline if kind == "face" else tiny_pipeline
-    if kind == "averaged":
-        networks = pipeline.parsing_network, pipeline.completion_network
-        pipeline = Pipeline(*networks, flip=True, scales=(1.0, 0.5))
+    averaged = {"flip": True, "scales": (1.0, 0.5)} if kind == "averaged" else {}
+    pipeline = Pipeline(
+        pipeline.parsing_network,
+        pipeline.completion_network,
+        face_network=pipeline.face_network,
+        detail=False,
+        **averaged,
+    )
     names = ["serving_default", "complete_with_parsing", "parse"]
     version = export_pipeline(pipeline, tmp_path, signatures=names, onnx=True)
     (listed,) = list_versions(tmp_path)
     assert not listed.problem and (version / PAINTING_FILE).stat().st_size > 1e4
-    engine = open_engine(None, tmp_path, detail=False)
+    engine = open_engine(None, tmp_path)
     assert isinstance(engine, OnnxEngine)
     photo = synthesise(1, (45, 30)).photo
     mask = np.zeros((45, 30), np.uint8)
