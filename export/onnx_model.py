@@ -10,6 +10,7 @@ import tf2onnx
 
 from portrait_tf import geometry
 from portrait_tf.compat import values_in_place
+from portrait_tf.errors import PortraitError
 from portrait_tf.inference.onnx_engine import PAINTING_FILE, STRUCTURE_FILE
 from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.labels import NUM_JOINTS, NUM_LABELS
@@ -38,7 +39,16 @@ def write_onnx(
         folder: Where to.
         weights: Whether the files hold them. Without, they are named
             `stage/path of the variable`, and whoever opens the files gives them.
+
+    Raises:
+        PortraitError: Stage 1 is asked at several scales.
     """
+    if pipeline.structure.sizes != [pipeline.size]:
+        # ONNX has no `tf.raw_ops.ScaleAndTranslate`, which shrinks photos in the graph.
+        raise PortraitError(
+            "expected stage 1 at the working size for ONNX (pipeline.scales: [1.0]), "
+            f"received scales {pipeline.structure.scales}"
+        )
     folder = pathlib.Path(folder)
     image = {"image": [None, *pipeline.size, 3], "mask": [None, *pipeline.size, 1]}
     structure, painting = dict(image), dict(image)

@@ -8,6 +8,7 @@ pytest.importorskip("tf2onnx")
 from export.publishing import list_versions
 from export.saved_model import export_pipeline
 from portrait_tf.data.synthetic import synthesise
+from portrait_tf.errors import PortraitError
 from portrait_tf.inference.engines import PipelineEngine, SavedModelEngine, open_engine
 from portrait_tf.inference.onnx_engine import PAINTING_FILE, OnnxEngine
 from portrait_tf.inference.pipeline import Pipeline
@@ -15,16 +16,15 @@ from portrait_tf.inference.pipeline import Pipeline
 
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("kind", ["plain", "averaged", "face"])
+@pytest.mark.parametrize("kind", ["plain", "mirrored", "face"])
 def test_a_version_with_onnx(tiny_pipeline, tiny_face_pipeline, tmp_path, kind):
     pipeline = tiny_face_pipeline if kind == "face" else tiny_pipeline
-    averaged = {"flip": True, "scales": (1.0, 0.5)} if kind == "averaged" else {}
     pipeline = Pipeline(
         pipeline.parsing_network,
         pipeline.completion_network,
+        flip=kind == "mirrored",
         face_network=pipeline.face_network,
         detail=False,
-        **averaged,
     )
     names = ["serving_default", "complete_with_parsing", "parse"]
     version = export_pipeline(pipeline, tmp_path, signatures=names, onnx=True)
@@ -47,3 +47,11 @@ def test_a_version_with_onnx(tiny_pipeline, tiny_face_pipeline, tmp_path, kind):
         labels, joints = other.parse(photo)
         assert np.mean(engine.parse(photo)[0] != labels) < 0.01
         np.testing.assert_allclose(engine.parse(photo)[1], joints, atol=0.1)
+
+
+def test_several_scales_are_refused(tiny_pipeline, tmp_path):
+    networks = tiny_pipeline.parsing_network, tiny_pipeline.completion_network
+    pipeline = Pipeline(*networks, scales=(1.0, 0.5))
+    with pytest.raises(PortraitError, match="received scales \\(1.0, 0.5\\)"):
+        export_pipeline(pipeline, tmp_path, onnx=True)
+    assert not list(tmp_path.glob("[0-9]*"))
