@@ -219,7 +219,8 @@ def find_structure(
     if not getattr(network, "hints", False):
         return network(inputs, training=False)
     size = tuple(side // 4 for side in network.size)
-    if hints is None:
+    asked = hints is not None
+    if not asked:
         # From a tensor of the batch, whose length a graph does not know.
         hints = ops.zeros((ops.shape(mask)[0], NUM_JOINTS, 3))
     given = hints[..., 2:] > 0
@@ -231,6 +232,9 @@ def find_structure(
     strong = hints * np.array([1, 1, HINT_STRENGTH], "float32")
     committed = joint_heatmaps(ops.where(given, strong, joints), size, HINT_SIGMA)
     outputs = network({**inputs, "hints": committed}, training=False)
+    if not asked:
+        # A graph then leaves out the first map.
+        return outputs
     told = ops.max(ops.cast(given, "float32"), axis=1, keepdims=True)[..., None]
     hole = resize_bilinear(mask, tuple(side // 2 for side in network.size))
     parsing = outputs["parsing"]

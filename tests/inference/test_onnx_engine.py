@@ -40,7 +40,9 @@ def holes(size):
 def test_it_answers_as_keras_does(both, size):
     person, masks = synthesise(3, size), holes(size)
     own = np.where(person.parsing == 0, np.uint8(255), person.parsing)
-    for given in ((), (own,)):
+    hints = np.zeros((16, 3), np.float32)
+    hints[:2] = (size[1] / 3, size[0], 1), (size[1] / 2, size[0] / 2, 1)
+    for given in ((None, hints), (), (own,)):
         found, wanted = (
             one.complete_masks(person.photo, masks, *given) for one in both
         )
@@ -48,9 +50,10 @@ def test_it_answers_as_keras_does(both, size):
         assert np.mean(found[1] != wanted[1]) < 1e-3
     one = both[0].complete(person.photo, masks[1], own)
     assert np.abs(one[0].astype(int) - found[0][1]).max() <= 1
-    found, wanted = (one.parse(person.photo) for one in both)
-    assert np.mean(found[0] != wanted[0]) < 1e-3
-    np.testing.assert_allclose(found[1], wanted[1], atol=0.05)
+    for given in ((None, hints), ()):
+        found, wanted = (one.parse(person.photo, *given) for one in both)
+        assert np.mean(found[0] != wanted[0]) < 1e-3
+        np.testing.assert_allclose(found[1], wanted[1], atol=0.05)
 
 
 def test_it_says_what_it_takes(both):
