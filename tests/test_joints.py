@@ -380,7 +380,7 @@ class TestPortrait:
         for given, words in (
             ({5: (8, 21)}, []),
             ({5: (8, 30)}, ["L_Ankle is given at 8, 30 .x, y., 10 pixels .24% of"]),
-            ({5: (8, 36)}, ["L_Ankle .* from where the photo shows it, at 8, 20"]),
+            ({5: (8, 36)}, ["L_Ankle .* from where stage 1 sees it, at 8, 20"]),
             ({0: (4, 38)}, []),
             ({0: (4, 30)}, ["R_Ankle"]),
             ({1: (20, 20)}, []),

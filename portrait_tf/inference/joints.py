@@ -146,8 +146,8 @@ def joint_notes(
             x_seen, y_seen = seen[index, :2] - corner
             notes.append(
                 f"{name} is given at {x:.0f}, {y:.0f} (x, y), {away:.0f} pixels "
-                f"({away / person.height:.0%} of the person's height) from where the "
-                f"photo shows it, at {x_seen:.0f}, {y_seen:.0f}"
+                f"({away / person.height:.0%} of the person's height) from where stage "
+                f"1 sees it, at {x_seen:.0f}, {y_seen:.0f}"
             )
     return notes
 
