@@ -4,7 +4,11 @@ Source: the *Look into Person* data set (arXiv 1703.05446) as JPPNet reads it
 (arXiv 1804.01984): 20 labels, 0 is the background; 16 joints.
 """
 
+import pathlib
+
 import numpy as np
+
+from portrait_tf.errors import PortraitError
 
 LABELS = (
     "Background",
@@ -176,3 +180,49 @@ def color_parsing(parsing: np.ndarray) -> np.ndarray:
     table = np.full((256, 3), 128, np.uint8)
     table[:NUM_LABELS] = PALETTE
     return table[parsing]
+
+
+def check_joints(joints: np.ndarray, name: str | pathlib.Path = "joints") -> np.ndarray:
+    """Checks joints that a user gives.
+
+    Args:
+        joints: `[16, 3]` or `[B, 16, 3]`, in LIP's order: x and y in pixels of the
+            photo, then 1 where the joint is given and 0 where stage 1 is to find it.
+        name: What to call them in a message.
+
+    Returns:
+        `float32` of that shape; rows of joints that are not given are 0.
+
+    Raises:
+        PortraitError: The type, shape or a number is another one.
+    """
+    joints = np.asarray(joints)
+    wanted = (NUM_JOINTS, 3)
+    if (
+        joints.dtype.kind not in "fiu"
+        or joints.ndim not in (2, 3)
+        or joints.shape[-2:] != wanted
+    ):
+        raise PortraitError(
+            path=name,
+            expected="numbers of the shape [16, 3] or [batch, 16, 3]",
+            received=f"{joints.dtype} {list(joints.shape)}",
+        )
+    given = joints[..., 2] == 1
+    wrong = ~given & (joints[..., 2] != 0)
+    if wrong.any():
+        place = tuple(np.argwhere(wrong)[0])
+        raise PortraitError(
+            path=name,
+            expected="1 where a joint is given and 0 elsewhere, as the third number",
+            received=f"{joints[place][2]:g} for {JOINTS[place[-1]]}",
+        )
+    wrong = given & ~np.isfinite(joints[..., :2]).all(-1)
+    if wrong.any():
+        place = tuple(np.argwhere(wrong)[0])
+        raise PortraitError(
+            path=name,
+            expected=f"x and y of {JOINTS[place[-1]]} as finite numbers",
+            received=f"{joints[place][0]:g}, {joints[place][1]:g}",
+        )
+    return np.where(given[..., None], joints, 0).astype(np.float32)

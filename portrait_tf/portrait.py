@@ -34,7 +34,7 @@ from portrait_tf.inference.extrapolation import (
 )
 from portrait_tf.inference.joints import find_doubtful, joint_notes, sample_joints
 from portrait_tf.inference.large_photos import PhotoResult, complete_photo, parse_photo
-from portrait_tf.labels import PALETTE
+from portrait_tf.labels import PALETTE, check_joints
 from portrait_tf.photos import (
     MaskOptions,
     PhotoFile,
@@ -48,7 +48,7 @@ from portrait_tf.photos import (
     open_photo,
     photo_of_image,
 )
-from portrait_tf.photos.joints import check_joints, joints_by_name, read_joints
+from portrait_tf.photos.joints import joints_by_name, read_joints
 from portrait_tf.photos.masks import HOLE, as_hole_mask
 from portrait_tf.photos.parsing_maps import (
     check_lossless,
@@ -79,7 +79,7 @@ class Prepared:
         notes: What the user should know.
         wish: How the photo is extended; None where a hole is filled.
         parsing: The user's own label map of the result, if there is one.
-        joints: The user's own joints `[16, 3]` (`photos.joints.check_joints`), in
+        joints: The user's own joints `[16, 3]` (`labels.check_joints`), in
             pixels of the photo, if there are any.
         kind: What the result is given as: `array`, `flat` (an array of two
             dimensions), `image` or `file`.

@@ -24,10 +24,15 @@ from portrait_tf.inference.joints import joint_notes, sample_joints
 from portrait_tf.inference.large_photos import complete_photo, parse_photo
 from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.inference.whole_body import LEVELS, MEANS
-from portrait_tf.labels import FLIPPED_JOINTS, JOINTS, LABELS, VOID_LABEL
+from portrait_tf.labels import (
+    FLIPPED_JOINTS,
+    JOINTS,
+    LABELS,
+    VOID_LABEL,
+    check_joints,
+)
 from portrait_tf.photos import read_photo, write_png
 from portrait_tf.photos.joints import (
-    check_joints,
     decode_joints,
     describe_joints,
     joints_by_name,

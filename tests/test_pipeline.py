@@ -7,6 +7,7 @@ from portrait_tf.inference.engines import PipelineEngine
 from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.labels import LABELS
 from portrait_tf.models import CompletionNetwork
+from portrait_tf.models.parsing import find_structure
 
 
 def photo_and_mask(size, seed=0, batch=1):
@@ -77,8 +78,8 @@ def test_joints_are_in_pixels_of_the_photo(tiny_pipeline):
     photo, mask = photo_and_mask((200, 100))
     joints = PipelineEngine(tiny_pipeline).joints(photo[0], mask[0, ..., 0])
     assert joints.shape == (16, 3)
-    structure = tiny_pipeline.parsing_network(
-        dict(zip(("image", "mask"), tiny_pipeline.shrink(photo, mask)[:2], strict=True))
+    structure = find_structure(
+        tiny_pipeline.parsing_network, *tiny_pipeline.shrink(photo, mask)[:2]
     )
     heatmap = structure["pose_2"].numpy()[0, ..., 4]
     row, column = np.unravel_index(heatmap.argmax(), heatmap.shape)

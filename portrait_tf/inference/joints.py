@@ -48,7 +48,7 @@ def sample_joints(
         rng: Source of randomness.
 
     Returns:
-        `float32` `[16, 3]`, as of `photos.joints.check_joints`: a place for each joint
+        `float32` `[16, 3]`, as of `labels.check_joints`: a place for each joint
         that is free and of which stage 1 has an idea.
     """
     peaks = np.clip(found[:, 2:], _LEAST, 1)
@@ -117,7 +117,7 @@ def joint_notes(
         engine: Its `parse` gives joints.
         photo: RGB `uint8` `[H, W, 3]`.
         hole: `uint8` `[H2, W2]` of the result, non-zero = painted.
-        joints: `[16, 3]`, as of `photos.joints.check_joints`, in pixels of the photo.
+        joints: `[16, 3]`, as of `labels.check_joints`, in pixels of the photo.
         origin: Row and column of the result where the photo begins.
 
     Returns:

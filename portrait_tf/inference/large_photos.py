@@ -27,8 +27,7 @@ from portrait_tf.geometry import (
 )
 from portrait_tf.inference.blending import blend, cubic_weights
 from portrait_tf.inference.engines import DEFAULT_WORKING_SIZE, Engine
-from portrait_tf.labels import VOID_LABEL
-from portrait_tf.photos.joints import check_joints
+from portrait_tf.labels import VOID_LABEL, check_joints
 from portrait_tf.photos.masks import as_hole_mask
 from portrait_tf.photos.parsing_maps import check_parsing_map
 from portrait_tf.startup import has_tensorflow, load_tensorflow
@@ -180,7 +179,7 @@ def complete_photo(
         parsing: The user's own label map, `uint8` `[H, W]`: LIP's labels 0 to 19, and
             255 where stage 1 is to say. It is read in the hole alone, and brought to
             what the networks see by nearest neighbor.
-        joints: The user's own joints, `[16, 3]`, as of `photos.joints.check_joints`, in
+        joints: The user's own joints, `[16, 3]`, as of `labels.check_joints`, in
             pixels of the photo. Of several people, they are those of the one whose crop
             shows most of them. A `parsing` goes before them.
 

@@ -20,11 +20,10 @@ from portrait_tf.config import PipelineConfig
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.averaging import AveragedParsing
 from portrait_tf.inference.detail import add_details
-from portrait_tf.labels import NUM_JOINTS, NUM_LABELS
+from portrait_tf.labels import NUM_JOINTS, NUM_LABELS, check_joints
 from portrait_tf.models.completion import completion_inputs
 from portrait_tf.models.face import FaceNetwork, refine_faces
 from portrait_tf.models.parsing import parsing_labels
-from portrait_tf.photos.joints import check_joints
 
 
 class Pipeline:
@@ -343,7 +342,7 @@ class Pipeline:
 
         Raises:
             PortraitError: Stage 1 takes no joints; outside a graph also joints that
-                `portrait_tf.photos.joints.check_joints` refuses.
+                `portrait_tf.labels.check_joints` refuses.
         """
         image, mask = _of_rank_four(image, mask)
         small_image, small_mask, place = self.shrink(image, mask)

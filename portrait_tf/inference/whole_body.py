@@ -152,7 +152,7 @@ def estimate_body(
     Args:
         engine: Its `parse` has to give joints.
         photo: RGB `uint8` `[H, W, 3]`, upright, with an upright person.
-        joints: The user's own, `[16, 3]`, as of `photos.joints.check_joints`, in pixels
+        joints: The user's own, `[16, 3]`, as of `labels.check_joints`, in pixels
             of the photo: stage 1 draws the person about them, and the body reaches
             them.
 

@@ -10,7 +10,7 @@ import numpy as np
 from portrait_tf.errors import PortraitError, SizeError
 from portrait_tf.files import read_file
 from portrait_tf.geometry import inside
-from portrait_tf.labels import JOINTS, NUM_JOINTS
+from portrait_tf.labels import JOINTS, NUM_JOINTS, check_joints
 
 _INDICES = {name.lower(): index for index, name in enumerate(JOINTS)}
 _INDICES |= {
@@ -18,52 +18,6 @@ _INDICES |= {
     for name, index in _INDICES.items()
     if name[1] == "_"
 }
-
-
-def check_joints(joints: np.ndarray, name: str | pathlib.Path = "joints") -> np.ndarray:
-    """Checks joints that a user gives.
-
-    Args:
-        joints: `[16, 3]` or `[B, 16, 3]`, in LIP's order: x and y in pixels of the
-            photo, then 1 where the joint is given and 0 where stage 1 is to find it.
-        name: What to call them in a message.
-
-    Returns:
-        `float32` of that shape; rows of joints that are not given are 0.
-
-    Raises:
-        PortraitError: The type, shape or a number is another one.
-    """
-    joints = np.asarray(joints)
-    wanted = (NUM_JOINTS, 3)
-    if (
-        joints.dtype.kind not in "fiu"
-        or joints.ndim not in (2, 3)
-        or joints.shape[-2:] != wanted
-    ):
-        raise PortraitError(
-            path=name,
-            expected="numbers of the shape [16, 3] or [batch, 16, 3]",
-            received=f"{joints.dtype} {list(joints.shape)}",
-        )
-    given = joints[..., 2] == 1
-    wrong = ~given & (joints[..., 2] != 0)
-    if wrong.any():
-        place = tuple(np.argwhere(wrong)[0])
-        raise PortraitError(
-            path=name,
-            expected="1 where a joint is given and 0 elsewhere, as the third number",
-            received=f"{joints[place][2]:g} for {JOINTS[place[-1]]}",
-        )
-    wrong = given & ~np.isfinite(joints[..., :2]).all(-1)
-    if wrong.any():
-        place = tuple(np.argwhere(wrong)[0])
-        raise PortraitError(
-            path=name,
-            expected=f"x and y of {JOINTS[place[-1]]} as finite numbers",
-            received=f"{joints[place][0]:g}, {joints[place][1]:g}",
-        )
-    return np.where(given[..., None], joints, 0).astype(np.float32)
 
 
 def joints_by_name(

@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 
 from portrait_tf.errors import PortraitError
-from portrait_tf.photos.joints import check_joints
+from portrait_tf.labels import check_joints
 from serving.client import pictures
 from serving.client.connection import check_choice, check_number, check_timeout
 from serving.client.errors import ServerError, server_error

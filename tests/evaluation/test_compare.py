@@ -371,6 +371,7 @@ def test_a_budget_shortens_phases_and_warm_ups():
 
 
 def test_stage_1_at_another_size(tiny_pipeline):
+    from portrait_tf.models.parsing import find_structure
     from portrait_tf.runs.weights import at_size
 
     network = tiny_pipeline.parsing_network
@@ -379,7 +380,7 @@ def test_stage_1_at_another_size(tiny_pipeline):
     assert larger.size == (64, 48)
     rng = np.random.default_rng(0)
     tile = rng.uniform(-1, 1, (1, 64, 48, 3)).astype(np.float32)
-    outputs = larger({"image": tile, "mask": np.zeros((1, 64, 48, 1), np.float32)})
+    outputs = find_structure(larger, tile, np.zeros((1, 64, 48, 1), np.float32))
     assert tuple(outputs["parsing"].shape) == (1, 32, 24, 20)
     for one, two in zip(network.get_weights(), larger.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)

@@ -34,7 +34,7 @@ class Painting:
         hole: `uint8` `[h, w]`, 255 = hole.
         own: `uint8` `[h, w]`, labels, 255 where there is none; or None.
         margins: Parts of height and width to add, by side.
-        joints: `[16, 3]`, as of `photos.joints.check_joints`, those that are placed.
+        joints: `[16, 3]`, as of `labels.check_joints`, those that are placed.
     """
 
     scene: str
