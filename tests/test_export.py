@@ -11,7 +11,6 @@ import time
 import cv2
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from export import saved_model
 from export.contract import SIGNATURES
@@ -73,27 +72,18 @@ def test_grpc_answers_as_keras_does(tiny_pipeline, client, size):
 
 @pytest.mark.default_stack("the code in the documentation is for Keras 3")
 def test_the_code_in_the_documentation_runs(tiny_models, tmp_path, monkeypatch):
-    """A Keras layer around a signature, and a frozen graph: docs/serving.md."""
+    """A Keras layer around a signature: docs/serving.md."""
     page = pathlib.Path(__file__).parent.parent / "docs" / "serving.md"
     section = page.read_text().split("## Without a server")[1]
-    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    (block,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     (tmp_path / "models").symlink_to(tiny_models)
     monkeypatch.chdir(tmp_path)
     found = {}
-    for block in blocks:
-        exec(block, found)
+    exec(block, found)
     photos, answer = found["photos"], found["answer"]
     expected = run_signature(tiny_models / "1", {"serving_default": photos})
     for name, value in expected["serving_default"].items():
         np.testing.assert_array_equal(answer[name], value)
-    graph = tf.compat.v1.GraphDef.FromString((tmp_path / "portrait.pb").read_bytes())
-    with tf.Graph().as_default() as frozen:
-        tf.import_graph_def(graph, name="")
-    with tf.compat.v1.Session(graph=frozen) as session:
-        image, mask, completed, _ = found["names"]
-        given = {image: photos["image"], mask: photos["mask"]}
-        again = session.run(completed, given)
-    np.testing.assert_array_equal(again, answer["completed"])
 
 
 def test_in_process_engine_takes_the_highest_version(tiny_models, tmp_path):
