@@ -279,7 +279,8 @@ def check_export(
         names: Its signatures; by default all that the networks have.
 
     Raises:
-        RuntimeError: An answer differs by more than one grey level, label maps by more
+        RuntimeError: An answer differs by more than one gray level (with detail, one
+            pixel in twenty may: a level decides between patches), label maps by more
             than one pixel in a hundred, joints by more than a pixel; or a warm-up
             request fails.
     """
@@ -293,7 +294,7 @@ def check_export(
         for signature in names or check_names(None, pipeline.takes_joints):
             found = run(signature, requests[signature])
             for name, wanted in answers[signature].items():
-                if _differs(name, found[name], wanted):
+                if _differs(name, found[name], wanted, pipeline.detail):
                     raise RuntimeError(
                         f"the exported model answers otherwise than the networks: "
                         f"{signature}, {name}, {_ODD_SIZE}; it was not published"
@@ -329,7 +330,7 @@ def check_onnx(pipeline: Pipeline, folder: str | pathlib.Path) -> None:
             )
 
 
-def _differs(name: str, found: np.ndarray, wanted: np.ndarray) -> bool:
+def _differs(name: str, found: np.ndarray, wanted: np.ndarray, detail: bool) -> bool:
     if name.endswith("_bytes"):
         found = np.stack([tf.io.decode_png(one).numpy() for one in found])
     if found.shape != wanted.shape:
@@ -340,4 +341,6 @@ def _differs(name: str, found: np.ndarray, wanted: np.ndarray) -> bool:
     if name == "joints":
         # The highest of two cells that are nearly alike may be either.
         return np.mean(difference.max(-1) > 1) > 0.1
+    if name.startswith("completed") and detail:
+        return np.mean(difference.max(-1) > 1) > 0.05
     return difference.max() > 1

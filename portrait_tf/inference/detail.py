@@ -306,12 +306,12 @@ class _Level:
         rows, columns = (_inner(self.size[axis]) for axis in (0, 1))
         self.is_source = ~near & rows[:, None] & columns[None]
         sources = tf.cast(self.is_source, tf.float32)
-        tones = tf.cast(tf.reduce_mean(self.low, -1) * (_TONES / 256.0), tf.int32)
-        tones += _TONES * self.labels
+        tones = tf.reduce_mean(self.low, -1) * (_TONES / 256.0) - 0.5
+        classes = _TONES * self.labels + tf.cast(tf.round(tones), tf.int32)
         seen, levels = (
             tf.reshape(
                 tf.math.unsorted_segment_sum(
-                    tf.reshape(x, [-1]), tf.reshape(tones, [-1]), _TONES * NUM_LABELS
+                    tf.reshape(x, [-1]), tf.reshape(classes, [-1]), _TONES * NUM_LABELS
                 ),
                 [NUM_LABELS, _TONES],
             )
@@ -322,8 +322,14 @@ class _Level:
         # A tone that is hardly seen has its label's mean.
         mean = tf.reduce_sum(levels, -1, keepdims=True) / tf.maximum(of_label, 1.0)
         mean = tf.where(seen >= _FEWEST, levels / tf.maximum(seen, 1.0), mean)
-        most = tf.reshape((_MOST_OVER_MEAN * mean) ** 2, [-1])
-        self.most_strength = tf.gather(most, tones)
+        # Between two tones, both: a level more or less must not matter.
+        tones = tf.clip_by_value(tones, 0.0, _TONES - 1.0)
+        below = tf.minimum(tf.floor(tones), _TONES - 2.0)
+        place = _TONES * self.labels + tf.cast(below, tf.int32)
+        mean = tf.reshape(mean, [-1])
+        lower, upper = tf.gather(mean, place), tf.gather(mean, place + 1)
+        mean = lower + (tones - below) * (upper - lower)
+        self.most_strength = (_MOST_OVER_MEAN * mean) ** 2
         self.targets = tf.cast(tf.where(near), tf.int32)
         self.pixels = tf.cast(tf.where(self.hole), tf.int32)
 
