@@ -1,8 +1,8 @@
-"""Draws one person in three poses: joints are said, and the body is painted there.
+"""Draws two people in three poses each: joints are said, and the body is painted there.
 
     python examples/poses.py --out docs/poses.png
 
-A synthetic person whose photo ends at the hips, extended past the border by the bundled
+Synthetic people whose photos end at the hips, extended past the border by the bundled
 weights. The joints that are given are drawn as dots.
 """
 
@@ -18,7 +18,7 @@ from portrait_tf.labels import JOINTS
 from portrait_tf.photos import write_png
 from portrait_tf.photos.drawing import contact_sheet, show_hole
 
-SEED, SIZE, CUT = 21, (576, 384), 330
+SEEDS, SIZE, CUT = (21, 15), (576, 384), 330
 POSES = {
     "standing": {
         "R_Knee": (-22, 105), "R_Ankle": (-24, 205),
@@ -36,14 +36,11 @@ POSES = {
 """Columns and rows from the pelvis."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("poses.png"))
-    options = parser.parse_args()
-    sample = synthesise(SEED, SIZE)
+def poses(portrait: Portrait, seed: int) -> list[np.ndarray]:
+    """A person's photo with its hole, and the person in each pose."""
+    sample = synthesise(seed, SIZE)
     photo = sample.photo[:CUT]
     pelvis = sample.joints[JOINTS.index("Pelvis"), :2]
-    portrait = Portrait.load()
     canvas = np.pad(photo, ((0, SIZE[0] - CUT), (0, 0), (0, 0)))
     hole = np.zeros(SIZE, np.uint8)
     hole[CUT:] = 255
@@ -56,7 +53,16 @@ def main() -> None:
             center = tuple(int(round(float(one))) for one in place)
             cv2.circle(picture, center, 5, (224, 36, 120), -1, cv2.LINE_AA)
         row.append(picture)
-    write_png(options.out, contact_sheet([row], ["photo", *POSES], height=384))
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("poses.png"))
+    options = parser.parse_args()
+    portrait = Portrait.load()
+    rows = [poses(portrait, seed) for seed in SEEDS]
+    write_png(options.out, contact_sheet(rows, ["photo", *POSES], height=300))
 
 
 if __name__ == "__main__":

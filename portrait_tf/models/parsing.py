@@ -182,7 +182,7 @@ HINT_SIGMA = 0.021
 HINT_STRENGTH = 3.0
 """Peak of the heat maps of joints that are given; training's hints have 1."""
 
-GUIDANCE = 0.5
+GUIDANCE = 1.0
 """How far a map goes beyond what given joints have changed in it."""
 
 _FOUND = 0.15
