@@ -14,9 +14,15 @@ from portrait_tf.inference.onnx_engine import PAINTING_FILE, OnnxEngine
 from portrait_tf.inference.pipeline import Pipeline
 
 
-@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("kind", ["plain", "mirrored", "face"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "plain",
+        pytest.param("mirrored", marks=pytest.mark.long),
+        pytest.param("face", marks=pytest.mark.long),
+    ],
+)
 def test_a_version_with_onnx(tiny_pipeline, tiny_face_pipeline, tmp_path, kind):
     pipeline = tiny_face_pipeline if kind == "face" else tiny_pipeline
     pipeline = Pipeline(
