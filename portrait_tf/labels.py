@@ -61,6 +61,9 @@ GROUP_OF_LABEL = np.array(
 )
 """`GROUP_OF_LABEL[label]` is the position of the label's group in `LABEL_GROUPS`."""
 
+GROUP_MEMBERS = np.eye(len(LABEL_GROUPS), dtype=np.float32)[GROUP_OF_LABEL]
+"""`[20, 6]`: 1.0 where a label is in a group."""
+
 VOID_LABEL = 255
 """Pixels of this value have no label: they count in no loss and in no score."""
 

@@ -455,7 +455,9 @@ class Portrait:
             PortraitError: The engine refuses; or what stage 1 says of the photo does
                 not go with the wish or the user's label map.
         """
-        margins = self._margins_of(prepared)
+        return self._paint(prepared, self._margins_of(prepared))
+
+    def _paint(self, prepared: Prepared, margins: Margins) -> Completion:
         completion = self._answer(prepared, margins)
         if prepared.joints is not None:
             completion.notes += joint_notes(
@@ -497,10 +499,10 @@ class Portrait:
         prepared = photo
         if not isinstance(photo, Prepared):
             prepared = prepare_completion(photo, mask)
-        answers = [self.paint(prepared)]
+        margins, rng = self._margins_of(prepared), np.random.default_rng(seed)
+        answers = [self._paint(prepared, margins)]
         if count == 1:
             return answers
-        margins, rng = self._margins_of(prepared), np.random.default_rng(seed)
         origin = margins.top, margins.left
         found, free, height = find_doubtful(
             self.engine, prepared.pixels, answers[0].hole, prepared.joints, origin

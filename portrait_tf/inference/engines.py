@@ -59,7 +59,50 @@ class Engine(Protocol):
     ) -> tuple[np.ndarray, np.ndarray | None]: ...
 
 
-class PipelineEngine:
+class BatchEngine:
+    """An engine that completes several holes of a photo in one batch."""
+
+    def complete_masks(
+        self,
+        photo: np.ndarray,
+        masks: np.ndarray,
+        parsing: np.ndarray | None = None,
+        joints: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Completes a photo with each of several holes.
+
+        Args:
+            photo: RGB `uint8` `[H, W, 3]`.
+            masks: `uint8` `[N, H, W]`, non-zero = hole.
+            parsing: As in `complete`.
+            joints: As in `complete`.
+
+        Returns:
+            Completed photos `[N, H, W, 3]` and label maps `[N, H, W]`, `uint8`.
+        """
+        raise NotImplementedError
+
+    def complete(
+        self,
+        photo: np.ndarray,
+        mask: np.ndarray,
+        parsing: np.ndarray | None = None,
+        joints: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        completed, labels = self.complete_masks(photo, mask[None], parsing, joints)
+        return completed[0], labels[0]
+
+
+def check_takes_joints(takes_joints: bool) -> None:
+    """Raises PortraitError: stage 1 was built without an input for joints."""
+    if not takes_joints:
+        raise PortraitError(
+            "expected a stage 1 that takes joints, received one that was built "
+            "without hints (parsing.network.hints)"
+        )
+
+
+class PipelineEngine(BatchEngine):
     """Keras networks in this process.
 
     Args:
@@ -100,16 +143,6 @@ class PipelineEngine:
         self._parse_with_joints = traced(pipeline.parse, photo, mask, joints)
         self._joints = traced(pipeline.joints, photo, mask)
 
-    def complete(
-        self,
-        photo: np.ndarray,
-        mask: np.ndarray,
-        parsing: np.ndarray | None = None,
-        joints: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        completed, labels = self.complete_masks(photo, mask[None], parsing, joints)
-        return completed[0], labels[0]
-
     @property
     def takes_parsing(self) -> bool:
         """Whether a label map of the user's changes what is painted."""
@@ -122,22 +155,11 @@ class PipelineEngine:
         parsing: np.ndarray | None = None,
         joints: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Completes a photo with each of several holes, in one batch.
-
-        Args:
-            photo: RGB `uint8` `[H, W, 3]`.
-            masks: `uint8` `[N, H, W]`, non-zero = hole.
-            parsing: As in `complete`.
-            joints: As in `complete`.
-
-        Returns:
-            Completed photos `[N, H, W, 3]` and label maps `[N, H, W]`, `uint8`.
-        """
         from portrait_tf.inference.detail import add_details
 
         batch = [np.repeat(photo[None], len(masks), axis=0), masks[..., None]]
         if joints is not None:
-            self.pipeline.check_takes_joints()
+            check_takes_joints(self.pipeline.takes_joints)
             given = np.repeat(joints[None], len(masks), axis=0)
             result = self._call_with_joints(*batch, given)
         elif parsing is not None:
@@ -163,7 +185,7 @@ class PipelineEngine:
         if joints is None:
             result = self._parse(*batch)
         else:
-            self.pipeline.check_takes_joints()
+            check_takes_joints(self.pipeline.takes_joints)
             result = self._parse_with_joints(*batch, joints[None])
         joints = result["joints"][0].numpy() if self.has_pose else None
         return result["parsing"][0, ..., 0].numpy(), joints

@@ -10,9 +10,7 @@ import functools
 import numpy as np
 
 from portrait_tf.geometry import Placement, scale_joints, scaled
-from portrait_tf.labels import GROUP_OF_LABEL, LABEL_GROUPS, NUM_LABELS
-
-_MEMBERS = np.eye(len(LABEL_GROUPS), dtype=np.float32)[GROUP_OF_LABEL]
+from portrait_tf.labels import GROUP_MEMBERS, NUM_LABELS
 
 
 @functools.lru_cache(maxsize=64)
@@ -161,11 +159,11 @@ def enlarge_maps(
 
 def _labels(probabilities: np.ndarray) -> np.ndarray:
     """`portrait_tf.models.parsing.parsing_labels`, as `uint8`."""
-    parts = probabilities @ _MEMBERS
+    parts = probabilities @ GROUP_MEMBERS
     # NumPy's own maximum over a short last axis takes ten times as long.
     highest = functools.reduce(np.maximum, np.moveaxis(parts, -1, 0))
     chosen = (parts >= highest[..., None]).astype(np.float32)
-    return (probabilities * (chosen @ _MEMBERS.T)).argmax(-1).astype(np.uint8)
+    return (probabilities * (chosen @ GROUP_MEMBERS.T)).argmax(-1).astype(np.uint8)
 
 
 def fit_joints(

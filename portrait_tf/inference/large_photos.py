@@ -109,13 +109,18 @@ class _Task:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Given:
-    """What the user says of the body: a label map, joints, both, or neither."""
+class Given:
+    """What the user says of the body: a label map, joints, both, or neither.
+
+    Attributes:
+        parsing: As of `complete_photo`.
+        joints: As of `complete_photo`.
+    """
 
     parsing: np.ndarray | None = None
     joints: np.ndarray | None = None
 
-    def shrunk(self, box: Box, size: tuple[int, int]) -> "_Given":
+    def shrunk(self, box: Box, size: tuple[int, int]) -> "Given":
         """In a crop that is brought to a size."""
         parsing, joints = self.parsing, self.joints
         if parsing is not None:
@@ -124,7 +129,7 @@ class _Given:
         if joints is not None:
             joints = joints - np.array((box.left, box.top, 0), np.float32)
             joints = scale_joints(joints, (box.height, box.width), size)
-        return _Given(parsing, joints)
+        return Given(parsing, joints)
 
     def complete(
         self, engine: Engine, photo: np.ndarray, mask: np.ndarray
@@ -150,8 +155,8 @@ class _Given:
             return engine.parse(photo, mask)
         return engine.parse(photo, mask, self.joints)
 
-    def without_joints(self) -> "_Given":
-        return _Given(self.parsing)
+    def without_joints(self) -> "Given":
+        return Given(self.parsing)
 
 
 def complete_photo(
@@ -196,7 +201,7 @@ def complete_photo(
     if joints is not None:
         joints = check_joints(joints)
     own = None if parsing is None else _in_the_hole(parsing, mask)
-    given = _Given(own, joints)
+    given = Given(own, joints)
     frame = frame_of(engine)
     if size[0] <= frame[0] and size[1] <= frame[1]:
         completed, labels = given.complete(engine, photo, mask)
@@ -287,7 +292,7 @@ def _look(
     mask: np.ndarray,
     box: Box,
     frame: tuple[int, int],
-    given: _Given,
+    given: Given,
 ) -> _Look:
     """Shows the engine a crop, shrunk here, so that large pictures stay out of it."""
     small, hole = shrink(box.of(photo), box.of(mask), frame)
@@ -327,7 +332,7 @@ def parse_photo(
     else:
         mask = as_hole_mask(mask, size)
     frame = frame_of(engine)
-    given = _Given(joints=joints)
+    given = Given(joints=joints)
     if size[0] <= frame[0] and size[1] <= frame[1]:
         return given.parse(engine, photo, mask)
     whole = Box(0, 0, *size)
@@ -351,7 +356,7 @@ def _parse(
     mask: np.ndarray,
     box: Box,
     frame: tuple[int, int],
-    given: _Given,
+    given: Given,
 ) -> tuple[_Look, np.ndarray | None]:
     """Stage 1 on a crop; joints in pixels of the photo."""
     small, hole = shrink(box.of(photo), box.of(mask), frame)
@@ -531,7 +536,7 @@ class _Parts:
         mask: np.ndarray,
         frame: tuple[int, int],
         grid: _Grid,
-        given: _Given,
+        given: Given,
     ) -> None:
         self.frame = frame
         self.grid = grid

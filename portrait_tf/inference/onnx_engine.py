@@ -10,6 +10,7 @@ import numpy as np
 from portrait_tf.errors import PortraitError
 from portrait_tf.geometry import Placement, fit_placement
 from portrait_tf.inference import fitting
+from portrait_tf.inference.engines import BatchEngine, check_takes_joints
 from portrait_tf.labels import NUM_LABELS
 from portrait_tf.runs.bundled import FOLDER, bundled_arrays
 from portrait_tf.startup import has_tensorflow, load_tensorflow
@@ -19,7 +20,7 @@ PAINTING_FILE = "painting.onnx"
 DESCRIPTION_FILE = "signature.json"
 
 
-class OnnxEngine:
+class OnnxEngine(BatchEngine):
     """ONNX graphs in this process (`inference.engines.Engine`).
 
     The graphs hold the networks at their working size (`export.onnx_model`); photos are
@@ -78,16 +79,6 @@ class OnnxEngine:
         """Whether a label map of the user's changes what is painted."""
         return "parsing" in {one.name for one in self._painting.get_inputs()}
 
-    def complete(
-        self,
-        photo: np.ndarray,
-        mask: np.ndarray,
-        parsing: np.ndarray | None = None,
-        joints: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        completed, labels = self.complete_masks(photo, mask[None], parsing, joints)
-        return completed[0], labels[0]
-
     def complete_masks(
         self,
         photo: np.ndarray,
@@ -95,17 +86,6 @@ class OnnxEngine:
         parsing: np.ndarray | None = None,
         joints: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Completes a photo with each of several holes, in one batch.
-
-        Args:
-            photo: RGB `uint8` `[H, W, 3]`.
-            masks: `uint8` `[N, H, W]`, non-zero = hole.
-            parsing: As in `complete`.
-            joints: As in `complete`.
-
-        Returns:
-            Completed photos `[N, H, W, 3]` and label maps `[N, H, W]`, `uint8`.
-        """
         size, place = photo.shape[:2], self._place(photo)
         inputs = self._fit(photo, masks, place)
         shares = self._find(inputs, joints, size, place)["parsing"]
@@ -170,11 +150,8 @@ class OnnxEngine:
     ) -> dict[str, np.ndarray]:
         """Stage 1's answers by name."""
         if joints is not None:
-            if not self._structure.get_overridable_initializers():
-                raise PortraitError(
-                    "expected a stage 1 that takes joints, received one that was built "
-                    "without hints (parsing.network.hints)"
-                )
+            # They are an input with a default.
+            check_takes_joints(bool(self._structure.get_overridable_initializers()))
             given = fitting.fit_joints(joints[None], size, place)
             inputs = inputs | {"given_joints": given}
         names = [one.name for one in self._structure.get_outputs()]

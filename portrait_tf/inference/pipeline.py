@@ -20,6 +20,7 @@ from portrait_tf.config import PipelineConfig
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.averaging import AveragedParsing
 from portrait_tf.inference.detail import add_details
+from portrait_tf.inference.engines import check_takes_joints
 from portrait_tf.labels import NUM_JOINTS, NUM_LABELS, check_joints
 from portrait_tf.models.completion import completion_inputs
 from portrait_tf.models.face import FaceNetwork, refine_faces
@@ -175,14 +176,6 @@ class Pipeline:
     def takes_joints(self) -> bool:
         """Whether stage 1 draws the body about joints that a user gives."""
         return getattr(self.parsing_network, "hints", False)
-
-    def check_takes_joints(self) -> None:
-        """Raises PortraitError: stage 1 was built without an input for joints."""
-        if not self.takes_joints:
-            raise PortraitError(
-                "expected a stage 1 that takes joints, received one that was built "
-                "without hints (parsing.network.hints)"
-            )
 
     def networks(
         self,
@@ -366,7 +359,7 @@ class Pipeline:
         Raises:
             PortraitError: As of `complete_with_joints`.
         """
-        self.check_takes_joints()
+        check_takes_joints(self.takes_joints)
         if tf.executing_eagerly():
             joints = check_joints(joints)
         joints = tf.ensure_shape(joints, [None, NUM_JOINTS, 3])

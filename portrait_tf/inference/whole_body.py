@@ -19,7 +19,12 @@ import numpy as np
 from portrait_tf.errors import PortraitError
 from portrait_tf.geometry import Box, scale_joints, shrink
 from portrait_tf.inference.engines import Engine
-from portrait_tf.inference.large_photos import check_photo, frame_of, largest_person
+from portrait_tf.inference.large_photos import (
+    Given,
+    check_photo,
+    frame_of,
+    largest_person,
+)
 from portrait_tf.labels import JOINTS, SHOE_LABELS, VOID_LABEL
 
 LEVELS = ("Head", "Neck", "Shoulder", "Hip", "Knee", "Ankle")
@@ -134,12 +139,6 @@ class _Person:
     edges: tuple[float, float, float, float]
     cut: tuple[str, ...]
 
-    def within(self, joints: np.ndarray) -> np.ndarray:
-        """Joints in pixels of the photo, in pixels of the crop."""
-        moved = joints - np.array((self.view.left, self.view.top, 0), np.float32)
-        full = (self.view.height, self.view.width)
-        return scale_joints(moved, full, self.crop.shape[:2])
-
 
 def estimate_body(
     engine: Engine, photo: np.ndarray, joints: np.ndarray | None = None
@@ -176,7 +175,7 @@ def estimate_body(
         for side, edge in (("top", top), ("bottom", bottom))
     ]
     margins = {side: part * height for side, part in _FIRST.items()}
-    given = None if joints is None else person.within(joints)
+    given = Given(joints=joints).shrunk(person.view, person.crop.shape[:2])
     for _ in range(_LOOKS if cut else 0):
         rows = [
             round(float(np.clip(margins[side], 0, _MOST * height)))
@@ -354,11 +353,11 @@ def look_at(
     engine: Engine,
     photo: np.ndarray,
     margins: tuple[int, int, int, int],
-    given: np.ndarray | None = None,
+    given: Given = Given(),
 ) -> Answer:
     """Stage 1 on a photo with an unknown border: top, bottom, left, right.
 
-    It is given the user's own joints, in pixels of the photo, if there are any.
+    It is given what the user says, in pixels of the photo.
     """
     top, bottom, left, right = margins
     size = photo.shape[:2]
@@ -366,12 +365,8 @@ def look_at(
     mask = np.pad(np.zeros(size, np.uint8), padding, constant_values=255)
     canvas = np.pad(photo, (*padding, (0, 0)))
     small, hole = shrink(canvas, mask, frame_of(engine))
-    if given is None:
-        labels, joints = engine.parse(small, hole)
-    else:
-        given = given + np.array((left, top, 0), np.float32)
-        given = scale_joints(given, mask.shape, hole.shape)
-        labels, joints = engine.parse(small, hole, given)
+    box = Box(-top, -left, size[0] + bottom, size[1] + right)
+    labels, joints = given.shrunk(box, hole.shape).parse(engine, small, hole)
     scale = np.array([full / n for full, n in zip(mask.shape, hole.shape, strict=True)])
     person = (labels > 0) & (labels != VOID_LABEL)
     inside = largest_person(person.astype(np.uint8))

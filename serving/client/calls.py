@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 
 from portrait_tf.errors import PortraitError
-from portrait_tf.labels import check_joints
+from portrait_tf.labels import NUM_JOINTS, check_joints
 from serving.client import pictures
 from serving.client.connection import check_choice, check_number, check_timeout
 from serving.client.errors import ServerError, server_error
@@ -36,7 +36,6 @@ from serving.client.results import (
     VersionStatus,
 )
 
-NUM_LABELS, NUM_JOINTS = 20, 16
 STAGE_1_DECIDES = 255
 """In a parsing map that is sent: take what stage 1 predicts for this pixel."""
 
