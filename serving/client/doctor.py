@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from portrait_tf.errors import PortraitError
-from serving.client.calls import COMPLETING, NUM_LABELS
+from portrait_tf.labels import NUM_LABELS
+from serving.client.calls import COMPLETING
 from serving.client.connection import RetryPolicy, Tls, check_target
 from serving.client.errors import (
     DeadlineExceededError,
