@@ -74,6 +74,11 @@ class AugmentationConfig(Section):
         description="Largest shift by a smooth random warp, as a part of the shorter "
         "side.",
     )
+    swing: Fraction = Field(
+        0.0,
+        description="Probability, for each arm in the hole, of another pose of it in "
+        "map and joints, so that hints are followed; stage 1 only.",
+    )
     cutout: Fraction = Field(
         0.0,
         description="Probability of a gray rectangle outside the mask; stage 1 only, "

@@ -24,6 +24,7 @@ import tensorflow as tf
 
 from portrait_tf.config import Config
 from portrait_tf.data.augment import prepare
+from portrait_tf.data.distortion import swing_arms
 from portrait_tf.data.masks import EVALUATION_TASKS, evaluation_mask, random_mask
 from portrait_tf.data.mixture import SAMPLE, Reader, as_mixture
 from portrait_tf.errors import PortraitError
@@ -69,6 +70,10 @@ def training_sample(
         lambda rng: reader[others[int(rng.integers(len(others)))]],
     )
     mask = random_mask(rng, config.size, config.masks, prepared["parsing"])
+    if augmentation.swing:
+        prepared["parsing"], prepared["joints"] = swing_arms(
+            rng, prepared["parsing"], prepared["joints"], mask, augmentation.swing
+        )
     return {**prepared, "mask": mask}
 
 

@@ -66,9 +66,9 @@ class Job:
         self.training = getattr(self.config, self.stage).training
         updates = {}
         if self.stage != "parsing":
-            # The photo is what is to be painted.
+            # The photo is what is to be painted, and shows the body of its map.
             updates["augmentation"] = self.config.augmentation.model_copy(
-                update={"cutout": 0.0}
+                update={"cutout": 0.0, "swing": 0.0}
             )
         if self.stage == "face":
             updates["masks"] = self.config.face.masks

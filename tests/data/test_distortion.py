@@ -5,8 +5,15 @@ import pytest
 from portrait_tf.compat.addons import cutout, dense_image_warp
 from portrait_tf.config import AugmentationConfig
 from portrait_tf.data.augment import prepare
-from portrait_tf.data.distortion import random_cutout, random_flow, warp_sample
+from portrait_tf.data.dataset import training_sample
+from portrait_tf.data.distortion import (
+    random_cutout,
+    random_flow,
+    swing_arms,
+    warp_sample,
+)
 from portrait_tf.data.sample import Sample
+from portrait_tf.labels import JOINTS, LABELS
 
 SIZE = (48, 32)
 LARGEST = 0.06
@@ -117,3 +124,73 @@ def test_samples_are_the_same_again_and_off_by_default():
     np.testing.assert_array_equal(one["image"], two["image"])
     assert (one["image"] != plain["image"]).mean() > 0.5
     assert (one["image"] == 127).all(-1).sum() > 8
+
+
+ARM = [JOINTS.index(f"R_{name}") for name in ("Shoulder", "Elbow", "Wrist")]
+BARE = LABELS.index("RightArm")
+
+
+def hanging_arm() -> tuple:
+    """A map with a torso and a bare arm beside it, its joints, and a hole around."""
+    parsing = np.zeros((96, 64), np.uint8)
+    parsing[20:70, 24:40] = LABELS.index("UpperClothes")
+    parsing[20:66, 15:19] = BARE
+    joints = np.zeros((16, 3), np.float32)
+    joints[ARM] = [(17, 22, 1), (17, 42, 1), (17, 60, 1)]
+    mask = np.zeros((96, 64), np.uint8)
+    mask[30:90, :60] = 255
+    return parsing, joints, mask
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_arm_swings_with_its_joints_and_in_the_hole_only(seed):
+    parsing, joints, mask = hanging_arm()
+    before = parsing.copy()
+    swung, moved = swing_arms(rng(seed), parsing, joints, mask, 1.0)
+    shift = moved[ARM[2], :2] - joints[ARM[2], :2]
+    reach = np.hypot(*shift)
+    assert 0.5 < reach <= 0.4 * 38 + 1e-3
+    # The elbow moves less than the wrist, the shoulder and what is seen not at all.
+    bend = moved[ARM[1], :2] - joints[ARM[1], :2]
+    np.testing.assert_allclose(bend / shift, bend[0] / shift[0], rtol=1e-3)
+    assert 0 <= bend[0] / shift[0] <= 0.7
+    np.testing.assert_array_equal(moved[ARM[0]], joints[ARM[0]])
+    np.testing.assert_array_equal(swung[mask == 0], parsing[mask == 0])
+    np.testing.assert_array_equal(parsing, before)
+    # The map has a bare wrist where the joint went, and none where it was.
+    column, row = np.rint(moved[ARM[2], :2]).astype(int)
+    near = swung[row - 2 : row + 3, column - 2 : column + 3]
+    assert (near == BARE).mean() > 0.3
+    if reach > 8:
+        assert (swung[57:63, 15:19] == BARE).mean() < 0.5
+
+
+def test_an_arm_that_is_seen_in_part_stays():
+    parsing, joints, mask = hanging_arm()
+    mask[:50] = 0
+    swung, moved = swing_arms(rng(), parsing, joints, mask, 1.0)
+    np.testing.assert_array_equal(swung, parsing)
+    np.testing.assert_array_equal(moved, joints)
+    mask[:] = 255
+    swung, _ = swing_arms(rng(), parsing, joints, mask, 0.0)
+    np.testing.assert_array_equal(swung, parsing)
+
+
+def test_a_swing_leaves_photo_and_hole_of_a_training_sample(tiny_config):
+    photo = rng().integers(0, 256, (96, 64, 3), np.uint8)
+    parsing, joints, _ = hanging_arm()
+    reader = [Sample("one", photo, parsing, joints)]
+    update = {"augmentation": AugmentationConfig(swing=1.0)}
+    swinging = tiny_config.model_copy(update=update)
+    plain = tiny_config.model_copy(update={"augmentation": AugmentationConfig()})
+    differing = 0
+    for position in range(40):
+        one, two = (
+            training_sample(reader, config, position, 0) for config in (plain, swinging)
+        )
+        for key in ("image", "mask"):
+            np.testing.assert_array_equal(one[key], two[key])
+        known = one["mask"] == 0
+        np.testing.assert_array_equal(one["parsing"][known], two["parsing"][known])
+        differing += (one["joints"] != two["joints"]).any()
+    assert differing
