@@ -13,6 +13,7 @@ from portrait_tf.layers import (
     Upsample,
     crop_and_resize,
     hole_boxes,
+    prefill,
     random_hole_boxes,
 )
 from portrait_tf.layers.prefill import diffuse
@@ -130,6 +131,17 @@ class TestPushPull:
 
     def test_no_known_pixel_gives_zero(self):
         assert not self.fill(np.ones((1, 8, 8, 3)), np.ones((1, 8, 8, 1))).any()
+
+    def test_few_long_steps_do_what_many_short_ones_do(self, monkeypatch):
+        rng = np.random.default_rng(2)
+        image = ops.average_pool(rng.uniform(-1, 1, (1, 96, 64, 3)), 3, 1, "same")
+        mask = np.zeros((1, 96, 64, 1), np.float32)
+        mask[:, 20:70, 10:50] = 1
+        few = PushPull(relaxations=20)([image, mask])
+        assert len(prefill._steps(20)) == 8 and np.isclose(sum(prefill._steps(20)), 20)
+        monkeypatch.setattr(prefill, "_steps", lambda count: [1.0] * count)
+        many = PushPull(relaxations=20)([image, mask])
+        np.testing.assert_allclose(few, many, atol=0.02)
 
     def test_relaxed_it_solves_laplace(self):
         """Between two walls of fixed color a membrane is a straight line."""

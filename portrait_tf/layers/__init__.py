@@ -9,6 +9,7 @@ from portrait_tf.layers.boxes import (
 )
 from portrait_tf.layers.contextual_attention import ContextualAttention
 from portrait_tf.layers.faces import face_boxes
+from portrait_tf.layers.group_normalization import GroupNormalization
 from portrait_tf.layers.heatmaps import heatmap_peaks, joint_heatmaps
 from portrait_tf.layers.label_attention import LabelAttention
 from portrait_tf.layers.label_groups import grouped, of_labels
@@ -20,6 +21,7 @@ from portrait_tf.layers.upsampling import PixelShuffle, Upsample, resize_bilinea
 
 __all__ = [
     "ContextualAttention",
+    "GroupNormalization",
     "PartialConv2D",
     "LabelAttention",
     "NoiseChannels",

@@ -1,10 +1,22 @@
 """Sharpens a soft parsing map."""
 
+import functools
+import operator
+
 import keras
+import numpy as np
 
 from portrait_tf.compat import Tensor, ops
-from portrait_tf.layers.label_groups import grouped, of_labels
+from portrait_tf.labels import GROUP_MEMBERS
 from portrait_tf.layers.layer import ConfigLayer
+
+_GROUPS = np.hstack([GROUP_MEMBERS, 1 - GROUP_MEMBERS[:, :1]])
+"""Sums of labels: the background, five parts of a person, the person."""
+# What a group is multiplied by and divided by: background and parts of these seven.
+_OWN = np.eye(7, 6, dtype=np.float32)
+_ABOVE, _BESIDE = np.zeros((2, 7, 6), np.float32)
+_ABOVE[0, 0] = _ABOVE[6, 1:] = _BESIDE[0, 0] = _BESIDE[1:6, 1:] = 1
+_ALL = np.float32([[1, 0, 0, 0, 0, 0, 1]]).T.repeat(6, axis=1)
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
@@ -30,17 +42,19 @@ class SharpenParsing(ConfigLayer):
         self.power = power
 
     def call(self, parsing: Tensor) -> Tensor:
-        parsing = ops.clip(parsing, 1e-6, 1.0)
-        groups = grouped(parsing)
-        # Relative to the group: a power of a small number vanishes in float32.
-        within = (parsing / of_labels(groups)) ** self.power
-        within = within / of_labels(grouped(within))
-        background, parts = groups[..., :1], groups[..., 1:]
-        person = ops.sum(parts, axis=-1, keepdims=True)
-        background, person = background**self.power, person**self.power
-        person = person / (background + person)
-        parts = parts / ops.max(parts, axis=-1, keepdims=True)
-        parts = parts**self.power
-        parts = person * parts / ops.sum(parts, axis=-1, keepdims=True)
-        groups = ops.concatenate([1.0 - person, parts], axis=-1)
-        return within * of_labels(groups)
+        # Nothing is 0, so that every quotient exists.
+        parsing = parsing + 1e-6
+        raised = _power(parsing, self.power)
+        groups = _power(ops.matmul(parsing, _GROUPS), self.power)
+        share = ops.matmul(groups, _OWN) * ops.matmul(groups, _ABOVE)
+        whole = ops.matmul(groups, _BESIDE) * ops.matmul(groups, _ALL)
+        # A label's share of its group is its power's share of the group's powers.
+        whole = whole * ops.matmul(raised, GROUP_MEMBERS) + 1e-30
+        return raised * ops.matmul(share / whole, GROUP_MEMBERS.T)
+
+
+def _power(x: Tensor, exponent: float) -> Tensor:
+    """`x ** exponent`; products of whole ones are faster than powers."""
+    if exponent == int(exponent) and exponent > 0:
+        return functools.reduce(operator.mul, [x] * int(exponent))
+    return x**exponent

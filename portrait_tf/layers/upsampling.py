@@ -61,11 +61,22 @@ class PixelShuffle(ConfigLayer):
 def _filtered(x: Tensor, line: np.ndarray) -> Tensor:
     """`[B, H, W, C]` under a filter in both directions, its border repeated."""
     kernel = np.tile(np.outer(line, line)[..., None, None], (1, 1, x.shape[-1], 1))
-    edge = len(line) // 2
-    x = ops.pad(x, ((0, 0), (edge, edge), (edge, edge), (0, 0)), mode="symmetric")
+    for axis in (1, 2):
+        x = _mirrored(x, len(line) // 2, axis)
     return ops.depthwise_conv(
         x, ops.convert_to_tensor(kernel, dtype=x.dtype), padding="valid"
     )
+
+
+def _mirrored(x: Tensor, edge: int, axis: int) -> Tensor:
+    """As `ops.pad(mode="symmetric")`, which ONNX has to put together from scatters."""
+
+    def part(start: int, stop: int | None) -> Tensor:
+        return x[(*[slice(None)] * axis, slice(start, stop))]
+
+    start = [part(n, n + 1) for n in reversed(range(edge))]
+    end = [part(-n - 1, -n or None) for n in range(edge)]
+    return ops.concatenate([*start, x, *end], axis=axis)
 
 
 @keras.saving.register_keras_serializable("portrait_tf")

@@ -3,6 +3,7 @@
 from keras import layers
 
 from portrait_tf.compat import Tensor
+from portrait_tf.layers import GroupNormalization
 
 
 def _conv(
@@ -41,7 +42,7 @@ def normalized_conv(
     gives the same result alone, in a batch and on every worker.
     """
     x = _conv(x, filters, name, kernel_size, strides, dilation, use_bias=False)
-    x = layers.GroupNormalization(
+    x = GroupNormalization(
         groups=group_count(filters), gamma_initializer=gamma, name=f"{name}_norm"
     )(x)
     if activation:
@@ -154,7 +155,7 @@ def normalized(x: Tensor, kind: str, name: str) -> Tensor:
     if kind == "batch":
         return layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
     groups = group_count(x.shape[-1])
-    return layers.GroupNormalization(groups=groups, name=f"{name}_norm")(x)
+    return GroupNormalization(groups=groups, name=f"{name}_norm")(x)
 
 
 def residual_block(x: Tensor, name: str, dilation: int = 1) -> Tensor:

@@ -5,6 +5,8 @@ Parsing outputs are logits of LIP's 20 labels, pose outputs are heatmaps of its 
 joints, peak 1.
 """
 
+import functools
+
 import keras
 import numpy as np
 from keras import layers
@@ -161,6 +163,19 @@ class ParsingNetwork(Network):
         self.hints = hints
         self.decoder_dilations = tuple(decoder_dilations)
 
+    @functools.cached_property
+    def halves(self) -> tuple[keras.Model, keras.Model]:
+        """A network with hints in two: what hints do not change, and the rest.
+
+        The first takes photo and mask, the second the first's answers and the hints.
+        """
+        hinted, skip = (
+            self.get_layer(name).input for name in ("decode8_hinted", "decode4_skip")
+        )
+        shared = [hinted[0], skip[1]]
+        first = keras.Model([self.input["image"], self.input["mask"]], shared)
+        return first, keras.Model([*shared, self.input["hints"]], self.output)
+
 
 def _refine(task: str, step: int, features: dict, coarse: dict, width: int) -> Tensor:
     """One task's next feature from its last one and both tasks' last predictions."""
@@ -215,9 +230,10 @@ def find_structure(
         The network's outputs.
     """
     image, mask = ops.convert_to_tensor(image), ops.convert_to_tensor(mask)
-    inputs = {"image": image, "mask": mask}
     if not getattr(network, "hints", False):
-        return network(inputs, training=False)
+        return network({"image": image, "mask": mask}, training=False)
+    encode, decode = network.halves
+    encoded = encode([image, mask], training=False)
     size = tuple(side // 4 for side in network.size)
     asked = hints is not None
     if not asked:
@@ -225,13 +241,13 @@ def find_structure(
         hints = ops.zeros((ops.shape(mask)[0], NUM_JOINTS, 3))
     given = hints[..., 2:] > 0
     none = joint_heatmaps(hints * 0.0, size, HINT_SIGMA)
-    first = network({**inputs, "hints": none}, training=False)
+    first = decode([*encoded, none], training=False)
     joints = heatmap_peaks(first[f"pose_{network.rounds}"])
     found = ops.cast(joints[..., 2:] > _FOUND, "float32")
     joints = ops.concatenate([joints[..., :2], found], axis=-1)
     strong = hints * np.array([1, 1, HINT_STRENGTH], "float32")
     committed = joint_heatmaps(ops.where(given, strong, joints), size, HINT_SIGMA)
-    outputs = network({**inputs, "hints": committed}, training=False)
+    outputs = decode([*encoded, committed], training=False)
     if not asked:
         # A graph then leaves out the first map.
         return outputs
