@@ -8,7 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pytest
-from tiny import TINY
+from tiny import TINY, shaken
 
 from portrait_tf.compat import KERAS_3, STACK
 from portrait_tf.config import Config, parse_config, with_changes
@@ -39,14 +39,12 @@ def _random_networks(*stages: str) -> list:
     from portrait_tf.runs.folder import build_network
 
     keras.utils.set_random_seed(0)
-    config = with_changes(parse_config(TINY), ["parsing.network.hints=true"])
-    networks = [build_network(stage, config) for stage in stages]
+    config = with_changes(
+        parse_config(TINY),
+        ["parsing.network.hints=true", "completion.network.prefill=parsing"],
+    )
     rng = np.random.default_rng(0)
-    for network in networks:
-        network.set_weights(
-            [w + rng.normal(0, 0.05, w.shape) for w in network.get_weights()]
-        )
-    return networks
+    return [shaken(build_network(stage, config), seed=rng) for stage in stages]
 
 
 @pytest.fixture(scope="session")

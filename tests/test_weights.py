@@ -6,8 +6,8 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
+from tiny import assert_equal_arrays
 
 from portrait_tf.errors import PortraitError
 from portrait_tf.runs.bundled import FOLDER, HASHES, check_hash
@@ -57,8 +57,7 @@ def test_each_bundled_network_is_its_askers_own():
         variable.assign(variable * 0)
     second = load_bundled("parsing")
     assert second.trainable and second.trainable_variables
-    for one, two in zip(weights, second.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_equal_arrays(weights, second.get_weights())
 
 
 def test_published_tables_are_of_the_published_scores():

@@ -1,5 +1,10 @@
 """The smallest experiment that still has every part."""
 
+import contextlib
+
+import numpy as np
+import pytest
+
 TINY = {
     "name": "tiny",
     "seed": 5,
@@ -16,7 +21,8 @@ TINY = {
         },
     },
     "completion": {
-        "network": {"widths": [8, 16, 16], "dilations": [1, 2]},
+        # Without a pre-fill, whose loops take as long to trace as all the rest.
+        "network": {"widths": [8, 16, 16], "dilations": [1, 2], "prefill": "none"},
         "discriminator": {"widths": [8, 16], "local_size": [16, 16]},
         "perceptual": {
             "network": "vgg16", "weights": "random", "layers": {"block1_conv2": 1.0},
@@ -37,3 +43,48 @@ TINY = {
         },
     },
 }  # fmt: skip
+
+
+@contextlib.contextmanager
+def stopped_at(step, trainer):
+    """Ctrl-C, as it were, behind a step of the trainer of that class."""
+    from portrait_tf.training.callbacks import Checkpoints
+
+    count = Checkpoints.on_train_batch_end
+
+    def stop(self, batch, logs=None):
+        count(self, batch, logs)
+        if type(self.model).__name__ == trainer and self.model.step == step:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Checkpoints, "on_train_batch_end", stop)
+        yield
+
+
+def shaken(network, noise=0.05, seed=0):
+    """The network with noise on its weights, so that each part has an effect.
+
+    Args:
+        noise: Standard deviation.
+        seed: A number, or a generator.
+    """
+    rng = np.random.default_rng(seed)
+    network.set_weights(
+        [w + rng.normal(0, noise, w.shape) for w in network.get_weights()]
+    )
+    return network
+
+
+def assert_equal_arrays(ones, others, **tolerance):
+    """Compares two lists, or dicts: bit for bit, or within `rtol` and `atol`."""
+    if not isinstance(ones, dict):
+        ones, others = dict(enumerate(ones)), dict(enumerate(others))
+    assert ones.keys() == others.keys()
+    for name, one in ones.items():
+        if tolerance:
+            np.testing.assert_allclose(
+                one, others[name], err_msg=str(name), **tolerance
+            )
+        else:
+            np.testing.assert_array_equal(one, others[name], err_msg=str(name))

@@ -1,14 +1,11 @@
 """Stage 1 over scales and the mirrored photo."""
 
-import contextlib
-import io
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny import assert_equal_arrays, shaken
 
-from export.saved_model import run_signature
 from portrait_tf.config import save_config, with_changes
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.averaging import AveragedParsing
@@ -21,14 +18,8 @@ from portrait_tf.runs.folder import build_network
 def network(tiny_config):
     """48x32, with random weights: every label and every joint answers otherwise."""
     keras.utils.set_random_seed(1)
-    network = build_network(
-        "parsing", tiny_config.model_copy(update={"size": (48, 32)})
-    )
-    rng = np.random.default_rng(1)
-    network.set_weights(
-        [w + rng.normal(0, 0.1, w.shape) for w in network.get_weights()]
-    )
-    return network
+    config = tiny_config.model_copy(update={"size": (48, 32)})
+    return shaken(build_network("parsing", config), 0.1, seed=1)
 
 
 @pytest.fixture
@@ -54,8 +45,7 @@ def test_without_options_it_is_the_network(network, inputs):
     np.testing.assert_allclose(found["parsing"], tf.nn.softmax(logits), atol=1e-5)
     for flip, scales in ((False, (1.0,)), (False, (1.02,))):
         again = numbers(AveragedParsing(network, flip, scales)(image, mask))
-        for name, value in found.items():
-            np.testing.assert_array_equal(again[name], value)
+        assert_equal_arrays(found, again)
 
 
 @pytest.mark.parametrize("scales", [(1.0,), (0.75, 1.0, 1.25)])
@@ -98,8 +88,7 @@ def test_scales_are_networks_of_other_sizes_with_the_same_weights(network, input
     assert [one.size for one in averaged.networks] == [(32, 16), (48, 32), (64, 48)]
     assert averaged.networks[1] is network
     for one in averaged.networks:
-        for ours, theirs in zip(one.weights, network.weights, strict=True):
-            np.testing.assert_array_equal(ours, theirs)
+        assert_equal_arrays(one.weights, network.weights)
     found = numbers(averaged(*inputs))
     singles = [
         numbers(AveragedParsing(network, scales=(scale,))(*inputs))
@@ -146,8 +135,7 @@ class TestPipeline:
         photo, mask = self.photo()
         one = numbers(tiny_pipeline(photo, mask))
         two = numbers(self.build(tiny_pipeline, flip=False, scales=(1.0,))(photo, mask))
-        for name, value in one.items():
-            np.testing.assert_array_equal(value, two[name])
+        assert_equal_arrays(one, two)
         assert tiny_pipeline.keras_models == [
             tiny_pipeline.parsing_network,
             tiny_pipeline.completion_network,
@@ -161,28 +149,6 @@ class TestPipeline:
         expected = plain[:, FLIPPED_JOINTS]
         expected[..., 0] = 63 - expected[..., 0]
         np.testing.assert_allclose(mirrored, expected, atol=1e-3)
-
-    @pytest.mark.long
-    def test_an_export_holds_the_networks_of_every_scale(self, tiny_pipeline, tmp_path):
-        pipeline = self.build(tiny_pipeline, **self.options)
-        assert len(pipeline.keras_models) == 3
-        archive = keras.export.ExportArchive()
-        for network in pipeline.keras_models:
-            archive.track(network)
-        photo, mask = self.photo()
-        archive.add_endpoint(
-            "joints",
-            lambda image, mask: {"joints": pipeline.joints(image, mask)},
-            input_signature=[
-                tf.TensorSpec([None, None, None, 3], tf.uint8, "image"),
-                tf.TensorSpec([None, None, None, 1], tf.uint8, "mask"),
-            ],
-        )
-        with contextlib.redirect_stdout(io.StringIO()):
-            archive.write_out(str(tmp_path))
-        found = run_signature(tmp_path, {"joints": {"image": photo, "mask": mask}})
-        expected = pipeline.joints(photo, mask)
-        np.testing.assert_allclose(found["joints"]["joints"], expected, atol=1e-3)
 
     def test_a_run_says_so_in_its_config(self, tiny_pipeline, tiny_config, tmp_path):
         from portrait_tf.runs.storage import save_arrays

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from tiny import assert_equal_arrays
 
 from portrait_tf.compat import application_layer_name
 from portrait_tf.compat import variable_path as path_of
@@ -149,8 +150,7 @@ def test_wrong_files_are_named(tmp_path):
     for target, path, message in cases:
         with pytest.raises(PortraitError, match=message):
             load_backbone_weights(target, path)
-    for one, two in zip(before, network.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_equal_arrays(before, network.get_weights())
 
 
 def test_without_pose_and_without_the_mask():

@@ -7,17 +7,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny import shaken
 
-from export.saved_model import export_pipeline, run_signature
+from export.saved_model import run_signature
 from portrait_tf.compat import variable_path
 from portrait_tf.config import parse_config, with_changes
 from portrait_tf.data.dataset import training_dataset, validation_dataset
 from portrait_tf.data.synthetic import synthesise
 from portrait_tf.errors import PortraitError
-from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.models import CompletionNetwork
 from portrait_tf.models.completion import completion_inputs
-from portrait_tf.runs.checkpoint import restore_checkpoint, save_checkpoint
 from portrait_tf.runs.folder import build_network
 from portrait_tf.runs.weights import load_bundled
 from portrait_tf.training.build import build_trainer
@@ -62,14 +61,6 @@ def inputs_for(network, batch=2, seed=0):
     )
 
 
-def randomised(network, seed=0):
-    rng = np.random.default_rng(seed)
-    network.set_weights(
-        [w + rng.normal(0, 0.1, w.shape) for w in network.get_weights()]
-    )
-    return network
-
-
 def trainer_of(config):
     network, stage_1 = (build_network(one, config) for one in ("completion", "parsing"))
     return build_trainer("completion", network, [stage_1], config)
@@ -86,7 +77,7 @@ def test_a_fresh_network_answers_its_prefill(options):
 
 
 def test_each_part_has_an_effect():
-    network = randomised(CompletionNetwork(**TINY, **ALL))
+    network = shaken(CompletionNetwork(**TINY, **ALL), 0.1)
     x = inputs_for(network)
     painted = np.array(network(x)["painted"])
     for name in ("stride2_gate_conv", "middle_block1_1_gate_conv", "attention"):
@@ -100,7 +91,7 @@ def test_each_part_has_an_effect():
 
 
 def test_without_the_map_the_hole_is_not_seen():
-    network = randomised(CompletionNetwork(**TINY, **OPTIONS[1]))
+    network = shaken(CompletionNetwork(**TINY, **OPTIONS[1]), 0.1)
     x = inputs_for(network)
     other = {**x, "image": np.where(x["mask"] > 0, 9, x["image"]).astype(np.float32)}
     one, two = (np.array(network(inputs)["painted"]) for inputs in (x, other))
@@ -159,11 +150,11 @@ class TestWithoutTheMap:
 
     def test_the_chain_works(self, tiny_config, portraits, tmp_path):
         with pytest.raises(PortraitError, match="prefill parsing needs the map"):
-            with_changes(tiny_config, ["completion.network.parsing=false"])
-        config = with_changes(
-            tiny_config,
-            ["completion.network.parsing=false", "completion.network.prefill=none"],
-        )
+            with_changes(
+                tiny_config,
+                ["completion.network={parsing: false, prefill: parsing}"],
+            )
+        config = with_changes(tiny_config, ["completion.network.parsing=false"])
         trainer = trainer_of(config)
         data = training_dataset(portraits, config, 2, 0, 2, 0)
         trainer.fit(data, epochs=1, steps_per_epoch=2, verbose=0, shuffle=False)
@@ -172,27 +163,8 @@ class TestWithoutTheMap:
         assert preview.draw().shape[-1] == 3
 
 
-@pytest.mark.long
-def test_a_resumed_run_draws_the_noise_that_a_whole_one_draws(tiny_config, tmp_path):
-    config = with_changes(tiny_config, ["completion.network.noise=2"])
-    one, two = trainer_of(config), trainer_of(config)
-    x = inputs_for(randomised(one.network))
-
-    def draw(trainer):
-        return np.array(trainer.network(x, training=True)["painted"])
-
-    draw(one)
-    save_checkpoint(one, tmp_path / "checkpoint.npz")
-    restore_checkpoint(two, tmp_path / "checkpoint.npz")
-    first = draw(one)
-    np.testing.assert_allclose(draw(two), first, atol=1e-5)
-    assert np.abs(draw(one) - first).max() > 1e-3
-    quiet = [np.array(one.network(x)["painted"]) for _ in range(2)]
-    np.testing.assert_array_equal(*quiet)
-
-
 def test_all_options_run_in_a_session_as_they_do_in_keras(tmp_path):
-    network = randomised(CompletionNetwork(**TINY, **ALL))
+    network = shaken(CompletionNetwork(**TINY, **ALL), 0.1)
     x = inputs_for(network)
     archive = keras.export.ExportArchive()
     archive.track(network)
@@ -212,31 +184,14 @@ def test_all_options_run_in_a_session_as_they_do_in_keras(tmp_path):
     np.testing.assert_allclose(found, np.array(network(x)["painted"]), atol=1e-4)
 
 
-@pytest.mark.long
-def test_all_options_are_exported_as_they_are(tiny_config, tmp_path):
-    """The export compares itself with the networks before it is published."""
-    config = with_changes(tiny_config, ALL_CHANGES)
-    networks = [
-        randomised(build_network(stage, config)) for stage in ("parsing", "completion")
-    ]
-    assert export_pipeline(Pipeline(*networks), tmp_path) == tmp_path / "1"
-
-
-# Blurred, details come later: 0.39 to 0.58, on both stacks, of what it began with.
-@pytest.mark.parametrize(
-    ("upsampling", "left"), [("shuffle", 0.4), ("smooth_shuffle", 0.7)]
-)
-def test_all_options_learn_four_people_by_heart(
-    tiny_config, portraits, upsampling, left
-):
+def test_all_options_learn_four_people_by_heart(tiny_config, portraits):
     config = with_changes(
         tiny_config,
         ["completion.training.steps=60", "completion.training.batch_size=4",
          "completion.network.widths=[16,32,48]", "completion.predicted_parsing=0",
          "completion.training.optimizer.learning_rate=0.003",
          "completion.schedule.reconstruction_steps=60",
-         "completion.loss.perceptual=0", *ALL_CHANGES,
-         f"completion.network.upsampling={upsampling}"],
+         "completion.loss.perceptual=0", *ALL_CHANGES],
     )  # fmt: skip
     keras.utils.set_random_seed(0)
     trainer = trainer_of(config)
@@ -246,8 +201,9 @@ def test_all_options_learn_four_people_by_heart(
     history = trainer.fit(
         batch.repeat(), epochs=6, steps_per_epoch=10, verbose=0, shuffle=False
     ).history
-    # The first ten steps' mean.
-    assert history["l1_hole"][-1] < left * history["l1_hole"][0]
+    # Of the first ten steps' mean; 0.39 to 0.58 on both stacks, as what is blurred
+    # learns details later.
+    assert history["l1_hole"][-1] < 0.7 * history["l1_hole"][0]
     # Also what was behind the projection that begins at zero.
     for name, one, two in zip(
         attention.weights, before, attention.get_weights(), strict=True

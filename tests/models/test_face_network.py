@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tiny import shaken
 
 from portrait_tf.labels import LABELS
 from portrait_tf.models import FaceNetwork
@@ -27,14 +28,6 @@ def scene(batch=3, seed=0):
     return completed, np.eye(20, dtype=np.float32)[labels], mask
 
 
-def shaken(network, seed=0):
-    rng = np.random.default_rng(seed)
-    network.set_weights(
-        [w + rng.normal(0, 0.1, w.shape) for w in network.get_weights()]
-    )
-    return network
-
-
 def test_it_begins_as_identity():
     completed, parsing, mask = scene()
     result = refine_faces(FaceNetwork(**SMALL), completed, parsing, mask)
@@ -44,7 +37,7 @@ def test_it_begins_as_identity():
 
 def test_known_pixels_and_photos_without_a_face_are_bit_for_bit():
     completed, parsing, mask = scene()
-    network = shaken(FaceNetwork(**SMALL))
+    network = shaken(FaceNetwork(**SMALL), 0.1)
     result = refine_faces(network, completed, parsing, mask)
     refined = np.array(result["completed"])
     known = np.repeat(mask == 0, 3, axis=-1)
@@ -89,7 +82,7 @@ def test_the_inputs_are_crops_of_one_place():
 
 def test_a_photo_gives_the_same_alone_and_in_a_batch():
     completed, parsing, mask = scene()
-    network = shaken(FaceNetwork(**SMALL))
+    network = shaken(FaceNetwork(**SMALL), 0.1)
     together = np.array(refine_faces(network, completed, parsing, mask)["completed"])
     alone = refine_faces(network, completed[2:], parsing[2:], mask[2:])["completed"]
     np.testing.assert_allclose(together[2:], np.array(alone), atol=1e-4)

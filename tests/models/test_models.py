@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from tiny import assert_equal_arrays, shaken
 
 from portrait_tf.compat import KERAS_3, map_structure, variable_path
 from portrait_tf.models import (
@@ -95,11 +96,7 @@ def test_a_fresh_completion_network_answers_its_prefill():
 
 
 def test_what_is_in_the_hole_is_not_seen():
-    network = CompletionNetwork(**COMPLETION)
-    rng = np.random.default_rng(3)
-    network.set_weights(
-        [w + rng.normal(0, 0.05, w.shape) for w in network.get_weights()]
-    )
+    network = shaken(CompletionNetwork(**COMPLETION), seed=3)
     x = inputs_for(network)
     x["mask"] = (x["mask"] > 0.5).astype(np.float32)
     other = {**x, "image": np.where(x["mask"] > 0, 9, x["image"]).astype(np.float32)}
@@ -139,8 +136,7 @@ def test_feature_discriminator_has_heads_on_frozen_features(arguments):
     backbone.set_weights(frozen)
     network(x, training=True)
     network.normalize()
-    for one, two in zip(frozen, backbone.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_equal_arrays(frozen, backbone.get_weights())
     # Three convolutions with a bias at each of three strides.
     assert len(network.trainable_variables) == 18
     *features, scores = network.features(x)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from tiny import TINY
+from tiny import TINY, assert_equal_arrays, shaken
 
 from portrait_tf import models
 from portrait_tf.compat import map_structure, variable_path
@@ -86,24 +86,29 @@ def inputs_for(network, batch=2, seed=0):
     }
 
 
-def shaken(network):
-    rng = np.random.default_rng(0)
-    network.set_weights(
-        [w + rng.normal(0, 0.05, w.shape) for w in network.get_weights()]
-    )
-    return network
-
-
 @every_network
 def test_files_and_copies_are_the_same_network(network, arguments, tmp_path):
+    """A `.keras` file also keeps dtype policy and `trainable`."""
+    with precision("mixed_bfloat16"):
+        frozen = network(**arguments)
+    frozen.trainable = False
+    frozen.save(tmp_path / "network.keras")
+    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    assert type(loaded) is network and not loaded.trainable_variables
+    assert loaded.get_config() == {**frozen.get_config(), "dtype": "mixed_bfloat16"}
+    policies = [[la.dtype_policy.name for la in n.layers] for n in (frozen, loaded)]
+    assert policies[0] == policies[1] and "mixed_bfloat16" in policies[0]
+    assert_equal_arrays(frozen.get_weights(), loaded.get_weights())
+
     one = shaken(network(**arguments))
-    assert one.get_config().items() >= arguments.items()
+    assert one.get_config().items() >= arguments.items() and one.trainable_variables
+    # Names do not depend on what was built before.
+    paths = [[variable_path(v) for v in built.weights] for built in (one, frozen)]
+    assert paths[0] == paths[1] and len(set(paths[0])) == len(paths[0])
     x = inputs_for(one)
     expected = one(x, training=False)
-    one.save(tmp_path / "network.keras")
-    copies = [keras.saving.load_model(tmp_path / "network.keras")]
-    copies.append(network.from_config(one.get_config()))
-    copies[-1].set_weights(one.get_weights())
+    copies = [network.from_config(one.get_config())]
+    copies[0].set_weights(one.get_weights())
     if network in models.NETWORKS.values():
         save_weights(one, tmp_path / "network.npz", {}, dtype=None)
         copies.append(load_weights(tmp_path / "network.npz"))
@@ -114,27 +119,6 @@ def test_files_and_copies_are_the_same_network(network, arguments, tmp_path):
             expected,
             copy(x, training=False),
         )
-
-
-@every_network
-def test_a_file_keeps_dtype_policy_and_trainable(network, arguments, tmp_path):
-    with precision("mixed_bfloat16"):
-        one = network(**arguments)
-    one.trainable = False
-    one.save(tmp_path / "network.keras")
-    two = keras.saving.load_model(tmp_path / "network.keras")
-    assert not two.trainable and not two.trainable_variables
-    assert two.get_config()["dtype"] == "mixed_bfloat16"
-    policies = [[layer.dtype_policy.name for layer in n.layers] for n in (one, two)]
-    assert policies[0] == policies[1] and "mixed_bfloat16" in policies[0]
-    assert network(**arguments).trainable_variables
-
-
-@every_network
-def test_names_do_not_depend_on_what_was_built_before(network, arguments):
-    paths = [[variable_path(v) for v in network(**arguments).weights] for _ in range(2)]
-    assert paths[0] == paths[1]
-    assert len(set(paths[0])) == len(paths[0])
 
 
 @pytest.mark.parametrize(
@@ -151,10 +135,7 @@ class TestPresets:
         assert list(models.ParsingNetwork.presets) == ["demo"]
         assert models.JPPNet.presets == {}
         network = models.CompletionNetwork.from_preset("demo")
-        for one, two in zip(
-            network.weights, load_bundled("completion").weights, strict=True
-        ):
-            np.testing.assert_array_equal(one, two)
+        assert_equal_arrays(network.weights, load_bundled("completion").weights)
 
     def test_of_a_run_and_of_a_file(self, tmp_path):
         config = parse_config(TINY)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny import TINY
+from tiny import TINY, assert_equal_arrays, stopped_at
 from trainers import trainer_of
 from typer.testing import CliRunner
 
@@ -29,12 +29,8 @@ from portrait_tf.runs.storage import read_arrays
 from portrait_tf.runs.weights import load_weights, save_weights
 from portrait_tf.training.commands import train_stage
 
-# An untrained stage 1 sees no faces; the truth does. Without its pre-fill, stage 2 is
-# traced sooner.
-CONFIG = with_changes(
-    parse_config(TINY),
-    ["face.predicted_parsing=0", "completion.network.prefill=none"],
-)
+# An untrained stage 1 sees no faces; the truth does.
+CONFIG = with_changes(parse_config(TINY), ["face.predicted_parsing=0"])
 ONE_STEP = ["face.training.steps=1", "face.training.steps_per_epoch=1"]
 
 
@@ -119,8 +115,7 @@ def test_a_run_keeps_the_stages_it_was_given(two_stages, portraits, tmp_path):
             load_run_network(run, stage).get_weights()
             for run in (two_stages, tmp_path / "new")
         )
-        for a, b in zip(one, two, strict=True):
-            np.testing.assert_array_equal(a, b)
+        assert_equal_arrays(one, two)
     # It goes on without being told again, and with a stage 2 of its own refuses one.
     train_stage("face", config, portraits, tmp_path / "new", verbose=0)
     other = with_changes(CONFIG, ["seed=7"])
@@ -156,8 +151,7 @@ def test_its_weights_are_saved_and_loaded(three_stages, tmp_path):
     save_weights(network, tmp_path / "face.npz", {}, dtype=None)
     loaded = load_weights(tmp_path / "face.npz")
     assert loaded.get_config() == network.get_config()
-    for one, two in zip(loaded.get_weights(), network.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_equal_arrays(loaded.get_weights(), network.get_weights())
     result = CliRunner().invoke(
         app, ["weights", str(three_stages[0]), str(tmp_path), "--name", "t"]
     )
@@ -171,23 +165,12 @@ def test_a_run_in_two_parts_ends_as_one_in_one(
     two_stages, three_stages, portraits, tmp_path
 ):
     run = shutil.copytree(two_stages, tmp_path / "parts")
-    for steps in (3, 5):
-        part = with_changes(CONFIG, [f"face.training.steps={steps}"])
-        # One schedule of rates for both parts, as a stop would leave it.
-        part = part.model_copy(deep=True)
-        part.face.training.optimizer.schedule = "poly"
-        part.face.training.optimizer.power = 1e-9
-        part.face.training.optimizer.warmup_steps = 0
-        part.face.discriminator_optimizer.schedule = "poly"
-        part.face.discriminator_optimizer.power = 1e-9
-        train_stage("face", part, portraits, run, verbose=0)
-    assert face_arrays(run)[1]["step"] == 5
-    whole = shutil.copytree(two_stages, tmp_path / "whole")
-    train_stage("face", part, portraits, whole, verbose=0)
-    one, two = (face_arrays(path)[0] for path in (run, whole))
-    assert one.keys() == two.keys()
-    for name, array in one.items():
-        np.testing.assert_allclose(array, two[name], rtol=1e-3, atol=2e-4, err_msg=name)
+    with stopped_at(3, "FaceTrainer"), pytest.raises(KeyboardInterrupt):
+        train_stage("face", CONFIG, portraits, run, portraits, verbose=0)
+    assert face_arrays(run)[1]["step"] == 3
+    train_stage("face", CONFIG, portraits, run, portraits, verbose=0)
+    one, two = (face_arrays(path)[0] for path in (run, three_stages[0]))
+    assert_equal_arrays(one, two, rtol=1e-3, atol=2e-4)
 
 
 class TestTrainer:
@@ -216,8 +199,7 @@ class TestTrainer:
             logs = trainer.train_step(batch)
             assert float(logs["faces"]) == 0.5 and float(logs["loss"]) > 0
             results.append(trainer.network.get_weights())
-        for one, two in zip(*results, strict=True):
-            np.testing.assert_allclose(one, two, atol=1e-6)
+        assert_equal_arrays(*results, atol=1e-6)
 
     def test_a_batch_without_any_face_changes_nothing(self, portraits):
         trainer, config = self.trainer()
@@ -226,8 +208,7 @@ class TestTrainer:
         before = trainer.network.get_weights()
         logs = trainer.train_step(batch)
         assert float(logs["faces"]) == 0 and float(logs["loss"]) == 0
-        for one, two in zip(before, trainer.network.get_weights(), strict=True):
-            np.testing.assert_array_equal(one, two)
+        assert_equal_arrays(before, trainer.network.get_weights())
 
     def test_without_adversarial_loss_there_is_no_critic(self):
         trainer, _ = self.trainer()
@@ -283,7 +264,7 @@ def test_all_of_it_on_the_command_line(two_stages, tmp_path):
     sizes = []
     for option in ("--face", "--no-face"):
         models = tmp_path / f"models{option}"
-        run("export", folder, models, option)
+        run("export", folder, models, option, "--signature", "parse")
         variables = models / "1" / "variables" / "variables.data-00000-of-00001"
         sizes.append(os.path.getsize(variables))
     network = load_run_network(folder, "face")

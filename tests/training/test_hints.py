@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tiny import assert_equal_arrays, shaken
 from trainers import first_batch, trainer_of
 
 from portrait_tf.config import with_changes
@@ -31,12 +32,7 @@ def trainer(config, *changes):
 @pytest.fixture
 def hinted(tiny_config):
     """A network on which hints have an effect."""
-    network = build_network("parsing", with_changes(tiny_config, HINTS))
-    rng = np.random.default_rng(0)
-    network.set_weights(
-        [w + rng.normal(0, 0.1, w.shape) for w in network.get_weights()]
-    )
-    return network
+    return shaken(build_network("parsing", with_changes(tiny_config, HINTS)), 0.1)
 
 
 def photo(network):
@@ -138,8 +134,7 @@ def test_a_critic_learns_beside_the_network_and_is_in_its_checkpoint(
     other = trainer(tiny_config, *CRITIC)
     restore_checkpoint(other, tmp_path / "checkpoint.npz")
     optimizers = (one.critic_optimizer, other.critic_optimizer)
-    for a, b in zip(*(each.variables for each in optimizers), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_equal_arrays(*(each.variables for each in optimizers))
 
 
 def test_the_critic_sees_maps_that_differ_in_the_hole_alone(tiny_config, portraits):

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny import assert_equal_arrays
 from trainers import first_batch, trainer_of
 
 from portrait_tf.config import parse_config, with_changes
@@ -25,8 +26,7 @@ def test_a_batch_that_says_nothing_changes_nothing(tiny_config, portraits, balan
     logs = trainer.train_step(first_batch(config, [bare(one) for one in portraits]))
     for name in trainer.tracked:
         assert float(logs[name]) == 0, name
-    for old, new in zip(before, trainer.network.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
+    assert_equal_arrays(before, trainer.network.get_weights())
 
 
 @pytest.mark.parametrize("kind", ["relative", "root"])

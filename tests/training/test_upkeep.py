@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny import TINY
+from tiny import TINY, assert_equal_arrays
 from trainers import first_batch, trainer_of
 from typer.testing import CliRunner
 
@@ -46,69 +46,46 @@ def changed(stage, *changes):
     )
 
 
+TRAINED = STAGES[:2]
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, portraits):
-    """Both stages with averages, in bfloat16, and the log of each."""
+    """Stages 1 and 2 with averages, in bfloat16, and the log of each."""
     run = tmp_path_factory.mktemp("runs") / "averaged"
     config = parse_config(TINY)
-    for stage in STAGES:
+    for stage in TRAINED:
         config = with_changes(
             config,
             [f"{stage}.training.ema=0.9", f"{stage}.training.mixed_precision=true"],
         )
     history = {
         stage: train_stage(stage, config, portraits, run, portraits, verbose=0)
-        for stage in STAGES
+        for stage in TRAINED
     }
     return run, config, history
 
 
 class TestAverage:
-    @pytest.mark.parametrize(
-        "stage",
-        [
-            "parsing",
-            pytest.param("completion", marks=pytest.mark.long),
-            pytest.param("face", marks=pytest.mark.long),
-        ],
-    )
-    def test_it_is_the_moving_average_of_every_step(self, stage, portraits):
-        config = with_changes(
-            changed(stage, "ema=0.3"),
-            [f"{name}.schedule.reconstruction_steps=3" for name in STAGES[1:]],
-        )
-        trainer = trainer_of(stage, config)
-        data = iter(training_dataset(portraits, config, 2, 0, 3, 0))
+    def test_it_is_the_moving_average_of_every_step(self, portraits):
+        config = changed("parsing", "ema=0.3")
+        trainer = trainer_of("parsing", config)
+        data = iter(training_dataset(portraits, config, 2, 0, 4, 0))
         train_step = tf.function(trainer.train_step, autograph=False)
         expected = trainer.network.get_weights()
-        for step in range(3):
+        # At first the bound of 1/10, 2/11, 3/12, and not the decay.
+        for step, keep in ((0, 1 / 10), (1, 2 / 11), (2, 3 / 12), (1000, 0.3)):
+            trainer.step = step
             train_step(next(data))
-            # At first the bound of 1/10, 2/11, 3/12, and not the decay.
-            keep = min(0.3, (1 + step) / (10 + step))
             expected = [
                 keep * mean + (1 - keep) * weight
                 for mean, weight in zip(
                     expected, trainer.network.get_weights(), strict=True
                 )
             ]
-        for one, two in zip(expected, trainer.averaged.get_weights(), strict=True):
-            np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-7)
-
-    def test_the_decay_is_the_configs_after_some_steps(self, portraits):
-        trainer = trainer_of("parsing", changed("parsing", "ema=0.3"))
-        trainer.step = 1000
-        before = trainer.averaged.get_weights()
-        batch = first_batch(parse_config(TINY), portraits, 2)
-        tf.function(trainer.train_step, autograph=False)(batch)
-        for mean, first, weight in zip(
-            trainer.averaged.get_weights(),
-            before,
-            trainer.network.get_weights(),
-            strict=True,
-        ):
-            np.testing.assert_allclose(
-                mean, 0.3 * first + 0.7 * weight, rtol=1e-5, atol=1e-7
-            )
+        assert_equal_arrays(
+            expected, trainer.averaged.get_weights(), rtol=1e-5, atol=1e-7
+        )
 
     def test_what_is_not_trained_is_copied(self, portraits):
         config = changed("parsing", "ema=0.9")
@@ -119,10 +96,7 @@ class TestAverage:
         for variable in statistics:
             variable.assign(variable + 2)
         trainer.update_average()
-        for one, two in zip(
-            statistics, trainer.averaged.non_trainable_variables, strict=True
-        ):
-            np.testing.assert_array_equal(one, two)
+        assert_equal_arrays(statistics, trainer.averaged.non_trainable_variables)
 
     def test_critics_alone_do_not_move_it(self, portraits):
         config = with_changes(
@@ -136,8 +110,7 @@ class TestAverage:
         logs = tf.function(trainer.train_step, autograph=False)(batch)
         assert not any(float(logs[name]) for name in ("loss", "l1_hole", "gradient"))
         assert float(logs["critic"]) > 0 and float(logs["critics_gradient"]) > 0
-        for one, two in zip(before, trainer.averaged.get_weights(), strict=True):
-            np.testing.assert_array_equal(one, two)
+        assert_equal_arrays(before, trainer.averaged.get_weights())
 
     def test_validation_runs_it(self, portraits):
         config = changed("parsing", "ema=0.9")
@@ -156,7 +129,7 @@ class TestAverage:
         assert after["loss"] != before["loss"]
         assert trainer.network is trained
 
-    @pytest.mark.parametrize("stage", STAGES)
+    @pytest.mark.parametrize("stage", TRAINED)
     @pytest.mark.long
     def test_it_is_what_a_run_is_read_as(self, stage, runs):
         run, config, _ = runs
@@ -181,10 +154,7 @@ class TestAverage:
         for variable in with_average.network.weights:
             variable.assign(variable + 1)
         assert restore_checkpoint(with_average, tmp_path / "plain.npz") == 7
-        for one, two in zip(
-            plain.network.weights, with_average.averaged.weights, strict=True
-        ):
-            np.testing.assert_array_equal(one, two)
+        assert_equal_arrays(plain.network.weights, with_average.averaged.weights)
         save_checkpoint(with_average, tmp_path / "averaged.npz")
         assert restore_checkpoint(plain, tmp_path / "averaged.npz") == 7
         save_checkpoint(plain, tmp_path / "plain.npz")
@@ -192,7 +162,7 @@ class TestAverage:
 
 
 class TestMixedPrecision:
-    @pytest.mark.parametrize("stage", STAGES)
+    @pytest.mark.parametrize("stage", TRAINED)
     @pytest.mark.long
     def test_training_is_finite_and_files_are_float32(self, stage, runs):
         run, _, history = runs
@@ -219,23 +189,8 @@ class TestMixedPrecision:
         trainer = trainer_of("parsing", changed("parsing", "mixed_precision=true"))
         batch = first_batch(parse_config(TINY), portraits, 2)
         tf.function(trainer.train_step, autograph=False)(batch)
-        for one, two in zip(
-            trainer.network.weights, trainer.averaged.weights, strict=True
-        ):
-            np.testing.assert_array_equal(one, two)
+        assert_equal_arrays(trainer.network.weights, trainer.averaged.weights)
         assert "averaged" not in trainer.state() and trainer.ema is None
-
-    @pytest.mark.long
-    def test_a_run_goes_on_in_float32(self, runs, portraits, tmp_path):
-        run, config, _ = runs
-        shutil.copytree(run, tmp_path / "run")
-        config = with_changes(
-            config, ["parsing.training.mixed_precision=false",
-                     "parsing.training.steps=5"]
-        )  # fmt: skip
-        history = train_stage("parsing", config, portraits, tmp_path / "run", verbose=0)
-        assert len(history) == 1 and np.isfinite(history[0]["loss"])
-        assert arrays_of(tmp_path / "run", "parsing")[1]["step"] == 5
 
 
 class TestGuard:
@@ -359,54 +314,14 @@ class TestBest:
         ):
             np.testing.assert_array_equal(one, two)
 
-    @pytest.mark.long
-    def test_its_value_survives_a_resume(self, runs, portraits, tmp_path):
-        """However it is monitored, a worse epoch replaces no better one."""
-        run, config, history = runs
-        shutil.copytree(run, tmp_path / "run")
-        path = tmp_path / "run" / "parsing" / "best.npz"
-        _, meta = read_arrays(path)
-        variables = load_run_network(run, "parsing", "best").weights
-        for value, replaced in ((1.0, False), (-1.0, True)):
-            save_arrays(path, {"network": variables}, {**meta, "value": value})
-            before = path.read_bytes()
-            steps = 6 if value == 1.0 else 8
-            train_stage(
-                "parsing",
-                with_changes(config, [f"parsing.training.steps={steps}"]),
-                portraits, tmp_path / "run", portraits, verbose=0,
-            )  # fmt: skip
-            assert (path.read_bytes() != before) == replaced
-        assert read_arrays(path)[1]["step"] == 8
-
-    @pytest.mark.parametrize("validated", [True, False])
-    def test_an_unknown_monitor(self, validated, portraits, tmp_path):
-        config = changed("parsing", "monitor=val_iou")
+    def test_an_unknown_monitor(self, portraits, tmp_path):
+        config = changed("parsing", "monitor=val_iou", "steps_per_epoch=1")
         with pytest.raises(PortraitError) as caught:
-            train_stage(
-                "parsing", config, portraits, tmp_path,
-                portraits if validated else None, verbose=0,
-            )  # fmt: skip
+            train_stage("parsing", config, portraits, tmp_path, portraits, verbose=0)
         message = str(caught.value)
         assert "nothing called 'val_iou' is logged; expected one of loss," in message
-        assert ("val_miou_hole" in message) == validated
+        assert "val_miou_hole" in message
         assert not (tmp_path / "parsing" / "checkpoint.npz").exists()
-
-    @pytest.mark.long
-    def test_the_lowest_of_a_term_and_nothing_without_a_monitor(
-        self, portraits, tmp_path
-    ):
-        config = changed("parsing", "monitor=loss", "steps=6")
-        history = train_stage(
-            "parsing", config, portraits, tmp_path / "loss", verbose=0
-        )
-        _, meta = arrays_of(tmp_path / "loss", "parsing", "best.npz")
-        assert meta["value"] == pytest.approx(min(row["loss"] for row in history))
-        config = changed("parsing", "monitor=''", "steps=2")
-        train_stage("parsing", config, portraits, tmp_path / "n", portraits, verbose=0)
-        assert not (tmp_path / "n" / "parsing" / "best.npz").exists()
-        with pytest.raises(PortraitError, match="best.npz, found none.*parsing"):
-            load_run_network(tmp_path / "n", "parsing", "best")
 
 
 class TestTensorBoard:
@@ -435,15 +350,25 @@ class TestTensorBoard:
     def test_it_can_be_switched_off_or_missing(
         self, installed, portraits, tmp_path, monkeypatch
     ):
-        config = changed("parsing", f"tensorboard={not installed}", "steps=2")
+        """Also another monitor, the lowest of a term, and none."""
+        config = changed(
+            "parsing", f"tensorboard={not installed}", "steps=2", "steps_per_epoch=1",
+            "monitor=loss" if installed else "monitor=''",
+        )  # fmt: skip
         if not installed:
             find = importlib.util.find_spec
             monkeypatch.setattr(
                 importlib.util, "find_spec",
                 lambda name: None if name == "tensorboard" else find(name),
             )  # fmt: skip
-        train_stage("parsing", config, portraits, tmp_path, verbose=0)
+        history = train_stage("parsing", config, portraits, tmp_path, verbose=0)
         assert not (tmp_path / "parsing" / "tensorboard").exists()
+        if installed:
+            _, meta = arrays_of(tmp_path, "parsing", "best.npz")
+            assert meta["value"] == pytest.approx(min(row["loss"] for row in history))
+        else:
+            with pytest.raises(PortraitError, match="best.npz, found none.*parsing"):
+                load_run_network(tmp_path, "parsing", "best")
 
 
 class TestCommandLine:
@@ -455,25 +380,43 @@ class TestCommandLine:
         return result.output
 
     @pytest.mark.long
-    def test_more_steps_of_finished_stages(self, runs, tmp_path):
+    def test_more_steps_of_a_finished_stage(self, runs, portraits, tmp_path):
+        """A worse epoch replaces no better one; in the end, in float32."""
         run = shutil.copytree(runs[0], tmp_path / "run")
         write_synthetic(tmp_path / "data", 4, 2, 0, (64, 64))
-        for stage, steps in (("parsing", 6), ("completion", 7)):
+        path = run / "parsing" / "best.npz"
+        _, meta = read_arrays(path)
+        variables = load_run_network(run, "parsing", "best").weights
+
+        def train_to(steps):
             self.run(
-                "train", stage, "--config", runs[0] / stage / "config.yaml",
+                "train", "parsing", "--config", runs[0] / "parsing" / "config.yaml",
                 "--data", tmp_path / "data", "--run", run, "--steps", steps,
             )  # fmt: skip
-            arrays, meta = arrays_of(run, stage)
-            assert meta["step"] == steps
-            name = "optimizer" if stage == "parsing" else "network_optimizer"
-            iterations = [
+
+        def train_in_float32(steps):
+            changes = ["mixed_precision=false", f"steps={steps}"]
+            config = [f"parsing.training.{change}" for change in changes]
+            config = with_changes(runs[1], config)
+            (row,) = train_stage(
+                "parsing", config, portraits, run, portraits, verbose=0
+            )
+            assert np.isfinite(row["loss"])
+
+        for value, train, steps in ((1.0, train_to, 6), (-1.0, train_in_float32, 8)):
+            save_arrays(path, {"network": variables}, {**meta, "value": value})
+            before = path.read_bytes()
+            train(steps)
+            assert (path.read_bytes() != before) == (value < 0)
+            arrays, now = arrays_of(run, "parsing")
+            assert now["step"] == steps
+            assert [
                 int(array)
                 for key, array in arrays.items()
-                if key.startswith(f"{name}/") and key.endswith("iteration")
-            ]
-            # The critics' step alone was none of the network's.
-            assert iterations == [steps - (stage == "completion")]
-            assert len((run / stage / "log.csv").read_text().splitlines()) > 3
+                if key.startswith("optimizer/") and key.endswith("iteration")
+            ] == [steps]
+        assert read_arrays(path)[1]["step"] == 8
+        assert len((run / "parsing" / "log.csv").read_text().splitlines()) == 5
 
     @pytest.mark.long
     def test_weights_and_scores_of_the_best(self, runs, tmp_path):
@@ -481,11 +424,11 @@ class TestCommandLine:
         write_synthetic(tmp_path / "data", 0, 1, 0, (64, 64))
         checkpoint = ["--checkpoint", "best"]
         self.run("weights", run, tmp_path, *checkpoint)
-        for stage in STAGES:
+        for stage in TRAINED:
             expected = arrays_of(run, stage, "best.npz")[0]
             written, _ = read_arrays(tmp_path / f"{stage}_tiny.npz")
-            for name, array in expected.items():
-                np.testing.assert_array_equal(written[name], array.astype(np.float16))
+            half = {name: array.astype(np.float16) for name, array in expected.items()}
+            assert_equal_arrays(half, written)
         scores = tmp_path / "scores.json"
         data = ["--data", tmp_path / "data", "--run", run, "--json", scores]
         self.run("evaluate", "parsing", *data, *checkpoint)

@@ -1,7 +1,7 @@
 """Trainers of tiny networks, as `train_stage` builds them."""
 
 import keras
-import numpy as np
+from tiny import shaken
 
 from portrait_tf.config import with_changes
 from portrait_tf.data.dataset import training_dataset
@@ -15,10 +15,7 @@ def trainer_of(stage, config, *changes, noise=0.0):
     keras.utils.set_random_seed(0)
     network = build_network(stage, config, training=True)
     if noise:
-        rng = np.random.default_rng(0)
-        network.set_weights(
-            [w + rng.normal(0, noise, w.shape) for w in network.get_weights()]
-        )
+        shaken(network, noise)
     earlier = [build_network(name, config) for name in STAGES[: STAGES.index(stage)]]
     return build_trainer(stage, network, earlier, config)
 
