@@ -45,10 +45,10 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def completed(photos, tiny_models, tmp_path_factory):
+def completed(photos, models, tmp_path_factory):
     """What `portrait-tf complete` writes of them: a folder."""
     out = tmp_path_factory.mktemp("command_line")
-    assert complete_folder(photos, out, "--model", tiny_models)[0] == 0
+    assert complete_folder(photos, out, "--model", models)[0] == 0
     return out
 
 
@@ -58,11 +58,13 @@ def own_photos(photos, tmp_path):
     return shutil.copytree(photos, tmp_path / "own")
 
 
-def test_results_are_the_command_lines(photos, completed, tiny_models, tmp_path):
-    out = tmp_path / "out"
+def test_results_are_the_command_lines(photos, tiny_models, tmp_path):
+    """Of a real export; all other tests have a stand-in's."""
+    out, alone = tmp_path / "out", tmp_path / "alone"
     code, output = batch(photos, out, "--model", tiny_models)
     assert code == 0 and counts(output) == (6, 0, 0, 0)
-    assert pictures(out) == pictures(completed) and len(pictures(out)) == 6
+    assert complete_folder(photos, alone, "--model", tiny_models)[0] == 0
+    assert pictures(out) == pictures(alone) and len(pictures(out)) == 6
     lines = {line["output"]: line for line in table(out, "results")}
     assert set(lines) == set(pictures(out))
     for name, line in lines.items():
@@ -76,16 +78,14 @@ def test_results_are_the_command_lines(photos, completed, tiny_models, tmp_path)
     assert not (out / "_batch" / "temporary").exists()
 
 
-def test_joints_of_the_manifest_are_the_command_lines(
-    own_photos, tiny_models, tmp_path
-):
+def test_joints_of_the_manifest_are_the_command_lines(own_photos, models, tmp_path):
     (own_photos / "joints").mkdir()
     path = own_photos / "joints" / "a.json"
     path.write_text('{"joints": {"L_Ankle": {"x": 9, "y": 26}}}')
     row = {"photo": "000.jpg", "mask": "../masks/000.bmp", "joints": "../joints/a.json"}
     wrong = {"photo": "002.tif", "mask": "../masks/002.bmp", "joints": "../a.json"}
     write_csv(own_photos / MANIFEST, [row, wrong])
-    out, model = tmp_path / "out", ["--model", tiny_models]
+    out, model = tmp_path / "out", ["--model", models]
     code, output = batch(own_photos, out, *model)
     assert code == 1 and counts(output) == (1, 0, 1, 0)
     (letter,) = table(out, "dead-letters")
@@ -102,28 +102,28 @@ def test_joints_of_the_manifest_are_the_command_lines(
     assert code == 0 and counts(output) == (1, 1, 0, 0)
 
 
-def test_a_second_run_does_nothing(photos, completed, tiny_models, tmp_path):
-    models, out = tmp_path / "models", tmp_path / "out"
-    shutil.copytree(tiny_models, models)
-    arguments = (photos, out, "--model", models)
+def test_a_second_run_does_nothing(photos, completed, models, tmp_path):
+    own = shutil.copytree(models, tmp_path / "models")
+    out = tmp_path / "out"
+    arguments = (photos, out, "--model", own)
     assert batch(*arguments)[0] == 0
     # Whoever loads that, fails.
-    (models / "1" / "saved_model.pb").write_bytes(b"no graph")
+    (own / "1" / "saved_model.pb").write_bytes(b"no graph")
     before = everything(out)
     code, output = batch(*arguments)
     assert code == 0 and counts(output) == (0, 6, 0, 0)
     assert everything(out) == before
     (out / "002.tif").unlink()
     code, message = batch(*arguments)
-    assert code == 2 and f"{models}/1: the model cannot be opened: " in message
+    assert code == 2 and f"{own}/1: the model cannot be opened: " in message
     assert "saved_model.pb" in message and "\n" not in message
-    shutil.copy(tiny_models / "1" / "saved_model.pb", models / "1")
+    shutil.copy(models / "1" / "saved_model.pb", own / "1")
     assert counts(batch(*arguments)[1]) == (1, 5, 0, 0)
     assert pictures(out) == pictures(completed)
     assert [line["output"] for line in table(out, "results", 2)] == ["002.tif"]
 
 
-def test_what_a_killed_run_has_written_counts(photos, completed, tiny_models, tmp_path):
+def test_what_a_killed_run_has_written_counts(photos, completed, models, tmp_path):
     """Pictures without a table, one of them half; and one under its temporary name."""
     out = shutil.copytree(completed, tmp_path / "out")
     half = out / "sub" / "001.png"
@@ -131,7 +131,7 @@ def test_what_a_killed_run_has_written_counts(photos, completed, tiny_models, tm
     temporary = out / "_batch" / "temporary" / "0123"
     temporary.parent.mkdir(parents=True)
     temporary.write_bytes(b"half")
-    code, output = batch(photos, out, "--model", tiny_models)
+    code, output = batch(photos, out, "--model", models)
     assert code == 0 and counts(output) == (1, 5, 0, 0)
     assert pictures(out) == pictures(completed) and not temporary.exists()
     found = {line["output"]: line for line in table(out, "results")}
@@ -139,15 +139,13 @@ def test_what_a_killed_run_has_written_counts(photos, completed, tiny_models, tm
     assert {line["status"] for line in found.values()} == {"found"}
     assert (found["000.jpg"]["height"], found["000.jpg"]["width"]) == (40, 30)
     before = everything(out)
-    assert counts(batch(photos, out, "--model", tiny_models)[1]) == (0, 6, 0, 0)
+    assert counts(batch(photos, out, "--model", models)[1]) == (0, 6, 0, 0)
     assert everything(out) == before
 
 
-def test_bundles_that_are_repeated_change_nothing(
-    photos, completed, tiny_models, tmp_path
-):
+def test_bundles_that_are_repeated_change_nothing(photos, completed, models, tmp_path):
     code, output = batch(
-        *(photos, tmp_path, "--model", tiny_models),
+        *(photos, tmp_path, "--model", models),
         *("--", "--direct_runner_bundle_repeat=1"),
     )
     assert code == 0 and counts(output) == (6, 0, 0, 0)
@@ -156,9 +154,9 @@ def test_bundles_that_are_repeated_change_nothing(
     assert len(lines) == 6 and {line["status"] for line in lines} == {"completed"}
 
 
-def test_a_row_that_changed_is_done_again(own_photos, tiny_models, tmp_path):
+def test_a_row_that_changed_is_done_again(own_photos, models, tmp_path):
     out = tmp_path / "out"
-    arguments = (own_photos, out, "--model", tiny_models)
+    arguments = (own_photos, out, "--model", models)
     rows = [{"photo": "002.tif", "mask": "../masks/002.bmp"}]
     write_csv(own_photos / MANIFEST, rows)
     batch(*arguments)
@@ -180,7 +178,7 @@ def test_a_row_that_changed_is_done_again(own_photos, tiny_models, tmp_path):
     assert pictures(out) == first
 
 
-def test_bad_rows_are_dead_letters(own_photos, completed, tiny_models, tmp_path):
+def test_bad_rows_are_dead_letters(own_photos, completed, models, tmp_path):
     folder, out = own_photos / "photos", tmp_path / "out"
     whole = (folder / "004.png").read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
@@ -200,7 +198,7 @@ def test_bad_rows_are_dead_letters(own_photos, completed, tiny_models, tmp_path)
         {"photo": "sub/003.webp", "mask": mask, "output": "002.tif"},
     ]
     write_csv(own_photos / MANIFEST, rows)
-    arguments = (own_photos, out, "--model", tiny_models)
+    arguments = (own_photos, out, "--model", models)
     code, output = batch(*arguments)
     assert code == 1 and counts(output) == (1, 0, 10, 0)
     assert pictures(out) == {"002.tif": pictures(completed)["002.tif"]}
@@ -266,13 +264,13 @@ def test_rows_that_python_refuses_are_dead_letters(photos, completed, tmp_path):
     assert counts(batch(photos, out, manifest=path)[1]) == (0, 1, 0, 5)
 
 
-def test_rows_that_say_the_same_are_one(own_photos, tiny_models, tmp_path):
+def test_rows_that_say_the_same_are_one(own_photos, models, tmp_path):
     mask = "../masks/002.bmp"
     row = {"photo": "002.tif", "mask": mask, "bottom": "", "id": 7}
     other = {"photo": "004.png", "mask": mask, "output": "002.tif"}
     path = own_photos / MANIFEST
     write_csv(path, [row, row, {**row, "photo": f"{own_photos}/photos/002.tif"}])
-    arguments = (own_photos, tmp_path / "out", "--model", tiny_models)
+    arguments = (own_photos, tmp_path / "out", "--model", models)
     code, output = batch(*arguments)
     assert code == 0 and counts(output) == (1, 0, 0, 0)
     assert len(table(tmp_path / "out", "*")) == 1
@@ -285,7 +283,7 @@ def test_rows_that_say_the_same_are_one(own_photos, tiny_models, tmp_path):
     assert counts(batch(*arguments)[1]) == (0, 1, 0, 1)
 
 
-def test_another_photos_result_is_not_replaced(own_photos, tiny_models, tmp_path):
+def test_another_photos_result_is_not_replaced(own_photos, models, tmp_path):
     """Two manifests with one output folder."""
     out = tmp_path / "out"
     one, other = own_photos / "photos" / "002.tif", own_photos / "photos" / "sub" / "o"
@@ -296,7 +294,7 @@ def test_another_photos_result_is_not_replaced(own_photos, tiny_models, tmp_path
     def run_on(folder, *options):
         return run(
             *("batch", tmp_path / "m.csv", "-o", out, "--root", folder),
-            *("--model", tiny_models, *options),
+            *("--model", models, *options),
         )
 
     assert counts(run_on(one.parent)[1]) == (1, 0, 0, 0)
@@ -315,7 +313,7 @@ def test_another_photos_result_is_not_replaced(own_photos, tiny_models, tmp_path
     assert counts(run_on(one.parent)[1]) == (1, 0, 0, 0)
 
 
-def test_results_do_not_replace_the_rows_own_files(own_photos, tiny_models, tmp_path):
+def test_results_do_not_replace_the_rows_own_files(own_photos, models, tmp_path):
     rows = [
         {"photo": "002.tif", "mask": "../masks/002.bmp", "output": "photos/002.tif"},
         {"photo": "004.png", "mask": "../masks/000.bmp", "output": "masks/000.bmp"},
@@ -327,7 +325,7 @@ def test_results_do_not_replace_the_rows_own_files(own_photos, tiny_models, tmp_
     before = everything(own_photos)
     (tmp_path / "link").symlink_to(own_photos)
     for out in (own_photos, tmp_path / "link"):
-        arguments = (own_photos, out, "--model", tiny_models, "--overwrite")
+        arguments = (own_photos, out, "--model", models, "--overwrite")
         code, output = batch(*arguments)
         assert code == 1 and counts(output) == (0, 0, 4, 0)
         assert "line 2: the result would replace" in output
@@ -336,7 +334,7 @@ def test_results_do_not_replace_the_rows_own_files(own_photos, tiny_models, tmp_
     assert counts(batch(*arguments[:-1])[1]) == (0, 0, 0, 4)
 
 
-def test_margins_are_the_command_lines(photos, tiny_models, tmp_path):
+def test_margins_are_the_command_lines(photos, models, tmp_path):
     rows = [
         {"photo": "000.jpg", "bottom": 0.3, "left": "5px", "output": "whole.png"},
         {"photo": "sub/005.png", "to_aspect": "1:1", "anchor": "top"},
@@ -348,20 +346,20 @@ def test_margins_are_the_command_lines(photos, tiny_models, tmp_path):
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text("\n".join(json.dumps(row) for row in rows))
     code, output = batch(
-        *(photos, tmp_path / "out", "--model", tiny_models), manifest=manifest
+        *(photos, tmp_path / "out", "--model", models), manifest=manifest
     )
     assert code == 0, output
     for row, wish in zip(rows, wishes, strict=True):
         alone = tmp_path / "alone" / row.get("output", row["photo"])
         photo = photos / "photos" / row["photo"]
         code, output = run(
-            *("extrapolate", photo, "-o", alone, *wish, "--model", tiny_models)
+            *("extrapolate", photo, "-o", alone, *wish, "--model", models)
         )
         assert code == 0, output
     assert pictures(tmp_path / "out") == pictures(tmp_path / "alone")
 
 
-def test_alpha_another_format_and_quality(photos, tiny_models, tmp_path):
+def test_alpha_another_format_and_quality(photos, models, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     for index in range(2):
@@ -371,7 +369,7 @@ def test_alpha_another_format_and_quality(photos, tiny_models, tmp_path):
         Image.fromarray(pixels).save(folder / f"{index}.png")
     write_csv(tmp_path / MANIFEST, [{"photo": "0.png"}, {"photo": "1.png"}])
     options = ("--mask-from-alpha", "--format", "jpeg", "--quality", "70")
-    options = (*options, "--model", tiny_models)
+    options = (*options, "--model", models)
     code, output = batch(tmp_path, tmp_path / "out", *options)
     assert code == 0, output
     code, output = run("complete", folder, "-o", tmp_path / "alone", *options)
@@ -381,9 +379,9 @@ def test_alpha_another_format_and_quality(photos, tiny_models, tmp_path):
 
 
 @pytest.mark.long
-def test_on_a_server(photos, completed, tiny_models, tmp_path):
+def test_on_a_server(photos, completed, models, tmp_path):
     out = tmp_path / "out"
-    with LocalServer(tiny_models, "portrait", grpc_port=0, rest_port=0) as server:
+    with LocalServer(models, "portrait", grpc_port=0, rest_port=0) as server:
         target = f"localhost:{server.grpc_port}"
         arguments = (photos, out, "--server", target, "--concurrency", "3")
         code, output = batch(*arguments, "--timeout", "60", "--model-version", "1")
@@ -429,7 +427,7 @@ def test_an_output_folder_that_cannot_be_written(photos, tmp_path):
 
 
 @pytest.mark.long
-def test_a_server_that_is_away_for_a_while(photos, tiny_models, tmp_path):
+def test_a_server_that_is_away_for_a_while(photos, models, tmp_path):
     """For longer than the client's attempts; and one that does not come back."""
     from portrait_tf.apps.batch.engine import (
         EngineSettings,
@@ -448,7 +446,7 @@ def test_a_server_that_is_away_for_a_while(photos, tiny_models, tmp_path):
     (port,) = free_ports(1)
 
     def start():
-        return LocalServer(tiny_models, "portrait", grpc_port=port, rest_port=0)
+        return LocalServer(models, "portrait", grpc_port=port, rest_port=0)
 
     settings = EngineSettings(None, f"localhost:{port}", {"timeout": 60.0})
     handler = PhotoHandler(settings, None, 1)
@@ -515,7 +513,7 @@ def test_a_job_that_cannot_be_cancelled(photos, tmp_path):
     assert one.table("results") != other.table("results")
 
 
-def test_everything_elsewhere(photos, completed, tiny_models, tmp_path):
+def test_everything_elsewhere(photos, completed, models, tmp_path):
     """Manifests, photos, masks, model and results in an object store."""
     rows = [line.split(",") for line in (photos / MANIFEST).read_text().split()[1:]]
     halves = (rows[:3], rows[3:])
@@ -528,13 +526,13 @@ def test_everything_elsewhere(photos, completed, tiny_models, tmp_path):
     arguments = (
         *("batch", f"{SCHEME}://{tmp_path}/part-*.csv", "-o", f"{SCHEME}://{out}"),
         *("--root", f"{SCHEME}://{photos}/photos"),
-        *("--model", f"{SCHEME}://{tiny_models}"),
+        *("--model", f"{SCHEME}://{models}"),
     )
     code, output = run(*arguments)
     assert code == 0 and counts(output) == (6, 0, 0, 0)
     assert pictures(out) == pictures(completed)
     lines = table(out, "results")
-    assert {line["model"] for line in lines} == {f"{SCHEME}://{tiny_models}/1"}
+    assert {line["model"] for line in lines} == {f"{SCHEME}://{models}/1"}
     before = everything(out)
     assert not [path for path in before if "temporary" in path.parts]
     code, output = run(*arguments)

@@ -65,17 +65,17 @@ def test_a_restart_of_8_seconds_loses_no_call(models_dir, free_port):
         waiting_server(models_dir, free_port) as first,
         waiting_server(models_dir, free_port) as second,
         PortraitClient(f"localhost:{free_port}", timeout=30) as client,
-        concurrent.futures.ThreadPoolExecutor(4) as pool,
+        concurrent.futures.ThreadPoolExecutor(2) as pool,
     ):
         start(first)
         client.wait_until_available(60)
-        callers = [pool.submit(call_on, client) for _ in range(4)]
-        time.sleep(2)
+        callers = [pool.submit(call_on, client) for _ in range(2)]
+        time.sleep(1)
         first.kill()
         time.sleep(SECONDS_AWAY)
         start(second)
         assert second.stdout.readline() == "serving\n"
-        time.sleep(6)
+        time.sleep(2)
         ended.set()
         seconds = [caller.result() for caller in callers]
     for calls in seconds:

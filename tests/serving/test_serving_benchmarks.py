@@ -13,7 +13,7 @@ def test_measure_with_servers_of_its_own(models_dir, tmp_path):
     path = tmp_path / "serving.json"
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.serving", "--models", models_dir,
-         "--minutes", "0.1", "--swap-seconds", "1.5", "--repeats", "4", "--size", "24",
+         "--minutes", "0.05", "--swap-seconds", "1", "--repeats", "4", "--size", "24",
          "16", "--clients", "2", "--json", path],
         cwd=pathlib.Path(__file__).parents[2], capture_output=True, text=True,
     )  # fmt: skip
