@@ -10,7 +10,7 @@ import pytest
 import scipy.linalg
 import yaml
 from command_line import run as run_command
-from tiny import TINY
+from tiny import TINY, assert_equal_arrays, stopped_at
 
 from portrait_tf.config import Config
 from portrait_tf.data.open import open_dataset
@@ -68,12 +68,23 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, data):
-    """A finished comparison: its config, folder and what was printed."""
+    """A comparison that was stopped and went on: config, folder, what was printed."""
     folder = tmp_path_factory.mktemp("compare")
     config, out = write_config(folder), folder / "out"
-    code, output = run("--config", config, "--data", data, "--out", out)
+    arguments = ("--config", config, "--data", data, "--out", out)
+    with stopped_at(3, "CompletionTrainer"):
+        assert run(*arguments)[0] == 130
+    assert meta_of(out, "ours")["step"] == 3
+    code, output = run(*arguments)
     assert code == 0, output
     return config, out, output
+
+
+def meta_of(out, method):
+    """What the checkpoint of a method's stage 2 says of itself."""
+    from portrait_tf.runs.storage import read_meta
+
+    return read_meta(out / f"methods/{method}/seed_0/completion/checkpoint.npz")
 
 
 def report_of(out):
@@ -133,13 +144,12 @@ def test_every_network_has_the_budget_and_one_stage_1(done):
     _, out, _ = done
     runs = {name: out / "methods" / name / "seed_0" for name in ("ours", "plain")}
     stage_1 = [read_arrays(run / "parsing" / "network.npz")[0] for run in runs.values()]
-    for name, array in stage_1[0].items():
-        np.testing.assert_array_equal(array, stage_1[1][name])
+    assert_equal_arrays(*stage_1)
     for name, folder in runs.items():
-        meta = read_arrays(folder / "completion" / "checkpoint.npz")[1]
+        meta = meta_of(out, name)
         assert meta["step"] == 4
         prefill = meta["networks"]["network"]["config"]["prefill"]
-        assert prefill == {"ours": "parsing", "plain": "plain"}[name]
+        assert prefill == {"ours": "none", "plain": "plain"}[name]
         config = yaml.safe_load((folder / "completion" / "config.yaml").read_text())
         config = config["completion"]
         assert config["loss"]["known"] == {"ours": 1, "plain": 2}[name]
@@ -147,61 +157,7 @@ def test_every_network_has_the_budget_and_one_stage_1(done):
 
 
 @pytest.mark.long
-def test_what_is_trained_is_kept(done, data, tmp_path):
-    config, out, _ = done
-    again = shutil.copytree(out, tmp_path / "out")
-    shutil.rmtree(again / "methods" / "true_map" / "seed_0" / "completion")
-    code, output = run("--config", config, "--data", data, "--out", again)
-    assert code == 0, output
-    for name in ("ours", "plain", "true_map"):
-        path = f"methods/{name}/seed_0/completion/checkpoint.npz"
-        same = (again / path).read_bytes() == (out / path).read_bytes()
-        assert same or name == "true_map"
-    first, second = (report_of(folder)["methods"] for folder in (out, again))
-    for name in ("ours", "plain", "true_map"):
-        before, now = (
-            one[name]["tasks"]["all"]["l1"]["mean"] for one in (first, second)
-        )
-        assert before == pytest.approx(now, rel=1e-3)
-
-
-@pytest.mark.long
-def test_training_goes_on_after_a_stop(done, data, tmp_path, monkeypatch):
-    from portrait_tf.runs.storage import read_arrays, read_meta
-    from portrait_tf.training.callbacks import Checkpoints
-
-    out = done[1]
-    path = write_config(
-        tmp_path, methods={"ours": None}, classical=[], features={},
-        stage_1={"source": str(out / "stage_1")},
-    )  # fmt: skip
-    arguments = ("--config", path, "--data", data, "--out", tmp_path / "out")
-    count = Checkpoints.on_train_batch_end
-
-    def stop(self, batch, logs=None):
-        count(self, batch, logs)
-        if type(self.model).__name__ == "CompletionTrainer" and self.model.step == 3:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Checkpoints, "on_train_batch_end", stop)
-        assert run(*arguments)[0] == 130
-    checkpoint = "methods/ours/seed_0/completion/checkpoint.npz"
-    assert read_meta(tmp_path / "out" / checkpoint)["step"] == 3
-    code, output = run(*arguments)
-    assert code == 0, output
-    whole, parts = (read_arrays(o / checkpoint)[0] for o in (out, tmp_path / "out"))
-    for name, array in whole.items():
-        if name.startswith("network/"):
-            np.testing.assert_allclose(array, parts[name], rtol=1e-3, atol=2e-4)
-    # Without VGG weights two columns are left out, and it says so.
-    report = report_of(tmp_path / "out")
-    assert set(report["scores"]) == {"psnr_hole", "ssim", "l1"}
-    assert "perceptual and Fréchet distance" in report["left_out"]
-
-
-@pytest.mark.long
-def test_pictures_from_outside(done, data, tmp_path):
+def test_what_is_trained_is_kept_and_pictures_from_outside_join(done, data, tmp_path):
     config, out, _ = done
     inputs = tmp_path / "inputs"
     code, output = run("--config", config, "--data", data, "--write-inputs", inputs)
@@ -223,12 +179,22 @@ def test_pictures_from_outside(done, data, tmp_path):
 
     # A method may be added to a folder that is there.
     again = shutil.copytree(out, tmp_path / "out")
+    shutil.rmtree(again / "methods" / "true_map" / "seed_0" / "completion")
     methods = {**COMPARE["methods"], "theirs": {"pictures": "theirs"}}
     config = write_config(tmp_path, methods=methods)
     arguments = ("--config", config, "--data", data, "--out", again)
     code, output = run(*arguments)
     assert code == 0, output
     report = report_of(again)
+    for method in ("ours", "plain", "true_map"):
+        path = f"methods/{method}/seed_0/completion/checkpoint.npz"
+        same = (again / path).read_bytes() == (out / path).read_bytes()
+        assert same or method == "true_map"
+        before, now = (
+            one["methods"][method]["tasks"]["all"]["l1"]["mean"]
+            for one in (report_of(out), report)
+        )
+        assert before == pytest.approx(now, rel=1e-3)
     assert report["order"]["all"]["l1"][0] == "theirs"
     theirs = report["methods"]["theirs"]
     assert theirs["tasks"]["all"]["l1"]["mean"] == 0
@@ -236,6 +202,18 @@ def test_pictures_from_outside(done, data, tmp_path):
     assert theirs["kind"] == "pictures"
     assert report["pairs"]["theirs"]["all"]["l1"]["verdict"] == "worse"
 
+    # Without VGG weights two columns are left out, and it says so.
+    plain = write_config(
+        tmp_path, methods={"theirs": {"pictures": "theirs"}}, features={},
+        stage_1={"source": str(out / "stage_1")},
+    )  # fmt: skip
+    code, output = run("--config", plain, "--data", data, "--out", tmp_path / "plain")
+    assert code == 0, output
+    report = report_of(tmp_path / "plain")
+    assert set(report["scores"]) == {"psnr_hole", "ssim", "l1"}
+    assert "perceptual and Fréchet distance" in report["left_out"]
+
+    config = write_config(tmp_path, methods=methods)
     (tmp_path / "theirs" / name).unlink()
     code, output = run(*arguments)
     assert code == 2 and "expected a picture" in output and case.name in output
@@ -382,8 +360,7 @@ def test_stage_1_at_another_size(tiny_pipeline):
     tile = rng.uniform(-1, 1, (1, 64, 48, 3)).astype(np.float32)
     outputs = find_structure(larger, tile, np.zeros((1, 64, 48, 1), np.float32))
     assert tuple(outputs["parsing"].shape) == (1, 32, 24, 20)
-    for one, two in zip(network.get_weights(), larger.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_equal_arrays(network.get_weights(), larger.get_weights())
 
 
 def test_frechet_distance():

@@ -11,7 +11,6 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from export.contract import SIGNATURES, max_batch
 from export.publishing import list_versions
-from export.saved_model import open_session
 from export.stored import StoredNetworks, stored_values
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.pipeline import Pipeline
@@ -90,22 +89,19 @@ def test_batching_is_what_tensorflow_serving_takes(version, description):
     assert not parameters.pad_variable_length_inputs
 
 
-@pytest.mark.long
 def test_warm_up_covers_every_signature_and_batch_size(version, description):
     path = version / "assets.extra" / "tf_serving_warmup_requests"
     assert path.stat().st_size < 20_000
     found = []
-    with open_session(version) as run:
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            log = prediction_log_pb2.PredictionLog.FromString(record)
-            request = log.predict_log.request
-            assert request.model_spec.name == "portrait"
-            inputs = {
-                name: tf.make_ndarray(proto) for name, proto in request.inputs.items()
-            }
-            answer = run(request.model_spec.signature_name, inputs)
-            batch = {len(value) for value in [*inputs.values(), *answer.values()]}
-            found.append((request.model_spec.signature_name, *batch))
+    # The server of many a test replays them, and would not start if one failed.
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        request = log.predict_log.request
+        name = request.model_spec.signature_name
+        assert request.model_spec.name == "portrait"
+        assert set(request.inputs) == set(description["signatures"][name]["inputs"])
+        batch = {len(tf.make_ndarray(proto)) for proto in request.inputs.values()}
+        found.append((name, *batch))
     assert found == [
         (name, size) for name in SIGNATURES for size in description["batch_sizes"]
     ]

@@ -19,18 +19,20 @@ from portrait_tf.inference.pipeline import Pipeline
     "kind",
     [
         "plain",
-        pytest.param("mirrored", marks=pytest.mark.long),
-        pytest.param("face", marks=pytest.mark.long),
+        pytest.param("mirrored_with_face", marks=pytest.mark.long),
     ],
 )
 def test_a_version_with_onnx(tiny_pipeline, tiny_face_pipeline, tmp_path, kind):
-    pipeline = tiny_face_pipeline if kind == "face" else tiny_pipeline
-    pipeline = Pipeline(
-        pipeline.parsing_network,
-        pipeline.completion_network,
-        flip=kind == "mirrored",
-        face_network=pipeline.face_network,
-        detail=False,
+    pipeline = tiny_pipeline if kind == "plain" else tiny_face_pipeline
+    pipeline, faceless = (
+        Pipeline(
+            pipeline.parsing_network,
+            pipeline.completion_network,
+            flip=kind != "plain",
+            face_network=face,
+            detail=False,
+        )
+        for face in (pipeline.face_network, None)
     )
     names = ["serving_default", "complete_with_parsing", "parse"]
     version = export_pipeline(pipeline, tmp_path, signatures=names, onnx=True)
@@ -43,6 +45,11 @@ def test_a_version_with_onnx(tiny_pipeline, tiny_face_pipeline, tmp_path, kind):
     mask[20:40, 10:25] = 255
     own = np.full((45, 30), 5, np.uint8)
     others = SavedModelEngine(version), PipelineEngine(pipeline)
+    with_face, without = (
+        one.complete(photo, mask)[0].astype(int)
+        for one in (others[1], PipelineEngine(faceless))
+    )
+    assert (np.abs(with_face - without).max() > 10) == (kind != "plain")
     for given in ((), (own,)):
         found = engine.complete(photo, mask, *given)
         for other in others:
