@@ -13,13 +13,14 @@ PYTHON311 ?= $(call find_python,3.11)
 PYTHON312 ?= $(call find_python,3.12)
 PYTHON313 ?= $(call find_python,3.13)
 
-# Files of tests are shared out among the cores; a worker takes up to 2 GB.
-SHARED = -n auto --maxprocesses 4 --dist loadfile
+# Files of tests are shared out among the cores; a worker takes up to 2 GB. What takes
+# longest is listed at the end.
+SHARED = -n auto --maxprocesses 4 --dist loadfile --durations 15 --durations-min 10
 PYTEST = $(VENV)/bin/python -m pytest $(SHARED)
 PYTEST_ADDONS = .venv-addons/bin/python -m pytest $(SHARED)
 
 .PHONY: demo docs test test-all test-long coverage test-python test-3.12 test-3.13 \
-	test-min test-addons peers \
+	test-min test-addons addons-environment peers \
 	lint format clean
 
 demo: $(VENV)/installed
@@ -66,37 +67,39 @@ test-min: .venv-min/minimums.txt
 	.venv-min/bin/python tools/minimum_versions.py $(EXTRAS) > $@.new
 	mv $@.new $@
 
-# What runs on the addons stack (Python 3.11): the tests of code that calls Keras,
-# TensorFlow or tensorflow-addons itself. All other code sees them through this code.
+# What runs on the addons stack (Python 3.11): layers, losses, networks, trainers and
+# exports. All other code sees Keras and TensorFlow through these.
 ADDONS_TESTS = \
 	tests/test_addons_stack.py \
 	tests/data/test_distortion.py \
 	tests/layers tests/test_layers.py \
 	tests/losses \
 	tests/test_metrics.py \
-	tests/models \
+	tests/models/test_backbones.py \
+	tests/models/test_completion_options.py \
+	tests/models/test_models.py \
+	tests/models/test_networks.py \
 	tests/training/test_critics.py \
 	tests/training/test_distribution.py \
 	tests/training/test_face.py \
-	tests/training/test_hints.py \
 	tests/training/test_optimizers.py \
-	tests/training/test_start_from.py \
 	tests/training/test_training.py \
-	tests/training/test_unlabelled.py \
 	tests/training/test_upkeep.py \
-	tests/test_storage.py tests/test_weights.py \
+	tests/test_storage.py \
 	tests/test_pipeline.py \
 	tests/test_export.py tests/export/test_signatures.py
 
-# The short tests of that list; then both stacks with each other, long tests too, in a
-# process of its own: Keras 2.15 frees old networks late.
+# The short tests of that list; then both stacks with each other, which are processes of
+# their own: side by side.
 test-addons: export PORTRAIT_TF_CROSS_STACK = required
 test-addons: export PORTRAIT_TF_DEFAULT_PYTHON = $(abspath $(VENV)/bin/python)
-test-addons: $(VENV)/installed
-	$(MAKE) .venv-addons/installed VENV=.venv-addons EXTRAS=addons,demo,dev,web,heic,beam \
-		PYTHON="$(or $(PYTHON311),$(PYTHON))"
+test-addons: $(VENV)/installed addons-environment
 	$(PYTEST_ADDONS) $(ADDONS_TESTS)
-	$(PYTEST_ADDONS) -m "long or not long" tests/test_cross_stack.py
+	$(PYTEST_ADDONS) --dist load -m "long or not long" tests/test_cross_stack.py
+
+addons-environment:
+	$(MAKE) .venv-addons/installed VENV=.venv-addons EXTRAS=addons,dev \
+		PYTHON="$(or $(PYTHON311),$(PYTHON))"
 
 # What users wait for, and the networks in other runtimes (docs/experiments.md).
 peers:

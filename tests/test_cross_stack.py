@@ -18,7 +18,9 @@ from tiny import TINY
 
 from portrait_tf.config import parse_config, save_config, with_changes
 from portrait_tf.data.synthetic import write_synthetic
+from portrait_tf.runs.folder import GIVEN_NAME, build_network
 from portrait_tf.runs.storage import read_arrays
+from portrait_tf.runs.weights import save_weights
 
 ROOT = pathlib.Path(__file__).parents[1]
 PYTHONS = {
@@ -43,7 +45,7 @@ def test_weights_exports_and_servers_of_both_stacks_agree(tmp_path):
     command = [sys.executable, "-m", "benchmarks.cross_serving", "--tiny"]
     command += ["--size", "80", "56", "--json", str(tmp_path / "rows.json")]
     for stack, python in PYTHONS.items():
-        command += [f"--{stack}", str(python), "--session", f"{stack}={python}"]
+        command += [f"--{stack}", str(python)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     rows = json.loads((tmp_path / "rows.json").read_text())
@@ -51,7 +53,6 @@ def test_weights_exports_and_servers_of_both_stacks_agree(tmp_path):
     pairs = list(itertools.product(STACKS, repeat=2))
     assert found == {
         *(("weights", *pair, "") for pair in pairs),
-        *(("session", *pair, "") for pair in pairs),
         *(("serving", *pair, called) for pair in pairs for called in STACKS),
     }
     for row in rows:
@@ -60,46 +61,75 @@ def test_weights_exports_and_servers_of_both_stacks_agree(tmp_path):
 
 
 # === Runs ===
+# Several commands in one process: the import of TensorFlow takes as long as one does.
+_COMMANDS = """
+import json, sys
+from portrait_tf.apps.cli import app
+for words in json.loads(sys.argv[1]):
+    app(words, standalone_mode=False)
+"""
+STEPS = {"parsing": 4, "completion": 5}
+
+
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
-    """A data set of the networks' own size, and a config; paths."""
+    """A data set of the networks' own size, a config, and a run with a stage 1."""
     folder = tmp_path_factory.mktemp("runs")
     write_synthetic(folder / "people", 6, 2, size=(32, 32))
     changes = ["completion.training.ema=0.9", "parsing.training.optimizer.name=sgd"]
-    save_config(with_changes(parse_config(TINY), changes), folder / "config.yaml")
+    config = with_changes(parse_config(TINY), changes)
+    save_config(config, folder / "config.yaml")
+    save_config(config, folder / "given" / "config.yaml")
+    path = folder / "given" / "parsing" / GIVEN_NAME
+    save_weights(build_network("parsing", config), path, {}, dtype=None)
     return folder
 
 
-def train(stack, stage, experiment, run, steps):
-    command = [
-        str(PYTHONS[stack]), "-m", "portrait_tf", "train", stage,
-        "--data", str(experiment / "people"), "--run", str(run),
-        "--config", str(experiment / "config.yaml"), "--steps", str(steps),
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stderr
+def train(experiment, jobs):
+    """Runs jobs (stage, run, steps), each stack's one by one; what each stack said."""
+    processes = []
+    for stack, own in jobs.items():
+        commands = [
+            ["train", stage, "--data", str(experiment / "people"), "--run", str(run),
+             "--config", str(experiment / "config.yaml"), "--steps", str(steps)]
+            for stage, run, steps in own
+        ]  # fmt: skip
+        command = [str(PYTHONS[stack]), "-c", _COMMANDS, json.dumps(commands)]
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        processes.append(subprocess.Popen(command, cwd=ROOT, text=True, **pipes))
+    said = [process.communicate()[1] for process in processes]
+    assert not any(process.returncode for process in processes), said
+    return said
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_a_run_of_one_stack_goes_on_with_the_other(experiment, tmp_path):
-    """Stopped by either and ended by either: four runs, all alike."""
-    earlier = None
-    for stage, steps in (("parsing", 4), ("completion", 5)):
-        found = {}
-        for began in STACKS:
-            stopped = tmp_path / f"{stage}_{began}"
-            if earlier is not None:
-                shutil.copytree(earlier, stopped)
-            train(began, stage, experiment, stopped, 3)
-            for ended in STACKS:
-                run = tmp_path / f"{stage}_{began}_{ended}"
-                shutil.copytree(stopped, run)
-                said = train(ended, stage, experiment, run, steps)
-                assert f"resuming {stage} at step 3" in said
-                found[began, ended] = read_arrays(run / stage / "checkpoint.npz")
-        earlier = tmp_path / f"{stage}_default_default"
+    """Each is stopped in the middle; whoever goes on ends in the same numbers."""
+
+    def run(stage, *stacks):
+        return tmp_path / "_".join([stage, *stacks])
+
+    for began in STACKS:
+        run("parsing", began).mkdir()
+        shutil.copytree(experiment / "given", run("completion", began))
+    train(
+        experiment,
+        {one: [(stage, run(stage, one), 3) for stage in STEPS] for one in STACKS},
+    )
+    pairs = [pair for pair in itertools.product(STACKS, repeat=2) if "default" in pair]
+    jobs = {stack: [] for stack in STACKS}
+    for stage, steps in STEPS.items():
+        for began, ended in pairs:
+            shutil.copytree(run(stage, began), run(stage, began, ended))
+            jobs[ended].append((stage, run(stage, began, ended), steps))
+    said = "".join(train(experiment, jobs))
+    for stage, steps in STEPS.items():
+        assert said.count(f"resuming {stage} at step 3") == len(pairs)
+        found = {
+            pair: read_arrays(run(stage, *pair) / stage / "checkpoint.npz")
+            for pair in pairs
+        }
         expected, expected_meta = found["default", "default"]
         assert expected_meta["step"] == steps
         for arrays, meta in found.values():
