@@ -19,7 +19,7 @@ SHARED = -n auto --maxprocesses 4 --dist loadfile --durations 15 --durations-min
 PYTEST = $(VENV)/bin/python -m pytest $(SHARED)
 PYTEST_ADDONS = .venv-addons/bin/python -m pytest $(SHARED)
 
-.PHONY: demo docs test test-all test-long coverage test-python test-3.12 test-3.13 \
+.PHONY: demo docs test test-long coverage test-python test-3.12 test-3.13 \
 	test-min test-addons addons-environment peers \
 	lint format clean
 
@@ -30,11 +30,9 @@ demo: $(VENV)/installed
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
 
+# With LONG=1, long tests too.
 test: $(VENV)/installed lint
-	$(PYTEST)
-
-test-all: $(VENV)/installed lint
-	$(PYTEST) -m "long or not long"
+	$(PYTEST) $(if $(LONG),-m "long or not long")
 
 test-long: $(VENV)/installed
 	$(PYTEST) -m long

@@ -15,7 +15,7 @@
 signatures with the default stack's export, server and client. The table has the
 largest difference of a color, in gray levels of 255, the part of the labels that
 differ, and the largest distance of a joint in pixels, over all signatures. Exit code 1
-if colors differ by more than `--grey-levels`, or labels by more than `--labels`.
+if colors differ by more than `--gray-levels`, or labels by more than `--labels`.
 """
 
 import argparse
@@ -58,7 +58,7 @@ class Row:
         made: The stack that saved the weights, or exported them.
         ran: What loaded the weights, or ran the export: a stack, or a TensorFlow.
         called: The client's stack; empty where there is none.
-        grey_levels: Largest difference of a color, of 255.
+        gray_levels: Largest difference of a color, of 255.
         labels: Part of the labels that differ.
         joints: Largest distance of a joint, pixels.
     """
@@ -68,17 +68,17 @@ class Row:
     made: str
     ran: str
     called: str
-    grey_levels: int
+    gray_levels: int
     labels: float
     joints: float
 
     def cells(self) -> list[str]:
         names = [self.kind, self.model, self.made, self.ran, self.called or "-"]
-        return [*names, self.grey_levels, f"{self.labels:.3%}", f"{self.joints:.3f}"]
+        return [*names, self.gray_levels, f"{self.labels:.3%}", f"{self.joints:.3f}"]
 
 
 COLUMNS = (
-    "What", "Weights", "Made by", "Run by", "Called by", "Grey levels", "Labels",
+    "What", "Weights", "Made by", "Run by", "Called by", "Gray levels", "Labels",
     "Joints",
 )  # fmt: skip
 
@@ -337,7 +337,7 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument("--tiny", action="store_true", help="not the package's weights")
     parser.add_argument("--size", type=int, nargs=2, default=(192, 128), metavar="N")
-    parser.add_argument("--grey-levels", type=int, default=2)
+    parser.add_argument("--gray-levels", type=int, default=2)
     parser.add_argument("--labels", type=float, default=0.001)
     parser.add_argument("--json", type=pathlib.Path, help="write the table here, too")
     parser.add_argument("--work", type=json.loads, help=argparse.SUPPRESS)
@@ -366,8 +366,8 @@ def main() -> int:
         rows = driver.measure(not options.tiny)
     print(markdown(COLUMNS, [row.cells() for row in rows]))
     write_json(options.json, [dataclasses.asdict(row) for row in rows])
-    worst = max(row.grey_levels for row in rows), max(row.labels for row in rows)
-    return int(worst[0] > options.grey_levels or worst[1] > options.labels)
+    worst = max(row.gray_levels for row in rows), max(row.labels for row in rows)
+    return int(worst[0] > options.gray_levels or worst[1] > options.labels)
 
 
 if __name__ == "__main__":

@@ -70,9 +70,9 @@ def enlarged_hole(
 
 
 def gradients(photo: np.ndarray, mask: np.ndarray) -> float:
-    """Mean absolute differences of neighbours in the hole, down and across, of grey."""
-    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    total = np.abs(np.diff(grey, axis=0))[:, :-1] + np.abs(np.diff(grey, axis=1))[:-1]
+    """Mean absolute differences of neighbors in the hole, down and across, of gray."""
+    gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    total = np.abs(np.diff(gray, axis=0))[:, :-1] + np.abs(np.diff(gray, axis=1))[:-1]
     return float(total[mask[:-1, :-1] > 0].mean())
 
 

@@ -75,7 +75,7 @@ class Signature:
 _PHOTO = ("B", "H", "W", 3)
 _MAP = ("B", "H", "W", 1)
 _CANVAS = ("B", "H2", "W2")
-_GREYS = (0, 255)
+_GRAYS = (0, 255)
 _LABELS = (0, len(LABELS) - 1)
 
 
@@ -83,18 +83,18 @@ def _file(meaning: str) -> Field:
     return Field("string", ("B",), None, "file content", meaning)
 
 
-_IMAGE = Field("uint8", _PHOTO, _GREYS, "grey level", "The photo, RGB.")
+_IMAGE = Field("uint8", _PHOTO, _GRAYS, "gray level", "The photo, RGB.")
 _MASK = Field(
-    "uint8", _MAP, _GREYS, "flag",
+    "uint8", _MAP, _GRAYS, "flag",
     "Non-zero = hole. What the photo has there is not read.",
 )  # fmt: skip
 _COMPLETED = Field(
-    "uint8", _PHOTO, _GREYS, "grey level",
+    "uint8", _PHOTO, _GRAYS, "gray level",
     "The photo with its hole filled, RGB; all other pixels as they were, bit for bit.",
 )  # fmt: skip
 _JOINTS = Field(
     "float32", ("B", NUM_JOINTS, 3), None, "pixel, pixel, heatmap peak",
-    "x, y and how sure the network is, of LIP's joints in LIP's order. The centre of "
+    "x, y and how sure the network is, of LIP's joints in LIP's order. The center of "
     "the first pixel is 0, that of the last width - 1 or height - 1; x and y may lie "
     "outside the photo.",
 )  # fmt: skip
@@ -124,7 +124,7 @@ SIGNATURES = {
         },
         {
             "completed_bytes": _file("`completed` as a PNG file, RGB."),
-            "parsing_bytes": _file("`parsing` as a PNG file, grey."),
+            "parsing_bytes": _file("`parsing` as a PNG file, gray."),
         },
     ),
     "parse": Signature(
@@ -145,7 +145,7 @@ SIGNATURES = {
             "image": _IMAGE,
             "mask": _MASK,
             "parsing": Field(
-                "uint8", _MAP, _GREYS, "LIP label",
+                "uint8", _MAP, _GRAYS, "LIP label",
                 "The label map to paint by; any value above "
                 f"{_LABELS[1]} = what stage 1 predicts there.",
             ),
@@ -186,7 +186,7 @@ SIGNATURES = {
         },
         {
             "completed": Field(
-                "uint8", (*_CANVAS, 3), _GREYS, "grey level",
+                "uint8", (*_CANVAS, 3), _GRAYS, "gray level",
                 "A canvas as large as the largest result of the batch, each result at "
                 "its top left, zeros elsewhere; the photo's own pixels bit for bit.",
             ),

@@ -125,23 +125,23 @@ def check_files(
 def decode_photo(content: tf.Tensor, as_is: tf.Tensor) -> tf.Tensor:
     """`uint8` `[1, H, W, 3]` of a checked file; `as_is` of `check_files`."""
 
-    def colours() -> tf.Tensor:
+    def colors() -> tf.Tensor:
         picture = _decode_as_is(content)
         return tf.broadcast_to(picture, tf.concat([tf.shape(picture)[:2], [3]], 0))
 
     with tf.device("/CPU:0"):
-        photo = tf.cond(as_is, colours, lambda: _decode(content, 3))
+        photo = tf.cond(as_is, colors, lambda: _decode(content, 3))
     return tf.ensure_shape(photo, [None, None, 3])[None]
 
 
 def decode_mask(content: tf.Tensor, as_is: tf.Tensor) -> tf.Tensor:
     """`uint8` `[1, H, W, 1]` of a checked file; `as_is` of `check_files`."""
 
-    def greys() -> tf.Tensor:
+    def grays() -> tf.Tensor:
         return tf.reduce_max(_decode_as_is(content), axis=-1, keepdims=True)
 
     with tf.device("/CPU:0"):
-        mask = tf.cond(as_is, greys, lambda: _decode(content, 1))
+        mask = tf.cond(as_is, grays, lambda: _decode(content, 1))
     return tf.ensure_shape(mask, [None, None, 1])[None]
 
 

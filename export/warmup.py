@@ -16,7 +16,7 @@ from portrait_tf.photos import encode_png
 MAX_RECORDS = 1000
 WARMUP_FILE = pathlib.Path("assets.extra") / "tf_serving_warmup_requests"
 
-# A photo of one grey, all of it but its first pixel hole; a map that says nothing, so
+# A photo of one gray, all of it but its first pixel hole; a map that says nothing, so
 # that stage 1 runs as well; no joint.
 _VALUES = {
     "image": [128],

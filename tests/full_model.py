@@ -1,7 +1,7 @@
 """A stand-in model with all six signatures of the export, in plain operations."""
 
 import tensorflow as tf
-from serving_photos import FILLED_LABEL, GREY
+from serving_photos import FILLED_LABEL, GRAY
 
 IMAGE = tf.TensorSpec([None, None, None, 3], tf.uint8, "image")
 MASK = tf.TensorSpec([None, None, None, 1], tf.uint8, "mask")
@@ -16,7 +16,7 @@ PIXELS = [tf.TensorSpec([None, None, channels], tf.uint8) for channels in (3, 1)
 
 
 class FullModel(tf.Module):
-    """Grey and one label in the hole.
+    """Gray and one label in the hole.
 
     Stateful on purpose: the label is a variable, which a Session has to find.
     """
@@ -35,7 +35,7 @@ class FullModel(tf.Module):
         with tf.control_dependencies([same]):
             hole = tf.not_equal(mask, 0)
         label = tf.cast(self.label, tf.uint8)
-        completed = tf.where(hole, tf.constant(GREY, tf.uint8), image)
+        completed = tf.where(hole, tf.constant(GRAY, tf.uint8), image)
         return completed, tf.where(hole, label, tf.zeros_like(mask))
 
     @tf.function(input_signature=[IMAGE, MASK])
@@ -75,9 +75,9 @@ class FullModel(tf.Module):
     @tf.function(input_signature=[IMAGE, MASK, JOINTS])
     def complete_with_joints(self, image, mask, joints):
         """The hole becomes x of the left ankle; the joints come back."""
-        grey = tf.cast(joints[:, 5, 0], tf.uint8)[:, None, None, None]
+        gray = tf.cast(joints[:, 5, 0], tf.uint8)[:, None, None, None]
         _, parsing = self.fill(image, mask)
-        completed = tf.where(mask > 0, grey, image)
+        completed = tf.where(mask > 0, gray, image)
         return {"completed": completed, "parsing": parsing, "joints": joints}
 
     @tf.function(input_signature=[IMAGE, MARGINS])
@@ -96,7 +96,7 @@ class FullModel(tf.Module):
             labels = tf.zeros_like(photo[..., :1])
             return tuple(
                 tf.pad(tf.pad(one, around, constant_values=value), behind)
-                for one, value in ((photo, GREY), (labels, FILLED_LABEL))
+                for one, value in ((photo, GRAY), (labels, FILLED_LABEL))
             )
 
         completed, parsing = tf.map_fn(

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 FILLED_LABEL = 5
-GREY = 77
+GRAY = 77
 
 
 def make_photo(height=9, width=11, batch=None, seed=0):
@@ -17,7 +17,7 @@ def make_photo(height=9, width=11, batch=None, seed=0):
 
 
 def png(picture):
-    """The bytes of a PNG, of RGB or grey."""
+    """The bytes of a PNG, of RGB or gray."""
     if picture.shape[-1] == 3:
         picture = picture[..., ::-1]
     return cv2.imencode(".png", np.ascontiguousarray(picture))[1].tobytes()
@@ -27,5 +27,5 @@ def check_completed(image, mask, completed, parsing):
     """Asserts that known pixels are untouched and the hole is filled."""
     hole = mask != 0
     assert completed.dtype == parsing.dtype == np.uint8
-    np.testing.assert_array_equal(completed, np.where(hole, GREY, image))
+    np.testing.assert_array_equal(completed, np.where(hole, GRAY, image))
     np.testing.assert_array_equal(parsing, hole * FILLED_LABEL)

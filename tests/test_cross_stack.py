@@ -56,7 +56,7 @@ def test_weights_exports_and_servers_of_both_stacks_agree(tmp_path):
         *(("serving", *pair, called) for pair in pairs for called in STACKS),
     }
     for row in rows:
-        assert row["grey_levels"] <= 1 and row["labels"] < 0.001, row
+        assert row["gray_levels"] <= 1 and row["labels"] < 0.001, row
         assert row["joints"] < 0.01, row
 
 

@@ -75,7 +75,7 @@ def test_peaks_are_found_to_parts_of_a_cell():
     heatmaps[0, 3, 1, 0] = heatmaps[0, 3, 2, 0] = 0.5
     heatmaps[0, 7, 0, 1] = 0.8
     peaks = np.array(heatmap_peaks(heatmaps))[0]
-    # Between the centres of columns 1 and 2, at the centre of row 3.
+    # Between the centers of columns 1 and 2, at the center of row 3.
     np.testing.assert_allclose(peaks[0], [2 / 4, 3.5 / 8, 0.5], atol=1e-6)
     np.testing.assert_allclose(peaks[1], [0.5 / 4, 7.5 / 8, 0.8], atol=1e-6)
 

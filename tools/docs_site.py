@@ -108,7 +108,7 @@ def signature_reference() -> str:
 
 
 def label_reference() -> str:
-    """LIP's labels with their colours and groups, its joints, and ATR's labels."""
+    """LIP's labels with their colors and groups, its joints, and ATR's labels."""
     from portrait_tf import labels
 
     groups = [
@@ -119,12 +119,12 @@ def label_reference() -> str:
         "# Labels and joints\n",
         "LIP's, in LIP's order. Left and right are the person's own. Label 255 is "
         "void: it counts in no loss and in no score.\n",
-        "| label | name | colour (RGB) | group |",
+        "| label | name | color (RGB) | group |",
         "| --- | --- | --- | --- |",
     ]
     parts += [
-        f"| {index} | {name} | {', '.join(map(str, colour))} | {group} |"
-        for index, (name, colour, group) in enumerate(
+        f"| {index} | {name} | {', '.join(map(str, color))} | {group} |"
+        for index, (name, color, group) in enumerate(
             zip(labels.LABELS, labels.PALETTE, groups, strict=True)
         )
     ]

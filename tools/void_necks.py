@@ -4,7 +4,7 @@
 
 VITON's maps call the neck background. Where other data call it skin, one of both is
 wrong, so in the copy it is void: background pixels around the neck that do not have the
-colour of the plain background. Photos and joints are linked, not copied.
+color of the plain background. Photos and joints are linked, not copied.
 """
 
 import pathlib
@@ -17,7 +17,7 @@ from portrait_tf.data.open import open_dataset
 from portrait_tf.labels import JOINTS, VOID_LABEL
 
 NECK, SHOULDERS = JOINTS.index("Neck"), ("R_Shoulder", "L_Shoulder")
-# Of 255: the shop's backgrounds are lighter, and have no colour.
+# Of 255: the shop's backgrounds are lighter, and have no color.
 PLAIN_LIGHTNESS, PLAIN_CHROMA = 215, 14
 
 

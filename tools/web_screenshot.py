@@ -47,7 +47,7 @@ def take(address: str) -> bytes:
 
 
 def small(shot: bytes, most: int = 290_000) -> bytes:
-    """In true colours, as large as a file of so many bytes can be."""
+    """In true colors, as large as a file of so many bytes can be."""
     with Image.open(io.BytesIO(shot)) as image:
         picture = image.convert("RGB")
     for percent in range(100, 30, -5):

@@ -113,7 +113,7 @@ class ContextualAttentionConfig(Section):
         24, ge=2, description="Channels at full size; the paper's 48 before gating."
     )
     scale: Positive = Field(10.0, description="Of the softmax of the attention.")
-    fuse: bool = Field(True, description="Attention is propagated to neighbours.")
+    fuse: bool = Field(True, description="Attention is propagated to neighbors.")
 
 
 class GlcConfig(Section):

@@ -169,11 +169,11 @@ class _Level:
             for step in ((-1, 0), (0, -1), (1, 0), (0, 1)):
                 beside = self.targets + step
                 inside = ((beside >= 0) & (beside < self.grid)).all(1)
-                neighbour = np.full(len(beside), -1)
-                neighbour[inside] = self.place[tuple(beside[inside].T)]
-                has = neighbour >= 0
+                neighbor = np.full(len(beside), -1)
+                neighbor[inside] = self.place[tuple(beside[inside].T)]
+                has = neighbor >= 0
                 self._try(
-                    wanted, everyone[has], self.field[neighbour[has]] - np.array(step)
+                    wanted, everyone[has], self.field[neighbor[has]] - np.array(step)
                 )
             radius = max(self.grid)
             while radius >= 1:

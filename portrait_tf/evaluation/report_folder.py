@@ -92,7 +92,7 @@ def write_pictures(
     """Writes one hole for programs that judge pictures from outside.
 
     The files are `FOLDER/KIND/NAME_TASK.png`; `truth` is the photo, `masks` its hole
-    (255 = hole), `grey` the photo with a gray hole, and each method a further kind. The
+    (255 = hole), `gray` the photo with a gray hole, and each method a further kind. The
     task has `-` for `_`, so that it follows the last `_`.
 
     Args:
@@ -105,7 +105,7 @@ def write_pictures(
         PortraitError: The folder cannot be written to.
     """
     name = f"{hole.name}_{hole.task.replace('_', '-')}.png"
-    kinds = {"truth": hole.photo, "masks": hole.mask, "grey": hole.hidden()}
+    kinds = {"truth": hole.photo, "masks": hole.mask, "gray": hole.hidden()}
     for kind, picture in {**kinds, **pictures}.items():
         if picture is not None:
             write_png(folder / kind / name, picture)

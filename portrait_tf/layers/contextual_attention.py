@@ -99,7 +99,7 @@ class ContextualAttention(ConfigLayer):
 
     Args:
         scale: Of the scores in the softmax.
-        fuse: Whether scores are summed with those of the neighbours to the left and
+        fuse: Whether scores are summed with those of the neighbors to the left and
             right, then above and below, of both patches.
         block: Rows of patches that look for a match at a time. The largest thing in
             memory is `[B, (block + 2) * w, h * w]` with h and w half the map's size; in

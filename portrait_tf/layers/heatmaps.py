@@ -28,7 +28,7 @@ def heatmap_peaks(heatmaps: Tensor) -> Tensor:
     """Where each heatmap is highest, refined to parts of a cell.
 
     Along each axis the peak is the vertex of a parabola through the logarithms of the
-    highest cell and its neighbours, at most half a cell away: exact for a Gaussian
+    highest cell and its neighbors, at most half a cell away: exact for a Gaussian
     (compare Zhang et al., *Distribution-Aware Coordinate Representation for Human Pose
     Estimation*, arXiv 1910.06278). The inverse of `joint_heatmaps`.
 

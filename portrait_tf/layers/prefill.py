@@ -95,7 +95,7 @@ def _steps(relaxations: int) -> list[float]:
 
 
 def _sum_3x3(x: Tensor) -> Tensor:
-    """Sums over each pixel's 3x3 neighbours inside the photo: `[B, H, W, C]`.
+    """Sums over each pixel's 3x3 neighbors inside the photo: `[B, H, W, C]`.
 
     As a depth-wise convolution: on a CPU it takes a quarter of the time of shifted
     copies that are added, and those a fifteenth of that of average pooling.

@@ -180,7 +180,7 @@ class CompletionNetwork(Network):
             name="painted_conv",
         )(x)
         x = PixelShuffle(stem, last, name="painted_shuffle")(x)
-        # In float32 under any policy: bfloat16 has but 256 greys.
+        # In float32 under any policy: bfloat16 has but 256 grays.
         painted = layers.Add(name="painted", dtype="float32")([x, start])
         super().__init__(inputs=inputs, outputs={"painted": painted}, **kwargs)
         # === Config ===

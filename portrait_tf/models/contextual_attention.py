@@ -56,7 +56,7 @@ class ContextualAttentionNetwork(Network):
         width: Channels at full size; two and four times as many at strides 2 and 4.
             The authors' 48 are counted before half of them become gates: 24 here.
         scale: Of the softmax of the attention.
-        fuse: Whether attention is propagated to neighbours.
+        fuse: Whether attention is propagated to neighbors.
 
     Call with `{"image": [B, H, W, 3], "mask": [B, H, W, 1]}`. Returns `{"coarse":
     [B, H, W, 3], "painted": [B, H, W, 3]}` in [-1, 1]: the whole photo repainted by

@@ -32,7 +32,7 @@ class GlcNetwork(Network):
 
     Source: Iizuka et al., *Globally and Locally Consistent Image Completion* (SIGGRAPH
     2017), section 3.2. What is ours: photos are in [-1, 1], so the output is a tanh in
-    place of a sigmoid, and the hole is grey in place of the training set's mean color;
+    place of a sigmoid, and the hole is gray in place of the training set's mean color;
     all widths can be divided; the normalisation can be one that does not depend on the
     batch. Its critics are those of the trainer, not the authors' own.
 

@@ -1,6 +1,6 @@
 """Stage 1: the complete body structure from an incomplete photo.
 
-Photos are RGB in [-1, 1], their hole set to 0 (mid-grey); masks are 1.0 in the hole.
+Photos are RGB in [-1, 1], their hole set to 0 (mid-gray); masks are 1.0 in the hole.
 Parsing outputs are logits of LIP's 20 labels, pose outputs are heatmaps of its 16
 joints, peak 1.
 """

@@ -186,7 +186,7 @@ class Calls:
             timeout: Seconds, in place of the client's.
 
         Returns:
-            The completed photo and the parsing map (labels as grey values), as PNG.
+            The completed photo and the parsing map (labels as gray values), as PNG.
 
         Raises:
             PortraitError: When either is not bytes, empty, cut off or too large.
@@ -226,7 +226,7 @@ class Calls:
             parsing: LIP labels 0 to 19 of the photo's size, as `parse` gives them:
                 `uint8` `[H, W]` or `[H, W, 1]`, for a batch `[B, H, W]` or
                 `[B, H, W, 1]`; any other value takes stage 1's prediction there. Or a
-                path or the bytes of a PNG with such grey values.
+                path or the bytes of a PNG with such gray values.
             timeout: Seconds, in place of the client's.
 
         Returns:
@@ -260,7 +260,7 @@ class Calls:
             image: As for `complete`.
             mask: As for `complete`.
             joints: `[16, 3]`, or `[B, 16, 3]` for a batch, of LIP's joints: x and y in
-                pixels of the photo (the centre of the first is 0), and 1 where the
+                pixels of the photo (the center of the first is 0), and 1 where the
                 joint is given or 0 where stage 1 is to find it.
             timeout: Seconds, in place of the client's.
 
@@ -441,7 +441,7 @@ class Calls:
                         _describe(definition.inputs), _describe(definition.outputs)
                     )
                     for name, definition in found.signature_def.items()
-                    # A SavedModel's initialiser is listed too; nobody can call it.
+                    # A SavedModel's initializer is listed too; nobody can call it.
                     if definition.inputs
                 },
             )

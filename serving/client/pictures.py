@@ -171,13 +171,13 @@ def decode_mask(file: PictureFile) -> tuple[np.ndarray, bool]:
 
 
 def decode_map(file: PictureFile) -> np.ndarray:
-    """The values of a PNG of 8-bit grey, `uint8` `[H, W]`; PortraitError for others.
+    """The values of a PNG of 8-bit gray, `uint8` `[H, W]`; PortraitError for others.
 
     The values of a palette or of a JPEG are not labels.
     """
     if not (file.format == "PNG" and file.content[24:26] == b"\x08\x00"):
         raise PortraitError(
-            f"{file.name} is another kind of file than expected: a PNG whose 8-bit grey"
+            f"{file.name} is another kind of file than expected: a PNG whose 8-bit gray"
             " values are the labels"
         )
     return _decode(file, "L")
@@ -198,7 +198,7 @@ def decode_answer(
 
 
 def encode_png(picture: np.ndarray) -> bytes:
-    """PNG bytes of RGB `[H, W, 3]` or grey `[H, W]`, `uint8`."""
+    """PNG bytes of RGB `[H, W, 3]` or gray `[H, W]`, `uint8`."""
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(picture)).save(file, "PNG", compress_level=1)
     return file.getvalue()

@@ -29,7 +29,7 @@ class ParsingResult:
     Attributes:
         parsing: `uint8` LIP labels `[H, W, 1]`, or `[B, H, W, 1]` for a batch.
         joints: `float32` `[16, 3]`, or `[B, 16, 3]`: x and y in pixels of the photo
-            (the centre of the first is 0), and the heatmap's peak, of LIP's joints;
+            (the center of the first is 0), and the heatmap's peak, of LIP's joints;
             None when the model has no pose.
     """
 

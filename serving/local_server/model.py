@@ -139,7 +139,7 @@ class LoadedModel:
         self._signatures = {
             name: Signature(name, definition)
             for name, definition in self.signature_defs.items()
-            # What initialises the model is listed among the signatures too.
+            # What initializes the model is listed among the signatures too.
             if definition.inputs
         }
 

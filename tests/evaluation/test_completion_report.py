@@ -166,7 +166,7 @@ def test_pictures(data, runs, tmp_path):
     assert code == 0, output
     assert "silhouette" in output and "Kernel distance" in output
     methods = {"ours", "telea", "navier_stokes"}
-    assert {p.name for p in folder.iterdir()} == {"truth", "masks", "grey"} | methods
+    assert {p.name for p in folder.iterdir()} == {"truth", "masks", "gray"} | methods
     names = {p.name for p in (folder / "truth").iterdir()}
     photos = sorted(next(data.glob("*/val_images")).iterdir())[:2]
     tasks = ("square", "strokes", "lower-third", "right-quarter")
@@ -177,11 +177,11 @@ def test_pictures(data, runs, tmp_path):
         mask = cv2.imread(str(folder / "masks" / name), cv2.IMREAD_UNCHANGED)
         assert truth.shape == (32, 32, 3) and mask.shape == (32, 32)
         assert set(np.unique(mask)) == {0, 255}
-        for method in methods | {"grey"}:
+        for method in methods | {"gray"}:
             picture = read_photo(folder / method / name)
             np.testing.assert_array_equal(picture[mask == 0], truth[mask == 0])
             assert (picture[mask > 0] != truth[mask > 0]).any()
-        assert (read_photo(folder / "grey" / name)[mask > 0] == 128).all()
+        assert (read_photo(folder / "gray" / name)[mask > 0] == 128).all()
         ours = read_photo(folder / "ours" / name)[mask > 0].astype(float)
         task = name[:-4].rsplit("_", 1)[1].replace("-", "_")
         gaps[task].append(np.abs(ours - truth[mask > 0]).mean())

@@ -146,7 +146,7 @@ def tensor_requests():
 
 def file_requests():
     good = png(8, 8, (b"\0" + bytes(24)) * 8)
-    grey = encoded(".png", (8, 8))
+    gray = encoded(".png", (8, 8))
     sizes = {"truncated": 64, "lying": 48, "hollow": 16}
     bad = {
         "empty": b"",
@@ -181,14 +181,14 @@ def file_requests():
     for name, content in bad.items():
         # What has a proper header gets company of that size, so that it is decoded.
         size = sizes.get(name.split()[0])
-        other = encoded(".png", (size, size)) if size else grey
+        other = encoded(".png", (size, size)) if size else gray
         yield name, [content], [other]
         yield f"{name}, as mask", [other], [content]
     yield "no files", [], []
-    yield "more photos than masks", [good, good], [grey]
-    yield "a batch of 65", [good] * 65, [grey] * 65
+    yield "more photos than masks", [good, good], [gray]
+    yield "a batch of 65", [good] * 65, [gray] * 65
     yield "another size", [good], [encoded(".png", (8, 9))]
-    yield "one bad of two", [good, b"x"], [grey, grey]
+    yield "one bad of two", [good, b"x"], [gray, gray]
     # Each may be, all of them together may not.
     yield "five of 8000x8000", [png(8000, 8000)] * 5, [png(8000, 8000)] * 5
 

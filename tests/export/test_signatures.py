@@ -327,7 +327,7 @@ class TestEncoded:
         masks += [encode(".bmp", colors), encode(".bmp", mask)]
         self.check(run, [encode_png(photo)] * len(masks), masks)
 
-    def test_transparency_is_not_read_and_grey_is_a_color(self, run):
+    def test_transparency_is_not_read_and_gray_is_a_color(self, run):
         photo, mask = photo_and_mask((44, 50))
         faint = np.dstack([photo[..., ::-1], np.full((44, 50), 250, np.uint8)])
         images = [encode(".png", faint), encode(".bmp", faint)]

@@ -1,4 +1,4 @@
-"""ONNX Runtime answers as Keras does, to a grey level, and without TensorFlow."""
+"""ONNX Runtime answers as Keras does, to a gray level, and without TensorFlow."""
 
 import json
 import shutil

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from full_model import save_full_model
-from serving_photos import FILLED_LABEL, GREY, make_photo
+from serving_photos import FILLED_LABEL, GRAY, make_photo
 from wire import scripted
 
 from portrait_tf.errors import PortraitError
@@ -88,7 +88,7 @@ def test_a_parsing_map_from_a_file(client, tmp_path):
         np.testing.assert_array_equal(completed, expected)
     write_png(path, IMAGE)
     for given, message in (
-        (path, "expected: a PNG whose 8-bit grey values"),
+        (path, "expected: a PNG whose 8-bit gray values"),
         (labels[:, :29], r"parsing map has shape \[20, 29\]; exp"),
         (labels.astype(np.float32), "parsing map is an array of float32"),
     ):
@@ -108,7 +108,7 @@ def test_extrapolate(client, signature, batch):
     assert result.parsing.shape == (*image.shape[:-3], *shape, 1)
     known = result.completed[..., 2:22, :30, :]
     np.testing.assert_array_equal(known, image)
-    assert (result.completed[..., 22:, :, :] == GREY).all()
+    assert (result.completed[..., 22:, :, :] == GRAY).all()
     assert (result.parsing[..., :, 30:, :] == FILLED_LABEL).all()
     assert not result.parsing[..., 2:22, :30, :].any()
 
@@ -211,7 +211,7 @@ def extrapolate(client):
 
 
 def large_png():
-    """30000 x 30000 pixels of one colour are 110 kB, and 2.7 GB when decoded."""
+    """30000 x 30000 pixels of one color are 110 kB, and 2.7 GB when decoded."""
     rows = bytearray(cv2.imencode(".png", np.zeros((1, 30000), np.uint8))[1].tobytes())
     rows[20:24] = (30000).to_bytes(4, "big")
     rows[29:33] = zlib.crc32(rows[12:29]).to_bytes(4, "big")

@@ -61,7 +61,7 @@ def test_a_gif():
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "P", "LA", "L", "1", "I;16"])
-def test_other_colours_are_seen_as_tensorflow_sees_them(mode):
+def test_other_colors_are_seen_as_tensorflow_sees_them(mode):
     if mode == "I;16":
         image = Image.fromarray(IMAGE[..., 0].astype(np.uint16) * 257)
     else:
@@ -100,7 +100,7 @@ def test_a_cut_file_is_one_clear_sentence(tmp_path):
 
 
 def test_a_bomb_is_not_sent():
-    # 30000 x 30000 of one colour: 110 kB that unfold to 2.7 GB.
+    # 30000 x 30000 of one color: 110 kB that unfold to 2.7 GB.
     rows = np.zeros((1, 30000), np.uint8)
     content = bytearray(encode(rows))
     content[20:24] = (30000).to_bytes(4, "big")
@@ -155,7 +155,7 @@ def test_a_turned_photo_is_completed_as_it_is_seen(client, orientation, extensio
     mask[5:9, 3:8] = 255
     result = client.complete(content, mask)
     if orientation == 1 and extension == ".jpg":
-        # TensorFlow's decoder and Pillow's round JPEG's colours differently.
+        # TensorFlow's decoder and Pillow's round JPEG's colors differently.
         assert np.abs(result.completed.astype(int) - seen)[mask[..., 0] == 0].max() < 9
     else:
         check_completed(seen, mask, result.completed, result.parsing)

@@ -151,7 +151,7 @@ def test_refused(prediction, name):
     prediction.Predict(photo_request())  # The process is alive and well.
 
 
-def test_what_initialises_a_model_is_no_signature(prediction):
+def test_what_initializes_a_model_is_no_signature(prediction):
     request = photo_request(signature="__saved_model_init_op")
     code, details = refusal(prediction.Predict, request)
     assert code == "FAILED_PRECONDITION" and "not found" in details

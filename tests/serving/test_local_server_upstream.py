@@ -3,7 +3,7 @@
 The model, the requests and the expected answers are those of `half_plus_two` in
 tensorflow_serving/model_servers/tensorflow_model_server_test.py.
 docs/reference/embedded_server.md lists where in TensorFlow Serving's sources each
-behaviour is written.
+behavior is written.
 """
 
 import base64

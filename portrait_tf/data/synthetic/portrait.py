@@ -126,7 +126,7 @@ def _joints(
         if part in ("Elbow", "Wrist") and side not in body.pocketed:
             own.discard(OWNER_TRUNK)
         if part in ("Shoulder", "Hip"):
-            # Both thighs meet at the crotch: the neighbour's cloth hides nothing.
+            # Both thighs meet at the crotch: the neighbor's cloth hides nothing.
             own |= set(limb.values())
         joints[index, 2] = above not in own
     return joints
