@@ -157,7 +157,7 @@ def test_the_bundled_models_size_is_that_of_its_weights(tmp_path):
     saved_model._write(Pipeline.bundled(), tmp_path, *options)
     weights = json.loads((tmp_path / "signature.json").read_text())["weights"]
     size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
-    assert weights["bytes"] < size < 1.2 * weights["bytes"]
+    assert weights["bytes"] < size < 1.4 * weights["bytes"]
 
 
 @pytest.mark.parametrize(
