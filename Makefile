@@ -30,9 +30,8 @@ demo: $(VENV)/installed
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
 
-# With LONG=1, long tests too.
 test: $(VENV)/installed lint
-	$(PYTEST) $(if $(LONG),-m "long or not long")
+	$(PYTEST)
 
 test-long: $(VENV)/installed
 	$(PYTEST) -m long
