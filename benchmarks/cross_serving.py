@@ -36,7 +36,12 @@ STACKS = ("default", "addons")
 BUNDLED = "bundled"
 _KINDS = {"parsing": "compact", "completion": "parsing_guided", "face": "face"}
 _NETWORKS = {
-    "parsing": {"widths": [8, 16, 16, 24], "blocks": [1, 1], "feature_width": 16},
+    "parsing": {
+        "widths": [8, 16, 16, 24],
+        "blocks": [1, 1],
+        "feature_width": 16,
+        "hints": True,
+    },
     "completion": {
         "widths": [8, 16, 16],
         "dilations": [1, 2],
