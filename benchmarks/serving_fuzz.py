@@ -268,8 +268,7 @@ class Fuzzer:
             # Nothing in, nothing out is as proper as a refusal.
             return _predict(self.request(signature, **empty), INVALID | OK, "empty")
         name = self.pick(list(inputs))
-        one_more = np.concatenate([inputs[name], inputs[name][:1]])
-        inputs[name] = one_more
+        inputs[name] = np.concatenate([inputs[name], inputs[name][:1]])
         return _predict(self.request(signature, **inputs), INVALID, name)
 
     def wrong_filter(self, signature: str) -> Case:

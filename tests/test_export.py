@@ -152,7 +152,7 @@ def test_float16_another_size_scales_and_few_signatures(tiny_pipeline, tmp_path)
 
 @pytest.mark.long
 def test_the_bundled_models_size_is_that_of_its_weights(tmp_path):
-    """And the graphs', which take 2.2 MB whatever the precision is."""
+    """And the graphs', which take 4.2 MB whatever the precision is."""
     options = "float16", list(SIGNATURES), [1, 2, 4, 8]
     saved_model._write(Pipeline.bundled(), tmp_path, *options)
     weights = json.loads((tmp_path / "signature.json").read_text())["weights"]
