@@ -350,7 +350,7 @@ def main() -> int:
     if options.work:
         work(options.work)
         return 0
-    from portrait_tf.data.synthetic import synthesise
+    from portrait_tf.data.synthetic import synthesize
 
     height, width = options.size
     mask = np.zeros((height, width, 1), np.uint8)
@@ -366,7 +366,7 @@ def main() -> int:
         sessions[version] = os.path.abspath(python)
     with tempfile.TemporaryDirectory() as scratch:
         driver = Driver(pythons, sessions, pathlib.Path(scratch))
-        photo = synthesise(3, (height, width)).photo
+        photo = synthesize(3, (height, width)).photo
         np.savez(driver.photo, photo=photo, mask=mask)
         rows = driver.measure(not options.tiny)
     print(markdown(COLUMNS, [row.cells() for row in rows]))

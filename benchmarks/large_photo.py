@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from benchmarks.common import new_parser
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.inference.engines import Engine, open_engine
 from portrait_tf.inference.large_photos import PhotoResult, complete_photo
 from portrait_tf.photos.masks import HOLE
@@ -28,7 +28,7 @@ _DRAWN = (1500, 1000)
 
 def make_photo(size: tuple[int, int], seed: int = 0) -> np.ndarray:
     """A synthetic portrait with noise, RGB `uint8` `[H, W, 3]`."""
-    drawn = synthesise(seed, _DRAWN).photo
+    drawn = synthesize(seed, _DRAWN).photo
     photo = cv2.resize(drawn, size[::-1], interpolation=cv2.INTER_CUBIC)
     rng = np.random.default_rng(seed)
     for top in range(0, size[0], 256):

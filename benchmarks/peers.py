@@ -174,10 +174,10 @@ def process_table(folder: pathlib.Path, repeats: int, count: int) -> str:
     """A process for one small photo, and one for a folder of them."""
     import cv2
 
-    from portrait_tf.data.synthetic import synthesise
+    from portrait_tf.data.synthetic import synthesize
 
     (folder / "in").mkdir()
-    photos = [synthesise(seed, (192, 128)).photo[..., ::-1] for seed in range(16)]
+    photos = [synthesize(seed, (192, 128)).photo[..., ::-1] for seed in range(16)]
     for number in range(count):
         cv2.imwrite(str(folder / "in" / f"{number}.jpg"), photos[number % 16])
     mask = np.zeros((192, 128), np.uint8)

@@ -52,7 +52,7 @@ def measure(options: argparse.Namespace) -> None:
     import keras
 
     from portrait_tf.data.dataset import training_dataset
-    from portrait_tf.data.synthetic import synthesise
+    from portrait_tf.data.synthetic import synthesize
     from portrait_tf.training.distribution import make_distribution
 
     names = {"devices": "mirrored", "workers": "multiworker"}
@@ -62,7 +62,7 @@ def measure(options: argparse.Namespace) -> None:
     keras.utils.set_random_seed(0)
     with distribution.scope():
         trainer = build_trainer(options.stage, config)
-    portraits = [synthesise(seed, config.size) for seed in range(4)]
+    portraits = [synthesize(seed, config.size) for seed in range(4)]
     steps, times = _LEFT_OUT + options.steps, []
     clock = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: times.append(time.perf_counter())
@@ -138,11 +138,11 @@ def operations(options: argparse.Namespace) -> tuple[float, float, float]:
     import tensorflow as tf
 
     from portrait_tf.data.dataset import training_dataset
-    from portrait_tf.data.synthetic import synthesise
+    from portrait_tf.data.synthetic import synthesize
 
     config = experiment(options, options.batch)
     trainer = build_trainer(options.stage, config)
-    portraits = [synthesise(seed, config.size) for seed in range(4)]
+    portraits = [synthesize(seed, config.size) for seed in range(4)]
     stream = training_dataset(portraits, config, options.batch, 0, 8)
     batch = next(iter(stream))
     graph = (

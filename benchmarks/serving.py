@@ -49,7 +49,7 @@ from benchmarks.server_process import (
     predict_request,
 )
 from portrait_tf.data.masks import border_mask
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.photos import encode_png
 
 GOAL = 1.05
@@ -110,7 +110,7 @@ class Load:
 
 def example_inputs(signature: str, size: tuple[int, int]) -> dict[str, np.ndarray]:
     """One synthetic portrait without its lower third, for a signature."""
-    photo = synthesise(0, size).photo
+    photo = synthesize(0, size).photo
     mask = border_mask(size, bottom=1 / 3)
     if signature == "encoded":
         return {

@@ -181,14 +181,14 @@ def main(arguments: list[str] | None = None) -> None:
     from portrait_tf.config import load_config, with_changes
     from portrait_tf.data.dataset import training_dataset
     from portrait_tf.data.open import open_dataset
-    from portrait_tf.data.synthetic import synthesise
+    from portrait_tf.data.synthetic import synthesize
 
     changes = ["completion.perceptual.weights=random", *given.set]
     config = with_changes(load_config(given.config), changes)
     if given.data:
         reader = open_dataset(given.data, "train")
     else:
-        reader = [synthesise(seed, config.size) for seed in range(16)]
+        reader = [synthesize(seed, config.size) for seed in range(16)]
     batch = next(iter(training_dataset(reader, config, given.batch, seed=config.seed)))
     print(
         f"{pathlib.Path(given.config).name}, {config.size[0]}x{config.size[1]}, "

@@ -23,7 +23,7 @@ import numpy as np
 import skimage.data
 
 from portrait_tf.data.masks import body_part_mask, border_mask, stroke_mask
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.inference.extrapolation import Margins, extend_photo
 from portrait_tf.labels import color_parsing
 from portrait_tf.photos import write_png
@@ -71,7 +71,7 @@ def cases() -> list[tuple]:
     for seed, kind in (
         (3, "square"), (7, "part"), (203, "strokes"), (209, "feet"), (52, "side"),
     ):  # fmt: skip
-        sample = synthesise(seed)
+        sample = synthesize(seed)
         photo, size = sample.photo, sample.photo.shape[:2]
         rng = np.random.default_rng([seed, 1])
         if kind == "square":

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import skimage.data
 
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.geometry import Box
 from portrait_tf.inference.engines import open_engine
 from portrait_tf.inference.large_photos import complete_photo
@@ -27,7 +27,7 @@ SIDE = 320
 
 def cases() -> list[tuple[np.ndarray, np.ndarray]]:
     """Photos and masks."""
-    person = synthesise(11, (960, 640)).photo
+    person = synthesize(11, (960, 640)).photo
     hole = np.zeros(person.shape[:2], np.uint8)
     cv2.ellipse(hole, (340, 600), (75, 60), 0, 0, 360, HOLE, -1)
     astronaut = skimage.data.astronaut()

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from portrait_tf import Portrait
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.labels import JOINTS
 from portrait_tf.photos import write_png
 from portrait_tf.photos.drawing import contact_sheet, show_hole
@@ -38,7 +38,7 @@ POSES = {
 
 def poses(portrait: Portrait, seed: int) -> list[np.ndarray]:
     """A person's photo with its hole, and the person in each pose."""
-    sample = synthesise(seed, SIZE)
+    sample = synthesize(seed, SIZE)
     photo = sample.photo[:CUT]
     pelvis = sample.joints[JOINTS.index("Pelvis"), :2]
     canvas = np.pad(photo, ((0, SIZE[0] - CUT), (0, 0), (0, 0)))

@@ -21,7 +21,7 @@ from export.signatures import build_signatures
 from export.stored import StoredNetworks
 from export.warmup import MAX_RECORDS, warmup_inputs, write_warmup
 from portrait_tf.data.masks import border_mask
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.engines import PipelineEngine
 from portrait_tf.inference.extrapolation import Margins, extend_photo
@@ -153,7 +153,7 @@ def example_inputs(size: tuple[int, int]) -> dict[str, dict[str, np.ndarray]]:
 
     For `extrapolate` it is whole, and to be extended at the bottom and the right.
     """
-    photo = synthesise(0, size).photo
+    photo = synthesize(0, size).photo
     mask = border_mask(size, bottom=1 / 3)
     plain = {"image": photo[None], "mask": mask[None, ..., None]}
     return {

@@ -4,7 +4,7 @@ A Keras model that is tracked, as `keras.export.ExportArchive` does it, is writt
 the archive's variables and as the model's: twice. Here Keras gives the graphs alone.
 Its variables are replaced, while a graph is traced, by TensorFlow's own, which need not
 have the precision that is computed in. A network's vectors (biases, and whatever
-normalises) are parts of one variable: there are hundreds, and each variable is a node
+normalizes) are parts of one variable: there are hundreds, and each variable is a node
 at every level of a graph that a server optimizes before it answers.
 """
 

@@ -12,7 +12,7 @@ from tiny import TINY, shaken
 
 from portrait_tf.compat import KERAS_3, STACK
 from portrait_tf.config import Config, parse_config, with_changes
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.labels import LABELS
 
 
@@ -32,7 +32,7 @@ def tiny_config() -> Config:
 @pytest.fixture(scope="session")
 def portraits() -> list:
     """Four synthetic people, small."""
-    return [synthesise(seed, (64, 64)) for seed in (0, 1, 2, 3)]
+    return [synthesize(seed, (64, 64)) for seed in (0, 1, 2, 3)]
 
 
 def _random_networks(*stages: str) -> list:

@@ -92,7 +92,7 @@ def test_there_are_configs():
         ),
         (
             {"completion": {"discriminator": {"loss": "wgan_gp"}}},
-            "expected spectral_normalisation false, received true",
+            "expected spectral_normalization false, received true",
         ),
         (
             {"completion": {"discriminator": {"features": "efficientnet_lite0"}}},
@@ -286,15 +286,24 @@ def test_a_change_of_kind_leaves_the_other_kind_behind(tmp_path):
     assert with_changes(same, ["parsing.network.kind=compact"]) == same
 
 
+def test_a_former_name_is_for_files_alone(tmp_path):
+    with pytest.raises(PortraitError, match="recolour'; did you mean 'recolor'"):
+        with_changes(Config(), ["augmentation.recolour=0.5"])
+    path = tmp_path / "both.yaml"
+    path.write_text("augmentation: {recolor: 0.1, recolour: 0.2}")
+    with pytest.raises(PortraitError, match="unknown key 'augmentation.recolour'"):
+        load_config(path)
+
+
 def test_no_change_takes_away_another():
     changes = [
         "completion.network.width_divisor=4",
-        "completion.network.normalisation=group",
+        "completion.network.normalization=group",
         "completion.network.kind=glc",
     ]
     for given in itertools.permutations(changes):
         network = with_changes(Config(), given).completion.network
-        assert (network.width_divisor, network.normalisation) == (4, "group")
+        assert (network.width_divisor, network.normalization) == (4, "group")
     sections = ["parsing.loss.hole=5", "parsing.loss={pose: 3}", "parsing.loss.hole=6"]
     loss = with_changes(Config(), sections).parsing.loss
     assert (loss.hole, loss.pose) == (6, 3)
@@ -311,7 +320,7 @@ def test_a_completion_network_without_kind_is_ours(tmp_path):
     assert other.completion.network.model_dump() == {
         "kind": "glc",
         "width_divisor": 1,
-        "normalisation": "batch",
+        "normalization": "batch",
     }
     save_config(other, tmp_path / "config.yaml")
     assert load_config(tmp_path / "config.yaml") == other

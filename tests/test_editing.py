@@ -10,7 +10,7 @@ from PIL import Image
 
 from portrait_tf import Portrait
 from portrait_tf.apps.folders import Job, parse_file, plan_parsing
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.engines import PipelineEngine, SavedModelEngine, ServerEngine
 from portrait_tf.inference.large_photos import complete_photo, parse_photo
@@ -109,7 +109,7 @@ class TestPainting:
     # The engine's own business, and that of crops.
     @pytest.mark.parametrize("size", [(32, 24), (150, 100)])
     def test_the_map_changes_the_hole_and_nothing_else(self, engine, size):
-        photo, mask = synthesise(1, size).photo, hole_of(size)
+        photo, mask = synthesize(1, size).photo, hole_of(size)
         results = [
             complete_photo(engine, photo, mask, parsing=np.full(size, label, np.uint8))
             for label in (COAT, SKIRT)
@@ -126,7 +126,7 @@ class TestPainting:
 
     @pytest.mark.parametrize("size", [(32, 24), (150, 100)])
     def test_what_is_left_open_is_stage_1_s(self, engine, size):
-        photo, mask = synthesise(1, size).photo, hole_of(size)
+        photo, mask = synthesize(1, size).photo, hole_of(size)
         given = np.full(size, VOID_LABEL, np.uint8)
         plain = complete_photo(engine, photo, mask)
         same = complete_photo(engine, photo, mask, parsing=given)
@@ -144,7 +144,7 @@ class TestPainting:
         assert (half.completed != plain.completed).any()
 
     def test_wrong_maps(self, engine):
-        photo, mask = synthesise(1, (32, 24)).photo, hole_of((32, 24))
+        photo, mask = synthesize(1, (32, 24)).photo, hole_of((32, 24))
         for given, words in (
             (np.zeros((24, 32), np.uint8), "size of 32x24 .* received 24x32"),
             (np.full((32, 24), 77, np.uint8), "expected labels 0 to 19, .*received 77"),
@@ -157,7 +157,7 @@ class TestPainting:
 
 class TestParsing:
     def test_a_large_photo_is_looked_at_small(self, engine):
-        sample = synthesise(2, (150, 100))
+        sample = synthesize(2, (150, 100))
         labels, joints = parse_photo(engine, sample.photo)
         assert labels.shape == (150, 100) and labels.dtype == np.uint8
         assert labels.max() < 20
@@ -196,7 +196,7 @@ class TestParsing:
         np.testing.assert_allclose(joints[8:, 1], 540, atol=4)
 
     def test_files(self, engine, tmp_path):
-        sample = synthesise(2, (60, 40))
+        sample = synthesize(2, (60, 40))
         write_png(tmp_path / "a.png", sample.photo)
         (job,) = plan_parsing(tmp_path / "a.png", tmp_path / "out")
         assert parse_file(Portrait(engine), job) == []
@@ -247,7 +247,7 @@ def test_a_server_gives_the_same(engine, tiny_models):
     """As Keras, with and without the user's map and joints."""
     from serving.local_server import LocalServer
 
-    photo = synthesise(3, (32, 28)).photo
+    photo = synthesize(3, (32, 28)).photo
     mask = hole_of((32, 28))
     given = np.full((32, 28), VOID_LABEL, np.uint8)
     given[:16] = COAT

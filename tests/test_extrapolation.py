@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.errors import PortraitError
 from portrait_tf.geometry import Box
 from portrait_tf.inference.engines import PipelineEngine
@@ -86,7 +86,7 @@ def whole_people():
     """Synthetic portraits of whole people, and their boxes."""
     found = []
     for seed in range(8):
-        sample = synthesise(seed, (240, 160))
+        sample = synthesize(seed, (240, 160))
         body = Box.about(sample.parsing)
         if body.top > 0 and body.bottom < 240:
             found.append((sample, body))
@@ -239,7 +239,7 @@ class TestPainting:
         "margins", [(0, 20, 0, 0), (30, 100, 0, 0), (10, 120, 50, 3), (0, 0, 0, 200)]
     )
     def test_the_photo_stays_bit_for_bit(self, engine, margins):
-        photo = synthesise(3, SIZE).photo
+        photo = synthesize(3, SIZE).photo
         before, margins = photo.copy(), Margins(*margins)
         result = extrapolate_photo(engine, photo, margins)
         size = margins.result_size(SIZE)
@@ -269,7 +269,7 @@ class TestPainting:
                 asked.append((mask, parsing))
                 return answer
 
-        photo = synthesise(1, (16, 16)).photo[:12]
+        photo = synthesize(1, (16, 16)).photo[:12]
         margins = Margins(0, 19)
         result = extrapolate_photo(Watched(), photo, margins)
         assert [mask.shape for mask, _ in asked] == [(20, 16), (31, 16)]
@@ -282,13 +282,13 @@ class TestPainting:
         np.testing.assert_array_equal(asked[0][1][12:], labels[12:20])
 
     def test_without_margins_the_photo_is_the_result(self, engine):
-        photo = synthesise(3, SIZE).photo
+        photo = synthesize(3, SIZE).photo
         result = extrapolate_photo(engine, photo, Margins())
         np.testing.assert_array_equal(result.completed, photo)
         assert result.parsing.shape == SIZE and "nothing is missing" in result.notes[0]
 
     def test_the_user_s_map_has_the_result_s_size(self, engine):
-        photo, margins = synthesise(3, SIZE).photo, Margins(0, 12, 0, 0)
+        photo, margins = synthesize(3, SIZE).photo, Margins(0, 12, 0, 0)
         coat = np.full((60, 32), LABELS.index("Coat"), np.uint8)
         result = extrapolate_photo(engine, photo, margins, parsing=coat)
         assert (result.parsing[48:] == LABELS.index("Coat")).all()
@@ -303,7 +303,7 @@ class TestPainting:
             extrapolate_photo(engine, photo, margins, parsing=coat[:48])
 
     def test_wrong_margins(self, engine):
-        photo = synthesise(3, SIZE).photo
+        photo = synthesize(3, SIZE).photo
         with pytest.raises(PortraitError, match="margins of 0 and above"):
             extrapolate_photo(engine, photo, Margins(0, -1))
         with pytest.raises(PortraitError, match="at most 179 megapixels"):

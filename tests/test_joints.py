@@ -11,7 +11,7 @@ import pytest
 from command_line import run
 
 from portrait_tf import Portrait
-from portrait_tf.data.synthetic import synthesise, write_synthetic
+from portrait_tf.data.synthetic import synthesize, write_synthetic
 from portrait_tf.errors import PortraitError
 from portrait_tf.geometry import joints_of_parts, place_joints
 from portrait_tf.inference.engines import PipelineEngine
@@ -155,7 +155,7 @@ class TestPipeline:
 
     @pytest.mark.parametrize("size", [(32, 32), (50, 21), (17, 60)])
     def test_a_joint_changes_the_hole_and_nothing_else(self, tiny_pipeline, size):
-        photo = synthesise(1, size).photo[None]
+        photo = synthesize(1, size).photo[None]
         mask = below(size)[None, ..., None]
         results = [
             tiny_pipeline.complete_with_joints(photo, mask, one_joint(x, y)[None])
@@ -173,7 +173,7 @@ class TestPipeline:
 
     def test_no_joint_is_a_plain_call(self, tiny_pipeline):
         photo, mask = (
-            synthesise(1, (40, 30)).photo[None],
+            synthesize(1, (40, 30)).photo[None],
             below((40, 30))[None, ..., None],
         )
         joints = np.full((1, 16, 3), np.nan, np.float32)
@@ -192,7 +192,7 @@ class TestPipeline:
             network, tiny_pipeline.completion_network, flip=True, scales=(1.0, 1.5)
         )
         photo, mask = (
-            synthesise(1, (32, 32)).photo[None],
+            synthesize(1, (32, 32)).photo[None],
             below((32, 32))[None, ..., None],
         )
         joints = one_joint(9, 28)[None]
@@ -210,7 +210,7 @@ class TestPipeline:
 
     def test_mistakes(self, tiny_pipeline, unhinted):
         photo, mask = (
-            synthesise(1, (32, 32)).photo[None],
+            synthesize(1, (32, 32)).photo[None],
             below((32, 32))[None, ..., None],
         )
         joints = one_joint(3, 30)[None]
@@ -290,7 +290,7 @@ class TestLargePhotos:
 
     @pytest.mark.parametrize("size", [(32, 24), (150, 100)])
     def test_a_map_goes_before_joints(self, engine, size):
-        photo, mask = synthesise(1, size).photo, below(size)
+        photo, mask = synthesize(1, size).photo, below(size)
         given = np.full(size, VOID_LABEL, np.uint8)
         joints = [one_joint(x, size[0] - 9) for x in (4, size[1] - 5)]
         drawn = given.copy()
@@ -309,7 +309,7 @@ class TestLargePhotos:
         assert (one.parsing[(mask != 0) & (given == COAT)] == COAT).all()
 
     def test_stage_1_alone_follows(self, engine):
-        photo, mask = synthesise(1, (150, 100)).photo, below((150, 100))
+        photo, mask = synthesize(1, (150, 100)).photo, below((150, 100))
         maps = [
             parse_photo(engine, photo, mask, one_joint(x, 140))[0] for x in (10, 90)
         ]
@@ -318,7 +318,7 @@ class TestLargePhotos:
 
 class TestPortrait:
     def test_names_arrays_and_files_are_one(self, engine, tmp_path):
-        photo, mask = synthesise(1, (48, 32)).photo, below((48, 32))
+        photo, mask = synthesize(1, (48, 32)).photo, below((48, 32))
         text = describe_joints(np.zeros((16, 3)), (48, 32), "a.png")
         content = json.loads(text)
         content["joints"] = {"L_Ankle": {"x": 5, "y": 40}}
@@ -345,7 +345,7 @@ class TestPortrait:
 
     def test_of_an_extrapolation_they_are_in_pixels_of_the_photo(self, engine):
         """The same place on the canvas, as a hole and as a margin."""
-        photo = synthesise(1, (30, 24)).photo
+        photo = synthesize(1, (30, 24)).photo
         joints = {"left_ankle": (5, 33)}
         result = Portrait(engine).extrapolate(
             photo, top="2px", bottom="8px", left="3px", joints=joints
@@ -358,7 +358,7 @@ class TestPortrait:
         np.testing.assert_array_equal(result.completed[2:32, 3:], photo)
 
     def test_every_step_of_a_large_margin_follows(self, engine):
-        photo = synthesise(1, (30, 24)).photo
+        photo = synthesize(1, (30, 24)).photo
         results = [
             extrapolate_photo(
                 engine, photo, Margins(0, 60, 0, 0), None, one_joint(x, 80)
@@ -418,7 +418,7 @@ class TestCandidates:
         assert together[0, 1] > 0.7 and abs(together[0, 2]) < 0.1
 
     def test_answers_differ_in_the_hole_and_begin_with_the_usual_one(self, engine):
-        photo, mask = synthesise(1, (48, 32)).photo, below((48, 32))
+        photo, mask = synthesize(1, (48, 32)).photo, below((48, 32))
         portrait = Portrait(engine)
         answers = portrait.candidates(photo, mask, count=3, seed=4)
         again = portrait.candidates(photo, mask, count=3, seed=4)
@@ -497,7 +497,7 @@ class TestCommandLine:
 
     @pytest.fixture
     def photo(self, tmp_path):
-        write_png(tmp_path / "photos" / "a.png", synthesise(1, (48, 32)).photo)
+        write_png(tmp_path / "photos" / "a.png", synthesize(1, (48, 32)).photo)
         write_png(tmp_path / "mask.png", below((48, 32)))
         return tmp_path / "photos" / "a.png"
 
@@ -542,7 +542,7 @@ class TestCommandLine:
         assert code == 2 and "is a folder; one photo is expected" in output
 
     def test_folders_pair_them_by_name(self, photo, tmp_path):
-        write_png(photo.with_name("b.png"), synthesise(2, (48, 32)).photo)
+        write_png(photo.with_name("b.png"), synthesize(2, (48, 32)).photo)
         mask = ["--mask", tmp_path / "mask.png"]
         code, output = run("parse", photo.parent, *mask, "-o", tmp_path / "parsed")
         assert code == 0, output

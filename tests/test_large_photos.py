@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.blending import blend, cubic_weights, membrane
 from portrait_tf.inference.engines import (
@@ -124,7 +124,7 @@ class TestPhotos:
         np.testing.assert_array_equal(again.completed, result.completed)
 
     def test_what_is_given_stays(self, engine):
-        portrait = synthesise(3, (160, 110)).photo
+        portrait = synthesize(3, (160, 110)).photo
         mask = hole_at((160, 110), 60, 30, 110, 80)
         before = portrait.copy(), mask.copy()
         complete_photo(engine, portrait, mask)
@@ -295,7 +295,7 @@ def as_channel(photo):
 
 class TestBlending:
     def scene(self):
-        photo = synthesise(1, (90, 60)).photo
+        photo = synthesize(1, (90, 60)).photo
         hole = np.zeros((90, 60), bool)
         hole[30:60, 0:40] = True
         return photo, hole

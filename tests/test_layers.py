@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from portrait_tf import layers, losses, metrics
 from portrait_tf.compat import ops
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.layers import (
     ParsingGuidedFill,
     PixelShuffle,
@@ -171,7 +171,7 @@ class TestParsingGuidedFill:
 
     def test_a_coarser_grid_gives_nearly_the_same(self):
         """On a synthetic person, where colors are not flat."""
-        portrait = synthesise(0, (192, 128))
+        portrait = synthesize(0, (192, 128))
         image = (portrait.photo[None] / 127.5 - 1).astype(np.float32)
         mask = np.zeros((1, 192, 128, 1), np.float32)
         mask[:, 100:, 30:90] = 1

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from portrait_tf.data.synthetic import VAL_OFFSET, synthesise, write_synthetic
+from portrait_tf.data.synthetic import VAL_OFFSET, synthesize, write_synthetic
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import JOINTS, LABELS, NUM_JOINTS, NUM_LABELS
 
@@ -17,12 +17,12 @@ LABEL = {name: index for index, name in enumerate(LABELS)}
 
 @pytest.fixture(scope="module")
 def people():
-    return [synthesise(seed, SMALL) for seed in range(120)]
+    return [synthesize(seed, SMALL) for seed in range(120)]
 
 
 def test_a_seed_is_a_person(people):
     for seed in (0, 7, 31):
-        one, two = people[seed], synthesise(seed, SMALL)
+        one, two = people[seed], synthesize(seed, SMALL)
         assert one.name == two.name
         for key in ("photo", "parsing", "joints"):
             np.testing.assert_array_equal(getattr(one, key), getattr(two, key))
@@ -32,7 +32,7 @@ def test_a_seed_is_a_person(people):
 
 @pytest.mark.parametrize("size", [(480, 320), (120, 80), (64, 64), (97, 131), (16, 16)])
 def test_shapes_and_ranges(size):
-    person = synthesise(3, size)
+    person = synthesize(3, size)
     assert person.name == "synthetic_000003"
     assert person.photo.shape == (*size, 3) and person.photo.dtype == np.uint8
     assert person.parsing.shape == size and person.parsing.dtype == np.uint8
@@ -42,7 +42,7 @@ def test_shapes_and_ranges(size):
 
 
 def test_size_changes_the_scale_only():
-    large, small = synthesise(5, (240, 160)), synthesise(5, SMALL)
+    large, small = synthesize(5, (240, 160)), synthesize(5, SMALL)
     known = np.isfinite(large.joints[:, 0]) & np.isfinite(small.joints[:, 0])
     assert known.sum() >= 12
     halved = (large.joints[known, :2] + 0.5) / 2 - 0.5
@@ -123,7 +123,7 @@ def test_sides_are_the_persons(people, part, joints):
 def test_both_shoes_are_one_design():
     alike = []
     for seed in range(25):
-        person = synthesise(seed, (240, 160))
+        person = synthesize(seed, (240, 160))
         means = []
         for name in ("LeftShoe", "RightShoe"):
             mask = (person.parsing == LABEL[name]).astype(np.uint8)
@@ -140,7 +140,7 @@ def test_both_shoes_are_one_design():
 @pytest.mark.parametrize(("seed", "size"), [(-1, SMALL), (0, (8, 80)), (0, (80, 8))])
 def test_bad_arguments_are_refused(seed, size):
     with pytest.raises(PortraitError):
-        synthesise(seed, size)
+        synthesize(seed, size)
 
 
 @pytest.mark.parametrize("exists", [False, True])
@@ -164,7 +164,7 @@ def test_written_folder_rereads(tmp_path, exists):
         assert names == [f"synthetic_{start + index:06d}" for index in range(count)]
         assert [row[0] for row in rows] == [f"{name}.jpg" for name in names]
         for index, (name, row) in enumerate(zip(names, rows, strict=True)):
-            person = synthesise(start + index, SMALL)
+            person = synthesize(start + index, SMALL)
             images = folder / "TrainVal_images" / f"{split}_images"
             photo = cv2.imread(str(images / f"{name}.jpg"), cv2.IMREAD_COLOR)[..., ::-1]
             assert np.abs(photo.astype(int) - person.photo).mean() < 8

@@ -100,7 +100,7 @@ class PartialConvolutionConfig(Section):
         description="Channels at strides 2, 4, 8...; as many as the size can be halved "
         "are used.",
     )
-    normalisation: Literal["batch", "group"] = Field(
+    normalization: Literal["batch", "group"] = Field(
         "batch", description="The paper's, or one that does not depend on the batch."
     )
 
@@ -121,7 +121,7 @@ class GlcConfig(Section):
 
     kind: Literal["glc"]
     width_divisor: int = Field(1, ge=1, le=32, description="Of all channels.")
-    normalisation: Literal["batch", "group"] = Field(
+    normalization: Literal["batch", "group"] = Field(
         "batch", description="The paper's, or one that does not depend on the batch."
     )
 
@@ -171,7 +171,7 @@ class DiscriminatorConfig(Section):
     conditioned: bool = Field(
         True, description="The discriminators see the parsing map."
     )
-    spectral_normalisation: bool = True
+    spectral_normalization: bool = True
     loss: Literal["hinge", "least_squares", "wgan_gp"] = "hinge"
     gradient_penalty: NotNegative = Field(10.0, description="Weight, of wgan_gp.")
     r1: NotNegative = Field(0.0, description="Weight of R1, with any loss.")
@@ -191,10 +191,10 @@ class DiscriminatorConfig(Section):
 
     @pydantic.model_validator(mode="after")
     def _one_bound(self) -> "DiscriminatorConfig":
-        if self.loss == "wgan_gp" and self.spectral_normalisation:
+        if self.loss == "wgan_gp" and self.spectral_normalization:
             raise ValueError(
                 "loss wgan_gp bounds discriminators by a gradient penalty: expected "
-                "spectral_normalisation false, received true"
+                "spectral_normalization false, received true"
             )
         return self
 
@@ -242,7 +242,7 @@ class CompletionLossConfig(Section):
     perceptual: NotNegative = 0.1
     style: NotNegative = Field(0.0, description="Gram matrices of the same features.")
     total_variation: NotNegative = Field(0.0, description="Of the hole and its seam.")
-    label_colour: NotNegative = Field(
+    label_color: NotNegative = Field(
         0.0, description="Mean color of a label, hidden against seen."
     )
     adversarial: NotNegative = Field(0.02, description="Global discriminator.")

@@ -59,7 +59,7 @@ class AugmentationConfig(Section):
         0.0, description="Probability of a close-up about a random point of the body."
     )
     crop_zoom: Range = Field((1.2, 2.0), description="In place of `scale`.")
-    recolour: Fraction = Field(
+    recolor: Fraction = Field(
         0.0, description="Probability of clothes of other colors; needs a label map."
     )
     background: Fraction = Field(

@@ -13,6 +13,7 @@ from portrait_tf.config.experiment import Config
 from portrait_tf.config.parsing import PARSING_NETWORKS
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import read_text, write_result
+from portrait_tf.former_names import with_present_names
 
 _NETWORKS = PARSING_NETWORKS | COMPLETION_NETWORKS
 
@@ -79,7 +80,7 @@ def parse_config(values: dict, source: str = "config") -> Config:
 def load_section(
     model: type[AnySection], path: str | pathlib.Path, kind: str
 ) -> AnySection:
-    """Reads a YAML file.
+    """Reads a YAML file, of an earlier version too.
 
     Args:
         model: The schema.
@@ -90,7 +91,7 @@ def load_section(
         PortraitError: The file is missing, is no YAML, has a key twice, or does not fit
             the schema.
     """
-    values = parse_yaml(read_text(path, kind), str(path))
+    values = with_present_names(parse_yaml(read_text(path, kind), str(path)))
     return parse_section(model, {} if values is None else values, str(path))
 
 

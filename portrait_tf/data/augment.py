@@ -249,7 +249,7 @@ def prepare(
     horizontally, at the top) and its edge pixels fill what is left. With `rng` it is
     also mirrored, zoomed, shifted and its colors changed, and what is left (without
     `cover`, or turned) shows the photo's reflection. Either way labels outside the
-    photo are void. `recolour` and `background` of the augmentation change the photo
+    photo are void. `recolor` and `background` of the augmentation change the photo
     alone, and only with a label map.
 
     Args:
@@ -307,7 +307,7 @@ def _change_looks(
     another: Callable[[np.random.Generator], Sample] | None,
 ) -> np.ndarray:
     """Changes clothes' colors and the background, each with its probability."""
-    if augmentation.recolour and rng.random() < augmentation.recolour:
+    if augmentation.recolor and rng.random() < augmentation.recolor:
         image = recolor_clothes(rng, image, parsing)
     wanted = another is not None and augmentation.background
     if wanted and rng.random() < augmentation.background:

@@ -147,7 +147,7 @@ def group_count(filters: int) -> int:
 
 
 def normalized(x: Tensor, kind: str, name: str) -> Tensor:
-    """`batch` or `group` normalisation.
+    """`batch` or `group` normalization.
 
     Batch normalization is for networks of others, which were made with it; its moving
     averages are as fast as where those were trained (PyTorch's momentum of 0.1).

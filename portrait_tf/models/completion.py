@@ -52,7 +52,7 @@ class CompletionNetwork(Network):
     Consistent Image Completion*, SIGGRAPH 2017). The paper's layer table is not known
     to us: widths, skips and pixel-shuffle ends are our choice, made so that no
     convolution runs at full resolution. So are `prefill`, a smooth guess that the
-    network adds to, so that it starts without a seam, and the lack of normalisation.
+    network adds to, so that it starts without a seam, and the lack of normalization.
 
     Args:
         size: Height and width; multiples of the largest stride.

@@ -47,7 +47,7 @@ class Discriminator(_Critic):
         size: Height and width.
         widths: Channels; each convolution halves the size.
         conditioned: It sees the parsing map.
-        spectral_normalisation: Applied to every convolution.
+        spectral_normalization: Applied to every convolution.
 
     Call with `{"image": [B, H, W, 3] in [-1, 1], "parsing": [B, H, W, 20],
     "mask": [B, H, W, 1]}`, without `parsing` unless conditioned. Returns scores
@@ -59,12 +59,12 @@ class Discriminator(_Critic):
         size: tuple[int, int] = (192, 128),
         widths: tuple[int, ...] = (32, 64, 96, 128),
         conditioned: bool = True,
-        spectral_normalisation: bool = True,
+        spectral_normalization: bool = True,
         **kwargs: object,
     ) -> None:
         def convolution(name: str, normalized: str, *arguments: int) -> layers.Layer:
             layer = layers.Conv2D(*arguments, padding="same", name=name)
-            if not spectral_normalisation:
+            if not spectral_normalization:
                 return layer
             return SpectralNormalization(layer, name=normalized)
 
@@ -80,7 +80,7 @@ class Discriminator(_Critic):
         self.size = tuple(size)
         self.widths = tuple(widths)
         self.conditioned = conditioned
-        self.spectral_normalisation = spectral_normalisation
+        self.spectral_normalization = spectral_normalization
 
     def features(self, inputs: dict, training: bool = False) -> list:
         """Activations of each convolution, the scores last: `[B, H', W', C]` each.
@@ -121,7 +121,7 @@ class FeatureDiscriminator(_Critic):
         size: Height and width, multiples of 16.
         width: Channels of each head.
         conditioned: It sees the parsing map.
-        spectral_normalisation: Applied to every convolution of a head.
+        spectral_normalization: Applied to every convolution of a head.
         backbone: `efficientnet_lite0`.
 
     Call as a `Discriminator`. Returns a list of scores `[B, H / s, W / s, 1]`, high for
@@ -136,14 +136,14 @@ class FeatureDiscriminator(_Critic):
         size: tuple[int, int] = (192, 128),
         width: int = 64,
         conditioned: bool = True,
-        spectral_normalisation: bool = True,
+        spectral_normalization: bool = True,
         backbone: str = "efficientnet_lite0",
         **kwargs: object,
     ) -> None:
         check_size(size, 16)
 
         def convolution(name: str, *arguments: int) -> layers.Layer:
-            if not spectral_normalisation:
+            if not spectral_normalization:
                 return layers.Conv2D(*arguments, padding="same", name=name)
             layer = layers.Conv2D(*arguments, padding="same", name="conv")
             return SpectralNormalization(layer, name=name)
@@ -173,7 +173,7 @@ class FeatureDiscriminator(_Critic):
         self.size = tuple(size)
         self.width = width
         self.conditioned = conditioned
-        self.spectral_normalisation = spectral_normalisation
+        self.spectral_normalization = spectral_normalization
         self.backbone = backbone
 
     def features(self, inputs: dict, training: bool = False) -> list:

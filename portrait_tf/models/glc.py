@@ -33,13 +33,13 @@ class GlcNetwork(Network):
     Source: Iizuka et al., *Globally and Locally Consistent Image Completion* (SIGGRAPH
     2017), section 3.2. What is ours: photos are in [-1, 1], so the output is a tanh in
     place of a sigmoid, and the hole is gray in place of the training set's mean color;
-    all widths can be divided; the normalisation can be one that does not depend on the
+    all widths can be divided; the normalization can be one that does not depend on the
     batch. Its critics are those of the trainer, not the authors' own.
 
     Args:
         size: Height and width; multiples of 4.
         width_divisor: Of all channels.
-        normalisation: `batch` or `group`.
+        normalization: `batch` or `group`.
 
     Call with `{"image": [B, H, W, 3], "mask": [B, H, W, 1]}`. Returns `{"painted":
     [B, H, W, 3]}` in [-1, 1], the whole photo repainted.
@@ -58,7 +58,7 @@ class GlcNetwork(Network):
         self,
         size: tuple[int, int] = (192, 128),
         width_divisor: int = 1,
-        normalisation: str = "batch",
+        normalization: str = "batch",
         **kwargs: object,
     ) -> None:
         check_size(size, 4)
@@ -80,7 +80,7 @@ class GlcNetwork(Network):
                 name=f"{name}_conv",
                 **arguments,
             )(x)
-            x = normalized(x, normalisation, name)
+            x = normalized(x, normalization, name)
             return layers.Activation("relu", name=f"{name}_relu")(x)
 
         # === Layers and Functional Model ===
@@ -111,4 +111,4 @@ class GlcNetwork(Network):
         # === Config ===
         self.size = tuple(size)
         self.width_divisor = width_divisor
-        self.normalisation = normalisation
+        self.normalization = normalization

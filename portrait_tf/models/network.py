@@ -14,6 +14,7 @@ from portrait_tf.compat import (
     ops,
     set_dtype_policy,
 )
+from portrait_tf.former_names import with_present_names
 
 
 class _Presets:
@@ -68,7 +69,7 @@ class Network(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "Network":
-        config = dict(config)
+        config = with_present_names(config)
         dtype, trainable = config.pop("dtype", None), config.pop("trainable", True)
         with precision(dtype or dtype_policy()):
             network = cls(**config)

@@ -33,7 +33,7 @@ class PartialConvUNet(Network):
         size: Height and width; multiples of 8.
         widths: Channels at strides 2, 4, 8 and so on; those that the size has no room
             for are left out: 192x128 can be halved six times, 96x64 five times.
-        normalisation: `batch` or `group`.
+        normalization: `batch` or `group`.
 
     Call with `{"image": [B, H, W, 3], "mask": [B, H, W, 1]}`. Returns `{"painted":
     [B, H, W, 3]}`, the whole photo repainted, not clipped.
@@ -52,7 +52,7 @@ class PartialConvUNet(Network):
         self,
         size: tuple[int, int] = (192, 128),
         widths: tuple[int, ...] = (64, 128, 256, 512, 512, 512, 512, 512),
-        normalisation: str = "batch",
+        normalization: str = "batch",
         **kwargs: object,
     ) -> None:
         check_size(size, 8)
@@ -73,7 +73,7 @@ class PartialConvUNet(Network):
                 name=f"encode{level + 1}_conv",
             )([x, known])
             if level:
-                x = normalized(x, normalisation, f"encode{level + 1}")
+                x = normalized(x, normalization, f"encode{level + 1}")
             x = layers.Activation("relu", name=f"encode{level + 1}_relu")(x)
         for level in range(levels, 0, -1):
             name = f"decode{level}"
@@ -91,7 +91,7 @@ class PartialConvUNet(Network):
                 [x, known]
             )
             if not last:
-                x = normalized(x, normalisation, name)
+                x = normalized(x, normalization, name)
                 x = layers.LeakyReLU(0.2, name=f"{name}_leaky")(x)
         super().__init__(
             inputs={"image": image, "mask": mask}, outputs={"painted": x}, **kwargs
@@ -99,4 +99,4 @@ class PartialConvUNet(Network):
         # === Config ===
         self.size = tuple(size)
         self.widths = tuple(widths)
-        self.normalisation = normalisation
+        self.normalization = normalization

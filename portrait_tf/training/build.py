@@ -80,7 +80,7 @@ def _completion(
         "perceptual": loss.perceptual,
         "style": loss.style,
         "total_variation": loss.total_variation,
-        "label_colour": loss.label_colour,
+        "label_color": loss.label_color,
     }
     # Before the VGG, whose weights would change what is drawn for them.
     critics = _completion_critics(completion, network.size)
@@ -110,7 +110,7 @@ def _completion_critics(
     loss, discriminator = completion.loss, completion.discriminator
     sees = {
         "conditioned": discriminator.conditioned,
-        "spectral_normalisation": discriminator.spectral_normalisation,
+        "spectral_normalization": discriminator.spectral_normalization,
     }
     networks = {}
     name = "global_discriminator"

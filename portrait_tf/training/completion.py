@@ -30,7 +30,7 @@ LOSSES = {
 }
 """Losses `(y_true, y_pred, mask)` of the painted photo, by the names of their terms."""
 
-_OTHER_TERMS = ("label_colour", "perceptual", "style", "coarse")
+_OTHER_TERMS = ("label_color", "perceptual", "style", "coarse")
 
 
 class CompletionTrainer(Trainer):
@@ -45,7 +45,7 @@ class CompletionTrainer(Trainer):
     Args:
         network: Stage 2.
         parsing_network: Stage 1, frozen.
-        losses: Weight of each term: the names of `LOSSES`, and `label_colour`,
+        losses: Weight of each term: the names of `LOSSES`, and `label_color`,
             `perceptual`, `style`, `coarse` (both L1 terms of a first stage's answer).
             A pair of weight and function `(y_true, y_pred, mask)` adds another term.
         critics: Global and local discriminators; None trains without.
@@ -141,8 +141,8 @@ class CompletionTrainer(Trainer):
         terms = {
             name: loss(image, painted, mask) for name, loss in self.functions.items()
         }
-        if "label_colour" in self.term_weights:
-            terms["label_colour"] = label_color(image, painted, mask, inputs["parsing"])
+        if "label_color" in self.term_weights:
+            terms["label_color"] = label_color(image, painted, mask, inputs["parsing"])
         if "coarse" in self.term_weights:
             terms["coarse"] = sum(
                 self.term_weights.get(name, 0.0)

@@ -49,9 +49,9 @@ def check_distribution(strategy: str, stage: str, config: Config) -> None:
             "the faces of a batch are not shared out evenly"
         )
     network = getattr(config, stage).network
-    if getattr(network, "normalisation", None) == "batch":
+    if getattr(network, "normalization", None) == "batch":
         raise PortraitError(
-            f"{stage}.network.normalisation batch has other statistics on every "
+            f"{stage}.network.normalization batch has other statistics on every "
             f"replica: expected group with --strategy {strategy}"
         )
 

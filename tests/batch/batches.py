@@ -10,7 +10,7 @@ import numpy as np
 from command_line import run
 from PIL import Image
 
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 
 
 def write_photos(folder, count=6):
@@ -24,7 +24,7 @@ def write_photos(folder, count=6):
     (folder / "masks" / "sub").mkdir(parents=True)
     for index in range(count):
         size = (150, 100) if index % 6 == 1 else (40 + index % 5, 30 + index % 3)
-        pixels = synthesise(index % 4, (64, 64)).photo
+        pixels = synthesize(index % 4, (64, 64)).photo
         pixels = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
         photo, options = Image.fromarray(pixels), {}
         kind = index % 6

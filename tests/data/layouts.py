@@ -5,7 +5,7 @@ import functools
 import cv2
 import numpy as np
 
-from portrait_tf.data.synthetic import synthesise, write_synthetic
+from portrait_tf.data.synthetic import synthesize, write_synthetic
 from portrait_tf.labels import ATR_TO_LIP, LABELS
 
 SIZE = (96, 64)
@@ -20,7 +20,7 @@ train: train.txt
 
 @functools.cache
 def person(seed):
-    return synthesise(seed, SIZE)
+    return synthesize(seed, SIZE)
 
 
 def write_photo(path, photo):

@@ -16,7 +16,7 @@ from portrait_tf.data.augment import Placement, placement_matrix, prepare
 from portrait_tf.data.dataset import training_sample
 from portrait_tf.data.mixture import Mixture
 from portrait_tf.data.sample import Sample
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import LABELS
 
@@ -27,7 +27,7 @@ SKIN = [LABELS.index(name) for name in ("Hair", "Face", "LeftArm", "RightArm")]
 
 @pytest.fixture(scope="module")
 def people():
-    return [synthesise(seed, SIZE) for seed in range(4)]
+    return [synthesize(seed, SIZE) for seed in range(4)]
 
 
 def plain_person(color=(200, 40, 40), behind=(60, 120, 60)) -> Sample:
@@ -107,12 +107,12 @@ def test_a_mixed_pixel_takes_its_part_of_the_change():
 def test_recolored_samples_keep_labels_and_joints(people):
     for seed in range(4):
         plain, other = (
-            prepare(people[0], SIZE, rng(seed), changed(recolour=chance))
+            prepare(people[0], SIZE, rng(seed), changed(recolor=chance))
             for chance in (0, 1)
         )
         np.testing.assert_array_equal(plain["parsing"], other["parsing"])
         np.testing.assert_array_equal(plain["joints"], other["joints"])
-    again = prepare(people[0], SIZE, rng(3), changed(recolour=1))
+    again = prepare(people[0], SIZE, rng(3), changed(recolor=1))
     np.testing.assert_array_equal(again["image"], other["image"])
     assert (plain["image"] != other["image"]).any()
 
@@ -123,7 +123,7 @@ def test_nothing_to_recolor():
         image = recolor_clothes(rng(), sample.photo, parsing)
         np.testing.assert_array_equal(image, sample.photo)
     bare = Sample("bare", sample.photo)
-    image = prepare(bare, (32, 16), rng(), changed(recolour=1))["image"]
+    image = prepare(bare, (32, 16), rng(), changed(recolor=1))["image"]
     np.testing.assert_array_equal(image, sample.photo)
 
 

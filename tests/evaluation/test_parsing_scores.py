@@ -16,7 +16,7 @@ from portrait_tf.data.augment import prepare
 from portrait_tf.data.lip import LipDataset
 from portrait_tf.data.masks import EVALUATION_TASKS, evaluation_mask
 from portrait_tf.data.sample import Sample
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.evaluation.holes import HoleSet
 from portrait_tf.evaluation.parsing import (
     TASKS,
@@ -135,7 +135,7 @@ SIZE = (48, 32)
 @pytest.fixture(scope="module")
 def people() -> list:
     """Four people whose photos fill the frame, so that no hole lies in its border."""
-    return [synthesise(seed, (96, 64)) for seed in (0, 1, 2, 3)]
+    return [synthesize(seed, (96, 64)) for seed in (0, 1, 2, 3)]
 
 
 def holes_of(people, count=None):

@@ -7,7 +7,7 @@ pytest.importorskip("tf2onnx")
 
 from export.publishing import list_versions
 from export.saved_model import export_pipeline
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.engines import PipelineEngine, SavedModelEngine, open_engine
 from portrait_tf.inference.onnx_engine import PAINTING_FILE, OnnxEngine
@@ -40,7 +40,7 @@ def test_a_version_with_onnx(tiny_pipeline, tiny_face_pipeline, tmp_path, kind):
     assert not listed.problem and (version / PAINTING_FILE).stat().st_size > 1e4
     engine = open_engine(None, tmp_path)
     assert isinstance(engine, OnnxEngine)
-    photo = synthesise(1, (45, 30)).photo
+    photo = synthesize(1, (45, 30)).photo
     mask = np.zeros((45, 30), np.uint8)
     mask[20:40, 10:25] = 255
     own = np.full((45, 30), 5, np.uint8)

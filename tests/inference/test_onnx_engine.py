@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference import onnx_engine
 from portrait_tf.inference.engines import PipelineEngine, open_engine
@@ -38,7 +38,7 @@ def holes(size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_it_answers_as_keras_does(both, size):
-    person, masks = synthesise(3, size), holes(size)
+    person, masks = synthesize(3, size), holes(size)
     own = np.where(person.parsing == 0, np.uint8(255), person.parsing)
     hints = np.zeros((16, 3), np.float32)
     hints[:2] = (size[1] / 3, size[0], 1), (size[1] / 2, size[0] / 2, 1)
@@ -94,7 +94,7 @@ def test_a_damaged_file_is_named(tmp_path):
 )
 def test_photos_need_no_tensorflow(tmp_path, size, times, without):
     """Larger ones are completed without detail, and a note says so."""
-    photo = synthesise(5, size).photo.repeat(times, 0).repeat(times, 1)
+    photo = synthesize(5, size).photo.repeat(times, 0).repeat(times, 1)
     mask = 255 * holes(photo.shape[:2])[1]
     write_png(tmp_path / "photo.png", photo)
     write_png(tmp_path / "mask.png", mask)

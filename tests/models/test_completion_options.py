@@ -13,7 +13,7 @@ from export.saved_model import run_signature
 from portrait_tf.compat import variable_path
 from portrait_tf.config import parse_config, with_changes
 from portrait_tf.data.dataset import training_dataset, validation_dataset
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.errors import PortraitError
 from portrait_tf.models import CompletionNetwork
 from portrait_tf.models.completion import completion_inputs
@@ -101,7 +101,7 @@ def test_without_the_map_the_hole_is_not_seen():
 def test_the_bundled_network_answers_as_when_it_was_published():
     """What it was trained as must stay what the code makes of it."""
     network = load_bundled("completion")
-    portrait = synthesise(0, (192, 128))
+    portrait = synthesize(0, (192, 128))
     mask = np.zeros((1, 192, 128, 1), np.float32)
     mask[:, 100:190, 30:90] = 1
     image = (portrait.photo[None] / 127.5 - 1).astype(np.float32) * (1 - mask)

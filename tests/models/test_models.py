@@ -25,7 +25,7 @@ CASES = [
             "size": (32, 48),
             "widths": (8, 8),
             "conditioned": False,
-            "spectral_normalisation": False,
+            "spectral_normalization": False,
         },
     ),
     (FeatureDiscriminator, {"size": (32, 48), "width": 4}),
@@ -35,7 +35,7 @@ CASES = [
             "size": (32, 48),
             "width": 4,
             "conditioned": False,
-            "spectral_normalisation": False,
+            "spectral_normalization": False,
         },
     ),
     (

@@ -1,5 +1,7 @@
 """What holds for all networks: files, copies, names, sizes, presets."""
 
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from tiny import TINY, assert_equal_arrays, shaken
 
 from portrait_tf import models
 from portrait_tf.compat import map_structure, variable_path
-from portrait_tf.config import parse_config, save_config
+from portrait_tf.config import load_config, parse_config, save_config
 from portrait_tf.errors import PortraitError
 from portrait_tf.models.network import precision
 from portrait_tf.runs.folder import GIVEN_NAME, build_network
@@ -59,7 +61,7 @@ CASES = {
         models.Discriminator,
         {
             "size": SIZE, "widths": (8, 8), "conditioned": False,
-            "spectral_normalisation": False,
+            "spectral_normalization": False,
         },
     ),
     "feature_discriminator": (models.FeatureDiscriminator, {"size": SIZE, "width": 4}),
@@ -120,6 +122,22 @@ def test_files_and_copies_are_the_same_network(network, arguments, tmp_path):
             expected,
             copy(x, training=False),
         )
+
+
+def test_files_of_earlier_versions_load():
+    """Version 0.2 wrote these, with names that have changed since."""
+    folder = pathlib.Path(__file__).with_name("files_of_0_2")
+    config = load_config(folder / "config.yaml")
+    assert config.completion.network.normalization == "group"
+    assert not config.completion.discriminator.spectral_normalization
+    assert config.completion.loss.label_color == 0.5
+    assert config.augmentation.recolor == 0.1
+    weights = load_weights(folder / "network.npz")
+    whole = keras.saving.load_model(folder / "network.keras")
+    for network in (weights, whole):
+        assert network.normalization == "group"
+    for one, other in zip(weights.weights, whole.weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,10 @@ from portrait_tf.training.commands import train_stage
 SIZE = (32, 48)
 CASES = [
     (PartialConvUNet, {"size": SIZE, "widths": (8, 8, 12)}),
-    (PartialConvUNet, {"size": SIZE, "widths": (8, 8), "normalisation": "group"}),
+    (PartialConvUNet, {"size": SIZE, "widths": (8, 8), "normalization": "group"}),
     (ContextualAttentionNetwork, {"size": SIZE, "width": 4, "scale": 5.0}),
     (GlcNetwork, {"size": SIZE, "width_divisor": 16}),
-    (GlcNetwork, {"size": SIZE, "width_divisor": 16, "normalisation": "group"}),
+    (GlcNetwork, {"size": SIZE, "width_divisor": 16, "normalization": "group"}),
 ]
 IDS = ["partial", "partial_group", "attention", "glc", "glc_group"]
 # As configs name them, small.
@@ -82,7 +82,7 @@ def test_a_photo_gives_the_same_alone_and_in_a_batch(network, arguments):
     built = network(**arguments)
     x = photos_with_holes(3)
     # In training, batch normalization looks at the others: that is the paper's.
-    batch_norm = arguments.get("normalisation", "batch") == "batch"
+    batch_norm = arguments.get("normalization", "batch") == "batch"
     training = network is ContextualAttentionNetwork or not batch_norm
     together = built(x, training=training)
     alone = built({name: value[1:2] for name, value in x.items()}, training=False)

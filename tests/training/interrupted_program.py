@@ -19,7 +19,7 @@ from trainers import trainer_of
 
 from portrait_tf.config import parse_config
 from portrait_tf.data.dataset import training_dataset
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.runs.checkpoint import save_checkpoint
 from portrait_tf.runs.storage import read_arrays
 from portrait_tf.training.callbacks import Checkpoints
@@ -34,7 +34,7 @@ def main() -> None:
         trainer.compile(optimizer=keras.optimizers.Adam(name="network_optimizer"))
     else:
         trainer = trainer_of(given["stage"], config)
-    people = [synthesise(seed, config.size) for seed in range(2)]
+    people = [synthesize(seed, config.size) for seed in range(2)]
     batch = next(iter(training_dataset(people, config, 2)))
     data = tf.data.Dataset.from_tensors(batch).repeat()
     if given["stage"] == "line":

@@ -30,7 +30,7 @@ def main() -> None:
 
     from portrait_tf.config import parse_config, with_changes
     from portrait_tf.data.open import open_dataset
-    from portrait_tf.data.synthetic import synthesise
+    from portrait_tf.data.synthetic import synthesize
     from portrait_tf.errors import PortraitError
     from portrait_tf.training import commands
     from portrait_tf.training import fit as fit_module
@@ -52,7 +52,7 @@ def main() -> None:
 
     fit_module.Job.callbacks = with_kill
     commands.fit = watched
-    reader = [synthesise(seed, (64, 64)) for seed in range(6)]
+    reader = [synthesize(seed, (64, 64)) for seed in range(6)]
     # The last batch of three is not whole.
     validation = reader[:3]
     if "data" in given:

@@ -88,7 +88,7 @@ class TestPenaltiesOfALinearCritic:
 
 
 @pytest.mark.parametrize("normalized", [False, True])
-def test_second_order_gradients_through_crop_and_normalisation(normalized):
+def test_second_order_gradients_through_crop_and_normalization(normalized):
     """As in a train step: scores in training mode, then a penalty, in a graph."""
     keras.utils.set_random_seed(1)
     critic = Discriminator((8, 8), (6,), False, normalized)
@@ -233,8 +233,8 @@ LOSSES = {
     "hinge": ["discriminator.r1=0.1", "discriminator.r1_interval=4",
               "loss.feature_matching=0.1", "loss.total_variation=0.1"],
     "least_squares": ["discriminator.local_crops=2", "discriminator.conditioned=false",
-                      "loss.label_colour=0.5"],
-    "wgan_gp": ["discriminator.spectral_normalisation=false"],
+                      "loss.label_color=0.5"],
+    "wgan_gp": ["discriminator.spectral_normalization=false"],
 }  # fmt: skip
 
 
@@ -354,7 +354,7 @@ class TestACriticOnFrozenFeatures:
     def test_slopes_of_all_scales(self, backbone_file, tiny_config, portraits):
         trainer = self.trainer(
             tiny_config, backbone_file, "wgan_gp",
-            "discriminator.spectral_normalisation=false",
+            "discriminator.spectral_normalization=false",
         )  # fmt: skip
         batch = first_batch(tiny_config, portraits)
         inputs = trainer.prepare(batch, training=False)

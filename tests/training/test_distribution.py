@@ -125,7 +125,7 @@ COMPLETION = changes_of(
     *(
         f"completion.loss.{name}={weight}"
         for name, weight in {
-            "psnr": 0.1, "style": 1, "total_variation": 0.1, "label_colour": 1,
+            "psnr": 0.1, "style": 1, "total_variation": 0.1, "label_color": 1,
             "adversarial": 0.5, "adversarial_local": 0.5, "feature_matching": 1,
         }.items()
     ),
@@ -137,7 +137,7 @@ HINGE = ("completion.discriminator.local_crops=2", "completion.discriminator.r1=
 # Each phase is a graph that takes seconds to trace.
 WGAN = ("completion.discriminator.loss=wgan_gp",
         "completion.schedule.reconstruction_steps=0",
-        "completion.discriminator.spectral_normalisation=false")  # fmt: skip
+        "completion.discriminator.spectral_normalization=false")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -488,7 +488,7 @@ def test_a_port_that_is_taken_is_a_mistake():
             "completion",
             ["completion.network={kind: glc, width_divisor: 16}"],
             "mirrored",
-            "completion.network.normalisation batch .* expected group",
+            "completion.network.normalization batch .* expected group",
         ),
     ],
 )

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from portrait_tf.apps import cli
 from portrait_tf.apps.web.examples import example_photos
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.photos import open_photo, write_png
 
 pytestmark = pytest.mark.long
@@ -102,7 +102,7 @@ def test_an_example_is_completed_inside_the_hole_alone(page, tmp_path):
 def test_a_file_is_completed_as_by_the_command_line(page, tmp_path):
     """A photo larger than the preview, with a text chunk: the same bytes."""
     path = tmp_path / "my photo.png"
-    pixels = synthesise(5, (1300, 900)).photo
+    pixels = synthesize(5, (1300, 900)).photo
     Image.fromarray(pixels).save(path, dpi=(300, 300))
     open_file(page, path)
     status = message(page, "photo-message")

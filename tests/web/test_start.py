@@ -55,7 +55,7 @@ def test_visitors_wait_for_nothing_that_loads_late():
     code = (
         "import sys, time; from portrait_tf.apps.web.page import warm_up\n"
         "from portrait_tf import Portrait; from portrait_tf.data.synthetic import *\n"
-        "portrait, photo = Portrait.load(), synthesise(0, (300, 200)).photo\n"
+        "portrait, photo = Portrait.load(), synthesize(0, (300, 200)).photo\n"
         "mask = photo[..., 0] * 0; mask[90:150, 70:110] = 1\n"
         "def seconds(work, *given):\n"
         "    start = time.process_time(); work(*given)\n"

@@ -3,7 +3,7 @@
 import functools
 import pathlib
 
-from portrait_tf.data.synthetic import synthesise
+from portrait_tf.data.synthetic import synthesize
 from portrait_tf.photos import PhotoFile
 
 _SEEDS = (3, 8, 21, 34)
@@ -17,7 +17,7 @@ def example_photos() -> list[PhotoFile]:
         PhotoFile(
             pathlib.Path(f"example-{number}.png"),
             "PNG",
-            synthesise(seed, _SIZE).photo,
+            synthesize(seed, _SIZE).photo,
             encoding={"chunks": []},
         )
         for number, seed in enumerate(_SEEDS, 1)

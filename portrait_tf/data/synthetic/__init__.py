@@ -18,7 +18,7 @@ Conventions:
 Source: our own; nothing here is taken from a photo or from another generator.
 """
 
-from portrait_tf.data.synthetic.portrait import synthesise
+from portrait_tf.data.synthetic.portrait import synthesize
 from portrait_tf.data.synthetic.writer import SEED_STRIDE, VAL_OFFSET, write_synthetic
 
-__all__ = ["SEED_STRIDE", "VAL_OFFSET", "synthesise", "write_synthetic"]
+__all__ = ["SEED_STRIDE", "VAL_OFFSET", "synthesize", "write_synthetic"]

@@ -132,7 +132,7 @@ def _joints(
     return joints
 
 
-def synthesise(seed: int, size: tuple[int, int] = (480, 320)) -> Sample:
+def synthesize(seed: int, size: tuple[int, int] = (480, 320)) -> Sample:
     """Draws the person, the place and the camera that `seed` stands for.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 from portrait_tf.data.lip import LipFolders
 from portrait_tf.data.poses import pose_row
 from portrait_tf.data.reader import Progress, ticker
-from portrait_tf.data.synthetic.portrait import synthesise
+from portrait_tf.data.synthetic.portrait import synthesize
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import temporary_beside
 from portrait_tf.photos import encode_png
@@ -27,7 +27,7 @@ def _write_split(
 ) -> None:
     names, rows = [], []
     for seed in seeds:
-        sample = synthesise(seed, size)
+        sample = synthesize(seed, size)
         bgr = np.ascontiguousarray(sample.photo[..., ::-1])
         _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])
         (folders.photos / f"{sample.name}.jpg").write_bytes(jpeg.tobytes())
