@@ -75,26 +75,3 @@ else:
         values_in_place,
         variable_path,
     )
-
-__all__ = [
-    "KERAS_3",
-    "STACK",
-    "Tensor",
-    "SeedGenerator",
-    "SpectralNormalization",
-    "Variable",
-    "application_layer_name",
-    "arguments_of",
-    "build_sublayer",
-    "current_rate",
-    "dtype_policy",
-    "map_structure",
-    "model_variables",
-    "name_slots",
-    "normal",
-    "normalize_kernel",
-    "ops",
-    "set_dtype_policy",
-    "values_in_place",
-    "variable_path",
-]

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 # The same under another name, or under its own.
-from tensorflow import (  # noqa: F401
+from tensorflow import (
     abs,
     cast,
     cond,
@@ -34,14 +34,14 @@ from tensorflow import (  # noqa: F401
     zeros,
     zeros_like,
 )
-from tensorflow import range as arange  # noqa: F401
-from tensorflow import reduce_all as all  # noqa: F401
-from tensorflow import reduce_max as max  # noqa: F401
-from tensorflow import reduce_mean as mean  # noqa: F401
-from tensorflow import reduce_min as min  # noqa: F401
-from tensorflow import reduce_sum as sum  # noqa: F401
-from tensorflow.math import cumsum, log, square  # noqa: F401
-from tensorflow.nn import relu, softmax  # noqa: F401
+from tensorflow import range as arange
+from tensorflow import reduce_all as all
+from tensorflow import reduce_max as max
+from tensorflow import reduce_mean as mean
+from tensorflow import reduce_min as min
+from tensorflow import reduce_sum as sum
+from tensorflow.math import cumsum, log, square
+from tensorflow.nn import relu, softmax
 
 from portrait_tf.compat import Tensor
 

@@ -10,25 +10,6 @@ from keras.layers import SpectralNormalization
 from keras.random import SeedGenerator, normal
 from keras.tree import map_structure
 
-__all__ = [
-    "SeedGenerator",
-    "SpectralNormalization",
-    "Variable",
-    "application_layer_name",
-    "build_sublayer",
-    "current_rate",
-    "dtype_policy",
-    "map_structure",
-    "model_variables",
-    "name_slots",
-    "normal",
-    "normalize_kernel",
-    "ops",
-    "set_dtype_policy",
-    "values_in_place",
-    "variable_path",
-]
-
 
 def normalize_kernel(layer: SpectralNormalization) -> None:
     """Divides a layer's kernel by its spectral norm; zeros stay zeros."""

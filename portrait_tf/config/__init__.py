@@ -25,27 +25,3 @@ from portrait_tf.config.training import (
     OptimizerConfig,
     TrainingConfig,
 )
-
-__all__ = [
-    "AugmentationConfig",
-    "CompletionConfig",
-    "CompletionScheduleConfig",
-    "Config",
-    "DataConfig",
-    "DiscriminatorConfig",
-    "FaceConfig",
-    "MaskConfig",
-    "OptimizerConfig",
-    "ParsingConfig",
-    "PipelineConfig",
-    "Section",
-    "TrainingConfig",
-    "changed_values",
-    "load_config",
-    "load_section",
-    "parse_config",
-    "parse_section",
-    "parse_yaml",
-    "save_config",
-    "with_changes",
-]

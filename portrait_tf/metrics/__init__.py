@@ -3,5 +3,3 @@
 from portrait_tf.metrics.parsing import ParsingIoU
 from portrait_tf.metrics.photo import HolePSNR, hole_psnr
 from portrait_tf.metrics.pose import PCKh
-
-__all__ = ["HolePSNR", "PCKh", "ParsingIoU", "hole_psnr"]

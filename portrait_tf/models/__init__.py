@@ -19,16 +19,3 @@ NETWORKS = {
     "face": FaceNetwork,
 }
 """All networks of a stage, by the config's `kind`."""
-
-__all__ = [
-    "NETWORKS",
-    "CompletionNetwork",
-    "ContextualAttentionNetwork",
-    "Discriminator",
-    "FaceNetwork",
-    "FeatureDiscriminator",
-    "GlcNetwork",
-    "JPPNet",
-    "ParsingNetwork",
-    "PartialConvUNet",
-]
