@@ -66,7 +66,7 @@ def served(models: pathlib.Path):  # noqa: ANN201
 
 
 def cases() -> list[tuple]:
-    """Caption, photo with a hole, mask, and the truth where there is one."""
+    """Name, photo, mask, and the truth where there is one."""
     found = []
     for seed, kind in (
         (3, "square"), (7, "part"), (203, "strokes"), (209, "feet"), (52, "side"),
@@ -100,38 +100,24 @@ def cases() -> list[tuple]:
     return found
 
 
-def complete_all(out: pathlib.Path, address: str) -> list[dict]:
-    """Completes every case over gRPC; writes the contact sheet and single pictures."""
-    rows, entries = [], []
+def complete_all(out: pathlib.Path, address: str) -> list[str]:
+    """Completes every case over gRPC; writes the contact sheet, returns the times."""
+    rows, lines = [], []
     with PortraitClient(address) as client:
         client.wait_until_available()
         for name, photo, mask, truth in cases():
             start = time.perf_counter()
             result = client.complete(photo, mask)
-            seconds = time.perf_counter() - start
+            lines.append(f"{name}: {time.perf_counter() - start:.2f} s")
             if not np.array_equal(result.completed[mask == 0], photo[mask == 0]):
                 raise SystemExit(f"{name}: known pixels were changed")
-            parsing = color_parsing(result.parsing)
-            empty = np.full_like(photo, 255)
-            pictures = [
-                show_hole(photo, mask),
-                mask,
-                parsing,
-                result.completed,
-                empty if truth is None else truth,
-            ]
-            rows.append(pictures)
-            entries.append({"name": name, "seconds": seconds, "files": []})
-            for title, picture in zip(
-                ("input", "mask", "parsing", "output"), pictures, strict=False
-            ):
-                file = f"pictures/{re.sub(r'[^a-z0-9]+', '_', name)}_{title}.png"
-                write_png(out / file, picture)
-                entries[-1]["files"].append((title, file))
-            print(f"{name}: {seconds:.2f} s", flush=True)
+            row = [show_hole(photo, mask), mask, color_parsing(result.parsing)]
+            truth = np.full_like(photo, 255) if truth is None else truth
+            rows.append([*row, result.completed, truth])
+            print(lines[-1], flush=True)
     titles = ["input", "mask", "parsing", "output", "truth"]
     write_png(out / "contact_sheet.png", contact_sheet(rows, titles, height=240))
-    return entries
+    return lines
 
 
 def train_both(out: pathlib.Path) -> dict[str, list[dict]]:
@@ -193,35 +179,27 @@ def check_curves(logs: dict[str, list[dict]]) -> list[str]:
     return lines
 
 
-def write_page(out: pathlib.Path, entries: list[dict], lines: list[str]) -> None:
-    """Writes `index.html`: a row a case, then the curves and previews."""
-    rows = "".join(
-        f"<h3>{html.escape(entry['name'])} <small>{entry['seconds']:.2f} s over gRPC"
-        "</small></h3><p>"
-        + "".join(
-            f"<figure><img src='{file}' alt='{title}'><figcaption>{title}"
-            "</figcaption></figure>"
-            for title, file in entry["files"]
-        )
-        + "</p>"
-        for entry in entries
+def write_page(out: pathlib.Path, times: list[str], curves: list[str]) -> None:
+    """Writes `index.html`: what was completed, the curves, the last previews."""
+    times, curves = (
+        "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+        for lines in (times, curves)
     )
-    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
     (out / "index.html").write_text(
-        "<!doctype html><html lang='en'><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width'>"
-        "<title>portrait-tf demo</title><style>body{font:16px sans-serif;margin:2em}"
-        "figure{display:inline-block;margin:0 8px 8px 0}img{max-width:100%;"
-        "max-height:320px}small{color:#666;font-weight:normal}</style>"
-        "<h1>portrait-tf demo</h1><p>Bundled weights, exported, served, and called "
-        "over gRPC. Synthetic portraits, and NASA's portrait of Eileen Collins "
-        f"(public domain).</p>{rows}<h2>A short training run</h2>"
-        f"<p><img src='curves.png' alt='curves' style='max-height:none'></p>"
-        f"<ul>{items}</ul><h3>Stage 1, after the last epoch</h3>"
-        "<p><img src='run/parsing/preview.png' alt='parsing' style='max-height:none'>"
-        "</p><h3>Stage 2, after the last epoch</h3><p><img "
-        "src='run/completion/preview.png' alt='completion' style='max-height:none'>"
-        "</p></html>",
+        f"""<!doctype html><html lang="en"><meta charset="utf-8">
+<title>portrait-tf demo</title>
+<style>body {{font: 16px sans-serif; margin: 2em}} img {{max-width: 100%}}</style>
+<h1>portrait-tf demo</h1>
+<p>Bundled weights, exported, served, and called over gRPC. Synthetic portraits, and
+NASA's portrait of Eileen Collins (public domain).</p>
+<ul>{times}</ul><p><img src="contact_sheet.png" alt="completed photos"></p>
+<h2>A short training run</h2>
+<p><img src="curves.png" alt="curves"></p><ul>{curves}</ul>
+<h3>Stage 1, after the last epoch</h3>
+<p><img src="run/parsing/preview.png" alt="parsing"></p>
+<h3>Stage 2, after the last epoch</h3>
+<p><img src="run/completion/preview.png" alt="completion"></p></html>
+""",
         encoding="utf-8",
     )
 
@@ -231,18 +209,18 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("demo"))
     out = parser.parse_args().out
     start = time.monotonic()
-    for part in ("models", "pictures", "portraits", "run"):
+    for part in ("models", "portraits", "run"):
         shutil.rmtree(out / part, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     load_tensorflow()
     run("export", "bundled", out / "models")
     with served(out / "models") as address:
-        entries = complete_all(out, address)
+        times = complete_all(out, address)
     logs = train_both(out)
     lines = check_curves(logs)
     plot(logs, out / "curves.png")
     (out / "curves.json").write_text(json.dumps(logs, indent=2))
-    write_page(out, entries, lines)
+    write_page(out, times, lines)
     print("\n" + "\n".join(lines))
     print(f"\n{out / 'index.html'} and {out / 'contact_sheet.png'}")
     print(f"took {(time.monotonic() - start) / 60:.1f} minutes")
