@@ -11,7 +11,6 @@ is a data set, or a folder of photos. `--out` writes the truth, the masks and ev
 method's pictures, as `portrait-tf evaluate --pictures` does.
 """
 
-import argparse
 import collections
 import pathlib
 import statistics
@@ -21,6 +20,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from benchmarks.common import markdown, new_parser, user_errors
 from portrait_tf.data.masks import EVALUATION_TASKS, evaluation_mask
 from portrait_tf.data.sample import Sample
 from portrait_tf.geometry import Box, scale_joints, shrunk_size
@@ -83,7 +83,7 @@ def around(mask: np.ndarray) -> Box:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = new_parser(__doc__)
     parser.add_argument("data", type=pathlib.Path)
     parser.add_argument("--features", metavar="FILE", help="of VGG-16 weights")
     parser.add_argument("--count", type=int, help="the first photos only")
@@ -91,7 +91,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=pathlib.Path)
     options = parser.parse_args(arguments)
 
-    from portrait_tf.errors import PortraitError
     from portrait_tf.evaluation.classical import telea
     from portrait_tf.evaluation.evaluate import hole_psnr
     from portrait_tf.inference.engines import open_engine
@@ -107,39 +106,32 @@ def main(arguments: list[str] | None = None) -> None:
         engine.detail = method == "with detail"
         return complete_photo(engine, photo, mask).completed
 
-    try:
-        if options.features:
-            from portrait_tf.evaluation.compare_config import FeaturesConfig
-            from portrait_tf.evaluation.features import FeatureDistance
+    if options.features:
+        from portrait_tf.evaluation.compare_config import FeaturesConfig
+        from portrait_tf.evaluation.features import FeatureDistance
 
-            config = FeaturesConfig(weights=options.features)
-            distance = FeatureDistance.from_config(config)
-        for index, sample in enumerate(samples(options.data, options.count)):
-            if options.enlarge != 1:
-                sample = _enlarged(sample, options.enlarge)
-            for task in EVALUATION_TASKS:
-                mask = enlarged_hole(sample, task, [0, index], engine.working_size)
-                hidden = np.where(mask[..., None] > 0, np.uint8(128), sample.photo)
-                box, pictures = around(mask), {"truth": sample.photo}
-                for method in METHODS:
-                    start = time.process_time()
-                    done = pictures[method] = complete(method, hidden, mask)
-                    found[task, method, "seconds"].append(time.process_time() - start)
-                    found[task, method, "psnr"].append(
-                        hole_psnr(sample.photo, done, mask)
-                    )
-                    found[task, method, "gradients"].append(
-                        gradients(done, mask) / max(gradients(sample.photo, mask), 0.1)
-                    )
-                    if distance:
-                        pair = [
-                            distance.features(box.of(x)) for x in (sample.photo, done)
-                        ]
-                        found[task, method, "distance"].append(distance.distance(*pair))
-                if options.out:
-                    _write(options.out, f"{sample.name}_{task}.png", pictures, mask)
-    except PortraitError as error:
-        raise SystemExit(str(error)) from None
+        config = FeaturesConfig(weights=options.features)
+        distance = FeatureDistance.from_config(config)
+    for index, sample in enumerate(samples(options.data, options.count)):
+        if options.enlarge != 1:
+            sample = _enlarged(sample, options.enlarge)
+        for task in EVALUATION_TASKS:
+            mask = enlarged_hole(sample, task, [0, index], engine.working_size)
+            hidden = np.where(mask[..., None] > 0, np.uint8(128), sample.photo)
+            box, pictures = around(mask), {"truth": sample.photo}
+            for method in METHODS:
+                start = time.process_time()
+                done = pictures[method] = complete(method, hidden, mask)
+                found[task, method, "seconds"].append(time.process_time() - start)
+                found[task, method, "psnr"].append(hole_psnr(sample.photo, done, mask))
+                found[task, method, "gradients"].append(
+                    gradients(done, mask) / max(gradients(sample.photo, mask), 0.1)
+                )
+                if distance:
+                    pair = [distance.features(box.of(x)) for x in (sample.photo, done)]
+                    found[task, method, "distance"].append(distance.distance(*pair))
+            if options.out:
+                _write(options.out, f"{sample.name}_{task}.png", pictures, mask)
     print(table(found))
 
 
@@ -158,28 +150,23 @@ def _write(folder: pathlib.Path, name: str, pictures: dict, mask: np.ndarray) ->
 
 def table(found: dict[tuple[str, str, str], list[float]]) -> str:
     """Markdown of scores by task, method and name."""
-    lines = [
-        "| hole | method | gradients | PSNR, dB | distance over Telea's | CPU s |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
-    ]
+    columns = ["hole", "method", "gradients", "PSNR, dB", "distance over Telea's"]
+    rows = []
     for task in EVALUATION_TASKS:
         for method in METHODS:
-            one = {
-                name: values
-                for (of, by, name), values in found.items()
-                if (of, by) == (task, method)
-            }
+            means = [
+                f"{statistics.mean(found[task, method, name]):.2f}"
+                for name in ("gradients", "psnr")
+            ]
             over = "-"
-            if "distance" in one:
+            if distances := found.get((task, method, "distance")):
                 telea = statistics.mean(found[task, "telea", "distance"])
-                over = f"{statistics.mean(one['distance']) / telea:.3f}"
-            lines.append(
-                f"| {task} | {method} | {statistics.mean(one['gradients']):.2f} | "
-                f"{statistics.mean(one['psnr']):.2f} | {over} | "
-                f"{statistics.median(one['seconds']):.2f} |"
-            )
-    return "\n".join(lines)
+                over = f"{statistics.mean(distances) / telea:.3f}"
+            seconds = statistics.median(found[task, method, "seconds"])
+            rows.append([task, method, *means, over, f"{seconds:.2f}"])
+    return markdown([*columns, "CPU s"], rows)
 
 
 if __name__ == "__main__":
-    main()
+    with user_errors():
+        main()
