@@ -14,6 +14,7 @@ import os
 import pathlib
 import statistics
 import time
+from collections.abc import Callable
 
 from benchmarks.common import add_config, build_trainer, markdown, new_parser
 
@@ -58,6 +59,18 @@ def table(results: dict[str, tuple[float, float]], photos: int) -> str:
     )
 
 
+def gradients(function: Callable, by: object) -> list:
+    """Gradients of the sum of all that a function returns, by variables or a tensor."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        if isinstance(by, tf.Tensor):
+            tape.watch(by)
+        total = tf.add_n([tf.reduce_sum(x) for x in tf.nest.flatten(function())])
+    found = tape.gradient(total, tf.nest.flatten(by))
+    return [one for one in found if one is not None]
+
+
 def step_parts(stage: str, trainer, batch: dict) -> dict:  # noqa: ANN001
     """The parts of a train step, as functions without arguments."""
     import tensorflow as tf
@@ -66,7 +79,7 @@ def step_parts(stage: str, trainer, batch: dict) -> dict:  # noqa: ANN001
     variables = network.trainable_variables
     parts = {}
 
-    def part(name: str, function: object, *inputs: object) -> object:
+    def part(name: str, function: Callable, *inputs: object) -> object:
         traced = tf.function(function)
         parts[name] = lambda: tf.nest.map_structure(
             lambda x: x.numpy(), traced(*inputs)
@@ -76,27 +89,17 @@ def step_parts(stage: str, trainer, batch: dict) -> dict:  # noqa: ANN001
     def forward(inputs: dict) -> dict:
         return trainer.answer(network, inputs, training=True)
 
-    def gradients(function: object, by: object) -> list:
-        with tf.GradientTape() as tape:
-            if isinstance(by, tf.Tensor):
-                tape.watch(by)
-            total = tf.add_n([tf.reduce_sum(x) for x in tf.nest.flatten(function())])
-        return [
-            one for one in tape.gradient(total, tf.nest.flatten(by)) if one is not None
-        ]
+    def update() -> object:
+        zeros = [tf.zeros(one.shape) for one in variables]
+        optimizer.apply_gradients(zip(zeros, variables, strict=True))
+        trainer.update_average()
+        return tf.convert_to_tensor(optimizer.iterations)
 
     inputs = part(
         "earlier stages", lambda batch: trainer.prepare(batch, training=True), batch
     )
     if stage == "completion":
-        names = [layer.name for layer in network.layers]
-        structure = inputs["parsing"]
-        if "sharpen" in names:
-            structure = part("sharpening", network.get_layer("sharpen"), structure)
-        if "prefill" in names:
-            known = [inputs["image"], inputs["mask"]]
-            known += [structure] if network.prefill == "parsing" else []
-            part("pre-fill", network.get_layer("prefill").__call__, known)
+        _prefill_parts(part, network, inputs)
     outputs = part("forward", forward, inputs)
     part(
         "forward and backward",
@@ -112,25 +115,32 @@ def step_parts(stage: str, trainer, batch: dict) -> dict:  # noqa: ANN001
             painted,
         )
     if trainer.critics:
-        real, fake = trainer.critic_inputs(inputs, outputs)
-        part("a step of the critics", trainer.train_critics, real, fake)
-        part(
-            "adversarial terms and their gradient",
-            lambda x: gradients(
-                lambda: trainer.critics.network_losses(real, {**fake, "image": x}), x
-            ),
-            fake["image"],
-        )
-
-    def update() -> object:
-        zeros = [tf.zeros(one.shape) for one in variables]
-        optimizer.apply_gradients(zip(zeros, variables, strict=True))
-        trainer.update_average()
-        return tf.convert_to_tensor(optimizer.iterations)
-
+        _critic_parts(part, trainer, *trainer.critic_inputs(inputs, outputs))
     part("optimizer and average", update)
     part("the step", trainer.train_step, batch)
     return parts
+
+
+def _prefill_parts(part: Callable, network, inputs: dict) -> None:  # noqa: ANN001
+    names = [layer.name for layer in network.layers]
+    structure = inputs["parsing"]
+    if "sharpen" in names:
+        structure = part("sharpening", network.get_layer("sharpen"), structure)
+    if "prefill" in names:
+        known = [inputs["image"], inputs["mask"]]
+        known += [structure] if network.prefill == "parsing" else []
+        part("pre-fill", network.get_layer("prefill").__call__, known)
+
+
+def _critic_parts(part: Callable, trainer, real: dict, fake: dict) -> None:  # noqa: ANN001
+    part("a step of the critics", trainer.train_critics, real, fake)
+    part(
+        "adversarial terms and their gradient",
+        lambda x: gradients(
+            lambda: trainer.critics.network_losses(real, {**fake, "image": x}), x
+        ),
+        fake["image"],
+    )
 
 
 def data_parts(reader, config, batch_size: int) -> dict:  # noqa: ANN001

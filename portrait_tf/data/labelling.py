@@ -301,6 +301,15 @@ def _check_folder(
         )
 
 
+def _check_names(reader: DatasetReader) -> None:
+    """Raises PortraitError: LIP's pose files cannot hold a name."""
+    if commas := [name for name in reader.names if "," in name]:
+        raise PortraitError(
+            f"{reader.directory}: expected names without commas, as LIP's pose files "
+            f"are separated by them, found '{commas[0]}'"
+        )
+
+
 def label_dataset(
     readers: dict[str, DatasetReader],
     structure: Structure,
@@ -345,11 +354,7 @@ def label_dataset(
     )
     _check_folder(out, unfinished, settings)
     for reader in readers.values():
-        if commas := [name for name in reader.names if "," in name]:
-            raise PortraitError(
-                f"{reader.directory}: expected names without commas, as LIP's pose "
-                f"files are separated by them, found '{commas[0]}'"
-            )
+        _check_names(reader)
     tick = ticker(progress, sum(map(len, readers.values())))
     try:
         write_result(unfinished / SETTINGS, settings.model_dump_json().encode())
