@@ -117,27 +117,6 @@ def test_the_gradient_does_not_depend_on_blocks_either():
     assert np.isfinite(gradients[0]).all() and np.abs(gradients[0][0]).max() > 0.01
 
 
-def test_only_known_patches_are_pasted():
-    """Nothing of the hole is in the answer, though it is what looks for a match."""
-    features, mask = some_inputs((12, 12))
-    features[0] = 1 + 0.01 * features[0]
-    features[0, 2:5, 1:4] = 50
-    answer = np.array(ContextualAttention(fuse=False)([features, mask]))
-    assert answer[0].max() < 1.1
-
-
-def test_a_texture_goes_on_in_the_hole():
-    """Stripes of width 2 are found again by what is left of them."""
-    rows = np.arange(24) // 2 % 2
-    stripes = np.broadcast_to(rows[:, None, None] * 2.0 - 1, (24, 16, 1))
-    stripes = stripes[None].astype(np.float32)
-    mask = np.zeros((1, 24, 16, 1), np.float32)
-    mask[:, 8:16, 7:8] = 1
-    answer = np.array(ContextualAttention(50.0)([stripes * (1 - mask), mask]))
-    error = np.abs(answer - stripes)[0, 8:16, 6:10]
-    assert error.mean() < 0.25
-
-
 def test_unknown_sizes_are_refused():
     with pytest.raises(ValueError, match="must be static, received \\(None, 8\\)"):
         ContextualAttention()(

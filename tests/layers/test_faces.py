@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from portrait_tf.compat import ops
 from portrait_tf.labels import LABELS
 from portrait_tf.layers import box_window, crop_and_resize, face_boxes, uncrop
 
@@ -157,7 +156,3 @@ class TestBoxWindow:
         window = self.window([0, 10, 10, 20], 0.3)
         assert window[0, 19] == 1 and window[0, 15] == 1
         assert window[9, 19] < 0.5 and window[0, 10] < 0.5
-
-    def test_it_is_a_tensor_of_the_backend(self):
-        boxes = ops.convert_to_tensor(np.array([[1, 1, 5, 5]], np.float32))
-        assert tuple(box_window(boxes, (8, 6)).shape) == (1, 8, 6, 1)

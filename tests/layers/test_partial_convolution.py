@@ -76,26 +76,6 @@ def test_it_is_the_formula(kernel_size, strides, use_bias):
     )  # fmt: skip
 
 
-def test_the_hole_is_not_read():
-    values, known = some_inputs()
-    layer = with_random_weights(PartialConv2D(4), values.shape)
-    other = np.where(known > 0, values, 99).astype(np.float32)
-    np.testing.assert_allclose(
-        layer([values, known])[0], layer([other, known])[0], atol=1e-5
-    )
-
-
-def test_every_layer_shrinks_the_hole_until_nothing_is_unknown():
-    known = np.zeros((1, 16, 16, 1), np.float32)
-    known[0, 0, 0] = 1
-    pair = [known, known]
-    left = []
-    for _ in range(4):
-        pair = with_random_weights(PartialConv2D(1, 3, 2), pair[0].shape)(pair)
-        left.append(int((np.array(pair[1]) == 0).sum()))
-    assert left == [63, 15, 3, 0]
-
-
 def test_half_precision_agrees_where_counts_are_large():
     shape = (2, 6, 6, 600)
     values, known = some_inputs(shape)

@@ -280,10 +280,11 @@ class TestAdversarial:
 
 class TestTotalVariation:
     def test_against_a_loop(self, photos):
-        completed = photos[0][:, :7, :6]
+        truth, painted = (x[:, :7, :6] for x in photos)
         mask = np.zeros((2, 7, 6, 1), np.float32)
         mask[0, 2:4, 3] = 1
         mask[1, 6, 0] = 1
+        completed = np.where(mask > 0, painted, truth)
         grown = cv2.dilate(mask[..., 0].transpose(1, 2, 0), np.ones((3, 3)))
         grown = grown.transpose(2, 0, 1) > 0
         total = 0.0
@@ -293,22 +294,10 @@ class TestTotalVariation:
                     step = completed[sample][other] - completed[sample, row, column]
                     total += np.abs(step).sum()
         expected = total / (3 * grown.sum())
-        assert float(total_variation(completed, completed, mask)) == pytest.approx(
+        assert float(total_variation(truth, painted, mask)) == pytest.approx(
             expected, rel=1e-5
         )
-
-    def test_the_seam_counts_and_what_is_far_does_not(self):
-        completed = np.zeros((1, 9, 9, 3), np.float32)
-        mask = np.zeros((1, 9, 9, 1), np.float32)
-        mask[:, 3:6, 3:6] = 1
-        completed[:, 0] = 1
-        assert float(total_variation(completed, completed, mask)) == 0
-        completed[mask[..., 0] > 0] = 1
-        # 12 steps around 9 pixels, over the 25 of the grown hole.
-        assert float(total_variation(completed, completed, mask)) == pytest.approx(
-            12 / 25
-        )
-        assert float(total_variation(completed, completed, mask * 0)) == 0
+        assert float(total_variation(truth, painted, mask * 0)) == 0
 
 
 class TestLabelColor:
@@ -396,18 +385,3 @@ class TestStyle:
         assert float(StyleLoss(self.layers)(real, fake)) == pytest.approx(
             expected, rel=1e-3
         )
-
-    def test_it_does_not_see_where_things_are(self, photos):
-        """A pattern that is moved has the same texture, and other features."""
-        layers = {"block1_conv1": 1.0}
-        perceptual = PerceptualLoss("vgg16", "random", layers)
-        tile = photos[0][:, :8, :8]
-        one = np.tile(tile, (1, 4, 4, 1))
-        two = np.roll(one, 4, axis=2)
-        style = StyleLoss(layers)
-        moved, other = (
-            float(style(perceptual.extract(one), perceptual.extract(x)))
-            for x in (two, np.ones_like(one))
-        )
-        assert moved < 0.05 * other
-        assert float(perceptual(one, two)) > 0.1

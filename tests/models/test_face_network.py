@@ -80,14 +80,6 @@ def test_the_inputs_are_crops_of_one_place():
     np.testing.assert_allclose(np.array(inputs["mask"])[0, 12, 2], 1, atol=1e-5)
 
 
-def test_a_photo_gives_the_same_alone_and_in_a_batch():
-    completed, parsing, mask = scene()
-    network = shaken(FaceNetwork(**SMALL), 0.1)
-    together = np.array(refine_faces(network, completed, parsing, mask)["completed"])
-    alone = refine_faces(network, completed[2:], parsing[2:], mask[2:])["completed"]
-    np.testing.assert_allclose(together[2:], np.array(alone), atol=1e-4)
-
-
 def test_a_size_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="multiples of 8"):
         FaceNetwork(size=(60, 64))

@@ -105,36 +105,6 @@ def test_strides_and_dilation_rates(network):
             assert layer.dilation_rate == (rate, rate) and layer.filters == 20
 
 
-def receptive_field(layers):
-    """Positions of the photo that one cell sees, and pixels between cells."""
-    field, jump = 1, 1
-    for kernel_size, stride, rate in layers:
-        field += (kernel_size - 1) * rate * jump
-        jump *= stride
-    return field, jump
-
-
-def test_receptive_field(network):
-    found = {}
-    for stage in (4, 5):
-        path = []
-        for layer in network.get_layer("backbone").layers:
-            name = layer.name.removeprefix("backbone_")
-            if name == "pool1_pool":
-                path.append((layer.pool_size[0], layer.strides[0], 1))
-            elif isinstance(layer, keras.layers.Conv2D) and (
-                "_0_" not in name and int(name[4]) <= stage
-            ):
-                sides = (layer.kernel_size, layer.strides, layer.dilation_rate)
-                path.append(tuple(side[0] for side in sides))
-        found[stage] = receptive_field(path)
-    # 7x7 stride 2, pool 3 stride 2, then 3x3s: 3 at stride 4; at stride 8, 4 of rate
-    # 1, 23 of rate 2, 3 of rate 4.
-    conv4 = 7 + 2 * 2 + 3 * 2 * 4 + 4 * 2 * 8 + 23 * 2 * 2 * 8
-    assert found == {4: (conv4, 8), 5: (conv4 + 3 * 2 * 4 * 8, 8)}
-    assert (conv4, found[5][0]) == (835, 1027)
-
-
 def test_shapes_at_the_real_widths(network):
     outputs = network(
         {

@@ -56,6 +56,14 @@ CASES = {
         {"size": SIZE, "width": 4, "scale": 5.0},
     ),
     "glc": (models.GlcNetwork, {"size": SIZE, "width_divisor": 16}),
+    "partial_group": (
+        models.PartialConvUNet,
+        {"size": SIZE, "widths": (8, 8), "normalization": "group"},
+    ),
+    "glc_group": (
+        models.GlcNetwork,
+        {"size": SIZE, "width_divisor": 16, "normalization": "group"},
+    ),
     "discriminator": (models.Discriminator, {"size": SIZE, "widths": (8, 8)}),
     "plain_discriminator": (
         models.Discriminator,
@@ -66,7 +74,7 @@ CASES = {
     ),
     "feature_discriminator": (models.FeatureDiscriminator, {"size": SIZE, "width": 4}),
 }  # fmt: skip
-SLOW = ("jppnet", "hints", "without_map", "glc", "plain_discriminator")
+SLOW = ("jppnet", "hints", "without_map", "glc", "glc_group", "plain_discriminator")
 every_network = pytest.mark.parametrize(
     ("network", "arguments"),
     [
@@ -122,6 +130,35 @@ def test_files_and_copies_are_the_same_network(network, arguments, tmp_path):
             expected,
             copy(x, training=False),
         )
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["parsing", "hints", "completion", "face", "partial", "partial_group", "attention",
+     "glc", "glc_group"],
+)  # fmt: skip
+def test_a_photo_gives_the_same_alone_and_in_a_batch(case):
+    network, arguments = CASES[case]
+    one = network(**arguments)
+    x = inputs_for(one, batch=3)
+    # In training, batch normalization looks at the others: that is the papers'.
+    together = one(x, training=case not in ("partial", "glc"))
+    alone = one({name: value[1:2] for name, value in x.items()}, training=False)
+    map_structure(
+        lambda a, b: np.testing.assert_allclose(a[1:2], b, atol=1e-4), together, alone
+    )
+
+
+@pytest.mark.parametrize("case", ["completion", "without_map", "partial"])
+def test_what_is_in_the_hole_is_not_seen(case):
+    network, arguments = CASES[case]
+    one = shaken(network(**arguments), seed=3)
+    x = inputs_for(one)
+    x["mask"] = (x["mask"] > 0.5).astype(np.float32)
+    other = {**x, "image": np.where(x["mask"] > 0, 9, x["image"]).astype(np.float32)}
+    np.testing.assert_allclose(
+        one(x)["painted"], one(other)["painted"], rtol=1e-3, atol=1e-3
+    )
 
 
 def test_files_of_earlier_versions_load():
