@@ -382,6 +382,25 @@ class Wish:
                     f"them, received {asked[0]}"
                 )
 
+    @classmethod
+    def parse(cls, texts: Mapping[str, str], whole_body: bool = False) -> "Wish":
+        """Reads a wish as the command line and manifests give it.
+
+        Args:
+            texts: What is given of `SIDES`, `to_aspect`, `to_size` and `anchor`.
+            whole_body: As the attribute.
+
+        Raises:
+            PortraitError: A text cannot be read, or they contradict each other.
+        """
+        return cls(
+            {side: parse_length(texts[side], side) for side in SIDES if side in texts},
+            parse_aspect(texts["to_aspect"]) if "to_aspect" in texts else None,
+            parse_size(texts["to_size"]) if "to_size" in texts else None,
+            whole_body,
+            texts.get("anchor"),
+        )
+
     @property
     def asks_stage_1(self) -> bool:
         """Whether the margins depend on what is in the photo."""

@@ -19,6 +19,7 @@ import numpy as np
 from portrait_tf.errors import PortraitError
 from portrait_tf.geometry import Box, scale_joints, shrink
 from portrait_tf.inference.engines import Engine
+from portrait_tf.inference.joints import SURE
 from portrait_tf.inference.large_photos import (
     Given,
     check_photo,
@@ -77,8 +78,6 @@ _NO_FEET = 0.03
 """Without feet, a person whose end is so near to the photo's goes on (its height)."""
 _LOWEST = 0.06
 """That part of a person is shoes, if they stand in the photo."""
-_SURE = 0.3
-"""A heatmap's peak from which on an ankle is one."""
 _TOUCHES = 1.2
 """A gap of so many pixels, as stage 1 sees them, is none."""
 
@@ -410,4 +409,4 @@ def _shows_feet(
     ankles = joints[_ANKLES]
     middle = (edges[0] + edges[1]) / 2
     inside = (ankles[:, 1] > middle) & (ankles[:, 1] < (1 - _LOWEST) * height)
-    return bool((inside & (ankles[:, 2] >= _SURE)).any())
+    return bool((inside & (ankles[:, 2] >= SURE)).any())

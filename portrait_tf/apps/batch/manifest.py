@@ -25,13 +25,7 @@ from collections.abc import Iterator, Mapping
 
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import other_encoding
-from portrait_tf.inference.extrapolation import (
-    SIDES,
-    Wish,
-    parse_aspect,
-    parse_length,
-    parse_size,
-)
+from portrait_tf.inference.extrapolation import SIDES, Wish
 from portrait_tf.photos import MaskOptions, format_of, output_name
 
 WISHES = (*SIDES, "to_aspect", "to_size", "whole_body", "anchor")
@@ -351,13 +345,7 @@ def _read_wish(given: Mapping[str, str]) -> Wish | None:
         )
     if not body and not any(given[name] for name in WISHES if name != "whole_body"):
         return None
-    return Wish(
-        {side: parse_length(given[side], side) for side in SIDES if given[side]},
-        parse_aspect(given["to_aspect"]) if given["to_aspect"] else None,
-        parse_size(given["to_size"]) if given["to_size"] else None,
-        body,
-        given["anchor"] or None,
-    )
+    return Wish.parse({name: text for name, text in given.items() if text}, body)
 
 
 def resolve(path: str, root: str) -> str:

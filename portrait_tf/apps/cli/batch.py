@@ -75,6 +75,60 @@ class ClientChoice:
         return {name: value for name, value in options.items() if value is not None}
 
 
+@dataclasses.dataclass(frozen=True)
+class BatchEngine:
+    """Where photos are completed, as workers elsewhere know it."""
+
+    model: Annotated[
+        str | None, typer.Option(metavar="DIR", help="An exported model, or its URL.")
+    ] = None
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Complete on servers, over gRPC."),
+    ] = None
+    detail: Detail = None
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Photos at a time in a worker's thread; 8 with --server, else 1.",
+        ),
+    ] = None
+
+    def client(self, client: ClientChoice, secrets: Secrets) -> dict[str, Any]:
+        """The options of the client, checked."""
+        from serving.client.connection import Tls, check_target
+
+        if self.server and self.model:
+            raise PortraitError("expected --server or --model, received both")
+        options = client.options()
+        if encryption := secrets.encryption():
+            # By value: workers do not have these files.
+            options["tls"] = Tls(*encryption.read(), secrets.server_name)
+        if options and not self.server:
+            raise PortraitError("options of the client go with --server, received none")
+        if self.server:
+            if secrets.api_key:
+                options["api_key"] = secrets.api_key
+            check_target(self.server)
+        return options
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchResults:
+    """What is written, and again."""
+
+    format: OutFormat = None
+    quality: Quality = None
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Also photos that are done.")
+    ] = False
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Also dead letters that are unchanged."),
+    ] = False
+
+
 @app.command()
 @grouped
 def batch(
@@ -94,67 +148,33 @@ def batch(
     root: Annotated[
         str | None, typer.Option(help="Of relative paths; else the manifest's folder.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="DIR", help="An exported model, or its URL.")
-    ] = None,
-    server: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Complete on servers, over gRPC."),
-    ] = None,
-    detail: Detail = None,
-    concurrency: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Photos at a time in a worker's thread; 8 with --server, else 1.",
-        ),
-    ] = None,
+    engine: BatchEngine = BatchEngine(),
     masks: MaskChoice = MaskChoice(),
-    format: OutFormat = None,
-    quality: Quality = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Also photos that are done.")
-    ] = False,
-    retry_failed: Annotated[
-        bool,
-        typer.Option("--retry-failed", help="Also dead letters that are unchanged."),
-    ] = False,
+    results: BatchResults = BatchResults(),
     client: ClientChoice = ClientChoice(),
     secrets: Secrets = Secrets(),
 ) -> None:
     """Complete or extend the photos of a manifest on Apache Beam; needs `beam`."""
     from portrait_tf.apps.batch import check_beam, quiet_beam
-    from serving.client.connection import Tls, check_target
 
     check_beam()
-    if server and model:
-        raise PortraitError("expected --server or --model, received both")
-    options = client.options()
-    if encryption := secrets.encryption():
-        # By value: workers do not have these files.
-        options["tls"] = Tls(*encryption.read(), secrets.server_name)
-    if options and not server:
-        raise PortraitError("options of the client go with --server, received none")
-    if secrets.api_key and server:
-        options["api_key"] = secrets.api_key
-    if server:
-        check_target(server)
+    options = engine.client(client, secrets)
     with quiet_beam():
         from portrait_tf.apps.batch.engine import EngineSettings
         from portrait_tf.apps.batch.manifest import RowOptions
         from portrait_tf.apps.batch.run import again, plan, run
     from portrait_tf.photos import format_named
 
-    written = format_named(format) if format else None
+    format = format_named(results.format) if results.format else None
     ready = plan(
         manifest,
         out,
-        RowOptions(root, masks.options(), written, quality),
-        EngineSettings(model, server, options, detail),
+        RowOptions(root, masks.options(), format, results.quality),
+        EngineSettings(engine.model, engine.server, options, engine.detail),
         beam or [],
-        concurrency=concurrency or (8 if server else 1),
-        overwrite=overwrite,
-        retry_failed=retry_failed,
+        concurrency=engine.concurrency or (8 if engine.server else 1),
+        overwrite=results.overwrite,
+        retry_failed=results.retry_failed,
     )
     if ready.unknown_columns:
         names = ", ".join(repr(name) for name in ready.unknown_columns)

@@ -1,5 +1,6 @@
 """Makes and checks data sets."""
 
+import dataclasses
 import json
 import pathlib
 import tempfile
@@ -8,17 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from portrait_tf.apps.cli.shared import (
-    BundledOrRun,
-    Checkpoint,
     Data,
     JsonOut,
     Seed,
     SkipBroken,
     Split,
-    Which,
-    check_run,
+    Stage1Choice,
     data_app,
-    load_network,
+    grouped,
     open_console,
     progress,
     start_tensorflow,
@@ -169,32 +167,39 @@ def shards(
     typer.echo(f"{kept} shards were there already; written to {out_dir}")
 
 
+@dataclasses.dataclass(frozen=True)
+class Predicted:
+    """What of stage 1's predictions is taken."""
+
+    confidence: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Pixels of a lower probability are void."),
+    ] = 0.5
+    joint_confidence: Annotated[
+        float, typer.Option(min=0, help="Joints of a lower peak are left out.")
+    ] = 0.3
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Predict maps and poses that there are, too."),
+    ] = False
+
+
 @data_app.command()
+@grouped
 def label(
     data: Data,
     out_dir: Annotated[
         pathlib.Path, typer.Option("--out", "-o", metavar="NEW", help="A new folder.")
     ],
-    run: BundledOrRun = "bundled",
-    checkpoint: Which = Checkpoint.last,
-    confidence: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Pixels of a lower probability are void."),
-    ] = 0.5,
-    joint_confidence: Annotated[
-        float, typer.Option(min=0, help="Joints of a lower peak are left out.")
-    ] = 0.3,
-    replace: Annotated[
-        bool,
-        typer.Option("--replace", help="Predict maps and poses that there are, too."),
-    ] = False,
+    network: Stage1Choice = Stage1Choice(),
+    predicted: Predicted = Predicted(),
     skip_broken: SkipBroken = False,
     layout: Layout = None,
 ) -> None:
     """Write a data set with predicted label maps, in LIP's layout; can be resumed."""
     from portrait_tf.data.open import open_splits
 
-    check_run(run, checkpoint)
+    network.check()
     readers = open_splits(data, skip_broken, layout)
     start_tensorflow()
     from portrait_tf.data.dataset import usable_reader
@@ -202,11 +207,15 @@ def label(
     from portrait_tf.inference.averaging import AveragedParsing
 
     readers = {split: usable_reader(reader) for split, reader in readers.items()}
-    structure = AveragedParsing(load_network(run, checkpoint), flip=True)
+    structure = AveragedParsing(network.load(), flip=True)
     said = "stopped; the same command goes on from there"
     with stoppable(said), progress("labelling") as advance:
         counts = label_dataset(
-            readers, structure, out_dir, confidence, joint_confidence, replace, advance
+            readers,
+            structure,
+            out_dir,
+            **dataclasses.asdict(predicted),
+            progress=advance,
         )
     typer.echo(
         f"{counts.photos} photos, {counts.kept} of them done before; predicted "

@@ -11,7 +11,6 @@ import typer
 from typer.core import TyperCommand
 
 from portrait_tf.apps.cli.shared import (
-    BundledOrRun,
     Checkpoint,
     Data,
     JsonOut,
@@ -20,12 +19,11 @@ from portrait_tf.apps.cli.shared import (
     Server,
     SkipBroken,
     Split,
+    Stage1Choice,
     Which,
     check_checkpoint,
-    check_run,
     evaluate_app,
     grouped,
-    load_network,
     open_console,
     progress,
     start_tensorflow,
@@ -35,6 +33,8 @@ from portrait_tf.files import check_target, write_result
 
 if TYPE_CHECKING:
     from portrait_tf.data.reader import DatasetReader
+    from portrait_tf.evaluation.completion_sheets import ContactSheets
+    from portrait_tf.evaluation.evaluate import Evaluation, PhotoScores
     from portrait_tf.evaluation.features import FeatureDistance
     from portrait_tf.evaluation.holes import Hole, HoleSet, Method
     from portrait_tf.inference.averaging import AveragedParsing
@@ -144,6 +144,40 @@ class Outputs:
                     f"--pictures: expected a folder outside {self.report}, which "
                     f"--report replaces; received {self.pictures}"
                 )
+
+    def observers(self, sheets: "ContactSheets") -> list:
+        """What takes the pictures of every hole while they are scored."""
+        from portrait_tf.evaluation.report_folder import write_pictures
+
+        observers = [sheets.observe] if self.report else []
+        if self.pictures:
+            write = functools.partial(write_pictures, self.pictures)
+            observers.append(lambda hole, parsing, done, row: write(hole, done))
+        return observers
+
+    def write(
+        self,
+        evaluation: "Evaluation",
+        found: "PhotoScores",
+        sheets: "ContactSheets",
+        summary: dict,
+        features_name: str | None,
+    ) -> None:
+        """Writes the numbers and the report."""
+        from portrait_tf.evaluation import completion_report
+        from portrait_tf.evaluation.evaluate import mean_scores
+
+        if self.json_out:
+            scores = {"size": evaluation.holes.size, **mean_scores(found)}
+            if one := evaluation.features:
+                kinds = {"distance": one.layers, "kernel_distances": one.patches}
+                scores["features"] = {"name": features_name, **kinds}
+            write_result(self.json_out, json.dumps(scores, indent=2))
+        if self.report:
+            completion_report.write_report(
+                self.report, evaluation, found, sheets, summary
+            )
+            open_console().print(f"{self.report}/index.html", soft_wrap=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,9 +293,9 @@ def evaluate(
     reader = scored.open(data)
     start_tensorflow()
     from portrait_tf.data.dataset import usable_reader
-    from portrait_tf.evaluation import completion_report, report_folder
+    from portrait_tf.evaluation import completion_report
     from portrait_tf.evaluation.completion_sheets import ContactSheets
-    from portrait_tf.evaluation.evaluate import Evaluation, mean_scores
+    from portrait_tf.evaluation.evaluate import Evaluation
     from portrait_tf.evaluation.holes import HoleSet
     from portrait_tf.evaluation.tables import print_tables
 
@@ -278,12 +312,8 @@ def evaluate(
     holes = HoleSet(usable_reader(reader), size, scored.seed, scored.count)
     evaluation = Evaluation(engine, holes, methods, distance)
     sheets = ContactSheets(len(holes))
-    observers = [sheets.observe] if report else []
-    if outputs.pictures:
-        write = functools.partial(report_folder.write_pictures, outputs.pictures)
-        observers.append(lambda hole, parsing, done, row: write(hole, done))
     with progress("evaluating") as advance:
-        found = evaluation.score(advance, observers)
+        found = evaluation.score(advance, outputs.observers(sheets))
     if wants_map and all(row["method"] != "true_map" for row in found.rows):
         evaluation.methods.pop("true_map", None)
         left_out.setdefault("true map", "no photo has a label map")
@@ -296,15 +326,7 @@ def evaluate(
     console = open_console()
     console.print(f"photos at {size[0]}x{size[1]}: {len(holes)}")
     print_tables(completion_report.report_tables(summary), console)
-    if outputs.json_out:
-        scores = {"size": size, **mean_scores(found)}
-        if distance:
-            kinds = {"distance": distance.layers, "kernel_distances": distance.patches}
-            scores["features"] = {"name": features_name, **kinds}
-        write_result(outputs.json_out, json.dumps(scores, indent=2))
-    if report:
-        completion_report.write_report(report, evaluation, found, sheets, summary)
-        console.print(f"{report}/index.html", soft_wrap=True)
+    outputs.write(evaluation, found, sheets, summary, features_name)
 
 
 def _open_features(path: str, name: str) -> "tuple[FeatureDistance, str]":
@@ -367,25 +389,38 @@ def _is_number(text: str) -> bool:
     return False
 
 
-@evaluate_app.command("parsing", cls=_ScalesInARow)
-@grouped
-def evaluate_parsing(
-    data: Data,
-    scored: Scored = Scored(),
-    run: BundledOrRun = "bundled",
-    checkpoint: Which = Checkpoint.last,
-    json_out: JsonOut = None,
+@dataclasses.dataclass(frozen=True)
+class ParsingOutputs:
+    """What an evaluation of stage 1 writes."""
+
+    json_out: JsonOut = None
     html_out: Annotated[
         pathlib.Path | None,
         typer.Option("--html", help="Write a page with numbers and pictures."),
-    ] = None,
+    ] = None
     masks: Annotated[
         pathlib.Path | None,
         typer.Option(help="Write the holes into a folder: TASK/NAME.png."),
-    ] = None,
-    min_photos: Annotated[
-        int, typer.Option(min=0, help="A label in as many photos is frequent.")
-    ] = 10,
+    ] = None
+
+    def check(self) -> None:
+        """Raises PortraitError: one of them cannot be written there."""
+        for path in (self.json_out, self.html_out):
+            if path:
+                check_target(path)
+        if self.masks and self.masks.exists() and not self.masks.is_dir():
+            raise PortraitError(f"{self.masks} is a file; a folder is expected")
+
+    def write_mask(self, hole: "Hole") -> None:
+        from portrait_tf.photos import write_png
+
+        write_png(self.masks / hole.task / f"{hole.name}.png", hole.mask)
+
+
+@dataclasses.dataclass(frozen=True)
+class Averaged:
+    """How stage 1's answers are averaged."""
+
     scales: Annotated[
         list[float] | None,
         typer.Option(
@@ -394,44 +429,66 @@ def evaluate_parsing(
             max=4,
             help="Average stage 1 over scales, in place of its config's: 0.75 1 1.25.",
         ),
-    ] = None,
+    ] = None
     flip: Annotated[
         bool | None,
         typer.Option(
             "--flip/--no-flip",
             help="Average with the mirrored photo, in place of its config's.",
         ),
-    ] = None,
+    ] = None
+
+    def structure(self, chosen: Stage1Choice) -> "AveragedParsing":
+        """A stage 1, averaged as its config or the user says."""
+        from portrait_tf.inference.averaging import AveragedParsing
+        from portrait_tf.runs.folder import run_config
+        from portrait_tf.runs.weights import bundled_pipeline_config
+
+        network = chosen.load()
+        if chosen.run == "bundled":
+            config = bundled_pipeline_config()
+        else:
+            config = run_config(chosen.run).pipeline
+        return AveragedParsing(
+            network,
+            config.flip if self.flip is None else self.flip,
+            tuple(self.scales) if self.scales else config.scales,
+        )
+
+
+@evaluate_app.command("parsing", cls=_ScalesInARow)
+@grouped
+def evaluate_parsing(
+    data: Data,
+    scored: Scored = Scored(),
+    network: Stage1Choice = Stage1Choice(),
+    outputs: ParsingOutputs = ParsingOutputs(),
+    min_photos: Annotated[
+        int, typer.Option(min=0, help="A label in as many photos is frequent.")
+    ] = 10,
+    averaged: Averaged = Averaged(),
 ) -> None:
     """Score stage 1 alone: label maps and poses, with fixed holes and without."""
-    for path in (json_out, html_out):
-        if path:
-            check_target(path)
-    if masks and masks.exists() and not masks.is_dir():
-        raise PortraitError(f"{masks} is a file; a folder is expected")
-    check_run(run, checkpoint)
+    outputs.check()
+    network.check()
     reader = scored.open(data)
     start_tensorflow()
     from portrait_tf.data.dataset import usable_reader
     from portrait_tf.evaluation import parsing, parsing_report
     from portrait_tf.evaluation.holes import HoleSet
     from portrait_tf.evaluation.tables import print_tables
-    from portrait_tf.photos import write_png
 
-    structure = _structure(run, checkpoint, flip, scales)
+    structure = averaged.structure(network)
     predict = parsing.predictor(structure)
     holes = HoleSet(
         usable_reader(reader), structure.size, scored.seed, scored.count, parsing.TASKS
     )
-
-    def write_mask(hole: "Hole") -> None:
-        write_png(masks / hole.task / f"{hole.name}.png", hole.mask)
-
-    observe = write_mask if masks else None
+    observe = outputs.write_mask if outputs.masks else None
     with progress("evaluating") as advance:
         scores = parsing.score_parsing(
             predict, holes, min_photos, progress=advance, observe=observe
         )
+    run, checkpoint = network.run, network.checkpoint
     setup = scored.setup(data, holes, run, checkpoint, structure.size) | {
         "scales": list(structure.scales),
         "flip": structure.flip,
@@ -440,26 +497,10 @@ def evaluate_parsing(
     scores = {"setup": setup, **scores}
     tables = [parsing_report.task_table(scores), parsing_report.label_table(scores)]
     print_tables(tables, open_console())
-    if json_out:
-        write_result(json_out, json.dumps(scores, indent=2, allow_nan=False))
-    if html_out:
+    if outputs.json_out:
+        text = json.dumps(scores, indent=2, allow_nan=False)
+        write_result(outputs.json_out, text)
+    if outputs.html_out:
         drawn = parsing.draw_parsing(predict, holes, scores)
-        write_result(html_out, parsing_report.render_page(scores, drawn))
-
-
-def _structure(
-    run: str, checkpoint: Checkpoint, flip: bool | None, scales: list[float] | None
-) -> "AveragedParsing":
-    """Stage 1 of a run, or the bundled one, averaged as its config or the user says."""
-    from portrait_tf.inference.averaging import AveragedParsing
-    from portrait_tf.runs.folder import run_config
-    from portrait_tf.runs.weights import bundled_pipeline_config
-
-    network = load_network(run, checkpoint)
-    bundled = run == "bundled"
-    config = bundled_pipeline_config() if bundled else run_config(run).pipeline
-    return AveragedParsing(
-        network,
-        config.flip if flip is None else flip,
-        tuple(scales) if scales else config.scales,
-    )
+        page = parsing_report.render_page(scores, drawn)
+        write_result(outputs.html_out, page)

@@ -1,9 +1,10 @@
 """Exports, and keeps the folder of versions."""
 
+import dataclasses
 import enum
 import importlib.util
 import pathlib
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,11 +14,15 @@ from portrait_tf.apps.cli.shared import (
     Which,
     app,
     check_run,
+    grouped,
     models_app,
     open_console,
     start_tensorflow,
 )
 from portrait_tf.errors import PortraitError
+
+if TYPE_CHECKING:
+    from portrait_tf.inference.pipeline import Pipeline
 
 
 class Precision(enum.StrEnum):
@@ -35,17 +40,17 @@ ModelsFolder = Annotated[
 ]
 
 
-@app.command()
-def export(
-    run: Annotated[str, typer.Argument(help="A trained run, or `bundled`.")],
-    out_dir: Annotated[pathlib.Path, typer.Argument(help="The folder of versions.")],
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """The networks of a version."""
+
     face: Annotated[
         bool | None,
         typer.Option(
             "--face/--no-face",
             help="With the run's face network, in place of its config's word.",
         ),
-    ] = None,
+    ] = None
     detail: Annotated[
         bool | None,
         typer.Option(
@@ -53,68 +58,85 @@ def export(
             help="Give large holes the photo's own texture, in place of the config's "
             "word; without it a large photo is answered sooner.",
         ),
-    ] = None,
-    checkpoint: Which = Checkpoint.last,
-    precision: Annotated[
-        Precision, typer.Option(help="Weights are stored so; computed in float32.")
-    ] = Precision.float32,
-    signature: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Only this one, and others given likewise."),
-    ] = None,
+    ] = None
+    checkpoint: Which = Checkpoint.last
     working_size: Annotated[
         tuple[int, int] | None,
         typer.Option(
             metavar="HEIGHT WIDTH", help="The networks', in place of what they learned."
         ),
-    ] = None,
+    ] = None
+
+    def pipeline(self, run: str) -> "Pipeline":
+        from portrait_tf.inference.pipeline import Pipeline
+
+        if run == "bundled":
+            pipeline = Pipeline.bundled(self.face, self.detail)
+        else:
+            pipeline = Pipeline.from_run(run, self.checkpoint, self.face, self.detail)
+        return pipeline.at_size(self.working_size) if self.working_size else pipeline
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionChoice:
+    """What a version holds beside its networks."""
+
+    precision: Annotated[
+        Precision, typer.Option(help="Weights are stored so; computed in float32.")
+    ] = Precision.float32
+    signature: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this one, and others given likewise."),
+    ] = None
     batch_size: Annotated[
         list[int] | None,
         typer.Option(
             metavar="N", help="For a server's batching, repeated; 1, 2, 4 and 8."
         ),
-    ] = None,
+    ] = None
     label: Annotated[
         Label | None, typer.Option(help="That models.config gives the version.")
-    ] = None,
+    ] = None
     onnx: Annotated[
         bool,
         typer.Option(
             "--onnx",
             help="Also write ONNX graphs, which --model runs without TensorFlow.",
         ),
-    ] = False,
+    ] = False
+
+
+@app.command()
+@grouped
+def export(
+    run: Annotated[str, typer.Argument(help="A trained run, or `bundled`.")],
+    out_dir: Annotated[pathlib.Path, typer.Argument(help="The folder of versions.")],
+    exported: Exported = Exported(),
+    version: VersionChoice = VersionChoice(),
 ) -> None:
     """Write the next version of the SavedModel that a server runs."""
     from export.contract import BATCH_SIZES, check_names
 
-    check_names(signature)
-    check_run(run, checkpoint)
-    if onnx and not importlib.util.find_spec("tf2onnx"):
+    check_names(version.signature)
+    check_run(run, exported.checkpoint)
+    if version.onnx and not importlib.util.find_spec("tf2onnx"):
         raise PortraitError(
             "--onnx needs tf2onnx, which is not installed: pip install "
             "'portrait-tf[onnx-export]'"
         )
     start_tensorflow()
     from export.saved_model import export_pipeline
-    from portrait_tf.inference.pipeline import Pipeline
 
-    if run == "bundled":
-        pipeline = Pipeline.bundled(face, detail)
-    else:
-        pipeline = Pipeline.from_run(run, checkpoint, face, detail)
-    if working_size:
-        pipeline = pipeline.at_size(working_size)
-    version = export_pipeline(
-        pipeline,
+    folder = export_pipeline(
+        exported.pipeline(run),
         out_dir,
-        precision.value,
-        signature,
-        batch_size or BATCH_SIZES,
-        label.value if label else None,
-        onnx,
+        version.precision.value,
+        version.signature,
+        version.batch_size or BATCH_SIZES,
+        version.label.value if version.label else None,
+        version.onnx,
     )
-    typer.echo(f"exported to {version}")
+    typer.echo(f"exported to {folder}")
 
 
 @models_app.command("list")

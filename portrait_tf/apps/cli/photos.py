@@ -4,7 +4,7 @@ import dataclasses
 import enum
 import pathlib
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from portrait_tf.apps.cli.shared import (
 )
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import check_target
+
+if TYPE_CHECKING:
+    from portrait_tf.inference.extrapolation import Wish
 
 
 class Format(enum.StrEnum):
@@ -102,6 +105,46 @@ Margin = Annotated[
 ]
 
 
+@dataclasses.dataclass(frozen=True)
+class Border:
+    """How a photo is extended."""
+
+    top: Margin = None
+    bottom: Margin = None
+    left: Margin = None
+    right: Margin = None
+    to_aspect: Annotated[
+        str | None,
+        typer.Option(metavar="W:H", help="Add what gives this aspect, such as 2:3."),
+    ] = None
+    to_size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="Add what gives this size in pixels."),
+    ] = None
+    whole_body: Annotated[
+        bool,
+        typer.Option(
+            "--whole-body", help="Add what the largest person needs to be whole."
+        ),
+    ] = False
+    anchor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE",
+            help="Of the photo in a --to-aspect or --to-size: center, top, bottom, "
+            "left, right, top-left, ...; auto adds where a person is cut off.",
+        ),
+    ] = None
+
+    def wish(self) -> "Wish":
+        from portrait_tf.inference.extrapolation import Wish
+
+        texts = dataclasses.asdict(self)
+        whole_body = texts.pop("whole_body")
+        given = {name: text for name, text in texts.items() if text is not None}
+        return Wish.parse(given, whole_body)
+
+
 @app.command()
 @grouped
 def complete(
@@ -152,51 +195,14 @@ def _check_exists(path: pathlib.Path | None, kind: str) -> None:
 def extrapolate(
     photo: Photo,
     out: Out,
-    top: Margin = None,
-    bottom: Margin = None,
-    left: Margin = None,
-    right: Margin = None,
-    to_aspect: Annotated[
-        str | None,
-        typer.Option(metavar="W:H", help="Add what gives this aspect, such as 2:3."),
-    ] = None,
-    to_size: Annotated[
-        str | None,
-        typer.Option(metavar="WxH", help="Add what gives this size in pixels."),
-    ] = None,
-    whole_body: Annotated[
-        bool,
-        typer.Option(
-            "--whole-body", help="Add what the largest person needs to be whole."
-        ),
-    ] = False,
-    anchor: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PLACE",
-            help="Of the photo in a --to-aspect or --to-size: center, top, bottom, "
-            "left, right, top-left, ...; auto adds where a person is cut off.",
-        ),
-    ] = None,
+    border: Border = Border(),
     engine: EngineChoice = EngineChoice(),
     results: Results = Results(),
 ) -> None:
     """Extend a photo, or every photo of a folder and its sub-folders."""
-    from portrait_tf.inference import extrapolation
     from portrait_tf.portrait import prepare_extrapolation
 
-    given = {"top": top, "bottom": bottom, "left": left, "right": right}
-    wish = extrapolation.Wish(
-        {
-            side: extrapolation.parse_length(text, side)
-            for side, text in given.items()
-            if text is not None
-        },
-        extrapolation.parse_aspect(to_aspect) if to_aspect is not None else None,
-        extrapolation.parse_size(to_size) if to_size is not None else None,
-        whole_body,
-        anchor,
-    )
+    wish = border.wish()
     _complete_files(
         photo,
         lambda job: prepare_extrapolation(

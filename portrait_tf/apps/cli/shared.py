@@ -202,9 +202,6 @@ Which = Annotated[
 SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="Leave out broken files, and count them.")
 ]
-BundledOrRun = Annotated[
-    str, typer.Option("--run", metavar="RUN", help="A trained run, or `bundled`.")
-]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config."),
@@ -298,11 +295,24 @@ def check_run(run: str, checkpoint: Checkpoint) -> None:
     check_checkpoint(checkpoint, run)
 
 
-def load_network(run: str, checkpoint: Checkpoint) -> "keras.Model":
-    """Stage 1 of a run, or the bundled one."""
-    from portrait_tf.runs.folder import load_run_network
-    from portrait_tf.runs.weights import load_bundled
+@dataclasses.dataclass(frozen=True)
+class Stage1Choice:
+    """A stage 1."""
 
-    if run == "bundled":
-        return load_bundled("parsing")
-    return load_run_network(run, "parsing", checkpoint)
+    run: Annotated[
+        str, typer.Option("--run", metavar="RUN", help="A trained run, or `bundled`.")
+    ] = "bundled"
+    checkpoint: Which = Checkpoint.last
+
+    def check(self) -> None:
+        """Raises PortraitError: as `check_run`."""
+        check_run(self.run, self.checkpoint)
+
+    def load(self) -> "keras.Model":
+        """The network; it imports TensorFlow."""
+        from portrait_tf.runs.folder import load_run_network
+        from portrait_tf.runs.weights import load_bundled
+
+        if self.run == "bundled":
+            return load_bundled("parsing")
+        return load_run_network(self.run, "parsing", self.checkpoint)

@@ -1,9 +1,10 @@
 """Trains networks, and compares them."""
 
+import dataclasses
 import os
 import pathlib
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,7 @@ from portrait_tf.apps.cli.shared import (
     Stage,
     Strategy,
     app,
+    grouped,
     open_console,
     progress,
     start_tensorflow,
@@ -21,8 +23,27 @@ from portrait_tf.apps.cli.shared import (
 )
 from portrait_tf.errors import PortraitError
 
+if TYPE_CHECKING:
+    from portrait_tf.config import Config
+    from portrait_tf.data.mixture import Mixture
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenStages:
+    """Networks of earlier stages that a run does not train itself."""
+
+    parsing: Annotated[
+        str | None,
+        typer.Option(help="Stage 1 of another run, or `bundled`, for later stages."),
+    ] = None
+    completion: Annotated[
+        str | None,
+        typer.Option(help="Stage 2 of another run, or `bundled`, for `face`."),
+    ] = None
+
 
 @app.command()
+@grouped
 def train(
     stage: Annotated[
         Stage, typer.Argument(help="In this order; `face` may be left out.")
@@ -41,14 +62,7 @@ def train(
         int | None, typer.Option(min=1, help="In place of the config's.")
     ] = None,
     set_: Changes = None,
-    parsing: Annotated[
-        str | None,
-        typer.Option(help="Stage 1 of another run, or `bundled`, for later stages."),
-    ] = None,
-    completion: Annotated[
-        str | None,
-        typer.Option(help="Stage 2 of another run, or `bundled`, for `face`."),
-    ] = None,
+    given: GivenStages = GivenStages(),
     skip_broken: SkipBroken = False,
     strategy: Annotated[
         Strategy,
@@ -57,25 +71,17 @@ def train(
 ) -> None:
     """Train a stage; the same command goes on after a stop."""
     from portrait_tf.config import load_config, with_changes
-    from portrait_tf.data.cache import Budget, CachedReader
-    from portrait_tf.data.mixture import Mixture
-    from portrait_tf.data.open import open_dataset
 
     changes = list(set_ or [])
     if steps:
         changes.append(f"{stage.value}.training.steps={steps}")
     settings = with_changes(load_config(config), changes)
-    readers = [open_dataset(one, "train", skip_broken=skip_broken) for one in data]
-    if settings.data.cache_gigabytes:
-        budget = Budget(settings.data.cache_gigabytes * 1e9)
-        readers = [CachedReader(reader, budget) for reader in readers]
-    training = Mixture(readers, settings.data.weights)
+    training = _training_reader(data, settings, skip_broken)
     validation = _validation_reader(data, skip_broken)
     start_tensorflow()
     from portrait_tf.training.commands import train_stage
 
     verbose = "auto" if sys.stderr.isatty() else 2
-    parts = {"parsing": parsing, "completion": completion}
     try:
         with stoppable():
             train_stage(
@@ -84,7 +90,7 @@ def train(
                 training,
                 run,
                 validation,
-                parts,
+                dataclasses.asdict(given),
                 verbose,
                 strategy.value,
             )
@@ -95,6 +101,22 @@ def train(
         typer.echo(f"portrait-tf: {error}", err=True)
         sys.stderr.flush()
         os._exit(error.exit_code)
+
+
+def _training_reader(
+    directories: list[pathlib.Path], settings: "Config", skip_broken: bool
+) -> "Mixture":
+    from portrait_tf.data.cache import Budget, CachedReader
+    from portrait_tf.data.mixture import Mixture
+    from portrait_tf.data.open import open_dataset
+
+    readers = [
+        open_dataset(one, "train", skip_broken=skip_broken) for one in directories
+    ]
+    if settings.data.cache_gigabytes:
+        budget = Budget(settings.data.cache_gigabytes * 1e9)
+        readers = [CachedReader(reader, budget) for reader in readers]
+    return Mixture(readers, settings.data.weights)
 
 
 def _validation_reader(directories: list[pathlib.Path], skip_broken: bool):  # noqa: ANN202

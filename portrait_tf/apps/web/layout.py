@@ -219,31 +219,36 @@ def _lay_out(limits: Limits) -> types.SimpleNamespace:
                 )
                 page.several = gr.Button("Four poses", elem_id="several")
         with gr.Column(scale=5, min_width=320):
-            page.compare = _html(
-                _EMPTY,
-                html_template=read_static("compare.html"),
-                js_on_load=read_static("compare.js"),
-                elem_id="compare",
-            )
-            page.choices = _html(
-                _EMPTY,
-                html_template='<div class="examples choices"></div>',
-                js_on_load=read_static("choices.js"),
-                elem_id="choices",
-            )
-            page.work_message = _html(_EMPTY, elem_id="work-message")
-            with gr.Row():
-                for kind, label in (("photo", "PNG"), ("mask", "mask")):
-                    button = gr.DownloadButton(
-                        f"Download {label}", visible=False, elem_id=f"download-{kind}"
-                    )
-                    setattr(page, f"{kind}_file", button)
+            _lay_out_results(page)
     _html(
         f'<p class="fine">Photos of at most {limits.megabytes} MB and '
         f"{limits.megapixels:g} megapixels: JPEG, PNG, WebP, TIFF, BMP. Yours is "
         "kept while this tab is open, and nothing of it afterwards.</p>"
     )
     return page
+
+
+def _lay_out_results(page: types.SimpleNamespace) -> None:
+    """The parts that show answers."""
+    page.compare = _html(
+        _EMPTY,
+        html_template=read_static("compare.html"),
+        js_on_load=read_static("compare.js"),
+        elem_id="compare",
+    )
+    page.choices = _html(
+        _EMPTY,
+        html_template='<div class="examples choices"></div>',
+        js_on_load=read_static("choices.js"),
+        elem_id="choices",
+    )
+    page.work_message = _html(_EMPTY, elem_id="work-message")
+    with gr.Row():
+        for kind, label in (("photo", "PNG"), ("mask", "mask")):
+            button = gr.DownloadButton(
+                f"Download {label}", visible=False, elem_id=f"download-{kind}"
+            )
+            setattr(page, f"{kind}_file", button)
 
 
 def _html(*value: str, **options: Any) -> gr.HTML:
