@@ -545,12 +545,24 @@ def extrapolate_photo(
     if not steps:
         labels, _ = parse_photo(engine, photo)
         return PhotoResult(photo.copy(), labels, ["nothing is missing: nothing added"])
-    inner = margins.box(size)
-    canvas, unknown = extend_photo(photo, margins)
-    labels = np.zeros(full, np.uint8)
-    crops, notes, led = [], [], parsing
     if joints is not None:
         joints = joints + np.array((margins.left, margins.top, 0), np.float32)
+    return _grow(engine, photo, steps, parsing, joints)
+
+
+def _grow(
+    engine: Engine,
+    photo: np.ndarray,
+    steps: list[Margins],
+    parsing: np.ndarray | None,
+    joints: np.ndarray | None,
+) -> PhotoResult:
+    """Paints the margins of each step; joints are in pixels of the result."""
+    size, margins = photo.shape[:2], steps[-1]
+    inner = margins.box(size)
+    canvas, unknown = extend_photo(photo, margins)
+    labels = np.zeros(unknown.shape, np.uint8)
+    crops, notes, led = [], [], parsing
     for step in steps:
         if len(steps) > 1:
             led, _ = parse_photo(engine, canvas, unknown, joints)
@@ -576,16 +588,18 @@ def extrapolate_photo(
         crops += [crop.moved(top, left) for crop in result.crops]
         notes = result.notes
     if len(steps) > 1:
-        note = (
-            f"the new border was painted in {len(steps)} steps, as the networks "
-            f"learned from borders of at most {SEEN_BORDER:.0%} of the result"
-        )
-        frame = frame_of(engine)
-        times = max(
-            max(crop.height / frame[0], crop.width / frame[1]) for crop in crops
-        )
-        if times >= SOFT_FROM and not getattr(engine, "detail", False):
-            note += f", up to {times:.1f} times smaller: its detail is soft"
-        notes = [note]
+        notes = [_note_on_steps(engine, len(steps), crops)]
     inner.of(labels)[:] = inner.of(result.parsing)
     return PhotoResult(canvas, labels, notes, crops)
+
+
+def _note_on_steps(engine: Engine, count: int, crops: list[Box]) -> str:
+    note = (
+        f"the new border was painted in {count} steps, as the networks "
+        f"learned from borders of at most {SEEN_BORDER:.0%} of the result"
+    )
+    frame = frame_of(engine)
+    times = max(max(crop.height / frame[0], crop.width / frame[1]) for crop in crops)
+    if times >= SOFT_FROM and not getattr(engine, "detail", False):
+        note += f", up to {times:.1f} times smaller: its detail is soft"
+    return note

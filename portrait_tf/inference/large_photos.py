@@ -206,11 +206,18 @@ def complete_photo(
     if size[0] <= frame[0] and size[1] <= frame[1]:
         completed, labels = given.complete(engine, photo, mask)
         return PhotoResult(completed, labels, [], [Box(0, 0, *size)])
+    return _complete_large(engine, photo, mask, given)
 
-    grid = _Grid.of_photo(size)
+
+def _complete_large(
+    engine: Engine, photo: np.ndarray, mask: np.ndarray, given: Given
+) -> PhotoResult:
+    """`complete_photo` of a photo that does not fit into the working size."""
+    frame, own = frame_of(engine), given.parsing
+    grid = _Grid.of_photo(mask.shape)
     parts = _Parts(engine, photo, mask, frame, grid, given)
     tasks = parts.tasks()
-    posed = _posed_task(tasks, joints)
+    posed = _posed_task(tasks, given.joints)
     owner = np.zeros(grid.cells, np.uint16)
     for index, task in enumerate(tasks):
         owner[task.cells] = index + 1

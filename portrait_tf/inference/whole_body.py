@@ -195,20 +195,27 @@ def estimate_body(
         left, right = answer.edges[2:]
         around = _AROUND * (bottom - top)
         margins = {"top": around - top, "bottom": bottom + around - height}
+    body = _in_photo(person, (top, bottom, left, right))
+    return body if joints is None else _reaching(body, joints, photo.shape[:2])
+
+
+def _in_photo(person: _Person, edges: tuple[float, float, float, float]) -> Body:
+    """The body in the photo, of its edges in the crop where the photo cuts it off."""
+    height, width = person.crop.shape[:2]
+    top, bottom, left, right = edges
+    cut, own, corner, times = person.cut, person.edges, person.view, person.times
     # A body that an edge cuts does not end before it.
-    top = min(top, 0.0) if "top" in cut else person.edges[0]
-    bottom = max(bottom, float(height)) if "bottom" in cut else person.edges[1]
-    left = min(left, 0.0) if "left" in cut else person.edges[2]
-    right = max(right, float(width)) if "right" in cut else person.edges[3]
-    corner = person.view
-    body = Body(
-        corner.top + person.times * top,
-        corner.top + person.times * bottom,
-        corner.left + person.times * left,
-        corner.left + person.times * right,
+    top = min(top, 0.0) if "top" in cut else own[0]
+    bottom = max(bottom, float(height)) if "bottom" in cut else own[1]
+    left = min(left, 0.0) if "left" in cut else own[2]
+    right = max(right, float(width)) if "right" in cut else own[3]
+    return Body(
+        corner.top + times * top,
+        corner.top + times * bottom,
+        corner.left + times * left,
+        corner.left + times * right,
         cut,
     )
-    return body if joints is None else _reaching(body, joints, photo.shape[:2])
 
 
 def _reaching(body: Body, joints: np.ndarray, size: tuple[int, int]) -> Body:

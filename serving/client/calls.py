@@ -364,20 +364,9 @@ class Calls:
         image, is_batch = self._photo(image)
         size = image.shape[1:3]
         fractions = _margins_as_fractions((top, bottom, left, right), unit, size)
-        pixels = np.rint(np.multiply(fractions, np.repeat(size, 2))).astype(int)
-        rows, columns = pixels[:2], pixels[2:]
-        if not pixels.any():
-            raise PortraitError(
-                "the margins are 0, or less than a pixel of a photo of"
-                f" {size[0]}x{size[1]} (height x width); expected more"
-            )
-        extended = size[0] + rows.sum(), size[1] + columns.sum()
-        pictures.check_pixels(extended, self.max_pixels, "the extended photo")
+        pixels = self._margins_in_pixels(fractions, size)
         if signature in COMPLETING:
-            padding = ((0, 0), rows, columns, (0, 0))
-            canvas = np.pad(image, padding, constant_values=128)
-            known = np.zeros((*image.shape[:3], 1), np.uint8)
-            mask = np.pad(known, padding, constant_values=255)
+            canvas, mask = _extended(image, pixels[:2], pixels[2:])
             if not is_batch:
                 canvas, mask = canvas[0], mask[0]
             return self.complete(
@@ -463,6 +452,20 @@ class Calls:
             )
         pictures.check_pixels(image.shape[-3:-1], self.max_pixels, "the image")
         return (image, True) if image.ndim == 4 else (image[None], False)
+
+    def _margins_in_pixels(
+        self, fractions: list[float], size: tuple[int, int]
+    ) -> np.ndarray:
+        """Whole pixels, in the order of `_SIDES`."""
+        pixels = np.rint(np.multiply(fractions, np.repeat(size, 2))).astype(int)
+        if not pixels.any():
+            raise PortraitError(
+                "the margins are 0, or less than a pixel of a photo of"
+                f" {size[0]}x{size[1]} (height x width); expected more"
+            )
+        extended = size[0] + pixels[:2].sum(), size[1] + pixels[2:].sum()
+        pictures.check_pixels(extended, self.max_pixels, "the extended photo")
+        return pixels
 
     def _arrays(
         self, image: Picture, mask: Picture, needs_hole: bool = True
@@ -677,6 +680,16 @@ def _check_mask(
             " expected others where the photo is to be filled"
         )
     return mask
+
+
+def _extended(
+    image: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Photos `[B, H, W, 3]` on a larger canvas, and its mask `[B, H2, W2, 1]`."""
+    padding = ((0, 0), rows, columns, (0, 0))
+    canvas = np.pad(image, padding, constant_values=128)
+    known = np.zeros((*image.shape[:3], 1), np.uint8)
+    return canvas, np.pad(known, padding, constant_values=255)
 
 
 def _margins_as_fractions(

@@ -175,12 +175,19 @@ def _results(
     else:
         prepared = _prepare_hole(session, painting)
     answers = portrait.candidates(prepared, count=count)
-    folder = session.next_folder()
-    show = _show_borders if painting.extends else _show_hole
-    session.results = [
-        show(session, painting, answer, folder, f"-{number}" if number > 1 else "")
-        for number, answer in enumerate(answers, 1)
-    ]
+    folder, stem = session.next_folder(), _stem(session.photo)
+    kind, mask = "extended" if painting.extends else "whole", None
+    if not painting.extends:
+        mask = folder / f"{stem}-mask.png"
+        write_png(mask, prepared.hole)
+    session.results = []
+    for number, answer in enumerate(answers, 1):
+        path = folder / f"{stem}-{kind}{f'-{number}' if number > 1 else ''}.png"
+        if painting.extends:
+            result = _show_borders(session, painting, answer, path)
+        else:
+            result = _show_hole(session, mask, answer, path)
+        session.results.append(result)
     return session.results
 
 
@@ -214,31 +221,19 @@ def _prepare_borders(session: Session, painting: Painting, limits: Limits) -> Pr
 
 
 def _show_hole(
-    session: Session,
-    painting: Painting,
-    completion: Completion,
-    folder: pathlib.Path,
-    ending: str,
+    session: Session, mask: pathlib.Path, completion: Completion, path: pathlib.Path
 ) -> Result:
-    stem = _stem(session.photo)
-    photo, mask = folder / f"{stem}-whole{ending}.png", folder / f"{stem}-mask.png"
-    notes = completion.notes + completion.save(photo)
-    write_png(mask, completion.hole)
+    notes = completion.notes + completion.save(path)
     before = shrink(session.photo.rgb(), session.preview)
     labels = shrink_labels(completion.labels, session.preview)
     body = _body_json(session, labels, None, completed=True)
     pair = _pair_json(session, before, completion, session.preview)
-    return Result(pair, body, photo, mask, session.photo.size, notes)
+    return Result(pair, body, path, mask, session.photo.size, notes)
 
 
 def _show_borders(
-    session: Session,
-    painting: Painting,
-    completion: Completion,
-    folder: pathlib.Path,
-    ending: str,
+    session: Session, painting: Painting, completion: Completion, path: pathlib.Path
 ) -> Result:
-    path = folder / f"{_stem(session.photo)}-extended{ending}.png"
     notes = completion.notes + completion.save(path)
     height, width = session.photo.size
     size = completion.labels.shape
