@@ -145,15 +145,6 @@ class TestFolders:
             write_png(tmp_path / "masks" / f"p{index}.png", hole)
         return tmp_path / "photos", tmp_path / "masks", tmp_path / "out"
 
-    def test_pairs_by_name(self, folders):
-        photos, masks, out = folders
-        code, output = run("complete", photos, "--mask", masks, "-o", out)
-        assert code == 0
-        assert "3 photos completed, 0 skipped as they were done, 0 failed" in output
-        assert sorted(path.name for path in out.iterdir()) == [
-            "p0.png", "p1.png", "p2.png",
-        ]  # fmt: skip
-
     def test_goes_on_past_bad_files(self, folders, portraits):
         photos, masks, out = folders
         good = (photos / "p0.png").read_bytes()
@@ -168,12 +159,6 @@ class TestFolders:
                      "p3.png: expected the photo's size"):  # fmt: skip
             assert part in output
         assert [path.name for path in out.iterdir()] == ["p2.png"]
-
-    def test_extrapolates_folders_too(self, folders):
-        photos, _, out = folders
-        code, output = run("extrapolate", photos, "--right", 0.25, "-o", out)
-        assert code == 0 and "3 photos completed" in output
-        assert read_photo(out / "p0.png").shape == (64, 80, 3)
 
 
 @pytest.fixture
@@ -265,10 +250,6 @@ class TestMistakes:
             ["complete", photo, "--mask-from-alpha", *out],
             "photo.png: expected an alpha channel",
         )
-
-    def test_an_extension_that_is_no_format(self, photo, mask, tmp_path):
-        out = tmp_path / "o.gif"
-        self.check(["complete", photo, "--mask", mask, "-o", out], "o.gif", ".gif")
 
     def test_margins(self, photo, tmp_path):
         out = ["-o", tmp_path / "o.png"]

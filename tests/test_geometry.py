@@ -96,37 +96,6 @@ class DotNetwork:
         }
 
 
-class TestAuthorities:
-    """OpenCV and TensorFlow put pixels where the formula says."""
-
-    @pytest.mark.parametrize("new", [64, 96, 31, 7])
-    def test_a_ramp_tells_where_each_new_pixel_is_from(self, new):
-        ramp = np.tile(np.arange(64, dtype=np.float32), (3, 1))
-        wanted = scaled(np.arange(new), 64 / new)
-        inner = (wanted >= 0) & (wanted <= 63)
-        way = cv2.INTER_LINEAR if new > 64 else cv2.INTER_AREA
-        found = cv2.resize(ramp, (new, 3), interpolation=way)[1]
-        np.testing.assert_allclose(found[inner], wanted[inner], atol=0.03)
-        found = tf.image.resize(ramp[None, ..., None], (3, new), antialias=True)
-        # At the ends, a triangle of the antialiasing is cut off.
-        inner[: 1 + new // 32], inner[new - 1 - new // 32 :] = False, False
-        found = found.numpy()[0, 1, :, 0]
-        np.testing.assert_allclose(found[inner], wanted[inner], atol=0.03)
-
-    @pytest.mark.parametrize("factor", [2, 3, 20])
-    def test_a_single_pixel_has_its_center_there(self, factor):
-        delta = np.zeros((12, 8), np.float32)
-        delta[7, 2] = 1
-        size = (12 * factor, 8 * factor)
-        wanted = scaled(np.array([2.0, 7.0]), factor)
-        for found in (
-            cv2.resize(delta, size[::-1], interpolation=cv2.INTER_LINEAR),
-            cv2.resize(delta, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT),
-            tf.image.resize(delta[None, ..., None], size)[0, ..., 0].numpy(),
-        ):
-            np.testing.assert_allclose(middle_of(found), wanted, atol=1e-3)
-
-
 class TestJoints:
     @pytest.mark.parametrize("size", SIZES)
     def test_a_dot_comes_back_through_the_working_frame(self, size):

@@ -32,7 +32,6 @@ from PIL import (
 from portrait_tf.errors import PortraitError
 from portrait_tf.photos import (
     EXTENSIONS,
-    PHOTO_EXTENSIONS,
     MaskOptions,
     PhotoFile,
     compose,
@@ -410,17 +409,6 @@ class TestJpeg:
         assert said[0] == said[1]
         assert convert(out, "icc:-") == profile
 
-    @needs_imagemagick
-    def test_cmyk_by_imagemagick(self, scene, hole, tmp_path):
-        Image.fromarray(scene).save(tmp_path / "scene.png")
-        path, out = tmp_path / "a.jpg", tmp_path / "b.jpg"
-        convert(tmp_path / "scene.png", "-colorspace", "CMYK", "-quality", 95, path)
-        assert opened(path).mode == "CMYK"
-        complete(path, out, hole)
-        seen = as_imagemagick_sees(out, "rgb").reshape(*SIZE, 3) / 257
-        known = cv2.dilate(hole, np.ones((17, 17))) == 0
-        assert np.abs(seen[known] - scene[known]).mean() < 4
-
 
 class TestTiff:
     @pytest.mark.parametrize("compression", [None, "tiff_lzw"])
@@ -468,20 +456,6 @@ class TestTiff:
         said = [convert(one, "-format", fields, "info:") for one in (path, out)]
         assert said[0] == said[1]
         assert convert(out, "icc:-") == profile
-
-    @needs_imagemagick
-    def test_16_bit_alpha_by_imagemagick(self, scene, hole, tmp_path):
-        Image.fromarray(scene).save(tmp_path / "scene.png")
-        path, out = tmp_path / "a.tif", tmp_path / "b.tif"
-        convert(
-            tmp_path / "scene.png", "-alpha", "set", "-channel", "A", "-evaluate",
-            "multiply", "0.6137", "+channel", "-depth", 16, path,
-        )  # fmt: skip
-        complete(path, out, hole)
-        before, after = as_imagemagick_sees(path), as_imagemagick_sees(out)
-        known = (hole == 0).ravel()
-        np.testing.assert_array_equal(before[known], after[known])
-        assert after[~known][0, 3] == 65535
 
     def test_premultiplied_alpha_stays_so(self, hole, tmp_path):
         path, out = tmp_path / "a.tif", tmp_path / "b.tif"
@@ -755,25 +729,6 @@ class TestWebp:
         assert (tmp_path / "c.webp").stat().st_size < out.stat().st_size
 
 
-@needs_imagemagick
-@pytest.mark.parametrize(
-    ("name", "channels", "options"),
-    [("a.webp", "rgba", ["-define", "webp:lossless=true"]), ("a.bmp", "rgb", [])],
-)
-def test_files_without_loss_by_imagemagick(
-    scene, hole, tmp_path, name, channels, options
-):
-    Image.fromarray(scene).save(tmp_path / "scene.png")
-    path, out = tmp_path / name, tmp_path / f"out-{name}"
-    convert(tmp_path / "scene.png", *options, path)
-    complete(path, out, hole)
-    known = (hole == 0).ravel()
-    np.testing.assert_array_equal(
-        as_imagemagick_sees(out, channels)[known],
-        as_imagemagick_sees(path, channels)[known],
-    )
-
-
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize("format", ["HEIF", "AVIF"])
 def test_heic_and_avif(scene, hole, profile, tmp_path, format, orientation):
@@ -801,20 +756,6 @@ def test_heic_and_avif(scene, hole, profile, tmp_path, format, orientation):
 
 
 class TestHeic:
-    @needs_imagemagick
-    def test_files_by_imagemagick(self, scene, hole, tmp_path):
-        pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
-        Image.fromarray(scene).save(tmp_path / "scene.png")
-        path, out = tmp_path / "a.heic", tmp_path / "b.heic"
-        convert(tmp_path / "scene.png", "-quality", 95, path)
-        if not path.exists():
-            pytest.skip("this ImageMagick writes no HEIC")
-        complete(path, out, hole)
-        seen = as_imagemagick_sees(out, "rgb").reshape(*SIZE, 3) / 257
-        known = cv2.dilate(hole, np.ones((33, 33))) == 0
-        assert np.abs(seen[known] - scene[known]).mean() < 8
-        assert np.abs(seen[40:46, 16:24] - FILLED).mean() < 12
-
     def test_without_the_library(self, monkeypatch, tmp_path):
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(90))
@@ -1142,12 +1083,6 @@ class TestOtherFormats:
         notes = complete(tmp_path / "a.png", out, hole, format="BMP")
         assert notes == ["of 16 bits a channel, 8 are kept"]
         assert np.asarray(opened(out))[0, 0].tolist() == [77, 77, 77]
-
-    def test_extensions(self):
-        assert format_of("a.JPG") == "JPEG" and format_of("a.tif") == "TIFF"
-        with pytest.raises(PortraitError, match="out.gif: expected an extension of"):
-            format_of("out.gif")
-        assert ".jpeg" in PHOTO_EXTENSIONS
 
     def test_a_photo_too_wide_for_the_format(self, tmp_path):
         Image.new("RGB", (17000, 2)).save(tmp_path / "a.png")

@@ -7,7 +7,6 @@ import sys
 import time
 
 import grpc
-import numpy as np
 import pytest
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from batches import (
@@ -20,53 +19,9 @@ from batches import (
     write_csv,
     write_photos,
 )
-from PIL import Image
 from ports import free_ports
 
 pytestmark = pytest.mark.long
-
-
-def spoil(photo, index):
-    """Makes a photo, or its mask, one of those that archives hold."""
-    mask = photo.parents[1] / "masks" / photo.with_suffix(".bmp").name
-    if photo.parent.name == "sub":
-        mask = photo.parents[2] / "masks" / "sub" / mask.name
-    if index == 0:
-        photo.unlink()
-    elif index == 1:
-        photo.write_bytes(photo.read_bytes()[:200])
-    elif index == 2:
-        photo.write_text("<html>404 Not Found</html>")
-    elif index == 3:
-        Image.fromarray(np.full((8, 8), 255, np.uint8)).save(mask)
-    else:
-        mask.write_bytes(b"")
-
-
-def test_thirty_photos_with_five_bad_ones(models, tmp_path):
-    """25 results equal to the command line's, 5 dead letters, and then nothing."""
-    rows = write_photos(tmp_path, 30)
-    for row in rows:
-        row["mask"] = row["mask"].replace("../masks", str(tmp_path / "masks"))
-    write_csv(tmp_path / "manifest.csv", rows)
-    bad = (0, 8, 15, 23, 29)
-    for index, number in enumerate(bad):
-        spoil(tmp_path / "photos" / rows[number]["photo"], index)
-    out = tmp_path / "out"
-    arguments = (tmp_path, out, "--model", models)
-    code, output = batch(*arguments)
-    assert code == 1 and counts(output) == (25, 0, 5, 0)
-    alone = tmp_path / "alone"
-    code, output = complete_folder(tmp_path, alone, "--model", models)
-    assert code == 1 and "25 photos completed" in output
-    assert len(pictures(out)) == 25 and pictures(out) == pictures(alone)
-    assert len(table(out, "results")) == 25
-    letters = table(out, "dead-letters")
-    assert {letter["line"] for letter in letters} == {number + 2 for number in bad}
-    before = everything(out)
-    code, output = batch(*arguments)
-    assert code == 1 and counts(output) == (0, 25, 0, 5)
-    assert everything(out) == before
 
 
 def test_workers_in_processes_of_their_own(models, tmp_path):

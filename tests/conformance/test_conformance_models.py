@@ -1,63 +1,14 @@
 """Status and metadata over gRPC."""
 
 import pytest
+import tensorflow as tf
 from conformance_calls import TIMEOUT, get_metadata, refused
-from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
-ANY = -1
-FIELDS = {
-    "serving_default": (
-        {
-            "image": ("DT_UINT8", [ANY, ANY, ANY, 3]),
-            "mask": ("DT_UINT8", [ANY] * 3 + [1]),
-        },
-        {"completed": ("DT_UINT8", 4), "parsing": ("DT_UINT8", 4)},
-    ),
-    "encoded": (
-        {"image_bytes": ("DT_STRING", [ANY]), "mask_bytes": ("DT_STRING", [ANY])},
-        {"completed_bytes": ("DT_STRING", 1), "parsing_bytes": ("DT_STRING", 1)},
-    ),
-    "parse": (
-        {
-            "image": ("DT_UINT8", [ANY, ANY, ANY, 3]),
-            "mask": ("DT_UINT8", [ANY] * 3 + [1]),
-        },
-        {"parsing": ("DT_UINT8", 4), "joints": ("DT_FLOAT", 3)},
-    ),
-    "complete_with_parsing": (
-        {
-            "image": ("DT_UINT8", [ANY, ANY, ANY, 3]),
-            "mask": ("DT_UINT8", [ANY] * 3 + [1]),
-            "parsing": ("DT_UINT8", [ANY] * 3 + [1]),
-        },
-        {"completed": ("DT_UINT8", 4)},
-    ),
-    "complete_with_joints": (
-        {
-            "image": ("DT_UINT8", [ANY, ANY, ANY, 3]),
-            "mask": ("DT_UINT8", [ANY] * 3 + [1]),
-            "joints": ("DT_FLOAT", [ANY, 16, 3]),
-        },
-        {
-            "completed": ("DT_UINT8", 4),
-            "parsing": ("DT_UINT8", 4),
-            "joints": ("DT_FLOAT", 3),
-        },
-    ),
-    "extrapolate": (
-        {
-            "image": ("DT_UINT8", [ANY, ANY, ANY, 3]),
-            "margins": ("DT_FLOAT", [ANY, 4]),
-        },
-        {
-            "completed": ("DT_UINT8", 4),
-            "parsing": ("DT_UINT8", 4),
-            "size": ("DT_INT32", 2),
-        },
-    ),
-}
+from export.contract import SIGNATURES
+
 OPTIONAL = {"joints"}
+"""Not there in a model without a pose."""
 
 
 def status_request(name=None, version=None):
@@ -102,23 +53,24 @@ def test_status_refused(models, model, name, version, code, phrase):
     assert (found, phrase in details) == (code, True), details
 
 
-@pytest.mark.parametrize("signature", FIELDS)
+@pytest.mark.parametrize("signature", SIGNATURES)
 def test_signatures_are_of_the_documented_fields(metadata, needs, signature):
     needs(signature)
-    definition = metadata[1][signature]
+    definition, documented = metadata[1][signature], SIGNATURES[signature]
     assert definition.method_name == "tensorflow/serving/predict"
-    inputs, outputs = FIELDS[signature]
-    assert set(definition.inputs) == set(inputs)
-    assert set(outputs) - OPTIONAL <= set(definition.outputs) <= set(outputs)
-    for name, (dtype, sizes) in inputs.items():
+    assert set(definition.inputs) == set(documented.inputs)
+    outputs = set(documented.outputs)
+    assert outputs - OPTIONAL <= set(definition.outputs) <= outputs
+    for name, field in documented.inputs.items():
         info = definition.inputs[name]
-        assert types_pb2.DataType.Name(info.dtype) == dtype
+        assert tf.as_dtype(info.dtype).name == field.dtype
+        sizes = [-1 if isinstance(size, str) else size for size in field.shape]
         assert [dim.size for dim in info.tensor_shape.dim] == sizes
     for name, info in definition.outputs.items():
-        dtype, rank = outputs[name]
-        assert types_pb2.DataType.Name(info.dtype) == dtype
+        field = documented.outputs[name]
+        assert tf.as_dtype(info.dtype).name == field.dtype
         if not info.tensor_shape.unknown_rank:
-            assert len(info.tensor_shape.dim) == rank
+            assert len(info.tensor_shape.dim) == len(field.shape)
 
 
 def test_an_export_completes(metadata):

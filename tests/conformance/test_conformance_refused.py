@@ -28,152 +28,98 @@ def default(model="portrait", **changes):
     return make_request(model, **({"image": IMAGE, "mask": MASK} | changes))
 
 
-def unknown_rank():
-    return tensor_pb2.TensorProto(
-        dtype=tf.uint8.as_datatype_enum,
-        tensor_shape=tf.TensorShape(None).as_proto(),
-        int_val=[1],
-    )
+def tensor(shape, **values):
+    return make_tensor(tf.uint8, shape, **values)
 
 
+UNKNOWN_RANK = tensor_pb2.TensorProto(
+    dtype=tf.uint8.as_datatype_enum,
+    tensor_shape=tf.TensorShape(None).as_proto(),
+    int_val=[1],
+)
 REFUSED = {
     "unknown model": (
-        lambda model: default("no_such_model"),
-        "NOT_FOUND",
+        {"model": "no_such_model"}, "NOT_FOUND",
         "Servable not found for request: Latest(no_such_model)",
     ),
     "unknown version": (
-        lambda model: default(model, version=NOT_THERE),
-        "NOT_FOUND",
+        {"version": NOT_THERE}, "NOT_FOUND",
         "Servable not found for request: Specific(",
     ),
-    "unknown label": (
-        lambda model: default(model, label="no_such_label"),
-        "INVALID_ARGUMENT",
-        "no_such_label",
-    ),
-    "no model": (
-        lambda model: predict_pb2.PredictRequest(),
-        "INVALID_ARGUMENT",
-        "Missing ModelSpec",
-    ),
+    "unknown label": ({"label": "no_such"}, "INVALID_ARGUMENT", "no_such"),
     "no model name": (
-        lambda model: default(""),
-        "INVALID_ARGUMENT",
-        "ModelSpec has no name specified",
+        {"model": ""}, "INVALID_ARGUMENT", "ModelSpec has no name specified",
     ),
     "unknown signature": (
-        lambda model: default(model, signature="no_such"),
-        "FAILED_PRECONDITION",
+        {"signature": "no_such"}, "FAILED_PRECONDITION",
         'Serving signature key "no_such" not found.',
     ),
-    "missing input": (
-        lambda model: make_request(model, image=IMAGE),
-        "INVALID_ARGUMENT",
-        "Missing but required: {mask}",
-    ),
-    "no input": (
-        lambda model: make_request(model),
-        "INVALID_ARGUMENT",
-        "input size does not match signature: 0!=2",
-    ),
-    "extra input": (
-        lambda model: default(model, size=IMAGE),
-        "INVALID_ARGUMENT",
-        "Sent extra: {size}",
-    ),
-    "misnamed input": (
-        lambda model: make_request(model, image=IMAGE, hole=MASK),
-        "INVALID_ARGUMENT",
-        "hole",
-    ),
+    "extra input": ({"size": IMAGE}, "INVALID_ARGUMENT", "Sent extra: {size}"),
     "unknown output": (
-        lambda model: default(model, outputs=["no_such"]),
-        "INVALID_ARGUMENT",
+        {"outputs": ["no_such"]}, "INVALID_ARGUMENT",
         "output tensor alias not found in signature: no_such",
     ),
     "repeated output": (
-        lambda model: default(model, outputs=["parsing", "parsing"]),
-        "INVALID_ARGUMENT",
+        {"outputs": ["parsing", "parsing"]}, "INVALID_ARGUMENT",
         "duplicate output tensor alias",
     ),
-    "wrong dtype": (
-        lambda model: default(model, image=IMAGE.astype(np.float32)),
-        "INVALID_ARGUMENT",
-        "to be uint8 but float",
-    ),
-    "a string for numbers": (
-        lambda model: default(model, image=[b"x"]),
-        "INVALID_ARGUMENT",
-        "to be uint8 but string",
-    ),
-    "rank 3": (
-        lambda model: default(model, image=IMAGE[0]),
-        "INVALID_ARGUMENT",
-        "",
-    ),
-    "rank 0": (
-        lambda model: default(model, image=np.uint8(1)),
-        "INVALID_ARGUMENT",
-        "",
-    ),
-    "rank 5": (
-        lambda model: default(model, image=IMAGE[None]),
-        "INVALID_ARGUMENT",
-        "",
-    ),
-    "four channels": (
-        lambda model: default(model, image=np.zeros((1, 40, 32, 4), np.uint8)),
-        "INVALID_ARGUMENT",
-        "",
-    ),
-    "a mask of another size": (
-        lambda model: default(model, mask=MASK[:, :20]),
-        "INVALID_ARGUMENT",
-        "",
-    ),
-    "a mask of another batch": (
-        lambda model: default(model, mask=np.concatenate([MASK, MASK])),
-        "INVALID_ARGUMENT",
-        "",
-    ),
-    "content that is too short": (
-        lambda model: default(
-            model, mask=make_tensor(tf.uint8, MASK.shape, tensor_content=b"123")
-        ),
-        "INVALID_ARGUMENT",
-        "tensor parsing error: mask",
-    ),
-    "a negative size": (
-        lambda model: default(
-            model, mask=make_tensor(tf.uint8, (1, 40, -32, 1), int_val=[1])
-        ),
-        "INVALID_ARGUMENT",
-        "tensor parsing error: mask",
-    ),
-    "sizes beyond 64 bits": (
-        lambda model: default(
-            model, mask=make_tensor(tf.uint8, (2**62, 2**62, 2**62, 1), int_val=[1])
-        ),
-        "INVALID_ARGUMENT",
-        "tensor parsing error: mask",
-    ),
-    "an unknown rank": (
-        lambda model: default(model, mask=unknown_rank()),
-        "INVALID_ARGUMENT",
-        "tensor parsing error: mask",
-    ),
-}
+    **{
+        name: ({"image": image}, "INVALID_ARGUMENT", phrase)
+        for name, image, phrase in (
+            ("wrong dtype", IMAGE.astype(np.float32), "to be uint8 but float"),
+            ("a string for numbers", [b"x"], "to be uint8 but string"),
+            ("rank 3", IMAGE[0], ""),
+            ("rank 0", np.uint8(1), ""),
+            ("rank 5", IMAGE[None], ""),
+            ("four channels", np.zeros((1, 40, 32, 4), np.uint8), ""),
+        )
+    },
+    **{
+        name: ({"mask": mask}, "INVALID_ARGUMENT", phrase)
+        for phrase, masks in {
+            "": {
+                "a mask of another size": MASK[:, :20],
+                "a mask of another batch": np.concatenate([MASK, MASK]),
+            },
+            "tensor parsing error: mask": {
+                "content that is too short": tensor(MASK.shape, tensor_content=b"123"),
+                "a negative size": tensor((1, 40, -32, 1), int_val=[1]),
+                "sizes beyond 64 bits": tensor((2**62, 2**62, 2**62, 1), int_val=[1]),
+                "an unknown rank": UNKNOWN_RANK,
+            },
+        }.items()
+        for name, mask in masks.items()
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(prediction, model, needs, name):
     needs("serving_default")
-    make, code, phrase = REFUSED[name]
-    found, details = refused(lambda: prediction.Predict(make(model), timeout=TIMEOUT))
+    changes, code, phrase = REFUSED[name]
+    request = default(**{"model": model} | changes)
+    found, details = refused(lambda: prediction.Predict(request, timeout=TIMEOUT))
     assert found == code, details
     assert phrase in details
     predict(prediction, default(model))  # The process is alive and well.
+
+
+@pytest.mark.parametrize(
+    ("inputs", "phrase"),
+    [
+        ({"image": IMAGE}, "Missing but required: {mask}"),
+        ({}, "input size does not match signature: 0!=2"),
+        ({"image": IMAGE, "hole": MASK}, "hole"),
+    ],
+)
+def test_inputs_that_are_missing(prediction, model, needs, inputs, phrase):
+    needs("serving_default")
+    for request, said in (
+        (make_request(model, **inputs), phrase),
+        (predict_pb2.PredictRequest(), "Missing ModelSpec"),
+    ):
+        code, details = refused(lambda one=request: prediction.Predict(one, TIMEOUT))
+        assert code == "INVALID_ARGUMENT" and said in details
 
 
 FILES = {

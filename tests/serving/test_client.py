@@ -140,15 +140,6 @@ def test_a_call_may_have_its_own_time():
             client.wait_until_available(0)
 
 
-def test_a_closed_client_says_so(target):
-    client = PortraitClient(target)
-    client.close()
-    with pytest.raises(PortraitError, match="is closed"):
-        client.complete(IMAGE, MASK)
-    with pytest.raises(PortraitError, match="is closed"):
-        client.complete_many([])
-
-
 def check_error(code, *phrases, of):
     """Asserts that a call fails so, in one line."""
     with pytest.raises(ServerError) as caught:

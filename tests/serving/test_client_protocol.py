@@ -12,9 +12,7 @@ from tensorflow_serving.apis import (
     model_pb2,
     predict_pb2,
 )
-from wire import Script
 
-from serving.client import InternalError, PortraitClient
 from serving.client.protocol import (
     DTYPES,
     MESSAGES,
@@ -188,26 +186,3 @@ def test_a_size_of_gigabytes_is_not_believed():
     proto.tensor_shape.unknown_rank = True
     with pytest.raises(ValueError, match="uint8 of shape None"):
         decode_tensor(proto, "uint8", (1, 1))
-
-
-def test_an_answer_with_strings_as_content():
-    """What TensorFlow Serving sends by --enable_serialization_as_tensor_content."""
-    image, mask = make_photo(batch=2)
-
-    class Content(Script):
-        def Predict(self, request, context):
-            response = predict_pb2.PredictResponse()
-            for name, pictures in self.pictures.items():
-                files = [tf.io.encode_png(one).numpy() for one in pictures]
-                response.outputs[name].CopyFrom(by_tensorflow(files))
-            return response
-
-    script = Content()
-    script.pictures = {"completed_bytes": image, "parsing_bytes": mask % 20}
-    with script.running() as address, PortraitClient(address) as client:
-        result = client.complete(image, mask, signature="encoded")
-        np.testing.assert_array_equal(result.completed, image)
-        np.testing.assert_array_equal(result.parsing, mask % 20)
-        script.pictures["parsing_bytes"] = mask[:, :5]
-        with pytest.raises(InternalError, match="is 'portrait' a portrait-tf model"):
-            client.complete(image, mask, signature="encoded")

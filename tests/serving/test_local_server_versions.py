@@ -146,17 +146,6 @@ def test_a_version_that_fails_at_first_is_tried_again(
     client.wait_for(v2="AVAILABLE", v1="END")
 
 
-def test_a_bad_warm_up_is_a_bad_version(publish, serve, stamp_client, tmp_path):
-    client = stamp_client(serve(publish(1), max_num_load_retries=0, **QUICK))
-    publish(2, folder="other")
-    extra = tmp_path / "other" / "2" / "assets.extra"
-    extra.mkdir()
-    (extra / "tf_serving_warmup_requests").write_bytes(b"garbage of some length")
-    (tmp_path / "other" / "2").rename(tmp_path / "stamp" / "2")
-    client.wait_for(v2="END", v1="AVAILABLE")
-    assert "is in TFRecord format" in client.states(2)[2][1]
-
-
 def test_health_is_the_processs_not_the_models(publish, serve, stamp_client, tmp_path):
     server = serve(publish(1), **QUICK)
     client = stamp_client(server)
