@@ -35,14 +35,12 @@ def portraits() -> list:
     return [synthesize(seed, (64, 64)) for seed in (0, 1, 2, 3)]
 
 
-def _random_networks(*stages: str) -> list:
+def random_networks(*stages: str, changes: tuple[str, ...] = ()) -> list:
+    """Tiny networks with random weights; stage 1 takes joints."""
     from portrait_tf.runs.folder import build_network
 
     keras.utils.set_random_seed(0)
-    config = with_changes(
-        parse_config(TINY),
-        ["parsing.network.hints=true", "completion.network.prefill=parsing"],
-    )
+    config = with_changes(parse_config(TINY), ["parsing.network.hints=true", *changes])
     rng = np.random.default_rng(0)
     return [shaken(build_network(stage, config), seed=rng) for stage in stages]
 
@@ -52,7 +50,7 @@ def tiny_pipeline():
     """Both networks with random weights, so that every pixel of a hole is painted."""
     from portrait_tf.inference.pipeline import Pipeline
 
-    return Pipeline(*_random_networks("parsing", "completion"))
+    return Pipeline(*random_networks("parsing", "completion"))
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +58,7 @@ def tiny_face_pipeline():
     """With a face network, and a stage 1 that takes everything for a face."""
     from portrait_tf.inference.pipeline import Pipeline
 
-    *networks, face = _random_networks("parsing", "completion", "face")
+    *networks, face = random_networks("parsing", "completion", "face")
     kernel, bias = networks[0].get_layer("parsing_difference").weights
     bias.assign(bias + 20.0 * (np.arange(bias.shape[0]) % 20 == LABELS.index("Face")))
     return Pipeline(*networks, face_network=face)
