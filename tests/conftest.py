@@ -5,13 +5,12 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras
 import numpy as np
 import pytest
-from tiny import TINY, shaken
+from tiny import TINY, random_networks
 
 from portrait_tf.compat import KERAS_3, STACK
-from portrait_tf.config import Config, parse_config, with_changes
+from portrait_tf.config import Config, parse_config
 from portrait_tf.data.synthetic import synthesize
 from portrait_tf.labels import LABELS
 
@@ -33,16 +32,6 @@ def tiny_config() -> Config:
 def portraits() -> list:
     """Four synthetic people, small."""
     return [synthesize(seed, (64, 64)) for seed in (0, 1, 2, 3)]
-
-
-def random_networks(*stages: str, changes: tuple[str, ...] = ()) -> list:
-    """Tiny networks with random weights; stage 1 takes joints."""
-    from portrait_tf.runs.folder import build_network
-
-    keras.utils.set_random_seed(0)
-    config = with_changes(parse_config(TINY), ["parsing.network.hints=true", *changes])
-    rng = np.random.default_rng(0)
-    return [shaken(build_network(stage, config), seed=rng) for stage in stages]
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from conftest import random_networks
+from tiny import random_networks
 
 from export import saved_model
 from export.contract import SIGNATURES
@@ -210,7 +210,7 @@ def test_an_unwritable_folder_is_named(tiny_pipeline, tmp_path):
 
 _EXPORTER = """
 import sys
-from conftest import random_networks
+from tiny import random_networks
 from export.saved_model import export_pipeline
 from portrait_tf.inference.pipeline import Pipeline
 

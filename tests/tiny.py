@@ -62,6 +62,19 @@ def stopped_at(step, trainer):
         yield
 
 
+def random_networks(*stages: str, changes: tuple[str, ...] = ()) -> list:
+    """Tiny networks with random weights; stage 1 takes joints."""
+    import keras
+
+    from portrait_tf.config import parse_config, with_changes
+    from portrait_tf.runs.folder import build_network
+
+    keras.utils.set_random_seed(0)
+    config = with_changes(parse_config(TINY), ["parsing.network.hints=true", *changes])
+    rng = np.random.default_rng(0)
+    return [shaken(build_network(stage, config), seed=rng) for stage in stages]
+
+
 def shaken(network, noise=0.05, seed=0):
     """The network with noise on its weights, so that each part has an effect.
 
