@@ -11,8 +11,7 @@ from portrait_tf.inference.blending import blend, cubic_weights, membrane
 from portrait_tf.inference.engines import (
     DEFAULT_WORKING_SIZE,
     PipelineEngine,
-    _described_size,
-    _description,
+    described,
 )
 from portrait_tf.inference.large_photos import Box, complete_photo
 from portrait_tf.inference.pipeline import Pipeline
@@ -341,11 +340,8 @@ class TestBlending:
 
 
 def test_an_exported_model_says_its_working_size(tmp_path):
-    def described_size(folder):
-        return _described_size(_description(folder))
-
-    assert described_size(tmp_path) is None
-    good = '{"working_size": [64, 48]}'
+    assert described(tmp_path) == (None, False)
+    good = '{"working_size": [64, 48], "detail": true}'
     for content, size in ((good, (64, 48)), ("{}", None), ("[]", None), ("{", None)):
         (tmp_path / "signature.json").write_text(content)
-        assert described_size(tmp_path) == size
+        assert described(tmp_path) == (size, size is not None)

@@ -44,6 +44,9 @@ _PARSED = (
 """What stage 1 gives: a `Job`'s field, the ending of its name for a single photo, and
 the folder that it is in for a folder's photos."""
 
+_GIVEN = {"mask": "mask", "parsing_in": "label map", "joints_in": "joints file"}
+"""What a user may give of a photo: a `Job`'s field, and its name in messages."""
+
 _SHEET_ROWS = 480
 """Of a picture on a sheet of candidates."""
 
@@ -240,6 +243,7 @@ def plan_folder(
     parsing_out: pathlib.Path | None = None,
     format: str | None = None,
     parsing_in: pathlib.Path | None = None,
+    joints_in: pathlib.Path | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> list[Job]:
     """One job a photo; sub-folders are mirrored.
@@ -253,13 +257,14 @@ def plan_folder(
         parsing_out: A folder.
         format: Pillow's name.
         parsing_in: The user's label maps, as `masks`.
+        joints_in: The user's joints, JSON files, as `masks`.
         tell: Called with a sentence for each folder that holds more than what is read
             (`find_photos`).
 
     Raises:
         PortraitError: There are no photos, or no masks or maps; a file stands where a
             folder is expected; results would replace the photos, or one another; one
-            mask or map would be for two photos, by their names.
+            mask, map or joints file would be for two photos, by their names.
     """
     targets = [target for target in (out, parsing_out) if target]
     for target in targets:
@@ -275,31 +280,9 @@ def plan_folder(
             written["parsing_out"] = parsing_out / name.with_suffix(".png")
         return written
 
-    jobs = _plan(folder, targets, results, masks, parsing_in, tell)
+    given = {"mask": masks, "parsing_in": parsing_in, "joints_in": joints_in}
+    jobs = _plan(folder, targets, results, given, tell)
     return [dataclasses.replace(job, format=format) for job in jobs]
-
-
-def with_joints(
-    jobs: list[Job], folder: pathlib.Path, joints: pathlib.Path
-) -> list[Job]:
-    """Jobs of `plan_folder` with the user's joints.
-
-    Args:
-        jobs: One a photo.
-        folder: Of the photos.
-        joints: A folder, in which JSON files have the photos' names; or a file for all
-            of them.
-
-    Raises:
-        PortraitError: There are no such files; one file would be for two photos.
-    """
-    paired = _Paired(folder, joints, "joints file", None)
-    found = []
-    for job in jobs:
-        path, error = paired.of(job.photo.relative_to(folder))
-        error = job.error or error
-        found.append(dataclasses.replace(job, joints_in=path, error=error))
-    return found
 
 
 def plan_parsing(
@@ -336,7 +319,7 @@ def plan_parsing(
             for field, ending, kind in _PARSED
         }
 
-    return _plan(photo, [out], results, masks, None, tell)
+    return _plan(photo, [out], results, {"mask": masks}, tell)
 
 
 def _check_results(out: pathlib.Path, photos: pathlib.Path) -> None:
@@ -353,20 +336,25 @@ def _plan(
     folder: pathlib.Path,
     targets: list[pathlib.Path],
     results: Callable[[pathlib.Path], dict[str, pathlib.Path]],
-    masks: pathlib.Path | None,
-    maps: pathlib.Path | None,
+    given: dict[str, pathlib.Path | None],
     tell: Callable[[str], None] | None,
 ) -> list[Job]:
-    """A job for each photo of a folder; `results` names the files of one photo."""
-    paired = _Paired(folder, masks, "mask", tell)
-    paired_maps = _Paired(folder, maps, "label map", tell)
-    read = [path for path in (masks, maps) if path]
+    """A job for each photo of a folder; `results` names the files of one photo.
+
+    What is given belongs to photos by its name, or to all: by a `Job`'s fields.
+    """
+    paired = {
+        field: _Paired(folder, files, _GIVEN[field], tell)
+        for field, files in given.items()
+    }
+    read = [path for path in given.values() if path]
     names = find_photos(folder, (*targets, *read), tell)
     photos = {os.path.realpath(folder / name) for name in names}
     jobs, taken = [], {}
     for name in names:
         written = results(name)
-        link_error = None
+        found = {field: files.of(name) for field, files in paired.items()}
+        errors = [error for _, error in found.values() if error]
         for target in written.values():
             if (other := taken.setdefault(target, name)) != name:
                 raise PortraitError(
@@ -376,16 +364,13 @@ def _plan(
                     path=folder,
                 )
             if os.path.islink(target) and os.path.realpath(target) in photos:
-                link_error = (
+                errors.append(
                     f"{folder / name}: the result {target} is a link to the photo "
                     f"{os.path.realpath(target)}; expected another file"
                 )
-        mask, mask_error = paired.of(name)
-        parsing_in, map_error = paired_maps.of(name)
-        error = mask_error or map_error or link_error
-        jobs.append(
-            Job(folder / name, mask=mask, parsing_in=parsing_in, error=error, **written)
-        )
+        files = {field: path for field, (path, _) in found.items()}
+        error = errors[0] if errors else None
+        jobs.append(Job(folder / name, error=error, **files, **written))
     return jobs
 
 

@@ -211,9 +211,7 @@ class SavedModelEngine:
         import tensorflow as tf
 
         directory = find_version(directory)
-        description = _description(directory)
-        self.working_size = _described_size(description)
-        self.detail = description.get("detail", False) is True
+        self.working_size, self.detail = described(directory)
         self._model = tf.saved_model.load(str(directory))
         self.directory = directory
 
@@ -314,21 +312,14 @@ def _filled_in(
     return np.where(given, parsing, engine.parse(photo, mask)[0])
 
 
-def _description(directory: pathlib.Path) -> dict:
-    """A version folder's `signature.json`; empty without one."""
+def described(directory: pathlib.Path) -> tuple[tuple[int, int] | None, bool]:
+    """Working size, and whether there is detail, by a version's `signature.json`."""
     try:
         description = json.loads((directory / "signature.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return description if isinstance(description, dict) else {}
-
-
-def _described_size(description: dict) -> tuple[int, int] | None:
-    try:
         height, width = description["working_size"]
-        return int(height), int(width)
-    except (ValueError, KeyError, TypeError):
-        return None
+        return (int(height), int(width)), description.get("detail") is True
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, False
 
 
 class ServerEngine:

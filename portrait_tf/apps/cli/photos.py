@@ -278,10 +278,8 @@ def _complete_files(
                 f"{photo} is a folder; one photo is expected for --candidates"
             )
         jobs = folders.plan_folder(
-            photo, out, mask, parsing_out, format, parsing_in, _tell
+            photo, out, mask, parsing_out, format, parsing_in, joints_in, _tell
         )
-        if joints_in:
-            jobs = folders.with_joints(jobs, photo, joints_in)
     else:
         for kind, path in inputs.items():
             if path and path.is_dir():
