@@ -36,9 +36,6 @@ from serving.client.results import (
     VersionStatus,
 )
 
-STAGE_1_DECIDES = 255
-"""In a parsing map that is sent: take what stage 1 predicts for this pixel."""
-
 _MAX_MESSAGE = 2**31 - 2**16
 _SIDES = ("top", "bottom", "left", "right")
 COMPLETING = ("serving_default", "encoded")
