@@ -72,11 +72,15 @@ def gif():
     return buffer.getvalue()
 
 
-def tensor_requests():
-    def zeros(*shape, dtype=np.uint8):
-        return np.zeros(shape, dtype)
+def zeros(*shape, dtype=np.uint8):
+    return np.zeros(shape, dtype)
 
-    image, mask = zeros(1, 32, 32, 3), zeros(1, 32, 32, 1)
+
+IMAGE, MASK = zeros(1, 32, 32, 3), zeros(1, 32, 32, 1)
+
+
+def tensor_requests():
+    image, mask = IMAGE, MASK
     pairs = {
         "rank 0": (zeros(), zeros()),
         "rank 1": (zeros(3), zeros(1)),
@@ -123,6 +127,10 @@ def tensor_requests():
         "joints as doubles": joints.astype(float),
     }.items():
         yield name, "complete_with_joints", {**plain, "joints": given}
+
+
+def margin_requests():
+    image = IMAGE
     for value in (np.nan, np.inf, -np.inf, -0.1, 1.0001, 1e30, 3e38):
         for column in (0, 3):
             margins = np.zeros((1, 4), np.float32)
@@ -214,7 +222,7 @@ def main(folder):
     def strings(values):
         return np.array(values, object).reshape(len(values))
 
-    requests = list(tensor_requests())
+    requests = [*tensor_requests(), *margin_requests()]
     for name, images, masks in file_requests():
         inputs = {"image_bytes": strings(images), "mask_bytes": strings(masks)}
         requests.append((name, "encoded", inputs))

@@ -193,8 +193,31 @@ def monitoring(tmp_path):
     return write
 
 
-def test_metrics(stamp, stamp_client, monitoring, tmp_path):
+def read_metrics(server, path):
+    """Families by name, and a function of a metric's name and labels."""
     parser = pytest.importorskip("prometheus_client.parser")
+    status, headers, page = call(server, "GET", path)
+    assert status == 200 and headers["Content-Type"] == "text/plain"
+    families = {
+        family.name: family
+        for family in parser.text_string_to_metric_families(page.decode())
+    }
+
+    def value(name, **labels):
+        # The parser adds what Prometheus' own counters end in.
+        names = (f":tensorflow:{name}", f":tensorflow:{name}_total")
+        (found,) = (
+            sample.value
+            for family in families.values()
+            for sample in family.samples
+            if sample.name in names and sample.labels == labels
+        )
+        return found
+
+    return families, value
+
+
+def test_metrics(stamp, stamp_client, monitoring, tmp_path):
     path = "/monitoring/prometheus/metrics"
     server = stamp(
         monitoring_config_file=monitoring(
@@ -212,25 +235,8 @@ def test_metrics(stamp, stamp_client, monitoring, tmp_path):
     assert call(server, "GET", PREDICT)[0] == 400
     with pytest.raises(grpc.RpcError):
         stamp_client(server, 'o"\\\n').version()
-    status, headers, page = call(server, "GET", path)
-    assert status == 200 and headers["Content-Type"] == "text/plain"
-    families = {
-        family.name: family
-        for family in parser.text_string_to_metric_families(page.decode())
-    }
+    families, value = read_metrics(server, path)
     assert families[":tensorflow:serving:request_count"].type == "counter"
-
-    def value(name, **labels):
-        # The parser adds what Prometheus' own counters end in.
-        names = (f":tensorflow:{name}", f":tensorflow:{name}_total")
-        (found,) = (
-            sample.value
-            for family in families.values()
-            for sample in family.samples
-            if sample.name in names and sample.labels == labels
-        )
-        return found
-
     for name, status, count in (
         ("stamp", "OK", 4),
         ("stamp", "INVALID_ARGUMENT", 1),
