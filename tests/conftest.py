@@ -36,10 +36,21 @@ def portraits() -> list:
 
 @pytest.fixture(scope="session")
 def tiny_pipeline():
-    """Both networks with random weights, so that every pixel of a hole is painted."""
+    """Both networks with random weights, so that every pixel of a hole is painted.
+
+    Without detail, a large graph, which `tests/inference/test_detail.py` tests.
+    """
     from portrait_tf.inference.pipeline import Pipeline
 
-    return Pipeline(*random_networks("parsing", "completion"))
+    return Pipeline(*random_networks("parsing", "completion"), detail=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_engine(tiny_pipeline):
+    """It is traced once for all files of a worker; not to be changed."""
+    from portrait_tf.inference.engines import PipelineEngine
+
+    return PipelineEngine(tiny_pipeline)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from portrait_tf import Portrait
 from portrait_tf.apps.folders import Job, parse_file, plan_parsing
 from portrait_tf.data.synthetic import synthesize
 from portrait_tf.errors import PortraitError
-from portrait_tf.inference.engines import PipelineEngine, SavedModelEngine, ServerEngine
+from portrait_tf.inference.engines import SavedModelEngine, ServerEngine
 from portrait_tf.inference.large_photos import complete_photo, parse_photo
 from portrait_tf.labels import JOINTS, LABELS, PALETTE, VOID_LABEL, color_parsing
 from portrait_tf.photos import read_photo, write_png
@@ -22,9 +22,9 @@ from portrait_tf.photos.parsing_maps import read_parsing_map, write_parsing_map
 COAT, SKIRT = LABELS.index("Coat"), LABELS.index("Skirt")
 
 
-@pytest.fixture(scope="module")
-def engine(tiny_pipeline):
-    return PipelineEngine(tiny_pipeline)
+@pytest.fixture
+def engine(tiny_engine):
+    return tiny_engine
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ import pytest
 from portrait_tf.data.synthetic import synthesize
 from portrait_tf.errors import PortraitError
 from portrait_tf.geometry import Box
-from portrait_tf.inference.engines import PipelineEngine
 from portrait_tf.inference.extrapolation import (
     ANCHORS,
     MOST_PIXELS,
@@ -40,9 +39,9 @@ CCP = pathlib.Path(__file__).parents[2] / "shared" / "data" / "ccp-lip"
 SIZE = (48, 32)
 
 
-@pytest.fixture(scope="module")
-def engine(tiny_pipeline):
-    return PipelineEngine(tiny_pipeline)
+@pytest.fixture
+def engine(tiny_engine):
+    return tiny_engine
 
 
 class Clairvoyant:

@@ -42,9 +42,9 @@ from portrait_tf.portrait import prepare_completion
 ANKLE, COAT = JOINTS.index("L_Ankle"), LABELS.index("Coat")
 
 
-@pytest.fixture(scope="module")
-def engine(tiny_pipeline):
-    return PipelineEngine(tiny_pipeline)
+@pytest.fixture
+def engine(tiny_engine):
+    return tiny_engine
 
 
 @pytest.fixture(scope="module")

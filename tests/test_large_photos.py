@@ -1,5 +1,7 @@
 """Photos larger than the networks: crops and blending."""
 
+import copy
+
 import cv2
 import numpy as np
 import pytest
@@ -8,13 +10,8 @@ import tensorflow as tf
 from portrait_tf.data.synthetic import synthesize
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.blending import blend, cubic_weights, membrane
-from portrait_tf.inference.engines import (
-    DEFAULT_WORKING_SIZE,
-    PipelineEngine,
-    described,
-)
+from portrait_tf.inference.engines import DEFAULT_WORKING_SIZE, described
 from portrait_tf.inference.large_photos import Box, complete_photo
-from portrait_tf.inference.pipeline import Pipeline
 
 
 class Watched:
@@ -43,15 +40,12 @@ class RedPeople:
         return painted, np.where(person, np.uint8(5), np.uint8(0))
 
 
-@pytest.fixture(scope="module")
-def engine(tiny_pipeline):
-    return PipelineEngine(tiny_pipeline)
-
-
-@pytest.fixture(scope="module")
-def soft_engine(tiny_pipeline):
-    networks = tiny_pipeline.parsing_network, tiny_pipeline.completion_network
-    return PipelineEngine(Pipeline(*networks, detail=False))
+@pytest.fixture
+def engine(tiny_engine):
+    """With detail, which a large photo is given outside of the networks' graph."""
+    engine = copy.copy(tiny_engine)
+    engine.detail = True
+    return engine
 
 
 def hole_at(size, top, left, bottom, right):
@@ -266,8 +260,8 @@ class TestCrops:
 
 
 class TestNotes:
-    def test_a_large_hole_is_soft_and_a_thin_one_is_not(self, soft_engine):
-        size, engine = (320, 320), soft_engine
+    def test_a_large_hole_is_soft_and_a_thin_one_is_not(self, tiny_engine):
+        size, engine = (320, 320), tiny_engine
         wide = complete_photo(engine, noise(size), hole_at(size, 100, 40, 220, 280))
         (note,) = wide.notes
         assert "rows 100 to 219, columns 40 to 279" in note and "times smaller" in note

@@ -74,9 +74,9 @@ def test_shrinking_lets_nothing_of_the_hole_leak(tiny_pipeline):
     np.testing.assert_allclose(small.numpy()[known], 200 / 127.5 - 1, atol=1e-5)
 
 
-def test_joints_are_in_pixels_of_the_photo(tiny_pipeline):
+def test_joints_are_in_pixels_of_the_photo(tiny_pipeline, tiny_engine):
     photo, mask = photo_and_mask((200, 100))
-    joints = PipelineEngine(tiny_pipeline).joints(photo[0], mask[0, ..., 0])
+    joints = tiny_engine.joints(photo[0], mask[0, ..., 0])
     assert joints.shape == (16, 3)
     structure = find_structure(
         tiny_pipeline.parsing_network, *tiny_pipeline.shrink(photo, mask)[:2]

@@ -11,7 +11,6 @@ from PIL import Image
 
 import portrait_tf
 from portrait_tf import Portrait, PortraitError
-from portrait_tf.inference.engines import PipelineEngine
 from portrait_tf.inference.extrapolation import Margins
 from portrait_tf.labels import PALETTE, color_parsing
 from portrait_tf.photos import open_photo, write_png
@@ -19,9 +18,9 @@ from portrait_tf.photos import open_photo, write_png
 SIZE = (64, 64)
 
 
-@pytest.fixture(scope="module")
-def portrait(tiny_pipeline):
-    return Portrait(PipelineEngine(tiny_pipeline))
+@pytest.fixture
+def portrait(tiny_engine):
+    return Portrait(tiny_engine)
 
 
 @pytest.fixture

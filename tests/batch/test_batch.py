@@ -61,9 +61,10 @@ def own_photos(photos, tmp_path):
 def test_results_are_the_command_lines(photos, tiny_models, tmp_path):
     """Of a real export; all other tests have a stand-in's."""
     out, alone = tmp_path / "out", tmp_path / "alone"
-    code, output = batch(photos, out, "--model", tiny_models)
+    engine = ("--model", tiny_models, "--detail")
+    code, output = batch(photos, out, *engine)
     assert code == 0 and counts(output) == (6, 0, 0, 0)
-    assert complete_folder(photos, alone, "--model", tiny_models)[0] == 0
+    assert complete_folder(photos, alone, *engine)[0] == 0
     assert pictures(out) == pictures(alone) and len(pictures(out)) == 6
     lines = {line["output"]: line for line in table(out, "results")}
     assert set(lines) == set(pictures(out))

@@ -12,7 +12,7 @@ from export.saved_model import export_pipeline, open_session
 from portrait_tf.apps.folders import parse_file, plan_parsing
 from portrait_tf.compat import KERAS_3
 from portrait_tf.errors import PortraitError
-from portrait_tf.inference.engines import PipelineEngine, SavedModelEngine
+from portrait_tf.inference.engines import SavedModelEngine
 from portrait_tf.inference.extrapolation import Margins, extend_photo
 from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.layers import heatmap_peaks
@@ -104,17 +104,16 @@ def test_parse_has_the_joints_in_pixels(run, tiny_pipeline):
 
 
 def test_joints_are_those_of_portrait_parse_and_of_the_formula(
-    run, tiny_pipeline, tmp_path
+    run, tiny_pipeline, tiny_engine, tmp_path
 ):
     inputs = batch((17, 29))
     inputs["mask"][:] = 0
     found = run("parse", inputs)["joints"][0]
     path = tmp_path / "photo.png"
     path.write_bytes(encode_png(inputs["image"][0]))
-    engine = PipelineEngine(tiny_pipeline)
-    wanted = Portrait(engine).parse(path).joints
+    wanted = Portrait(tiny_engine).parse(path).joints
     (job,) = plan_parsing(path, tmp_path)
-    parse_file(Portrait(engine), job)
+    parse_file(Portrait(tiny_engine), job)
     told = json.loads(job.joints_out.read_text())["joints"].values()
     told = np.array([[one["x"], one["y"]] for one in told])
     # The frame of 32x32 holds the photo in its upper 19 rows.

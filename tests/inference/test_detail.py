@@ -1,12 +1,13 @@
 """Detail in holes: from the same label, mirrored if need be, as strong as around."""
 
+import copy
+
 import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from portrait_tf.inference.detail import DETAILED_FROM, add_details, detailed_hole
-from portrait_tf.inference.engines import PipelineEngine
 from portrait_tf.inference.large_photos import complete_photo
 from portrait_tf.inference.pipeline import Pipeline
 from portrait_tf.labels import LABELS
@@ -153,9 +154,9 @@ def test_a_batch_is_as_its_photos_alone():
 
 
 @pytest.fixture(scope="module")
-def results(tiny_pipeline):
+def results(tiny_engine):
     """A photo, its hole, and what comes of it with detail and without."""
-    engine = PipelineEngine(tiny_pipeline)
+    engine = copy.copy(tiny_engine)
     size = tuple(4 * n for n in engine.working_size)
     photo = noise(size)
     mask = hole_of((size[0] // 2, 0, size[0], size[1] // 2), size)
@@ -182,25 +183,39 @@ class TestLargePhotos:
         assert not any("soft" in note for note in detailed.notes)
         assert any("soft" in note for note in soft.notes)
 
-    def test_pixels_under_the_hole_are_never_seen(self, tiny_pipeline, results):
+    def test_pixels_under_the_hole_are_never_seen(self, tiny_engine, results):
         photo, mask, (detailed, _) = results
         other = np.where(mask[..., None] > 0, np.uint8(255) - photo, photo)
-        again = complete_photo(PipelineEngine(tiny_pipeline), other, mask)
+        engine = copy.copy(tiny_engine)
+        engine.detail = True
+        again = complete_photo(engine, other, mask)
         np.testing.assert_array_equal(again.completed, detailed.completed)
 
 
+@pytest.fixture(scope="module")
+def detailed(tiny_pipeline, tmp_path_factory):
+    """A pipeline with detail, and an export of it with one signature."""
+    from export.saved_model import export_pipeline
+
+    networks = tiny_pipeline.parsing_network, tiny_pipeline.completion_network
+    pipeline = Pipeline(*networks, detail=True)
+    folder = tmp_path_factory.mktemp("detailed")
+    return pipeline, export_pipeline(pipeline, folder, signatures=["serving_default"])
+
+
 @pytest.mark.parametrize("size", [(96, 80), (131, 97), (160, 240)], ids=str)
-def test_an_export_adds_the_same_detail(tiny_pipeline, tiny_models, size):
+def test_an_export_adds_the_same_detail(tiny_pipeline, detailed, size):
     from export.saved_model import run_signature
 
+    pipeline, version = detailed
     photo = noise(size)
     mask = hole_of((size[0] // 2, 0, size[0], size[1] // 2), size)
     inputs = {"image": photo[None], "mask": mask[None, ..., None]}
-    answers = run_signature(tiny_models / "1", {"serving_default": inputs})
+    answers = run_signature(version, {"serving_default": inputs})
     exported = answers["serving_default"]["completed"]
-    expected = tiny_pipeline(*map(tf.constant, inputs.values()))["completed"].numpy()
+    expected, soft = (
+        one(*map(tf.constant, inputs.values()))["completed"].numpy()
+        for one in (pipeline, tiny_pipeline)
+    )
     assert np.abs(exported.astype(int) - expected).max() <= 1
-    soft = Pipeline(
-        tiny_pipeline.parsing_network, tiny_pipeline.completion_network, detail=False
-    )(*map(tf.constant, inputs.values()))["completed"].numpy()
     assert (exported != soft)[0][mask > 0].mean() > 0.2
