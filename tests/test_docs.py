@@ -240,6 +240,8 @@ FEWER = {
     "validation_photos: 16": "validation_photos: 4",
     "steps: 400\n    steps_per_epoch: 100": "steps: 4\n    steps_per_epoch: 2",
     "steps: 100\n    steps_per_epoch: 50": "steps: 6\n    steps_per_epoch: 3",
+    # The pre-fill's graph would take most of the time.
+    "dilations: [1, 2]}": "dilations: [1, 2], prefill: none}",
     "reconstruction_steps: 80, critic_steps: 10": "reconstruction_steps: 2, "
     "critic_steps: 2",
 }

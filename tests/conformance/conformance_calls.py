@@ -6,14 +6,11 @@ import http.client
 import json
 
 import cv2
-import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     model_service_pb2_grpc,
-    predict_pb2,
     prediction_service_pb2_grpc,
 )
 
@@ -63,28 +60,6 @@ def unpng(content):
     return picture[..., ::-1] if picture.ndim == 3 else picture[..., None]
 
 
-def make_request(model, signature="", version=None, label=None, outputs=(), **inputs):
-    request = predict_pb2.PredictRequest(output_filter=outputs)
-    request.model_spec.name = model
-    request.model_spec.signature_name = signature
-    if version is not None:
-        request.model_spec.version.value = version
-    if label is not None:
-        request.model_spec.version_label = label
-    for name, value in inputs.items():
-        if not isinstance(value, tensor_pb2.TensorProto):
-            value = tf.make_tensor_proto(value)
-        request.inputs[name].CopyFrom(value)
-    return request
-
-
-def make_tensor(dtype, shape, **fields):
-    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum, **fields)
-    for size in shape:
-        proto.tensor_shape.dim.add(size=size)
-    return proto
-
-
 def predict(stub, request):
     """Sends it; the outputs as arrays by name, and the whole answer."""
     response = stub.Predict(request, timeout=TIMEOUT)
@@ -121,15 +96,6 @@ def get_metadata(stub, model, version=None):
     assert response.metadata["signature_def"].Unpack(found)
     assert response.model_spec.name == model
     return response.model_spec.version.value, dict(found.signature_def)
-
-
-def refused(call):
-    """The status that a call ends with, and its message."""
-    try:
-        call()
-    except grpc.RpcError as error:
-        return error.code().name, error.details()
-    raise AssertionError("the server answered; expected a refusal")
 
 
 class Rest:

@@ -2,7 +2,8 @@
 
 import pytest
 import tensorflow as tf
-from conformance_calls import TIMEOUT, get_metadata, refused
+from conformance_calls import TIMEOUT, get_metadata
+from grpc_calls import refused
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from export.contract import SIGNATURES

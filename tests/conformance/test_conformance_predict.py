@@ -10,13 +10,13 @@ from conformance_calls import (
     TIMEOUT,
     check_completed,
     make_photo,
-    make_request,
-    make_tensor,
     png,
     predict,
     prediction_stub,
     unpng,
 )
+from grpc_calls import make_request, make_tensor
+from tensorflow.core.framework import types_pb2
 
 
 @pytest.mark.parametrize(
@@ -156,11 +156,15 @@ def test_typed_fields_and_content_mean_the_same(prediction, model, needs):
     needs("serving_default")
     image, mask = make_photo(24, 20)
     typed = {
-        name: make_tensor(tf.uint8, value.shape, int_val=value.ravel().tolist())
+        name: make_tensor(
+            types_pb2.DT_UINT8, value.shape, int_val=value.ravel().tolist()
+        )
         for name, value in (("image", image), ("mask", mask))
     }
     content = {
-        name: make_tensor(tf.uint8, value.shape, tensor_content=value.tobytes())
+        name: make_tensor(
+            types_pb2.DT_UINT8, value.shape, tensor_content=value.tobytes()
+        )
         for name, value in (("image", image), ("mask", mask))
     }
     one, response = predict(prediction, make_request(model, **typed))
@@ -179,7 +183,7 @@ def test_the_last_typed_value_stands_for_the_rest(prediction, model, needs):
     image, mask = make_photo()
     mask[:] = 0
     mask[0, 0, :3] = 1
-    short = make_tensor(tf.uint8, mask.shape, int_val=[1, 1, 1, 0])
+    short = make_tensor(types_pb2.DT_UINT8, mask.shape, int_val=[1, 1, 1, 0])
     whole, _ = predict(prediction, make_request(model, image=image, mask=mask))
     outputs, _ = predict(prediction, make_request(model, image=image, mask=short))
     for name, value in whole.items():
@@ -189,7 +193,7 @@ def test_the_last_typed_value_stands_for_the_rest(prediction, model, needs):
 def test_no_value_at_all_is_zero(prediction, model, needs):
     needs("serving_default")
     image, mask = make_photo()
-    empty = make_tensor(tf.uint8, mask.shape)
+    empty = make_tensor(types_pb2.DT_UINT8, mask.shape)
     outputs, _ = predict(prediction, make_request(model, image=image, mask=empty))
     np.testing.assert_array_equal(outputs["completed"], image)
 

@@ -8,16 +8,9 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from conformance_calls import (
-    TIMEOUT,
-    make_photo,
-    make_request,
-    make_tensor,
-    png,
-    predict,
-    refused,
-)
-from tensorflow.core.framework import tensor_pb2
+from conformance_calls import TIMEOUT, make_photo, png, predict
+from grpc_calls import make_request, make_tensor, refused
+from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import classification_pb2, predict_pb2
 
 IMAGE, MASK = make_photo()
@@ -29,7 +22,7 @@ def default(model="portrait", **changes):
 
 
 def tensor(shape, **values):
-    return make_tensor(tf.uint8, shape, **values)
+    return make_tensor(types_pb2.DT_UINT8, shape, **values)
 
 
 UNKNOWN_RANK = tensor_pb2.TensorProto(

@@ -6,12 +6,12 @@ from conformance_calls import (
     b64,
     check_completed,
     make_photo,
-    make_request,
     png,
     predict,
     unb64,
     unpng,
 )
+from grpc_calls import make_request
 
 IMAGE, MASK = make_photo(24, 20, batch=2)
 FILES = {"image_bytes": png(IMAGE[0]), "mask_bytes": png(MASK[0])}

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from export_photos import decode, photo_and_mask
 
 from export.contract import SIGNATURES, check_names
 from export.saved_model import export_pipeline, open_session
@@ -27,25 +28,12 @@ def run(tiny_models):
         yield run
 
 
-def photo_and_mask(size, seed=0):
-    rng = np.random.default_rng(seed)
-    photo = cv2.resize(rng.integers(0, 256, (8, 8, 3)).astype(np.uint8), size[::-1])
-    mask = np.zeros(size, np.uint8)
-    mask[size[0] // 2 :, : (size[1] + 1) // 2] = 255
-    return photo, mask
-
-
 def batch(size, count=1, seed=0):
     pairs = [photo_and_mask(size, seed + index) for index in range(count)]
     return {
         "image": np.stack([photo for photo, _ in pairs]),
         "mask": np.stack([mask[..., None] for _, mask in pairs]),
     }
-
-
-def decode(content):
-    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    return picture[..., ::-1] if picture.ndim == 3 else picture[..., None]
 
 
 def assert_alike(found, wanted):

@@ -2,11 +2,11 @@
 
 import numpy as np
 import tensorflow as tf
+from grpc_calls import make_request
 from server_calls import wait_until
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_service_pb2_grpc,
-    predict_pb2,
     prediction_service_pb2_grpc,
 )
 
@@ -19,17 +19,8 @@ class StampClient:
         self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(channel)
 
-    def request(self, signature="", version=None, label=None, outputs=(), **inputs):
-        request = predict_pb2.PredictRequest(output_filter=outputs)
-        request.model_spec.name = self.name
-        request.model_spec.signature_name = signature
-        if version is not None:
-            request.model_spec.version.value = version
-        if label is not None:
-            request.model_spec.version_label = label
-        for name, value in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-        return request
+    def request(self, signature="", **options):
+        return make_request(self.name, signature, **options)
 
     def stamp(self, x, **options):
         """The answer's version, and its outputs as arrays."""

@@ -15,13 +15,13 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from grpc_calls import make_request, make_tensor, refused
 from server_calls import call_rest, wait_until
 from serving_photos import check_completed, make_photo, png
-from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     inference_pb2,
-    predict_pb2,
     prediction_log_pb2,
     prediction_service_pb2_grpc,
     regression_pb2,
@@ -54,29 +54,13 @@ def prediction(channel):
     return prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
 
-def refusal(call, *arguments):
-    """Code and message of a call that is refused."""
-    with pytest.raises(grpc.RpcError) as caught:
-        call(*arguments)
-    return caught.value.code().name, caught.value.details()
-
-
-def make_request(signature="", name="portrait", version=None, outputs=(), **inputs):
-    request = predict_pb2.PredictRequest(output_filter=outputs)
-    request.model_spec.name = name
-    request.model_spec.signature_name = signature
-    if version is not None:
-        request.model_spec.version.value = version
-    for key, value in inputs.items():
-        if not isinstance(value, tensor_pb2.TensorProto):
-            value = tf.make_tensor_proto(value)
-        request.inputs[key].CopyFrom(value)
-    return request
-
-
 def photo_request(**options):
     image, mask = make_photo(batch=1)
-    return make_request(**({"image": image, "mask": mask} | options))
+    return make_request("portrait", **({"image": image, "mask": mask} | options))
+
+
+def tensor(shape=(1, 9, 11, 1), dtype=types_pb2.DT_UINT8, **values):
+    return make_tensor(dtype, shape, **values)
 
 
 def b64(content):
@@ -88,10 +72,8 @@ def b64(content):
 
 def test_values_beyond_a_tensors_size_are_left_out(prediction):
     image, mask = make_photo(batch=1)
-    proto = tf.make_tensor_proto(mask)
-    typed = tensor_pb2.TensorProto(dtype=proto.dtype, tensor_shape=proto.tensor_shape)
-    typed.int_val.extend([*mask.ravel().tolist(), 1, 2, 3])
-    response = prediction.Predict(make_request(image=image, mask=typed))
+    typed = tensor(mask.shape, int_val=[*mask.ravel().tolist(), 1, 2, 3])
+    response = prediction.Predict(make_request("portrait", image=image, mask=typed))
     completed = tf.make_ndarray(response.outputs["completed"])
     check_completed(
         image, mask, completed, tf.make_ndarray(response.outputs["parsing"])
@@ -103,21 +85,14 @@ def test_values_beyond_a_tensors_size_are_left_out(prediction):
 IMAGE, MASK = make_photo(batch=1)
 
 
-def tensor(shape=(1, 9, 11, 1), dtype=tf.uint8.as_datatype_enum, **values):
-    proto = tensor_pb2.TensorProto(dtype=dtype, **values)
-    for size in shape:
-        proto.tensor_shape.dim.add(size=size)
-    return proto
-
-
 REFUSED = {
     "missing input": (
-        make_request(image=IMAGE),
+        make_request("portrait", image=IMAGE),
         "input size does not match signature: 1!=2 len({image}) !="
         " len({image,mask}). Sent extra: {}. Missing but required: {mask}.",
     ),
     "misnamed input": (
-        make_request(image=IMAGE, hole=MASK),
+        make_request("portrait", image=IMAGE, hole=MASK),
         "Signature input alias: mask(feed name: serving_default_mask:0) not found in"
         " request and no default value provided. Inputs expected to be in the request"
         " {hole,image}, or default input alias set: ",
@@ -145,7 +120,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(prediction, name):
     request, phrase = REFUSED[name]
-    code, details = refusal(prediction.Predict, request)
+    code, details = refused(prediction.Predict, request)
     assert code == "INVALID_ARGUMENT" and phrase in details
     assert "Traceback" not in details
     prediction.Predict(photo_request())  # The process is alive and well.
@@ -153,7 +128,7 @@ def test_refused(prediction, name):
 
 def test_what_initializes_a_model_is_no_signature(prediction):
     request = photo_request(signature="__saved_model_init_op")
-    code, details = refusal(prediction.Predict, request)
+    code, details = refused(prediction.Predict, request)
     assert code == "FAILED_PRECONDITION" and "not found" in details
 
 
@@ -163,7 +138,7 @@ def test_other_methods_are_unimplemented(prediction):
         (prediction.Regress, regression_pb2.RegressionRequest()),
         (prediction.MultiInference, inference_pb2.MultiInferenceRequest()),
     ):
-        assert refusal(call, request)[0] == "UNIMPLEMENTED"
+        assert refused(call, request)[0] == "UNIMPLEMENTED"
 
 
 # === REST ===
@@ -325,7 +300,7 @@ def test_warm_up_that_fails(warmed_dir, serve):
         with pytest.raises(PortraitError, match=phrase):
             serve(folder)
 
-    path = write(photo_request(), make_request(image=IMAGE))
+    path = write(photo_request(), make_request("portrait", image=IMAGE))
     check("record 1 of .*INVALID_ARGUMENT")
     write(*[photo_request()] * 1001)
     check(r"exceeds the maximum \(1000\)")
@@ -343,7 +318,9 @@ def test_stop_finishes_what_is_in_flight(models_dir):
         "signature_name": "encoded",
         "inputs": {"image_bytes": [b64(image)] * 3, "mask_bytes": [b64(mask)] * 3},
     }
-    request = make_request("encoded", image_bytes=[image] * 3, mask_bytes=[mask] * 3)
+    request = make_request(
+        "portrait", "encoded", image_bytes=[image] * 3, mask_bytes=[mask] * 3
+    )
     idle = socket.create_connection(("localhost", server.rest_port))
     with idle, open_channel(server) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)

@@ -6,6 +6,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from grpc_calls import refused
 from server_calls import call_rest, wait_until
 from serving_photos import check_completed, make_photo, png
 
@@ -43,12 +44,6 @@ def batched(publish, serve, stamp_client, tmp_path):
         return client
 
     return start
-
-
-def refusal(call, *arguments):
-    with pytest.raises(grpc.RpcError) as caught:
-        call(*arguments)
-    return caught.value.code().name, caught.value.details()
 
 
 def together(*calls):
@@ -118,7 +113,7 @@ def test_requests_that_differ_in_size_fail_together_or_are_padded(batched, pad):
 
 def test_a_request_larger_than_a_batch(batched):
     client = batched(max_batch_size=4, batch_timeout_micros=0)
-    assert refusal(client.stamp, np.zeros((10, 1))) == (
+    assert refused(client.stamp, np.zeros((10, 1))) == (
         "INVALID_ARGUMENT",
         "Task size 10 is larger than maximum input batch size 4",
     )
@@ -144,7 +139,7 @@ def test_a_full_queue(batched):
     wait_until(lambda: "wrapped_run_count{} 1\n" in client.server._metrics.page())
     waiting = client.wait(0.0)
     wait_until(lambda: client.server._batching._queues)
-    assert refusal(client.wait(0.0).result) == (
+    assert refused(client.wait(0.0).result) == (
         "UNAVAILABLE",
         "The batch scheduling queue to which this task was submitted is full",
     )
@@ -155,7 +150,7 @@ def test_deadlines_hold_in_the_queue(batched):
     client = batched(max_batch_size=100, batch_timeout_micros=500_000)
     for seconds, timeout in ((0.0, 0.2), (10.0, 0.9)):
         late = client.wait(seconds, timeout=timeout)
-        assert refusal(late.result)[0] == "DEADLINE_EXCEEDED"
+        assert refused(late.result)[0] == "DEADLINE_EXCEEDED"
     assert client.version() == 1
 
 
@@ -225,7 +220,7 @@ def test_outputs_without_a_batch_are_refused(tmp_path, batched):
     )
     tf.saved_model.save(module, str(tmp_path / "sum" / "1"), module.call)
     client = batched(tmp_path / "sum", max_batch_size=2, batch_timeout_micros=0)
-    code, details = refusal(client.stamp, [1.0])
+    code, details = refused(client.stamp, [1.0])
     assert code == "FAILED_PRECONDITION" and "has 0 dimensions" in details
 
 

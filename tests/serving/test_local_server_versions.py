@@ -7,6 +7,7 @@ import threading
 import grpc
 import pytest
 from google.protobuf import text_format
+from grpc_calls import refused
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from server_calls import call_rest, wait_until
 from tensorflow_serving.apis import model_management_pb2
@@ -15,13 +16,6 @@ from portrait_tf.errors import PortraitError
 from serving.local_server import LocalServer
 
 QUICK = {"model_name": "stamp", "file_system_poll_wait_seconds": 0.05}
-
-
-def refusal(call):
-    """Code and message of a call that is refused."""
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    return caught.value.code().name, caught.value.details()
 
 
 def entry(folder, name="stamp", policy="", labels=None):
@@ -88,7 +82,7 @@ def test_versions_are_swapped_under_requests_and_none_fails(
         assert versions[0] == 1 and versions[-1] >= 3
     assert server.version == 4
     assert client.states(1) == {1: ("END", "")}
-    assert refusal(lambda: client.version(version=1))[0] == "NOT_FOUND"
+    assert refused(lambda: client.version(version=1))[0] == "NOT_FOUND"
 
 
 def test_a_version_in_use_is_unloaded_after_its_last_request(
@@ -153,7 +147,7 @@ def test_health_is_the_processs_not_the_models(publish, serve, stamp_client, tmp
         check = health_pb2_grpc.HealthStub(channel).Check
         shutil.rmtree(tmp_path / "stamp" / "1")
         client.wait_for(v1="END")
-        assert refusal(client.version)[0] == "NOT_FOUND"
+        assert refused(client.version)[0] == "NOT_FOUND"
         answer = check(health_pb2.HealthCheckRequest(), timeout=30)
         assert answer.status == answer.SERVING
         publish(2)
@@ -204,7 +198,7 @@ def test_several_models_and_labels(publish, serve_config, stamp_client):
     assert client.version(label="stable") == 1
     assert client.version(label="canary") == client.version() == 2
     assert stamp_client(server, "other").version() == 5
-    assert refusal(lambda: client.version(label="beta")) == (
+    assert refused(lambda: client.version(label="beta")) == (
         "INVALID_ARGUMENT",
         "Unrecognized servable version label: beta",
     )
@@ -223,7 +217,7 @@ def test_reload_by_rpc(publish, serve_config, stamp_client):
     folder, other = publish(1, 2), publish(5, folder="other")
     server, _ = serve_config(entry(folder))
     client, added = stamp_client(server), stamp_client(server, "other")
-    assert refusal(added.version)[0] == "NOT_FOUND"
+    assert refused(added.version)[0] == "NOT_FOUND"
     # What is new answers when the call returns.
     reload(client, entry(folder, policy="all {}"), entry(other, "other"))
     assert added.version() == 5
@@ -231,7 +225,7 @@ def test_reload_by_rpc(publish, serve_config, stamp_client):
     reload(client, entry(folder, policy="all {}", labels={"stable": 1}))
     assert client.version(label="stable") == 1
     added.wait_for(v5="END")
-    assert refusal(added.version)[0] == "NOT_FOUND"
+    assert refused(added.version)[0] == "NOT_FOUND"
     reload(client, entry(folder, policy="all {}", labels={"stable": 2}))
     assert client.version(label="stable") == 2
     reload(client)
@@ -243,7 +237,7 @@ def test_reloads_that_are_refused_change_nothing(publish, serve_config, stamp_cl
     server, _ = serve_config(entry(folder))
     client = stamp_client(server)
     labelled = entry(folder, policy="specific { versions: 1 }", labels={"stable": 1})
-    assert refusal(lambda: reload(client, labelled)) == (
+    assert refused(lambda: reload(client, labelled)) == (
         "FAILED_PRECONDITION",
         "Request to assign label to version 1 of model stamp, which is not currently"
         " available for inference",
@@ -256,10 +250,10 @@ def test_reloads_that_are_refused_change_nothing(publish, serve_config, stamp_cl
         ([entry(folder).replace("model_platform: 'tensorflow'", "")],
          "Illegal setting neither ModelServerConfig::model_type (deprecated) nor"),
     ):  # fmt: skip
-        code, message = refusal(lambda entries=entries: reload(client, *entries))
+        code, message = refused(lambda entries=entries: reload(client, *entries))
         assert code == "INVALID_ARGUMENT" and phrase in message
     empty = model_management_pb2.ReloadConfigRequest()
-    code, message = refusal(lambda: client.models.HandleReloadConfigRequest(empty))
+    code, message = refused(lambda: client.models.HandleReloadConfigRequest(empty))
     assert code == "INVALID_ARGUMENT" and "Only ModelConfigList" in message
     assert client.states() == {2: ("AVAILABLE", "")}
 
@@ -273,11 +267,11 @@ def test_a_label_that_moves_never_names_what_does_not_answer(
         allow_version_labels_for_unavailable_models=True,
     )
     client = stamp_client(server)
-    code, message = refusal(lambda: reload(client, entry(folder, labels={"stable": 8})))
+    code, message = refused(lambda: reload(client, entry(folder, labels={"stable": 8})))
     assert code == "FAILED_PRECONDITION" and "version 8" in message
     reload(client, entry(folder, labels={"stable": 1, "canary": 8}))
     assert client.version(label="stable") == 1
-    assert refusal(lambda: client.version(label="canary"))[0] == "NOT_FOUND"
+    assert refused(lambda: client.version(label="canary"))[0] == "NOT_FOUND"
 
 
 def test_a_new_model_that_does_not_load_is_said_so(
@@ -287,14 +281,14 @@ def test_a_new_model_that_does_not_load_is_said_so(
     server, _ = serve_config(entry(folder))
     client = stamp_client(server)
     (tmp_path / "bad" / "1").mkdir(parents=True)
-    code, message = refusal(
+    code, message = refused(
         lambda: reload(client, entry(folder), entry(tmp_path / "bad", "bad"))
     )
     assert code == "UNKNOWN"
     assert message.startswith(
         "1 model(s) did not become available: {{{name: bad version: 1} due to error: "
     )
-    code, message = refusal(
+    code, message = refused(
         lambda: reload(client, entry(folder), entry(tmp_path / "none", "none"))
     )
     assert "none does not exist" in message

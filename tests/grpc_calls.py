@@ -1,0 +1,38 @@
+"""Requests of Predict by hand, and what is refused of them."""
+
+import grpc
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+from tensorflow_serving.apis import predict_pb2
+
+
+def make_request(model, signature="", version=None, label=None, outputs=(), **inputs):
+    request = predict_pb2.PredictRequest(output_filter=outputs)
+    request.model_spec.name = model
+    request.model_spec.signature_name = signature
+    if version is not None:
+        request.model_spec.version.value = version
+    if label is not None:
+        request.model_spec.version_label = label
+    for name, value in inputs.items():
+        if not isinstance(value, tensor_pb2.TensorProto):
+            value = tf.make_tensor_proto(value)
+        request.inputs[name].CopyFrom(value)
+    return request
+
+
+def make_tensor(dtype, shape, **fields):
+    """A tensor by its fields, whether they fit or not."""
+    proto = tensor_pb2.TensorProto(dtype=dtype, **fields)
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
+    return proto
+
+
+def refused(call, *arguments):
+    """The status that a call ends with, and its message."""
+    try:
+        call(*arguments)
+    except grpc.RpcError as error:
+        return error.code().name, error.details()
+    raise AssertionError("the server answered; expected a refusal")
