@@ -49,7 +49,7 @@ from portrait_tf.photos import (
     photo_of_image,
 )
 from portrait_tf.photos.joints import joints_by_name, read_joints
-from portrait_tf.photos.masks import HOLE, as_hole_mask
+from portrait_tf.photos.masks import as_hole_mask
 from portrait_tf.photos.parsing_maps import (
     check_lossless,
     check_parsing_map,
@@ -537,8 +537,7 @@ class Portrait:
         result = extrapolate_photo(
             self.engine, prepared.pixels, margins, labels, joints
         )
-        hole = np.full(full, HOLE, np.uint8)
-        margins.box(size).of(hole)[:] = 0
+        hole = margins.hole(size)
         return Completion(prepared, result, hole, (margins.top, margins.left))
 
     def parse(

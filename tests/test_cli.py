@@ -206,13 +206,12 @@ def test_evaluate_scores_a_run_at_its_own_size(lip, tmp_path):
         save_weights(build_network(stage, config), path, {})
     save_config(config, tmp_path / "run" / "completion" / "config.yaml")
     arguments = ["evaluate", "--data", lip, "--run", tmp_path / "run", "--count", 1]
-    arguments += ["--json", tmp_path / "scores.json"]
-    for options, expected in (((), [32, 32]), (("--height", 48), [48, 32])):
-        code, output = run(*arguments, *options)
-        assert code == 0, output
-        assert f"photos at {expected[0]}x{expected[1]}: 1" in output
-        scores = json.loads((tmp_path / "scores.json").read_text())
-        assert scores["size"] == expected
+    arguments += ["--json", tmp_path / "scores.json", "--height", 48]
+    code, output = run(*arguments)
+    assert code == 0, output
+    # The width is the networks' own.
+    assert "photos at 48x32: 1" in output
+    assert json.loads((tmp_path / "scores.json").read_text())["size"] == [48, 32]
 
 
 class TestMistakes:

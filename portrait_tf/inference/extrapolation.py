@@ -106,6 +106,12 @@ class Margins(NamedTuple):
         """Where the photo is in the result."""
         return Box(self.top, self.left, self.top + size[0], self.left + size[1])
 
+    def hole(self, size: tuple[int, int]) -> np.ndarray:
+        """The mask of the result, `uint8` `[H2, W2]`, 255 = hole: all but the photo."""
+        mask = np.full(self.result_size(size), HOLE, np.uint8)
+        self.box(size).of(mask)[:] = 0
+        return mask
+
     def plus(self, other: "Margins") -> "Margins":
         return Margins(*(a + b for a, b in zip(self, other, strict=True)))
 
@@ -499,12 +505,9 @@ def extend_photo(photo: np.ndarray, margins: Margins) -> tuple[np.ndarray, np.nd
         The canvas `[H2, W2, 3]`, gray in the border, and its mask, 255 = hole.
     """
     size = photo.shape[:2]
-    full, inner = margins.result_size(size), margins.box(size)
-    canvas = np.full((*full, 3), 128, np.uint8)
-    inner.of(canvas)[:] = photo
-    mask = np.full(full, HOLE, np.uint8)
-    inner.of(mask)[:] = 0
-    return canvas, mask
+    canvas = np.full((*margins.result_size(size), 3), 128, np.uint8)
+    margins.box(size).of(canvas)[:] = photo
+    return canvas, margins.hole(size)
 
 
 def extrapolate_photo(
