@@ -439,6 +439,7 @@ def test_a_server_that_is_away_for_a_while(photos, models, tmp_path):
     )
     from portrait_tf.apps.batch.manifest import Row
     from portrait_tf.portrait import prepare_completion
+    from serving.client import RetryPolicy
 
     photo = open_photo(photos / "photos" / "002.tif")
     mask = open_photo(photos / "masks" / "002.bmp", "mask")
@@ -449,7 +450,9 @@ def test_a_server_that_is_away_for_a_while(photos, models, tmp_path):
     def start():
         return LocalServer(models, "portrait", grpc_port=port, rest_port=0)
 
-    settings = EngineSettings(None, f"localhost:{port}", {"timeout": 60.0})
+    # Without attempts of its own, the client says at once that nobody is there.
+    client = {"timeout": 60.0, "retry": RetryPolicy(attempts=1)}
+    settings = EngineSettings(None, f"localhost:{port}", client)
     handler = PhotoHandler(settings, None, 1)
     with start():
         model = handler.load_model()
