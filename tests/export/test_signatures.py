@@ -181,7 +181,7 @@ class TestCompleteWithJoints:
         network = ParsingNetwork(
             size=(32, 32), widths=(8, 16, 16, 24), blocks=(1, 1), feature_width=16
         )
-        pipeline = Pipeline(network, tiny_pipeline.completion_network)
+        pipeline = Pipeline(network, tiny_pipeline.completion_network, detail=False)
         with pytest.raises(PortraitError, match="takes joints as hints .*without"):
             export_pipeline(pipeline, tmp_path, signatures=["complete_with_joints"])
         names = check_names(None, pipeline.takes_joints)

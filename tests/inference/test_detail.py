@@ -194,25 +194,24 @@ class TestLargePhotos:
 
 @pytest.fixture(scope="module")
 def detailed(tiny_pipeline, tmp_path_factory):
-    """A pipeline with detail, and an export of it with one signature."""
-    from export.saved_model import export_pipeline
+    """A pipeline with detail, and an export of it with one signature, that runs."""
+    from export.saved_model import export_pipeline, open_session
 
     networks = tiny_pipeline.parsing_network, tiny_pipeline.completion_network
     pipeline = Pipeline(*networks, detail=True)
     folder = tmp_path_factory.mktemp("detailed")
-    return pipeline, export_pipeline(pipeline, folder, signatures=["serving_default"])
+    version = export_pipeline(pipeline, folder, signatures=["serving_default"])
+    with open_session(version) as run:
+        yield pipeline, run
 
 
 @pytest.mark.parametrize("size", [(96, 80), (131, 97), (160, 240)], ids=str)
 def test_an_export_adds_the_same_detail(tiny_pipeline, detailed, size):
-    from export.saved_model import run_signature
-
-    pipeline, version = detailed
+    pipeline, run = detailed
     photo = noise(size)
     mask = hole_of((size[0] // 2, 0, size[0], size[1] // 2), size)
     inputs = {"image": photo[None], "mask": mask[None, ..., None]}
-    answers = run_signature(version, {"serving_default": inputs})
-    exported = answers["serving_default"]["completed"]
+    exported = run("serving_default", inputs)["completed"]
     expected, soft = (
         one(*map(tf.constant, inputs.values()))["completed"].numpy()
         for one in (pipeline, tiny_pipeline)

@@ -103,9 +103,8 @@ class TestPipeline:
     options = {"flip": True, "scales": (0.5, 1.0)}
 
     def build(self, pipeline, **options):
-        return Pipeline(
-            pipeline.parsing_network, pipeline.completion_network, **options
-        )
+        networks = pipeline.parsing_network, pipeline.completion_network
+        return Pipeline(*networks, detail=False, **options)
 
     def photo(self):
         rng = np.random.default_rng(3)
