@@ -17,6 +17,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from command_line import run
 from ports import free_ports
 from server_calls import call, call_rest, serve_command, wait_until
 from serving_photos import make_photo, png
@@ -361,12 +362,11 @@ def test_an_unreadable_model_config(tmp_path):
     # tensorflow_serving/servables/tensorflow/testdata/bad_model_config.txt, in short.
     path = tmp_path / "bad_model_config.txt"
     path.write_text("improperly formatted file\n")
-    with serve_command(f"--model_config_file={path}") as process:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 2
-    assert "Error parsing text-format tensorflow.serving.ModelServerConfig" in errors
-    assert "Failed to start server. Error: " in errors
-    assert f"Invalid protobuf file: '{path}'" in errors
+    code, said = run("serve", "--port=0", f"--model_config_file={path}")
+    assert code == 2
+    assert "Error parsing text-format tensorflow.serving.ModelServerConfig" in said
+    assert "Failed to start server. Error: " in said
+    assert f"Invalid protobuf file: '{path}'" in said
 
 
 # === The table in docs/reference/embedded_server.md ===
