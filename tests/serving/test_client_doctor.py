@@ -1,7 +1,6 @@
 """`portrait-tf doctor`: each thing that can be wrong, made wrong for real."""
 
 import contextlib
-import logging
 import pathlib
 import re
 import socket
@@ -16,16 +15,8 @@ from wire import Script, server_context, tls_before
 
 from serving.client.doctor import Endpoint, examine
 
+pytestmark = pytest.mark.usefixtures("own_log_handlers")
 IMAGE, MASK = make_photo()
-
-
-@pytest.fixture(autouse=True)
-def _own_log_handlers():
-    """The command line logs to the stderr that it finds, which ends with a test."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
 
 
 def doctor(*arguments):

@@ -358,6 +358,7 @@ def test_the_command_logs_what_scripts_wait_for(half_plus_two):
     assert order == sorted(order)
 
 
+@pytest.mark.usefixtures("own_log_handlers")
 def test_an_unreadable_model_config(tmp_path):
     # tensorflow_serving/servables/tensorflow/testdata/bad_model_config.txt, in short.
     path = tmp_path / "bad_model_config.txt"
