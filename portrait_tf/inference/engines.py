@@ -30,6 +30,16 @@ DEFAULT_WORKING_SIZE = (192, 128)
 
 _SERVER_SECONDS = 5.0
 
+Array = np.ndarray
+Own = np.ndarray | None
+"""A label map or joints of the user's; None: stage 1 says."""
+
+Completed = tuple[np.ndarray, np.ndarray]
+"""The photo, and the label map that it was painted by."""
+
+Parsed = tuple[np.ndarray, np.ndarray | None]
+"""The label map, and joints `[16, 3]`; None of a stage 1 without a pose."""
+
 
 class Engine(Protocol):
     """What `complete` runs on.
@@ -44,31 +54,20 @@ class Engine(Protocol):
     detail: bool
 
     def complete(
-        self,
-        photo: np.ndarray,
-        mask: np.ndarray,
-        parsing: np.ndarray | None = None,
-        joints: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]: ...
+        self, photo: Array, mask: Array, parsing: Own = None, joints: Own = None
+    ) -> Completed: ...
 
     def parse(
-        self,
-        photo: np.ndarray,
-        mask: np.ndarray | None = None,
-        joints: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray | None]: ...
+        self, photo: Array, mask: Array | None = None, joints: Own = None
+    ) -> Parsed: ...
 
 
 class BatchEngine:
     """An engine that completes several holes of a photo in one batch."""
 
     def complete_masks(
-        self,
-        photo: np.ndarray,
-        masks: np.ndarray,
-        parsing: np.ndarray | None = None,
-        joints: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, photo: Array, masks: Array, parsing: Own = None, joints: Own = None
+    ) -> Completed:
         """Completes a photo with each of several holes.
 
         Args:
@@ -83,12 +82,8 @@ class BatchEngine:
         raise NotImplementedError
 
     def complete(
-        self,
-        photo: np.ndarray,
-        mask: np.ndarray,
-        parsing: np.ndarray | None = None,
-        joints: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, photo: Array, mask: Array, parsing: Own = None, joints: Own = None
+    ) -> Completed:
         completed, labels = self.complete_masks(photo, mask[None], parsing, joints)
         return completed[0], labels[0]
 
@@ -149,12 +144,8 @@ class PipelineEngine(BatchEngine):
         return self.pipeline.completion_network.takes_parsing
 
     def complete_masks(
-        self,
-        photo: np.ndarray,
-        masks: np.ndarray,
-        parsing: np.ndarray | None = None,
-        joints: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, photo: Array, masks: Array, parsing: Own = None, joints: Own = None
+    ) -> Completed:
         from portrait_tf.inference.detail import add_details
 
         batch = [np.repeat(photo[None], len(masks), axis=0), masks[..., None]]
@@ -176,11 +167,8 @@ class PipelineEngine(BatchEngine):
         return completed.numpy(), labels[..., 0].numpy()
 
     def parse(
-        self,
-        photo: np.ndarray,
-        mask: np.ndarray | None = None,
-        joints: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+        self, photo: Array, mask: Array | None = None, joints: Own = None
+    ) -> Parsed:
         batch = [photo[None], _or_no_hole(photo, mask)[None, ..., None]]
         if joints is None:
             result = self._parse(*batch)
@@ -221,12 +209,8 @@ class SavedModelEngine:
         return "complete_with_parsing" in self._model.signatures
 
     def complete(
-        self,
-        photo: np.ndarray,
-        mask: np.ndarray,
-        parsing: np.ndarray | None = None,
-        joints: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, photo: Array, mask: Array, parsing: Own = None, joints: Own = None
+    ) -> Completed:
         given = {"image": photo, "mask": mask[..., None]}
         if parsing is None:
             result = (
@@ -241,11 +225,8 @@ class SavedModelEngine:
         return result["completed"][0].numpy(), _filled_in(self, photo, mask, parsing)
 
     def parse(
-        self,
-        photo: np.ndarray,
-        mask: np.ndarray | None = None,
-        joints: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+        self, photo: Array, mask: Array | None = None, joints: Own = None
+    ) -> Parsed:
         given = {"image": photo, "mask": _or_no_hole(photo, mask)[..., None]}
         if joints is None:
             result = self._run("parse", given)
@@ -345,12 +326,8 @@ class ServerEngine:
         self._client.wait_until_available(timeout)
 
     def complete(
-        self,
-        photo: np.ndarray,
-        mask: np.ndarray,
-        parsing: np.ndarray | None = None,
-        joints: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, photo: Array, mask: Array, parsing: Own = None, joints: Own = None
+    ) -> Completed:
         if parsing is None:
             result = (
                 self._client.complete(photo, mask)
@@ -362,11 +339,8 @@ class ServerEngine:
         return completed, _filled_in(self, photo, mask, parsing)
 
     def parse(
-        self,
-        photo: np.ndarray,
-        mask: np.ndarray | None = None,
-        joints: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+        self, photo: Array, mask: Array | None = None, joints: Own = None
+    ) -> Parsed:
         result = self._client.parse(photo, _or_no_hole(photo, mask), joints)
         return result.parsing.reshape(photo.shape[:2]), result.joints
 

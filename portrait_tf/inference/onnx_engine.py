@@ -10,7 +10,14 @@ import numpy as np
 from portrait_tf.errors import PortraitError
 from portrait_tf.geometry import Placement, fit_placement
 from portrait_tf.inference import fitting
-from portrait_tf.inference.engines import BatchEngine, check_takes_joints
+from portrait_tf.inference.engines import (
+    Array,
+    BatchEngine,
+    Completed,
+    Own,
+    Parsed,
+    check_takes_joints,
+)
 from portrait_tf.labels import NUM_LABELS
 from portrait_tf.runs.bundled import FOLDER, bundled_arrays
 from portrait_tf.startup import has_tensorflow, load_tensorflow
@@ -80,12 +87,8 @@ class OnnxEngine(BatchEngine):
         return "parsing" in {one.name for one in self._painting.get_inputs()}
 
     def complete_masks(
-        self,
-        photo: np.ndarray,
-        masks: np.ndarray,
-        parsing: np.ndarray | None = None,
-        joints: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, photo: Array, masks: Array, parsing: Own = None, joints: Own = None
+    ) -> Completed:
         size, place = photo.shape[:2], self._place(photo)
         inputs = self._fit(photo, masks, place)
         shares = self._find(inputs, joints, size, place)["parsing"]
@@ -111,11 +114,8 @@ class OnnxEngine(BatchEngine):
         return completed, labels
 
     def parse(
-        self,
-        photo: np.ndarray,
-        mask: np.ndarray | None = None,
-        joints: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+        self, photo: Array, mask: Array | None = None, joints: Own = None
+    ) -> Parsed:
         size, place = photo.shape[:2], self._place(photo)
         if mask is None:
             mask = np.zeros(size, np.uint8)
@@ -135,7 +135,7 @@ class OnnxEngine(BatchEngine):
         return fit_placement(photo.shape[:2], self.working_size)
 
     def _fit(
-        self, photo: np.ndarray, masks: np.ndarray, place: Placement
+        self, photo: Array, masks: Array, place: Placement
     ) -> dict[str, np.ndarray]:
         photos = np.broadcast_to(photo, (len(masks), *photo.shape))
         fitted = fitting.fit_photos(photos, masks, self.working_size, place)
