@@ -260,7 +260,8 @@ class TestMistakes:
             "--top and --bottom and --to-aspect contradict each other",
         )
 
-    def test_an_unreachable_server(self, photo, mask, tmp_path):
+    def test_an_unreachable_server(self, photo, mask, tmp_path, monkeypatch):
+        monkeypatch.setattr("portrait_tf.inference.engines._SERVER_SECONDS", 0.5)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"

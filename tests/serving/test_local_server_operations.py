@@ -392,7 +392,8 @@ def test_warm_up_iterations_and_none(publish, serve, stamp_client, caplog):
 # === The command ===
 
 
-def test_sigterm_lets_a_request_finish(publish, tmp_path):
+def test_the_command_logs_and_lets_a_request_finish(publish, tmp_path):
+    """What scripts wait for is logged in this order; SIGTERM ends it."""
     path = tmp_path / "models.config"
     path.write_text(
         f"model_config_list {{ config {{ name: 'stamp' base_path: '{publish(1)}'"
@@ -410,4 +411,15 @@ def test_sigterm_lets_a_request_finish(publish, tmp_path):
         process.send_signal(signal.SIGTERM)
         assert running.result().outputs["count"].int_val
         assert process.wait(60) == 0
-        assert "Traceback" not in process.stderr.read()
+        said = process.stderr.read()
+    assert "Traceback" not in said
+    order = [
+        said.index(phrase)
+        for phrase in (
+            "No warmup data file found at ",
+            "Successfully loaded servable version {name: stamp version: 1}",
+            "Running gRPC ModelServer at ",
+            "Exporting HTTP/REST API at:",
+        )
+    ]
+    assert order == sorted(order)

@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 from command_line import run
 from ports import free_ports
-from server_calls import call, call_rest, serve_command, wait_until
+from server_calls import call, call_rest, wait_until
 from serving_photos import make_photo, png
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
@@ -337,25 +337,6 @@ def test_a_first_load_that_fails_ends_the_start(tmp_path):
 
 
 # === The command's own words ===
-
-
-def test_the_command_logs_what_scripts_wait_for(half_plus_two):
-    with serve_command(half_plus_two, "--model_name=default") as process:
-        seen = ""
-        while "Exporting HTTP/REST API at:" not in seen:
-            line = process.stderr.readline()
-            assert line, seen
-            seen += line
-    order = [
-        seen.index(phrase)
-        for phrase in (
-            "No warmup data file found at ",
-            "Successfully loaded servable version {name: default version: 123}",
-            "Running gRPC ModelServer at ",
-            "Exporting HTTP/REST API at:",
-        )
-    ]
-    assert order == sorted(order)
 
 
 @pytest.mark.usefixtures("own_log_handlers")
