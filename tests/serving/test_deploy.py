@@ -5,6 +5,7 @@ makes an environment of its own, `.venv-deploy-tools`, on the first run.
 """
 
 import contextlib
+import functools
 import http.server
 import json
 import pathlib
@@ -256,7 +257,9 @@ def test_kustomizations_name_what_is_there():
     assert written <= used
 
 
+@functools.cache
 def render(overlay):
+    """The objects that kustomize makes; not to be changed."""
     if not shutil.which("kubectl"):
         pytest.skip("kubectl is needed to build the overlays")
     folder = KUBERNETES / "overlays" / overlay
