@@ -70,7 +70,7 @@ ONNX = [
     "simplejpeg>=1.8,<2",
     "tifffile>=2024.8.10,<2027",
     "imagecodecs>=2024.9.22,<2027",
-    "typer>=0.18,<1",
+    "typer>=0.19,<1",
     "rich>=13,<16",
 ]
 

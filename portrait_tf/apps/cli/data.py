@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 import tempfile
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -79,8 +79,8 @@ def check(
         with progress(f"reading {split}") as advance:
             description[split] = describe(reader, advance)
     console = open_console()
-    for split in Split:
-        _show_split(console, split.value, description.get(split.value))
+    for split in get_args(Split):
+        _show_split(console, split, description.get(split))
     sheet = sample_sheet(readers.values())
     if sheet is not None:
         path = out or _sheet_path(directory)

@@ -50,7 +50,7 @@ Side = Annotated[
 class Scored:
     """The photos that are scored, and their holes."""
 
-    split: Annotated[Split, typer.Option(help="Which photos.")] = Split.val
+    split: Annotated[Split, typer.Option(help="Which photos.")] = "val"
     count: Annotated[int | None, typer.Option(min=1, help="The first photos only.")] = (
         None
     )
@@ -61,7 +61,7 @@ class Scored:
         """The photos of a data set."""
         from portrait_tf.data.open import open_dataset
 
-        return open_dataset(data, self.split.value, skip_broken=self.skip_broken)
+        return open_dataset(data, self.split, skip_broken=self.skip_broken)
 
     def setup(
         self,
@@ -74,10 +74,10 @@ class Scored:
         """What a report says of how the scores came about."""
         return {
             "data": str(data),
-            "split": self.split.value,
+            "split": self.split,
             "photos": len(holes),
             "network": str(network),
-            "checkpoint": checkpoint.value,
+            "checkpoint": checkpoint,
             "size": list(size),
             "seed": self.seed,
         }
@@ -93,7 +93,7 @@ class Chain:
         pathlib.Path | None,
         typer.Option(help="A trained run, in place of the bundled weights."),
     ] = None
-    checkpoint: Which = Checkpoint.last
+    checkpoint: Which = "last"
 
     def check(self) -> None:
         """Raises PortraitError: several are named, or the checkpoint of none."""

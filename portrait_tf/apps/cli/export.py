@@ -1,16 +1,13 @@
 """Exports, and keeps the folder of versions."""
 
 import dataclasses
-import enum
 import importlib.util
 import pathlib
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from portrait_tf.apps.cli.shared import (
-    Checkpoint,
-    Stage,
     Which,
     app,
     check_run,
@@ -25,16 +22,7 @@ if TYPE_CHECKING:
     from portrait_tf.inference.pipeline import Pipeline
 
 
-class Precision(enum.StrEnum):
-    float32 = "float32"
-    float16 = "float16"
-
-
-class Label(enum.StrEnum):
-    canary = "canary"
-    stable = "stable"
-
-
+Label = Literal["canary", "stable"]
 ModelsFolder = Annotated[
     pathlib.Path, typer.Argument(metavar="DIR", help="The folder of versions.")
 ]
@@ -59,7 +47,7 @@ class Exported:
             "word; without it a large photo is answered sooner.",
         ),
     ] = None
-    checkpoint: Which = Checkpoint.last
+    checkpoint: Which = "last"
     working_size: Annotated[
         tuple[int, int] | None,
         typer.Option(
@@ -82,8 +70,9 @@ class VersionChoice:
     """What a version holds beside its networks."""
 
     precision: Annotated[
-        Precision, typer.Option(help="Weights are stored so; computed in float32.")
-    ] = Precision.float32
+        Literal["float32", "float16"],
+        typer.Option(help="Weights are stored so; computed in float32."),
+    ] = "float32"
     signature: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this one, and others given likewise."),
@@ -130,10 +119,10 @@ def export(
     folder = export_pipeline(
         exported.pipeline(run),
         out_dir,
-        version.precision.value,
+        version.precision,
         version.signature,
         version.batch_size or BATCH_SIZES,
-        version.label.value if version.label else None,
+        version.label,
         version.onnx,
     )
     typer.echo(f"exported to {folder}")
@@ -186,8 +175,8 @@ def promote(
     """Let a label stand for a version; a server keeps all labelled ones loaded."""
     from export import publishing
 
-    publishing.promote(directory, version, label.value, base_path)
-    typer.echo(f"{label.value}: version {version}")
+    publishing.promote(directory, version, label, base_path)
+    typer.echo(f"{label}: version {version}")
 
 
 @models_app.command()
@@ -198,7 +187,7 @@ def rollback(
     """Let a label stand again for the version that it stood for before."""
     from export import publishing
 
-    typer.echo(f"{label.value}: version {publishing.rollback(directory, label.value)}")
+    typer.echo(f"{label}: version {publishing.rollback(directory, label)}")
 
 
 @models_app.command()
@@ -221,14 +210,14 @@ def weights(
         str | None,
         typer.Option(help="Files are called STAGE_NAME.npz; else the config's name."),
     ] = None,
-    checkpoint: Which = Checkpoint.last,
+    checkpoint: Which = "last",
 ) -> None:
     """Write a run's networks in compact form: float16, without optimizers."""
     start_tensorflow()
     from portrait_tf.runs.folder import load_run_network, run_config, trained_stages
     from portrait_tf.runs.weights import save_weights
 
-    stages = trained_stages(run) or [Stage.parsing.value]
+    stages = trained_stages(run) or ["parsing"]
     networks = {stage: load_run_network(run, stage, checkpoint) for stage in stages}
     for stage, network in networks.items():
         config = run_config(run, stage)

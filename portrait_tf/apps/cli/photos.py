@@ -1,10 +1,9 @@
 """Completes and extrapolates photos, and parses them."""
 
 import dataclasses
-import enum
 import pathlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -25,16 +24,6 @@ if TYPE_CHECKING:
     from portrait_tf.inference.extrapolation import Wish
 
 
-class Format(enum.StrEnum):
-    jpeg = "jpeg"
-    png = "png"
-    webp = "webp"
-    tiff = "tiff"
-    bmp = "bmp"
-    heic = "heic"
-    avif = "avif"
-
-
 Photo = Annotated[pathlib.Path, typer.Argument(help="A photo, or a folder of photos.")]
 Out = Annotated[
     pathlib.Path,
@@ -52,7 +41,7 @@ Log = Annotated[
 
 
 OutFormat = Annotated[
-    Format | None,
+    Literal["jpeg", "png", "webp", "tiff", "bmp", "heic", "avif"] | None,
     typer.Option("--format", help="Of the output; else each photo's own in a folder."),
 ]
 Quality = Annotated[

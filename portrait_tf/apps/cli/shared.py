@@ -2,14 +2,13 @@
 
 import contextlib
 import dataclasses
-import enum
 import functools
 import inspect
 import logging
 import pathlib
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Literal, get_type_hints
 
 import typer
 
@@ -73,28 +72,8 @@ def grouped(command: Callable) -> Callable:
     return run
 
 
-class Stage(enum.StrEnum):
-    parsing = "parsing"
-    completion = "completion"
-    face = "face"
-
-
-class Strategy(enum.StrEnum):
-    none = "none"
-    mirrored = "mirrored"
-    multiworker = "multiworker"
-
-
-class Split(enum.StrEnum):
-    train = "train"
-    val = "val"
-
-
-class Checkpoint(enum.StrEnum):
-    last = "last"
-    best = "best"
-
-
+Checkpoint = Literal["last", "best"]
+Split = Literal["train", "val"]
 Server = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="Complete on a server, over gRPC."),
@@ -280,7 +259,7 @@ def open_console() -> "Console":
 
 def check_checkpoint(checkpoint: Checkpoint, run: str | pathlib.Path | None) -> None:
     """Raises PortraitError: there is no run that the checkpoint could be of."""
-    if checkpoint != Checkpoint.last and run in (None, "bundled"):
+    if checkpoint != "last" and run in (None, "bundled"):
         raise PortraitError(
             f"expected a trained run for --checkpoint {checkpoint}, received none"
         )
@@ -302,7 +281,7 @@ class Stage1Choice:
     run: Annotated[
         str, typer.Option("--run", metavar="RUN", help="A trained run, or `bundled`.")
     ] = "bundled"
-    checkpoint: Which = Checkpoint.last
+    checkpoint: Which = "last"
 
     def check(self) -> None:
         """Raises PortraitError: as `check_run`."""

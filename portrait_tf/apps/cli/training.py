@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,8 +12,6 @@ from portrait_tf.apps.cli.shared import (
     Changes,
     Data,
     SkipBroken,
-    Stage,
-    Strategy,
     app,
     grouped,
     open_console,
@@ -46,7 +44,8 @@ class GivenStages:
 @grouped
 def train(
     stage: Annotated[
-        Stage, typer.Argument(help="In this order; `face` may be left out.")
+        Literal["parsing", "completion", "face"],
+        typer.Argument(help="In this order; `face` may be left out."),
     ],
     config: Annotated[pathlib.Path, typer.Option(help="A YAML file of configs/.")],
     data: Annotated[
@@ -65,16 +64,16 @@ def train(
     given: GivenStages = GivenStages(),
     skip_broken: SkipBroken = False,
     strategy: Annotated[
-        Strategy,
+        Literal["none", "mirrored", "multiworker"],
         typer.Option(help="Several GPUs, or machines by TF_CONFIG: docs/distributed."),
-    ] = Strategy.none,
+    ] = "none",
 ) -> None:
     """Train a stage; the same command goes on after a stop."""
     from portrait_tf.config import load_config, with_changes
 
     changes = list(set_ or [])
     if steps:
-        changes.append(f"{stage.value}.training.steps={steps}")
+        changes.append(f"{stage}.training.steps={steps}")
     settings = with_changes(load_config(config), changes)
     training = _training_reader(data, settings, skip_broken)
     validation = _validation_reader(data, skip_broken)
@@ -85,17 +84,17 @@ def train(
     try:
         with stoppable():
             train_stage(
-                stage.value,
+                stage,
                 settings,
                 training,
                 run,
                 validation,
                 dataclasses.asdict(given),
                 verbose,
-                strategy.value,
+                strategy,
             )
     except PortraitError as error:
-        if strategy != Strategy.multiworker:
+        if strategy != "multiworker":
             raise
         # TensorFlow's threads to other workers would abort an orderly exit.
         typer.echo(f"portrait-tf: {error}", err=True)
