@@ -31,7 +31,7 @@ from portrait_tf.photos import encode_png
 from portrait_tf.photos.joints import joints_by_name
 from portrait_tf.startup import hidden_notices
 
-__all__ = ["MODEL_NAME", "check_export", "export_pipeline", "run_signature"]
+__all__ = ["MODEL_NAME", "check_export", "export_pipeline", "open_session"]
 
 _ODD_SIZE = (163, 97)
 _ANKLES = {"R_Ankle": (0.3, 0.95), "L_Ankle": (0.8, 0.9)}
@@ -202,19 +202,6 @@ def open_session(folder: str | pathlib.Path) -> Iterator[Callable]:
             )
 
         yield run
-
-
-def run_signature(
-    folder: str | pathlib.Path, requests: dict[str, dict[str, np.ndarray]]
-) -> dict[str, dict[str, np.ndarray]]:
-    """Outputs by name of signatures, in a Session as TensorFlow Serving runs them.
-
-    Args:
-        folder: A version's folder.
-        requests: Inputs by name, by signature.
-    """
-    with open_session(folder) as run:
-        return {name: run(name, inputs) for name, inputs in requests.items()}
 
 
 def load_problem(folder: str | pathlib.Path) -> str:

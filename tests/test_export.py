@@ -16,7 +16,7 @@ from tiny import random_networks
 from export import saved_model
 from export.contract import SIGNATURES
 from export.publishing import list_versions, prune
-from export.saved_model import export_pipeline, run_signature
+from export.saved_model import export_pipeline, open_session
 from portrait_tf.errors import PortraitError
 from portrait_tf.inference.engines import SavedModelEngine
 from portrait_tf.inference.pipeline import Pipeline
@@ -69,8 +69,9 @@ def test_the_code_in_the_documentation_runs(tiny_models, tmp_path, monkeypatch):
     found = {}
     exec(block, found)
     photos, answer = found["photos"], found["answer"]
-    expected = run_signature(tiny_models / "1", {"serving_default": photos})
-    for name, value in expected["serving_default"].items():
+    with open_session(tiny_models / "1") as run:
+        expected = run("serving_default", photos)
+    for name, value in expected.items():
         np.testing.assert_array_equal(answer[name], value)
 
 
@@ -135,7 +136,8 @@ def test_float16_another_size_scales_and_few_signatures(tmp_path):
     assert 2 * weights <= data.stat().st_size < 2.1 * weights
     photo, mask = photo_and_mask((61, 47))
     inputs = {"image": photo[None], "mask": mask[None, ..., None]}
-    found = run_signature(folder, {"serving_default": inputs})["serving_default"]
+    with open_session(folder) as run:
+        found = run("serving_default", inputs)
     wanted = larger(**inputs)["completed"].numpy()
     # Half precision: near, not equal.
     difference = np.abs(found["completed"].astype(int) - wanted)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from tiny import shaken
 
-from export.saved_model import run_signature
+from export.saved_model import open_session
 from portrait_tf.compat import variable_path
 from portrait_tf.config import parse_config, with_changes
 from portrait_tf.data.dataset import training_dataset, validation_dataset
@@ -173,7 +173,8 @@ def test_all_options_run_in_a_session_as_they_do_in_keras(tmp_path):
     archive.add_endpoint("paint", paint, specs)
     with contextlib.redirect_stdout(io.StringIO()):
         archive.write_out(str(tmp_path))
-    found = run_signature(tmp_path, {"paint": x})["paint"]["painted"]
+    with open_session(tmp_path) as run:
+        found = run("paint", x)["painted"]
     np.testing.assert_allclose(found, np.array(network(x)["painted"]), atol=1e-4)
 
 
