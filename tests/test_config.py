@@ -1,5 +1,4 @@
 import itertools
-import math
 import pathlib
 
 import pytest
@@ -13,13 +12,6 @@ from portrait_tf.config import (
     with_changes,
 )
 from portrait_tf.errors import PortraitError
-
-
-def nested(key: str, value: object) -> dict:
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return value
-
 
 # Comparisons have a schema of their own, and their test with that.
 CONFIGS = sorted(
@@ -39,179 +31,167 @@ def test_there_are_configs():
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("text", "message"),
     [
-        ({"parsng": {}}, "unknown key 'parsng'; did you mean 'parsing'?"),
+        ("parsng: {}", "unknown key 'parsng'; did you mean 'parsing'?"),
         (
-            {"parsing": {"training": {"step": 3}}},
+            "parsing: {training: {step: 3}}",
             "unknown key 'parsing.training.step'; did you mean 'steps'?",
         ),
         (
-            {"parsing": {"network": {"widhts": [1, 2, 3, 4]}}},
+            "parsing: {network: {widhts: [1, 2, 3, 4]}}",
             "unknown key 'parsing.network.widhts'; did you mean 'widths'?",
         ),
         (
-            {"parsing": {"network": {"kind": "jppnet", "widths": [1, 2, 3, 4]}}},
+            "parsing: {network: {kind: jppnet, widths: [1, 2, 3, 4]}}",
             "unknown key 'parsing.network.widths'; did you mean 'width_divisor'?",
         ),
         (
-            {"parsing": {"network": {"kind": "jpp"}}},
+            "parsing: {network: {kind: jpp}}",
             "'parsing.network.kind': expected one of compact, jppnet (received 'jpp')",
         ),
         (
-            {"completion": {"network": {"widhts": [1, 2, 3]}}},
+            "completion: {network: {widhts: [1, 2, 3]}}",
             "unknown key 'completion.network.widhts'; did you mean 'widths'?",
         ),
         (
-            {"completion": {"network": {"kind": "glc", "widths": [1, 2, 3]}}},
+            "completion: {network: {kind: glc, widths: [1, 2, 3]}}",
             "unknown key 'completion.network.widths'; did you mean 'width_divisor'?",
         ),
         (
-            {"completion": {"network": {"kind": "jppnet"}}},
+            "completion: {network: {kind: jppnet}}",
             "'completion.network.kind': expected one of parsing_guided, "
             "partial_convolution, contextual_attention, glc (received 'jppnet')",
         ),
         (
-            {"completion": {"network": {"kind": "partial_convolution", "widths": []}}},
+            "completion: {network: {kind: partial_convolution, widths: []}}",
             "'completion.network.widths': ",
         ),
         (
-            {"parsing": {"scales": [1.0, 0.5]}},
+            "parsing: {scales: [1.0, 0.5]}",
             "need network.kind jppnet; compact works at one size",
         ),
-        ({"parsing": {"scales": [0.5]}}, "scales begin with 1, got (0.5,)"),
-        ({"seed": "x"}, "'seed': Input should be a valid integer"),
-        ({"size": [100, 128]}, "must be multiples of 16, got (100, 128)"),
+        ("parsing: {scales: [0.5]}", "scales begin with 1, got (0.5,)"),
+        ("seed: x", "'seed': Input should be a valid integer"),
+        ("size: [100, 128]", "must be multiples of 16, got (100, 128)"),
         (
-            {
-                "masks": dict.fromkeys(
-                    ["rectangle", "strokes", "body_part", "border"], 0
-                )
-            },
+            "masks: {rectangle: 0, strokes: 0, body_part: 0, border: 0}",
             "at least one kind of hole needs a weight above 0",
         ),
         (
-            {"completion": {"discriminator": {"loss": "wgan_gp"}}},
+            "completion: {discriminator: {loss: wgan_gp}}",
             "expected spectral_normalization false, received true",
         ),
         (
-            {"completion": {"discriminator": {"features": "efficientnet_lite0"}}},
+            "completion: {discriminator: {features: efficientnet_lite0}}",
             "expected features_weights to be the path of their .npz file, received "
             "'none'",
         ),
         (
-            {
-                "completion": {
-                    "loss": {
-                        "adversarial": 0,
-                        "adversarial_local": 0,
-                        "feature_matching": 1,
-                    }
-                }
-            },
+            "completion: {loss: {adversarial: 0, adversarial_local: 0, "
+            "feature_matching: 1}}",
             "feature_matching needs a discriminator",
         ),
         (
-            {"completion": {"loss": {"hole": 0, "known": 0, "perceptual": 0}}},
+            "completion: {loss: {hole: 0, known: 0, perceptual: 0}}",
             "at least one of hole, known, psnr, perceptual and style",
         ),
-        (["size"], "expected keys and values, received list"),
-        *(
-            (nested(key, value), "'" + key)
-            for key, value in [
-                # Limits the wrong way round.
-                ("augmentation.scale", [1.2, 0.8]),
-                ("augmentation.crop_zoom", [2, 1]),
-                ("augmentation.cutout_size", [0.3, 0.1]),
-                ("masks.rectangle_size", [0.6, 0.2]),
-                ("masks.stroke_count", [6, 1]),
-                ("masks.stroke_width", [0.2, 0.1]),
-                ("masks.stroke_length", [0.8, 0.2]),
-                ("masks.body_part_dilation", [0.06, 0.01]),
-                ("face.masks.border_size", [0.4, 0.1]),
-                ("face.masks.face_size", [2, 1]),
-                # Nothing, less than nothing, more than all.
-                ("data.weights", []),
-                ("data.weights", [0]),
-                ("augmentation.scale", [0, 1]),
-                ("masks.rectangle_size", [0.5, 1.5]),
-                ("masks.stroke_count", [0, 0]),
-                ("masks.border_sides.top", -1),
-                ("seed", 2**32),
-                ("name", "a/b"),
-                ("parsing.training.start_from", ""),
-                ("parsing.network.widths", [8, 0, 8, 8]),
-                ("parsing.network.blocks", [1, -1]),
-                ("parsing.network.feature_width", 1),
-                ("parsing.network", {"kind": "jppnet", "width_divisor": 65}),
-                ("parsing.scales", []),
-                ("parsing.loss.parsing", -1),
-                ("parsing.loss.pose", -1),
-                ("completion.network.widths", [8, 0]),
-                ("completion.network.dilations", [1, 0]),
-                ("completion.discriminator.widths", []),
-                ("completion.discriminator.widths", [8, -8]),
-                ("completion.discriminator.local_size", [0, 64]),
-                ("completion.perceptual.layers", {}),
-                ("completion.perceptual.layers.block1_conv2", -1),
-                ("face.network.widths", [8, 8, 0]),
-                ("face.discriminator.widths", []),
-                # No numbers.
-                ("augmentation.scale", [1, math.inf]),
-                ("masks.border", math.nan),
-                ("parsing.training.optimizer.learning_rate", math.inf),
-                ("parsing.training.checkpoint_minutes", math.inf),
-                ("completion.loss.hole", math.nan),
-                ("completion.perceptual.layers.block1_conv2", math.nan),
-                ("pipeline.scales", [math.nan]),
-            ]
-        ),
+        ("[size]", "expected keys and values, received list"),
         # Keys that do not go together.
         (
-            {
-                "size": [96, 96],
-                "completion": {"network": {"stem": 4, "widths": [8] * 5}},
-            },
+            "{size: [96, 96], completion: {network: {stem: 4, "
+            "widths: [8, 8, 8, 8, 8]}}}",
             "completion.network has a stride of 64 (stem 4, 5 widths): expected a size",
         ),
         (
-            {"completion": {"discriminator": {"widths": [8] * 7}}},
+            "completion: {discriminator: {widths: [8, 8, 8, 8, 8, 8, 8]}}",
             "discriminator.widths: 7 convolutions that halve the size, but a photo or "
             "crop of 64x64",
         ),
         (
-            {"size": [16, 16], "completion": {"discriminator": {"widths": [8] * 5}}},
+            "{size: [16, 16], completion: {discriminator: {widths: [8, 8, 8, 8, 8]}}}",
             "crop of 16x16",
         ),
         (
-            {
-                "face": {
-                    "network": {"size": [8, 8]},
-                    "discriminator": {"widths": [8] * 4},
-                }
-            },
+            "face: {network: {size: [8, 8]}, discriminator: {widths: [8, 8, 8, 8]}}",
             "crop of 8x8",
         ),
         (
-            {"parsing": {"loss": {"parsing": 0, "pose": 0}}},
+            "parsing: {loss: {parsing: 0, pose: 0}}",
             "at least one of parsing, pose, and balanced_weight",
         ),
         (
-            {"parsing": {"loss": {"full_size": 0, "deep_supervision": 0}}},
+            "parsing: {loss: {full_size: 0, deep_supervision: 0}}",
             "full_size or deep_supervision needs a weight",
         ),
         (
-            {"parsing": {"loss": {"parsing": 0}, "network": {"pose": False}}},
+            "parsing: {loss: {parsing: 0}, network: {pose: false}}",
             "where network.pose is false",
         ),
-        ({"face": {"loss": {"hole": 0, "perceptual": 0}}}, "hole or perceptual needs"),
+        ("face: {loss: {hole: 0, perceptual: 0}}", "hole or perceptual needs"),
     ],
 )
-def test_wrong_keys_and_values_are_named(values, message):
+def test_wrong_keys_and_values_are_named(text, message):
     with pytest.raises(PortraitError) as caught:
-        parse_config(values, "mine.yaml")
+        parse_config(parse_yaml(text, "mine.yaml"), "mine.yaml")
     assert message in str(caught.value)
     assert str(caught.value).startswith("mine.yaml: ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        # Limits the wrong way round.
+        "augmentation.scale=[1.2, 0.8]",
+        "augmentation.crop_zoom=[2, 1]",
+        "augmentation.cutout_size=[0.3, 0.1]",
+        "masks.rectangle_size=[0.6, 0.2]",
+        "masks.stroke_count=[6, 1]",
+        "masks.stroke_width=[0.2, 0.1]",
+        "masks.stroke_length=[0.8, 0.2]",
+        "masks.body_part_dilation=[0.06, 0.01]",
+        "face.masks.border_size=[0.4, 0.1]",
+        "face.masks.face_size=[2, 1]",
+        # Nothing, less than nothing, more than all.
+        "data.weights=[]",
+        "data.weights=[0]",
+        "augmentation.scale=[0, 1]",
+        "masks.rectangle_size=[0.5, 1.5]",
+        "masks.stroke_count=[0, 0]",
+        "masks.border_sides.top=-1",
+        "seed=4294967296",
+        "name=a/b",
+        "parsing.training.start_from=''",
+        "parsing.network.widths=[8, 0, 8, 8]",
+        "parsing.network.blocks=[1, -1]",
+        "parsing.network.feature_width=1",
+        "parsing.network={kind: jppnet, width_divisor: 65}",
+        "parsing.scales=[]",
+        "parsing.loss.parsing=-1",
+        "parsing.loss.pose=-1",
+        "completion.network.widths=[8, 0]",
+        "completion.network.dilations=[1, 0]",
+        "completion.discriminator.widths=[]",
+        "completion.discriminator.widths=[8, -8]",
+        "completion.discriminator.local_size=[0, 64]",
+        "completion.perceptual.layers={}",
+        "completion.perceptual.layers.block1_conv2=-1",
+        "face.network.widths=[8, 8, 0]",
+        "face.discriminator.widths=[]",
+        # No numbers.
+        "augmentation.scale=[1, .inf]",
+        "masks.border=.nan",
+        "parsing.training.optimizer.learning_rate=.inf",
+        "parsing.training.checkpoint_minutes=.inf",
+        "completion.loss.hole=.nan",
+        "completion.perceptual.layers.block1_conv2=.nan",
+        "pipeline.scales=[.nan]",
+    ],
+)
+def test_values_out_of_range_are_named(change):
+    with pytest.raises(PortraitError) as caught:
+        with_changes(Config(), [change])
+    assert "'" + change.partition("=")[0] in str(caught.value)
 
 
 def test_a_missing_file_and_a_file_that_is_no_yaml_are_named(tmp_path):

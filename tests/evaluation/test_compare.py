@@ -26,8 +26,13 @@ from portrait_tf.photos import read_hole, read_photo, write_png
 # One phase and no VGG: each of the others is a graph that takes seconds to trace.
 BASE = {
     **TINY,
+    "parsing": {
+        **TINY["parsing"],
+        "network": {**TINY["parsing"]["network"], "rounds": 1},
+    },
     "completion": {
         **TINY["completion"],
+        "training": {**TINY["completion"]["training"], "tensorboard": False},
         "schedule": {"reconstruction_steps": 5, "critic_steps": 0},
         "loss": {"perceptual": 0},
     },

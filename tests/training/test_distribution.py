@@ -17,6 +17,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from command_line import run
 from ports import free_ports
 from tiny import TINY, assert_equal_arrays
 
@@ -74,15 +75,19 @@ def tf_configs(number, chief=False):
     ]
 
 
-def start(tf_config=None, **given):
-    more = {"TF_CONFIG": tf_config} if tf_config else {}
+def python(*arguments, tf_config=None):
+    """A process of this Python that runs, with all that it prints in one stream."""
     return subprocess.Popen(
-        [sys.executable, PROGRAM, json.dumps({"devices": 1, **given})],
-        env=environment(**more),
+        [sys.executable, *arguments],
+        env=environment(**({"TF_CONFIG": tf_config} if tf_config else {})),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def start(tf_config=None, **given):
+    return python(PROGRAM, json.dumps({"devices": 1, **given}), tf_config=tf_config)
 
 
 def finish(*processes):
@@ -112,6 +117,7 @@ def changes_of(stage, *more):
 
 PARSING = changes_of(
     "parsing",
+    "parsing.network.rounds=1",
     "parsing.training.ema=0.9",
     "parsing.loss.balanced=tversky",
     "parsing.loss.class_weights=inverse_sqrt",
@@ -120,23 +126,31 @@ COMPLETION = changes_of(
     "completion",
     "completion.discriminator_optimizer.name=sgd",
     "completion.discriminator_optimizer.clip_norm=1",
-    "completion.schedule.reconstruction_steps=3",
-    "completion.schedule.critic_steps=2",
+    "completion.loss.adversarial=0.5",
+    "completion.loss.adversarial_local=0.5",
+    "completion.training.ema=0.9",
+    "completion.network.noise=2",
+)
+PHASES = ("completion.schedule.reconstruction_steps=3",
+          "completion.schedule.critic_steps=2")  # fmt: skip
+HINGE = (
+    *PHASES,
     *(
         f"completion.loss.{name}={weight}"
         for name, weight in {
             "psnr": 0.1, "style": 1, "total_variation": 0.1, "label_color": 1,
-            "adversarial": 0.5, "adversarial_local": 0.5, "feature_matching": 1,
+            "feature_matching": 1,
         }.items()
     ),
-    "completion.training.ema=0.9",
-    "completion.network.noise=2",
+    "completion.discriminator.local_crops=2",
+    "completion.discriminator.r1=0.5",
+    "completion.discriminator.r1_interval=2",
 )  # fmt: skip
-HINGE = ("completion.discriminator.local_crops=2", "completion.discriminator.r1=0.5",
-         "completion.discriminator.r1_interval=2")  # fmt: skip
-# Each phase is a graph that takes seconds to trace.
+# Each phase is a graph that takes seconds to trace, and so does every term.
 WGAN = ("completion.discriminator.loss=wgan_gp",
+        "completion.loss.perceptual=0",
         "completion.schedule.reconstruction_steps=0",
+        "completion.schedule.critic_steps=2",
         "completion.discriminator.spectral_normalization=false")  # fmt: skip
 
 
@@ -214,7 +228,8 @@ def test_two_replicas_train_as_one(strategy, stage, changes, parsing_run, tmp_pa
 # on every worker.
 RESUMED = (
     *(one for one in COMPLETION if "optimizer.name=sgd" not in one),
-    *HINGE,
+    *PHASES,
+    "completion.loss.perceptual=0",
     "completion.training.steps_per_epoch=4",
     "completion.training.checkpoint_minutes=0.0001",
 )
@@ -340,12 +355,10 @@ print("equal:", len(cases))
 @several
 def test_losses_of_two_replicas_are_those_of_one():
     """Values and gradients of all losses; the two halves differ in holes and labels."""
-    done = subprocess.run(
-        [sys.executable, "-c", _LOSSES],
-        env=environment(), capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.endswith("equal: 12\n")
+    process = python("-c", _LOSSES)
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output[-3000:]
+    assert "equal: 12\n" in output
 
 
 def test_parts_of_a_batch_are_the_batch(tiny_config, portraits):
@@ -448,13 +461,9 @@ except PortraitError as error:
 def test_a_worker_that_is_gone_at_the_start_is_a_lost_one():
     """Not a mistake: after 2, Kubernetes would end the Job for good."""
     stays, _ = workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", program],
-            env=environment(TF_CONFIG=one),
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
+        python("-c", program, tf_config=one)
         for program, one in zip((_COMES, _GONE), tf_configs(2), strict=True)
-    ]  # fmt: skip
+    ]
     for worker in reversed(workers):
         output, _ = worker.communicate(timeout=200)
     assert stays.returncode == 75, output[-3000:]
@@ -469,13 +478,10 @@ def test_a_port_that_is_taken_is_a_mistake():
         tf_config = {
             "cluster": {"worker": [address]}, "task": {"type": "worker", "index": 0}
         }  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-c", _COMES],
-            env=environment(TF_CONFIG=json.dumps(tf_config)),
-            capture_output=True, text=True,
-        )  # fmt: skip
-    assert done.returncode == 2, done.stderr[-3000:]
-    assert done.stdout.startswith("worker 1 of 1 in TF_CONFIG cannot start: ")
+        process = python("-c", _COMES, tf_config=json.dumps(tf_config))
+        output, _ = process.communicate(timeout=200)
+    assert process.returncode == 2, output[-3000:]
+    assert "worker 1 of 1 in TF_CONFIG cannot start: " in output
 
 
 @several
@@ -516,7 +522,8 @@ def test_keras_2_trains_on_one_device(strategy, tiny_config, portraits, tmp_path
 def test_one_device_is_one_replica(tiny_config, portraits, tmp_path):
     """`mirrored` where there is nothing to mirror: the run of `none`."""
     runs = {}
-    config = with_changes(tiny_config, ["parsing.training.steps=2"])
+    changes = ["parsing.training.steps=2", "parsing.network.rounds=0"]
+    config = with_changes(tiny_config, changes)
     for strategy in ("none", "mirrored"):
         train_stage(
             "parsing", config, portraits, tmp_path / strategy, None,
@@ -538,29 +545,30 @@ def data(tmp_path_factory):
     return folder
 
 
-def start_command(run, data, config, tf_config, *more):
-    extra = {"TF_CONFIG": tf_config} if tf_config else {}
-    return subprocess.Popen(
-        [sys.executable, "-m", "portrait_tf", "train", "parsing", "--data", data,
-         "--config", config, "--run", run, "--strategy", "multiworker", *more],
-        env=environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
+def command(run, data, config):
+    return ["train", "parsing", "--data", str(data), "--config", str(config),
+            "--run", str(run), "--strategy", "multiworker"]  # fmt: skip
+
+
+def start_command(run, data, config, tf_config):
+    arguments = command(run, data, config)
+    return python("-m", "portrait_tf", *arguments, tf_config=tf_config)
 
 
 def config_file(path, *changes):
     changes = [f"parsing.training.{one}" for one in changes]
+    changes.append("parsing.network.rounds=0")
     save_config(with_changes(parse_config(TINY), changes), path)
     return path
 
 
 @several
-def test_multiworker_without_tf_config_is_one_sentence(data, tmp_path):
+def test_multiworker_without_tf_config_is_one_sentence(data, tmp_path, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
     config = config_file(tmp_path / "config.yaml")
-    process = start_command(tmp_path / "run", data, config, None)
-    _, output = process.communicate(timeout=120)
-    assert process.returncode == 2
-    assert output.startswith("portrait-tf: --strategy multiworker needs TF_CONFIG")
+    code, output = run(*command(tmp_path / "run", data, config))
+    assert code == 2
+    assert output.startswith("--strategy multiworker needs TF_CONFIG")
     assert not (tmp_path / "run").exists()
 
 
@@ -575,7 +583,7 @@ def test_workers_that_do_not_agree(data, tmp_path):
         start_command(tmp_path / "run", data, config, first),
         start_command(tmp_path / "run", data, other, second),
     ]
-    outputs = [worker.communicate(timeout=200)[1] for worker in workers]
+    outputs = [worker.communicate(timeout=200)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [75, 2], outputs
     assert "worker 2 has parsing.training.steps 8 (the chief: 4)" in outputs[1]
     assert not list((tmp_path / "run").rglob("checkpoint.npz"))
@@ -620,7 +628,7 @@ def wait_for_step(run, step, *workers):
         if checkpoint.is_file() and read_meta(checkpoint)["step"] >= step:
             return
         for worker in workers:
-            assert worker.poll() is None, worker.communicate()[1][-3000:]
+            assert worker.poll() is None, worker.communicate()[0][-3000:]
         time.sleep(0.05)
     raise AssertionError("no checkpoint in time")
 
@@ -638,7 +646,7 @@ def test_a_photo_that_is_cut_off_on_one_worker_ends_both(data, tmp_path):
         start_command(tmp_path / "run", folder, config, one)
         for folder, one in zip((data, broken), tf_configs(2), strict=True)
     ]
-    outputs = [worker.communicate(timeout=200)[1] for worker in workers]
+    outputs = [worker.communicate(timeout=200)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [75, 2], outputs
     assert outputs[1].splitlines()[-1] == (
         f"portrait-tf: {photo}: expected a whole photo, received a file that is cut off"
@@ -658,7 +666,7 @@ def test_sigterm_on_the_chief_stops_all_with_a_checkpoint(data, tmp_path):
     workers = [start_command(run, data, config, one) for one in tf_configs(2)]
     wait_for_step(run, 3, *workers)
     workers[0].send_signal(signal.SIGTERM)
-    outputs = [worker.communicate(timeout=120)[1] for worker in workers]
+    outputs = [worker.communicate(timeout=120)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [130, 75], outputs
     step = read_meta(run / "parsing/checkpoint.npz")["step"]
     assert f"stopped at step {step}" in outputs[0]

@@ -112,13 +112,6 @@ def test_stage_2_goes_through_its_phases(parsing_run, tiny_config, portraits, tm
     )
 
 
-def test_stage_1_has_no_use_for_another(parsing_run, tiny_config, portraits, tmp_path):
-    run = shutil.copytree(parsing_run[0], tmp_path / "again")
-    source = {"parsing": str(parsing_run[0])}
-    history = train_stage("parsing", tiny_config, portraits, run, None, source, 0)
-    assert history == [] and not (run / "parsing" / "network.npz").exists()
-
-
 def test_a_second_stage_1_is_refused(parsing_run, tiny_config, portraits, tmp_path):
     shutil.copytree(parsing_run[0], tmp_path / "other")
     before = sorted((tmp_path / "other").rglob("*"))
@@ -260,6 +253,7 @@ def test_resume_after_kill_minus_9(tmp_path):
     config = tmp_path / "config.yaml"
     changes = ["parsing.training.steps=40", "parsing.training.steps_per_epoch=20",
                "parsing.training.checkpoint_minutes=0.0001",
+               "parsing.training.tensorboard=false", "parsing.network.rounds=1",
                "parsing.training.ema=0.9"]  # fmt: skip
     save_config(with_changes(parse_config(TINY), changes), config)
     arguments = [*command, "train", "parsing", "--config", config, "--data", data]
@@ -293,9 +287,12 @@ def test_resume_after_kill_minus_9(tmp_path):
 
 
 def test_a_finished_run_is_left_as_it_is(parsing_run, tiny_config, portraits):
+    """Also where stage 1 is given another one, of which it has no use."""
     run = parsing_run[0]
     before = (run / "parsing" / "checkpoint.npz").read_bytes()
-    assert train_stage("parsing", tiny_config, portraits, run, verbose=0) == []
+    for source in ({}, {"parsing": str(run)}):
+        history = train_stage("parsing", tiny_config, portraits, run, None, source, 0)
+        assert history == [] and not (run / "parsing" / "network.npz").exists()
     assert (run / "parsing" / "checkpoint.npz").read_bytes() == before
 
 

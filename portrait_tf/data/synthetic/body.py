@@ -203,6 +203,45 @@ def _random_poses(rng: np.random.Generator, stance: str, side: int) -> dict[int,
     return poses
 
 
+def _random_trunk(
+    rng: np.random.Generator,
+    pelvis: np.ndarray,
+    half_shoulder: float,
+    sway: float,
+    side: int,
+    drop: float,
+) -> tuple[np.ndarray, dict, np.ndarray]:
+    """Neck, shoulders and head over a pelvis that sways, lower by `drop` on a side."""
+    trunk = 2.28 * rng.uniform(0.96, 1.03)
+    lean = np.array([-0.6 * sway + rng.normal(0, 0.05), 1.0, rng.normal(0.0, 0.05)])
+    neck = pelvis + trunk * normalize(lean)
+    twist = rng.normal(0, 0.12)
+    slope = 0.5 * drop + rng.normal(0, 0.02)
+    across, ahead = half_shoulder * np.cos(twist), half_shoulder * np.sin(twist)
+    shoulders = {
+        s: neck + [s * across, -0.17 - s * side * slope, s * ahead]
+        for s in (RIGHT, LEFT)
+    }
+    return (
+        neck,
+        shoulders,
+        neck + [rng.normal(0, 0.03), 0.755, 0.1 + rng.normal(0, 0.03)],
+    )
+
+
+def _random_knees(
+    rng: np.random.Generator, hips: dict, ankles: dict, leg: tuple, spread: float
+) -> tuple[dict, dict]:
+    """Knees, and the directions of the feet, which turn outward."""
+    knees, feet = {}, {}
+    for s in (RIGHT, LEFT):
+        turn = s * rng.uniform(0.08, 0.5) * spread
+        pole = np.array([0.5 * np.sin(turn), 0.0, 1.0])
+        knees[s], _ = _reach(hips[s], ankles[s], leg, pole)
+        feet[s] = np.array([np.sin(turn), 0.0, np.cos(turn)])
+    return knees, feet
+
+
 def random_body(rng: np.random.Generator) -> Body:
     """Somebody who stands or walks, with the feet on the ground."""
     feminine = bool(rng.random() < 0.58)
@@ -225,28 +264,12 @@ def random_body(rng: np.random.Generator) -> Body:
     hips = _hip_places(sway, {side: 0.0, -side: drop}, half_hip, thigh + shin, ankles)
     pelvis = (hips[RIGHT] + hips[LEFT]) / 2
 
-    trunk = 2.28 * rng.uniform(0.96, 1.03)
-    lean = np.array([-0.6 * sway + rng.normal(0, 0.05), 1.0, rng.normal(0.0, 0.05)])
-    neck = pelvis + trunk * normalize(lean)
     half_shoulder = (0.70 if feminine else 0.82) * (0.6 + 0.4 * build)
-    twist = rng.normal(0, 0.12)
-    slope = 0.5 * drop + rng.normal(0, 0.02)
-    across, ahead = half_shoulder * np.cos(twist), half_shoulder * np.sin(twist)
-    shoulders = {
-        s: neck + [s * across, -0.17 - s * side * slope, s * ahead]
-        for s in (RIGHT, LEFT)
-    }
-    head = neck + [rng.normal(0, 0.03), 0.755, 0.1 + rng.normal(0, 0.03)]
-
+    neck, shoulders, head = _random_trunk(rng, pelvis, half_shoulder, sway, side, drop)
     poses = _random_poses(rng, stance, side)
     starts = {"shoulder": shoulders, "pelvis": pelvis, "neck": neck}
     elbows, wrists, hands = _random_arms(rng, poses, starts, scale)
-    knees, feet = {}, {}
-    for s in (RIGHT, LEFT):
-        turn = s * rng.uniform(0.08, 0.5) * (0.4 if stance == "walk" else 1)
-        pole = np.array([0.5 * np.sin(turn), 0.0, 1.0])
-        knees[s], _ = _reach(hips[s], ankles[s], leg, pole)
-        feet[s] = np.array([np.sin(turn), 0.0, np.cos(turn)])
+    knees, feet = _random_knees(rng, hips, ankles, leg, 0.4 if stance == "walk" else 1)
     look = 0.7 * yaw if abs(yaw) < 1.2 and rng.random() < 0.5 else yaw
 
     sin, cos = np.sin(yaw), np.cos(yaw)
