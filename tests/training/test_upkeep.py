@@ -421,7 +421,7 @@ class TestCommandLine:
         code, output = run("weights", folder, tmp_path, *checkpoint)
         assert code == 0, output
         for stage in TRAINED:
-            expected = arrays_of(run, stage, "best.npz")[0]
+            expected = arrays_of(folder, stage, "best.npz")[0]
             written, _ = read_arrays(tmp_path / f"{stage}_tiny.npz")
             half = {name: array.astype(np.float16) for name, array in expected.items()}
             assert_equal_arrays(half, written)
