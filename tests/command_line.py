@@ -1,5 +1,7 @@
 """The command line, in the process of the tests."""
 
+import logging
+
 from typer.testing import CliRunner
 
 from portrait_tf.apps import cli
@@ -8,7 +10,13 @@ from portrait_tf.errors import PortraitError
 
 def run(*arguments):
     """Runs a command; gives its exit code, and its output or its one sentence."""
-    result = CliRunner().invoke(cli.app, [str(one) for one in arguments])
+    # A command logs to the stderr that it finds, which ends with it.
+    handlers, level = logging.root.handlers[:], logging.root.level
+    try:
+        result = CliRunner().invoke(cli.app, [str(one) for one in arguments])
+    finally:
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
     if isinstance(result.exception, PortraitError):
         return 2, str(result.exception)
     if result.exception and not isinstance(result.exception, SystemExit):

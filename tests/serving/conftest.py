@@ -1,7 +1,6 @@
 """Stand-in models, and servers that serve them."""
 
 import contextlib
-import logging
 import shutil
 
 import grpc
@@ -35,15 +34,6 @@ class Stamp(tf.Module):
                 lambda _: tf.timestamp() < end, lambda n: n + 1, [tf.constant(0)]
             )
         return {"count": tf.fill(tf.shape(seconds), count[0])}
-
-
-@pytest.fixture
-def own_log_handlers():
-    """The command line logs to the stderr that it finds, which ends with a test."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

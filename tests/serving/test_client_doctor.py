@@ -15,7 +15,6 @@ from wire import Script, server_context, tls_before
 
 from serving.client.doctor import Endpoint, examine
 
-pytestmark = pytest.mark.usefixtures("own_log_handlers")
 IMAGE, MASK = make_photo()
 
 

@@ -339,7 +339,6 @@ def test_a_first_load_that_fails_ends_the_start(tmp_path):
 # === The command's own words ===
 
 
-@pytest.mark.usefixtures("own_log_handlers")
 def test_an_unreadable_model_config(tmp_path):
     # tensorflow_serving/servables/tensorflow/testdata/bad_model_config.txt, in short.
     path = tmp_path / "bad_model_config.txt"

@@ -17,7 +17,6 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from command_line import run
 from ports import free_ports
 from tiny import TINY, assert_equal_arrays
 
@@ -563,12 +562,13 @@ def config_file(path, *changes):
 
 
 @several
-def test_multiworker_without_tf_config_is_one_sentence(data, tmp_path, monkeypatch):
-    monkeypatch.delenv("TF_CONFIG", raising=False)
+def test_multiworker_without_tf_config_is_one_sentence(data, tmp_path):
+    """In a process of its own, which a worker ends at once."""
     config = config_file(tmp_path / "config.yaml")
-    code, output = run(*command(tmp_path / "run", data, config))
-    assert code == 2
-    assert output.startswith("--strategy multiworker needs TF_CONFIG")
+    process = start_command(tmp_path / "run", data, config, None)
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 2
+    assert "portrait-tf: --strategy multiworker needs TF_CONFIG" in output
     assert not (tmp_path / "run").exists()
 
 

@@ -5,10 +5,9 @@ import time
 
 import numpy as np
 import pytest
+from command_line import run
 from PIL import Image
-from typer.testing import CliRunner
 
-from portrait_tf.apps import cli
 from portrait_tf.apps.web.examples import example_photos
 from portrait_tf.data.synthetic import synthesize
 from portrait_tf.photos import open_photo, write_png
@@ -75,11 +74,6 @@ def message(page, where):
     return box
 
 
-def run(*arguments):
-    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.output
-
-
 def test_an_example_is_completed_inside_the_hole_alone(page, tmp_path):
     open_example(page)
     drag(page, (0.4, 0.5), (0.6, 0.65))
@@ -95,7 +89,7 @@ def test_an_example_is_completed_inside_the_hole_alone(page, tmp_path):
 
     path = tmp_path / "photo.png"
     write_png(path, before)
-    run("complete", path, "--mask", mask, "-o", tmp_path / "whole.png")
+    assert run("complete", path, "--mask", mask, "-o", tmp_path / "whole.png")[0] == 0
     np.testing.assert_array_equal(open_photo(tmp_path / "whole.png").pixels, done)
 
 
@@ -113,7 +107,7 @@ def test_a_file_is_completed_as_by_the_command_line(page, tmp_path):
     complete(page)
     photo, mask = (download(page, name, tmp_path) for name in ("photo", "mask"))
     assert open_photo(mask).size == (1300, 900)
-    run("complete", path, "--mask", mask, "-o", tmp_path / "whole.png")
+    assert run("complete", path, "--mask", mask, "-o", tmp_path / "whole.png")[0] == 0
     assert photo.read_bytes() == (tmp_path / "whole.png").read_bytes()
 
 
@@ -149,7 +143,7 @@ def test_borders_are_extended_by_sliders_and_by_dragging(page, tmp_path):
         for part in (f"--{side}", value)
     ]
     out = tmp_path / "whole.png"
-    run("extrapolate", tmp_path / "photo.png", *sides, "-o", out)
+    assert run("extrapolate", tmp_path / "photo.png", *sides, "-o", out)[0] == 0
     np.testing.assert_array_equal(open_photo(out).pixels, done)
 
 
