@@ -48,10 +48,30 @@ def test_a_shuffle_without_its_checkerboard(smooth, kept):
     np.testing.assert_allclose(np.abs(found), kept, atol=1e-6)
 
 
+def test_a_dilated_convolution_answers_as_keras_own():
+    x = np.random.default_rng(0).normal(size=(2, 11, 8, 3)).astype(np.float32)
+    given = {"dilation_rate": 4, "padding": "same", "bias_initializer": "ones"}
+    ours, theirs = (
+        layers.DilatedConv2D(5, 3, **given),
+        keras.layers.Conv2D(5, 3, **given),
+    )
+    ours.build(x.shape)
+    theirs.build(x.shape)
+    theirs.set_weights(ours.get_weights())
+    wanted = np.array(theirs(x))
+    for training in (False, True):
+        found = np.array(ours(x, training=training))
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(ours(x, training=True) ** 2)
+    assert all(np.any(one) for one in tape.gradient(loss, ours.trainable_variables))
+
+
 @pytest.mark.parametrize(
     "one",
     [
         layers.ContextualAttention(5.0, False, 3, dtype="mixed_float16", name="some"),
+        layers.DilatedConv2D(4, 3, dilation_rate=2, padding="same"),
         layers.LabelAttention(5, False, 4),
         layers.NoiseChannels(3, 7),
         layers.ParsingGuidedFill(3, label_relaxations=7, label_stride=8),

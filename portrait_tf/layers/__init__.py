@@ -8,6 +8,7 @@ from portrait_tf.layers.boxes import (
     uncrop,
 )
 from portrait_tf.layers.contextual_attention import ContextualAttention
+from portrait_tf.layers.dilated_convolution import DilatedConv2D
 from portrait_tf.layers.faces import face_boxes
 from portrait_tf.layers.group_normalization import GroupNormalization
 from portrait_tf.layers.heatmaps import heatmap_peaks, joint_heatmaps
@@ -21,6 +22,7 @@ from portrait_tf.layers.upsampling import PixelShuffle, Upsample, resize_bilinea
 
 __all__ = [
     "ContextualAttention",
+    "DilatedConv2D",
     "GroupNormalization",
     "PartialConv2D",
     "LabelAttention",

@@ -3,7 +3,7 @@
 from keras import layers
 
 from portrait_tf.compat import Tensor
-from portrait_tf.layers import GroupNormalization
+from portrait_tf.layers import DilatedConv2D, GroupNormalization
 
 
 def _conv(
@@ -15,7 +15,8 @@ def _conv(
     dilation: int = 1,
     **kwargs: object,
 ) -> Tensor:
-    return layers.Conv2D(
+    convolution = layers.Conv2D if dilation == 1 else DilatedConv2D
+    return convolution(
         filters,
         kernel_size,
         strides=strides,
