@@ -88,6 +88,15 @@ def test_there_are_configs():
             "'none'",
         ),
         (
+            "completion: {discriminator: {local_features: true}}",
+            "expected features efficientnet_lite0, received none",
+        ),
+        (
+            "completion: {discriminator: {features: efficientnet_lite0, "
+            "features_weights: F, local_features: true, local_size: [64, 60]}}",
+            "expected multiples of 8 in local_size, received [64, 60]",
+        ),
+        (
             "completion: {loss: {adversarial: 0, adversarial_local: 0, "
             "feature_matching: 1}}",
             "feature_matching needs a discriminator",

@@ -160,6 +160,11 @@ class DiscriminatorConfig(Section):
         description="The file of that network's weights, as parsing.backbone_weights.",
     )
     features_width: Count = Field(64, description="Channels of each head.")
+    local_features: bool = Field(
+        False,
+        description="So is the local discriminator; it sees its crops at twice their "
+        "size.",
+    )
     local_size: tuple[Count, Count] = Field(
         (64, 64), description="Height and width of the local discriminator's crop."
     )
@@ -186,6 +191,20 @@ class DiscriminatorConfig(Section):
                 f"features {self.features} need trained weights: expected "
                 "features_weights to be the path of their .npz file, received "
                 f"{self.features_weights!r}"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _local_has_features(self) -> "DiscriminatorConfig":
+        if self.local_features and self.features == "none":
+            raise ValueError(
+                "local_features true needs a network to read features of: expected "
+                "features efficientnet_lite0, received none"
+            )
+        if self.local_features and any(side % 8 for side in self.local_size):
+            raise ValueError(
+                "local_features true needs crops of whole features: expected "
+                f"multiples of 8 in local_size, received {list(self.local_size)}"
             )
         return self
 
@@ -274,4 +293,9 @@ class CompletionConfig(Section):
     discriminator_optimizer: OptimizerConfig = DISCRIMINATOR_OPTIMIZER
     predicted_parsing: Fraction = Field(
         0.5, description="Part of the samples fed with stage 1's map, not the truth."
+    )
+    hinted: Fraction = Field(
+        0.0,
+        description="Part of the samples whose joints stage 1 is told before it draws "
+        "the map.",
     )

@@ -97,6 +97,7 @@ def _completion(
         critics=critics,
         perceptual=perceptual,
         predicted_parsing=completion.predicted_parsing,
+        hinted=completion.hinted,
         phases=_phases(completion),
         ema=completion.training.ema,
         seed=config.seed,
@@ -112,23 +113,27 @@ def _completion_critics(
         "conditioned": discriminator.conditioned,
         "spectral_normalization": discriminator.spectral_normalization,
     }
-    networks = {}
-    name = "global_discriminator"
-    if loss.adversarial and discriminator.features == "none":
-        networks[name] = Discriminator(size, discriminator.widths, name=name, **sees)
-    elif loss.adversarial:
-        networks[name] = FeatureDiscriminator(
-            size,
-            discriminator.features_width,
-            backbone=discriminator.features,
-            name=name,
-            **sees,
-        )
-        load_backbone_weights(networks[name], discriminator.features_weights)
-    name = "local_discriminator"
+
+    def make(name: str, size: tuple[int, int], features: str) -> keras.Model:
+        sees["name"] = name
+        if features == "none":
+            return Discriminator(size, discriminator.widths, **sees)
+        width = discriminator.features_width
+        network = FeatureDiscriminator(size, width, backbone=features, **sees)
+        load_backbone_weights(network, discriminator.features_weights)
+        return network
+
+    networks, crop = {}, discriminator.local_size
+    if loss.adversarial:
+        name = "global_discriminator"
+        networks[name] = make(name, size, discriminator.features)
     if loss.adversarial_local:
-        size = discriminator.local_size
-        networks[name] = Discriminator(size, discriminator.widths, name=name, **sees)
+        name = "local_discriminator"
+        features, seen = "none", crop
+        if discriminator.local_features:
+            # Its first feature has stride 4; enlarged, that is every second pixel.
+            features, seen = discriminator.features, tuple(2 * side for side in crop)
+        networks[name] = make(name, seen, features)
     if not networks:
         return None
     penalized = discriminator.loss == "wgan_gp"
@@ -144,6 +149,7 @@ def _completion_critics(
         r1=discriminator.r1,
         r1_interval=discriminator.r1_interval,
         local_crops=discriminator.local_crops,
+        local_size=crop,
     )
 
 

@@ -3,6 +3,7 @@
 import keras
 
 from portrait_tf.compat import Tensor, ops
+from portrait_tf.geometry import joint_parts
 from portrait_tf.losses import (
     PerceptualLoss,
     StyleLoss,
@@ -30,6 +31,9 @@ LOSSES = {
 }
 """Losses `(y_true, y_pred, mask)` of the painted photo, by the names of their terms."""
 
+# Stream of a step's random draws; 0 to 2 are other.
+_HINTED = 3
+
 _OTHER_TERMS = ("label_color", "perceptual", "style", "coarse")
 
 
@@ -52,6 +56,10 @@ class CompletionTrainer(Trainer):
         perceptual: VGG features for the terms `perceptual` and `style`; None makes
             `PerceptualLoss()` where a term needs them.
         predicted_parsing: Fraction of the samples that are given stage 1's map.
+        hinted: Fraction of the samples whose annotated joints (`joints` of the batch,
+            `[B, 16, 3]`) stage 1 is told. A network that is only given what stage 1
+            guesses paints its arms and feet faintly; maps around true joints are as
+            soft, and right more often.
         kwargs: `phases`, `ema`, `seed`: see `Trainer`.
 
     Example:
@@ -79,6 +87,7 @@ class CompletionTrainer(Trainer):
         critics: Critics | None = None,
         perceptual: PerceptualLoss | None = None,
         predicted_parsing: float = 0.5,
+        hinted: float = 0.0,
         **kwargs: object,
     ) -> None:
         losses = losses or {"l1_hole": 6.0, "l1_known": 1.0}
@@ -102,6 +111,7 @@ class CompletionTrainer(Trainer):
         self.parsing_network = parsing_network
         self.parsing_network.trainable = False
         self.predicted_parsing = predicted_parsing
+        self.hinted = hinted
         if not {"perceptual", "style"} & self.term_weights.keys():
             perceptual = None
         elif perceptual is None:
@@ -113,7 +123,14 @@ class CompletionTrainer(Trainer):
 
     def prepare(self, batch: dict, training: bool) -> dict:
         image, mask = batch["image"], batch["mask"]
-        outputs = find_structure(self.parsing_network, image * (1.0 - mask), mask)
+        hints = None
+        if training and self.hinted:
+            chance = self.uniform((ops.shape(mask)[0], 1, 1), _HINTED)
+            told = ops.cast(chance < self.hinted, "float32")
+            hints = joint_parts(batch["joints"], self.network.size) * told
+        outputs = find_structure(
+            self.parsing_network, image * (1.0 - mask), mask, hints
+        )
         parsing = ops.stop_gradient(parsing_probabilities(outputs, self.network.size))
         if training and self.predicted_parsing < 1.0:
             parsing = mixed_parsing(

@@ -34,6 +34,8 @@ class Critics:
             (StyleGAN2, arXiv 1912.04958, section 3.1).
         local_crops: Crops a photo, each around a random pixel of the hole; 0 for one
             crop around all holes.
+        local_size: Height and width in pixels of the photo of such a crop; by default
+            what the local discriminator takes. Crops are resized to that.
 
     Attributes:
         weights: Weights of the critics' own terms.
@@ -48,11 +50,13 @@ class Critics:
         r1: float = 0.0,
         r1_interval: int = 16,
         local_crops: int = 0,
+        local_size: tuple[int, int] | None = None,
     ) -> None:
         self.networks = networks
         self.loss = AdversarialLoss(loss)
         self.r1_interval = r1_interval
         self.local_crops = local_crops
+        self.local_size = local_size
         self.suffixes = {
             name: "_local" if name.startswith("local") else "" for name in networks
         }
@@ -87,7 +91,7 @@ class Critics:
         if not self.local_crops:
             return hole_boxes(mask)
         chance = uniform((ops.shape(mask)[0], self.local_crops), _CROPS)
-        return random_hole_boxes(mask, chance, local[0].size)
+        return random_hole_boxes(mask, chance, self.local_size or local[0].size)
 
     def see(self, inputs: dict) -> dict[str, dict]:
         """Inputs of each discriminator, by its name.

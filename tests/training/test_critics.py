@@ -334,6 +334,22 @@ class TestACriticOnFrozenFeatures:
             critic.get_weights(), other.networks["global_discriminator"].get_weights()
         )
 
+    def test_the_local_one_sees_enlarged_crops(
+        self, backbone_file, tiny_config, portraits
+    ):
+        trainer = self.trainer(
+            tiny_config, backbone_file, "hinge", "discriminator.local_features=true",
+            "discriminator.local_size=[16,16]", "discriminator.local_crops=2",
+        )  # fmt: skip
+        critic = trainer.networks["local_discriminator"]
+        assert isinstance(critic, FeatureDiscriminator)
+        batch = first_batch(tiny_config, portraits)
+        inputs = trainer.prepare(batch, training=True)
+        seen = trainer.critics.see(inputs)["local_discriminator"]["image"]
+        boxes = np.array(inputs["boxes"]).reshape(-1, 4)
+        np.testing.assert_allclose(boxes[:, 2:] - boxes[:, :2], 16, atol=1e-4)
+        assert seen.shape == (len(boxes), 32, 32, 3)
+
     def test_every_scale_counts_alike_and_the_hole_alone(
         self, backbone_file, tiny_config, portraits
     ):

@@ -13,6 +13,7 @@ from portrait_tf.models.parsing import (
     HINT_SIGMA,
     HINT_STRENGTH,
     find_structure,
+    parsing_probabilities,
 )
 from portrait_tf.runs.checkpoint import restore_checkpoint, save_checkpoint
 from portrait_tf.runs.folder import build_network
@@ -69,6 +70,22 @@ def test_a_joint_that_is_given_takes_the_place_of_the_one_found(hinted):
         maps.append(np.array(find_structure(hinted, image, mask, given)["parsing"]))
     np.testing.assert_allclose(maps[0][0], maps[1][0], atol=1e-5)
     assert np.abs(maps[0][1] - maps[1][1]).max() > 1e-2
+
+
+def test_stage_2_trains_on_maps_around_the_true_joints(hinted, tiny_config, portraits):
+    trainer = trainer_of("completion", tiny_config, "completion.predicted_parsing=1")
+    trainer.parsing_network = hinted
+    batch = first_batch(tiny_config, portraits)
+    maps = []
+    for trainer.hinted, training in ((0.0, True), (1.0, True), (1.0, False)):
+        maps.append(np.array(trainer.prepare(batch, training)["parsing"]))
+    image, mask = batch["image"] * (1 - batch["mask"]), batch["mask"]
+    joints = joint_parts(np.array(batch["joints"]), hinted.size)
+    told = find_structure(hinted, image, mask, joints)
+    wanted = parsing_probabilities(told, hinted.size)
+    np.testing.assert_allclose(maps[1], wanted, atol=1e-5)
+    assert np.abs(maps[0] - maps[1]).max() > 1e-2
+    np.testing.assert_array_equal(maps[0], maps[2])
 
 
 def test_a_joint_that_is_given_is_a_strong_hint_and_guides(hinted):
