@@ -242,6 +242,25 @@ class TestMistakes:
         ):
             self.complete(*files, tmp_path, words)
 
+    @pytest.mark.parametrize(
+        ("more", "words"),
+        [
+            (["--parsing-out", "photo.png"], "would replace the photo"),
+            (["--log", "photo.png"], "--log photo.png would replace the photo"),
+            (["--log", "mask.png"], "would replace the mask"),
+            (["--parsing-out", "out.png"], "would replace the file of --out"),
+            (["-o", "mask.png"], "--out mask.png would replace the mask"),
+        ],
+    )
+    def test_a_file_that_is_read_is_not_written(
+        self, photo, mask, more, words, tmp_path, monkeypatch
+    ):
+        monkeypatch.chdir(tmp_path)
+        before = photo.read_bytes(), mask.read_bytes()
+        given = ["complete", "photo.png", "--mask", "mask.png", "-o", "out.png"]
+        self.check([*given, *more], words)
+        assert (photo.read_bytes(), mask.read_bytes()) == before
+
     def test_neither_a_mask_nor_alpha(self, photo, tmp_path):
         out = ["-o", tmp_path / "o.png"]
         self.check(["complete", photo, *out], "expected --mask, or --mask-from-alpha")

@@ -332,6 +332,26 @@ def test_links_to_photos_are_not_written_through(tree, engine):
     assert photo.read_bytes() == before
 
 
+def test_results_never_replace_what_is_given(tree):
+    photos, masks = tree / "photos", tree / "masks"
+    for targets, words in (
+        ((masks, masks), "is the folder of the masks"),
+        ((tree / "out", masks, masks), "is the folder of the masks"),
+    ):
+        with pytest.raises(PortraitError, match=words):
+            plan_folder(photos, *targets)
+    one = save_mask(tree / "out" / "a.jpg")
+    with pytest.raises(PortraitError, match="would replace the mask .*a.jpg"):
+        plan_folder(photos, tree / "out", one)
+
+
+def test_results_in_a_parent_folder_never_replace_photos(tmp_path):
+    for name in ("x.png", "sub/x.png"):
+        save(tmp_path / "sub" / name)
+    with pytest.raises(PortraitError, match="x.png would replace a photo"):
+        plan_folder(tmp_path / "sub", tmp_path)
+
+
 class TestWrongUse:
     def check(self, words, *arguments, **more):
         with pytest.raises(PortraitError, match=words):

@@ -281,6 +281,12 @@ def plan_folder(
         return written
 
     given = {"mask": masks, "parsing_in": parsing_in, "joints_in": joints_in}
+    for field, files in given.items():
+        if files and files.resolve() in [target.resolve() for target in targets]:
+            raise PortraitError(
+                f"{files} is the folder of the {_GIVEN[field]}s; another one is "
+                "expected for the results"
+            )
     jobs = _plan(folder, targets, results, given, tell)
     return [dataclasses.replace(job, format=format) for job in jobs]
 
@@ -350,6 +356,11 @@ def _plan(
     read = [path for path in given.values() if path]
     names = find_photos(folder, (*targets, *read), tell)
     photos = {os.path.realpath(folder / name) for name in names}
+    inputs = {
+        os.path.realpath(path): f"the {files.kind} {path}"
+        for files in paired.values()
+        for path in files.all()
+    }
     jobs, taken = [], {}
     for name in names:
         written = results(name)
@@ -363,10 +374,16 @@ def _plan(
                     "each name",
                     path=folder,
                 )
-            if os.path.islink(target) and os.path.realpath(target) in photos:
+            place = os.path.realpath(target)
+            if place in photos and os.path.islink(target):
                 errors.append(
                     f"{folder / name}: the result {target} is a link to the photo "
-                    f"{os.path.realpath(target)}; expected another file"
+                    f"{place}; expected another file"
+                )
+            elif replaced := inputs.get(place, place in photos and "a photo"):
+                raise PortraitError(
+                    f"{target}: the result of {folder / name} would replace "
+                    f"{replaced}; expected another folder for the results"
                 )
         files = {field: path for field, (path, _) in found.items()}
         error = errors[0] if errors else None
@@ -405,6 +422,11 @@ class _Paired:
         )
         for name in names:
             self.by_name.setdefault(_stem(name), []).append(files / name)
+
+    def all(self) -> list[pathlib.Path]:
+        if self.by_name is None:
+            return [self.files] if self.files else []
+        return [path for paths in self.by_name.values() for path in paths]
 
     def of(self, name: pathlib.Path) -> tuple[pathlib.Path | None, str | None]:
         """A photo's file, and what is wrong; two photos of one name are refused."""

@@ -1,6 +1,7 @@
 """Completes and extrapolates photos, and parses them."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -278,6 +279,7 @@ def _complete_files(
         for target in (out, parsing_out):
             if target:
                 check_target(target)
+        _check_apart(photo, out, results, inputs)
         if not format and out.suffix:
             format = photos.format_of(out)
         job = folders.Job(
@@ -299,6 +301,35 @@ def _complete_files(
         return
     verbs = ("completing", "completed")
     _work_through(jobs, complete_one, results.overwrite, results.log, verbs)
+
+
+def _check_apart(
+    photo: pathlib.Path,
+    out: pathlib.Path,
+    results: Results,
+    inputs: dict[str, pathlib.Path | None],
+) -> None:
+    """Raises PortraitError: a file is written that is read, or written twice.
+
+    The completed photo alone may replace the photo: that is asked for by name.
+    """
+    places = {os.path.realpath(path): kind for kind, path in inputs.items() if path}
+    photo_place = os.path.realpath(photo)
+    for option, path in (
+        ("--out", out),
+        ("--parsing-out", results.parsing_out),
+        ("--log", results.log),
+    ):
+        # Several may go to one pipe.
+        if path is None or (path.exists() and not path.is_file()):
+            continue
+        place = os.path.realpath(path)
+        kind = "photo" if option != "--out" and place == photo_place else None
+        if kind := places.get(place, kind):
+            raise PortraitError(
+                f"{option} {path} would replace the {kind}; expected another file"
+            )
+        places[place] = f"file of {option}"
 
 
 def _work_through(
