@@ -220,7 +220,9 @@ def check_joints(joints: np.ndarray, name: str | pathlib.Path = "joints") -> np.
             expected="1 where a joint is given and 0 elsewhere, as the third number",
             received=f"{joints[place][2]:g} for {JOINTS[place[-1]]}",
         )
-    wrong = given & ~np.isfinite(joints[..., :2]).all(-1)
+    # What float32 cannot hold is no place either.
+    most = np.finfo(np.float32).max
+    wrong = given & ~(np.abs(joints[..., :2]) <= most).all(-1)
     if wrong.any():
         place = tuple(np.argwhere(wrong)[0])
         raise PortraitError(

@@ -90,9 +90,16 @@ class TestForms:
             ({"left_ankle": ("a", 2)}, "x and y of L_Ankle, received"),
             ({5: (float("nan"), 2)}, "x and y of L_Ankle as finite numbers, rec.* nan"),
             ({5: (1, float("inf"))}, "as finite numbers, received 1, inf"),
+            ({5: (1, 1e308)}, r"as finite numbers, received 1, 1e\+308"),
+            ({5: (1, 10**400)}, r"x and y of L_Ankle, received \(1, 10000"),
+            ({5: (1, 10**5000)}, "x and y of L_Ankle, received too large a number"),
         ):
             with pytest.raises(PortraitError, match=words):
                 joints_by_name(given)
+
+    def test_a_file_that_is_nested_too_deeply(self):
+        with pytest.raises(PortraitError, match="j.json: expected JSON: "):
+            decode_joints("[" * 100_000, "j.json")
 
     def test_arrays(self):
         joints = np.full((2, 16, 3), np.nan)

@@ -1,5 +1,6 @@
 """Joints that people give: by name, as arrays, and in the file that `parse` writes."""
 
+import contextlib
 import json
 import numbers
 import pathlib
@@ -51,9 +52,13 @@ def joints_by_name(
             )
         try:
             x, y = (float(value) for value in place)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
+            received = "too large a number"
+            with contextlib.suppress(ValueError):
+                # Python writes out no integer of thousands of digits.
+                received = repr(place)[:60]
             raise PortraitError(
-                path=name, expected=f"x and y of {JOINTS[index]}", received=repr(place)
+                path=name, expected=f"x and y of {JOINTS[index]}", received=received
             ) from None
         joints[index] = x, y, 1
     return check_joints(joints, name)
@@ -129,7 +134,7 @@ def decode_joints(
     """
     try:
         found = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PortraitError(f"expected JSON: {error}", path=name) from None
     entries = found.get("joints") if isinstance(found, dict) else None
     if not isinstance(entries, dict):

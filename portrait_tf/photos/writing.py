@@ -173,6 +173,10 @@ def encode_photo(
     Raises:
         PortraitError: The format cannot hold the photo, or is not installed.
     """
+    if quality is not None and not 1 <= quality <= 100:
+        raise PortraitError(
+            path=path, expected="a quality of 1 to 100", received=repr(quality)
+        )
     format = format or (photo.format if photo.format in EXTENSIONS else _INSTEAD)
     check_installed(format, "to write")
     pixels = compose(photo, completed, hole, origin)
