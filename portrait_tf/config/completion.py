@@ -143,16 +143,16 @@ AnyCompletionNetworkConfig = Annotated[
 ]
 
 
-class DiscriminatorConfig(Section):
-    """Both discriminators and the adversarial loss."""
+class FeaturesConfig(Section):
+    """A discriminator that is trained whole, or reads a trained network's features."""
 
     widths: tuple[Count, ...] = Field(
         (32, 64, 96, 128), min_length=1, description="Channels; each halves the size."
     )
     features: Literal["none", "efficientnet_lite0"] = Field(
         "none",
-        description="The global discriminator is small heads on frozen features of "
-        "this network; none: it is trained whole, like the local one.",
+        description="The discriminator (of stage 2: the global one) is small heads on "
+        "frozen features of this network; none: it is trained whole.",
     )
     features_weights: str = Field(
         "none",
@@ -160,6 +160,21 @@ class DiscriminatorConfig(Section):
         description="The file of that network's weights, as parsing.backbone_weights.",
     )
     features_width: Count = Field(64, description="Channels of each head.")
+
+    @pydantic.model_validator(mode="after")
+    def _features_are_learned(self) -> "FeaturesConfig":
+        if self.features != "none" and self.features_weights in ("none", "imagenet"):
+            raise ValueError(
+                f"features {self.features} need trained weights: expected "
+                "features_weights to be the path of their .npz file, received "
+                f"{self.features_weights!r}"
+            )
+        return self
+
+
+class DiscriminatorConfig(FeaturesConfig):
+    """Both discriminators and the adversarial loss."""
+
     local_features: bool = Field(
         False,
         description="So is the local discriminator; it sees its crops at twice their "
@@ -183,16 +198,6 @@ class DiscriminatorConfig(Section):
     r1_interval: Count = Field(
         16, description="R1 is taken every so many steps, and weighs as many."
     )
-
-    @pydantic.model_validator(mode="after")
-    def _features_are_learned(self) -> "DiscriminatorConfig":
-        if self.features != "none" and self.features_weights in ("none", "imagenet"):
-            raise ValueError(
-                f"features {self.features} need trained weights: expected "
-                "features_weights to be the path of their .npz file, received "
-                f"{self.features_weights!r}"
-            )
-        return self
 
     @pydantic.model_validator(mode="after")
     def _local_has_features(self) -> "DiscriminatorConfig":

@@ -11,6 +11,7 @@ from portrait_tf.config.base import (
     Section,
     check_strides,
 )
+from portrait_tf.config.completion import FeaturesConfig
 from portrait_tf.config.data import MaskConfig
 from portrait_tf.config.training import (
     DISCRIMINATOR_OPTIMIZER,
@@ -45,8 +46,8 @@ class FaceNetworkConfig(Section):
         return size
 
 
-class FaceDiscriminatorConfig(Section):
-    """Discriminator of the crop: stage 2's, of the crop's size."""
+class FaceDiscriminatorConfig(FeaturesConfig):
+    """Discriminator of the crop: one of stage 2's kinds, of the crop's size."""
 
     widths: tuple[Count, ...] = Field((32, 64, 96), min_length=1)
 
@@ -59,6 +60,7 @@ class FaceLossConfig(Section):
         0.2, description="With network, weights and layers of completion."
     )
     adversarial: NotNegative = Field(0.02, description="0: no discriminator.")
+    feature_matching: NotNegative = Field(0.0, description="Of its features.")
 
     @pydantic.model_validator(mode="after")
     def _some_term(self) -> "FaceLossConfig":
@@ -89,8 +91,14 @@ class FaceConfig(Section):
 
     @pydantic.model_validator(mode="after")
     def _critic_fits(self) -> "FaceConfig":
-        if self.loss.adversarial:
-            check_strides(
-                "discriminator.widths", self.discriminator.widths, self.network.size
+        if not self.loss.adversarial:
+            return self
+        size = self.network.size
+        if self.discriminator.features == "none":
+            check_strides("discriminator.widths", self.discriminator.widths, size)
+        elif any(side % 16 for side in size):
+            raise ValueError(
+                "discriminator.features needs crops of whole features: expected "
+                f"multiples of 16 in network.size, received {list(size)}"
             )
         return self

@@ -3,6 +3,7 @@
 import keras
 
 from portrait_tf.config import CompletionConfig, Config
+from portrait_tf.config.completion import FeaturesConfig
 from portrait_tf.losses import PerceptualLoss
 from portrait_tf.models import Discriminator, FeatureDiscriminator
 from portrait_tf.models.network import precision
@@ -113,27 +114,17 @@ def _completion_critics(
         "conditioned": discriminator.conditioned,
         "spectral_normalization": discriminator.spectral_normalization,
     }
-
-    def make(name: str, size: tuple[int, int], features: str) -> keras.Model:
-        sees["name"] = name
-        if features == "none":
-            return Discriminator(size, discriminator.widths, **sees)
-        width = discriminator.features_width
-        network = FeatureDiscriminator(size, width, backbone=features, **sees)
-        load_backbone_weights(network, discriminator.features_weights)
-        return network
-
     networks, crop = {}, discriminator.local_size
     if loss.adversarial:
         name = "global_discriminator"
-        networks[name] = make(name, size, discriminator.features)
+        networks[name] = _critic(name, size, discriminator, **sees)
     if loss.adversarial_local:
         name = "local_discriminator"
-        features, seen = "none", crop
-        if discriminator.local_features:
+        seen, whole = crop, not discriminator.local_features
+        if not whole:
             # Its first feature has stride 4; enlarged, that is every second pixel.
-            features, seen = discriminator.features, tuple(2 * side for side in crop)
-        networks[name] = make(name, seen, features)
+            seen = tuple(2 * side for side in crop)
+        networks[name] = _critic(name, seen, discriminator, whole, **sees)
     if not networks:
         return None
     penalized = discriminator.loss == "wgan_gp"
@@ -153,16 +144,31 @@ def _completion_critics(
     )
 
 
+def _critic(
+    name: str,
+    size: tuple[int, int],
+    config: FeaturesConfig,
+    whole: bool = False,
+    **sees: bool,
+) -> keras.Model:
+    """A discriminator that is trained whole, or on features as its config says."""
+    if whole or config.features == "none":
+        return Discriminator(size, config.widths, name=name, **sees)
+    network = FeatureDiscriminator(
+        size, config.features_width, backbone=config.features, name=name, **sees
+    )
+    load_backbone_weights(network, config.features_weights)
+    return network
+
+
 def _face(
     network: keras.Model, earlier: list[keras.Model], config: Config
 ) -> FaceTrainer:
     face = config.face
     critics = perceptual = None
     if face.loss.adversarial:
-        critic = Discriminator(
-            network.size, name="face_discriminator", **face.discriminator.model_dump()
-        )
-        weights = {"adversarial": face.loss.adversarial}
+        critic = _critic("face_discriminator", network.size, face.discriminator)
+        weights = face.loss.model_dump(include={"adversarial", "feature_matching"})
         critics = Critics({"discriminator": critic}, network_weights=weights)
     if face.loss.perceptual:
         given = config.completion.perceptual
