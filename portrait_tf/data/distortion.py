@@ -128,8 +128,8 @@ def swing_arms(
     Args:
         parsing: `uint8` `[h, w]`.
         joints: `float32` `[16, 3]`: x, y and a weight.
-        mask: `uint8` `[h, w]`; an arm is hidden if its elbow and wrist are in the hole,
-            before and after.
+        mask: `uint8` `[h, w]`; an arm is hidden if its wrist is in the hole, before and
+            after. An elbow moves only if so is that.
         probability: For each hidden arm.
 
     Returns:
@@ -144,7 +144,9 @@ def swing_arms(
         old = joints[arm, :2].astype(np.float64)
         length = np.linalg.norm(np.diff(old, axis=0), axis=1).sum()
         new = old + _SWING * length * np.outer([0, bend, 1], shift)
-        if _in_hole(old[1:], mask) and _in_hole(new[1:], mask):
+        if not _in_hole(np.stack([old[1], new[1]]), mask):
+            new[1] = old[1]
+        if _in_hole(np.stack([old[2], new[2]]), mask):
             parsing = _move_arm(parsing, old, new, mask)
             joints = joints.copy()
             joints[arm, :2] = new

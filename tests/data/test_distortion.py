@@ -165,9 +165,22 @@ def test_an_arm_swings_with_its_joints_and_in_the_hole_only(seed):
         assert (swung[57:63, 15:19] == BARE).mean() < 0.5
 
 
-def test_an_arm_that_is_seen_in_part_stays():
+@pytest.mark.parametrize("seed", range(6))
+def test_a_seen_elbow_stays_while_its_hidden_wrist_swings(seed):
     parsing, joints, mask = hanging_arm()
-    mask[:50] = 0
+    mask[:45] = 0
+    swung, moved = swing_arms(rng(seed), parsing, joints, mask, 1.0)
+    np.testing.assert_array_equal(moved[ARM[:2]], joints[ARM[:2]])
+    assert np.hypot(*(moved[ARM[2], :2] - joints[ARM[2], :2])) > 0.5
+    np.testing.assert_array_equal(swung[mask == 0], parsing[mask == 0])
+    column, row = np.rint(moved[ARM[2], :2]).astype(int)
+    near = swung[row - 2 : row + 3, column - 2 : column + 3]
+    assert (near == BARE).mean() > 0.3
+
+
+def test_an_arm_whose_wrist_is_seen_stays():
+    parsing, joints, mask = hanging_arm()
+    mask[58:] = 0
     swung, moved = swing_arms(rng(), parsing, joints, mask, 1.0)
     np.testing.assert_array_equal(swung, parsing)
     np.testing.assert_array_equal(moved, joints)
