@@ -18,18 +18,17 @@ README_FILE = "README.md"
 FORMAT = 1
 
 
-def describe(networks: object, names: Iterable[str], batch_sizes: list[int]) -> dict:
+def describe(pipeline: object, names: Iterable[str], batch_sizes: list[int]) -> dict:
     """What `signature.json` holds, but for the list of files.
 
     Args:
-        networks: A `StoredNetworks`.
+        pipeline: A `StoredNetworks`.
         names: Of the signatures that are exported.
         batch_sizes: That batching makes.
     """
     import keras
     import tensorflow as tf
 
-    pipeline = networks.pipeline
     signatures = {name: dataclasses.asdict(contract.SIGNATURES[name]) for name in names}
     if not pipeline.parsing_network.pose and "parse" in signatures:
         del signatures["parse"]["outputs"]["joints"]
@@ -47,7 +46,7 @@ def describe(networks: object, names: Iterable[str], batch_sizes: list[int]) -> 
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
         },
-        "precision": networks.precision,
+        "precision": pipeline.precision,
         "working_size": list(pipeline.size),
         "stages": {
             stage: {
@@ -62,7 +61,7 @@ def describe(networks: object, names: Iterable[str], batch_sizes: list[int]) -> 
             "scales": list(pipeline.structure.scales),
         },
         "detail": pipeline.detail,
-        "weights": {"sha256": networks.sha256, "bytes": networks.bytes},
+        "weights": {"sha256": pipeline.sha256, "bytes": pipeline.bytes},
         "batch_sizes": list(batch_sizes),
         "limits": {
             "photos_per_batch": contract.max_batch(pipeline.size),

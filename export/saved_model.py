@@ -219,14 +219,10 @@ def expected_answers(
     """What the networks themselves answer to `example_inputs`, by signature."""
     plain = example_inputs(size)["serving_default"]
     photo = plain["image"][0]
-    small_image, small_mask, place = pipeline.shrink(
-        tf.constant(plain["image"]), tf.constant(plain["mask"])
+    answer, parse = (
+        function(tf.constant(plain["image"]), tf.constant(plain["mask"]))
+        for function in (pipeline, pipeline.parse)
     )
-    result = pipeline.networks(small_image, small_mask)
-    answer = pipeline.paste(plain["image"], plain["mask"], result, place)
-    parse = {"parsing": answer["parsing"]}
-    if "pose" in result:
-        parse["joints"] = pipeline.place_joints(result["pose"], size, place)
     canvas, hole = extend_photo(
         photo, Margins.from_fractions(photo.shape[:2], **_MARGINS)
     )

@@ -16,12 +16,10 @@ from export.stored import StoredNetworks
 class _Signatures:
     """One method a signature, called like it."""
 
-    def __init__(self, networks: StoredNetworks) -> None:
-        self.networks = networks
-        self.pipeline = networks.pipeline
-        self.size = self.pipeline.size
-        self.most = max_batch(self.size)
-        height, width = self.size
+    def __init__(self, pipeline: StoredNetworks) -> None:
+        self.pipeline = pipeline
+        self.most = max_batch(pipeline.size)
+        height, width = pipeline.size
         self._small = tuple(
             tf.TensorSpec([height, width, channels], tf.float32) for channels in (3, 1)
         )
@@ -29,10 +27,7 @@ class _Signatures:
     def serving_default(
         self, image: tf.Tensor, mask: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        image, mask = check_photos(image, self.most, mask=mask)
-        small_image, small_mask, place = self.pipeline.shrink(image, mask)
-        result = self.networks.complete(small_image, small_mask)
-        return self.pipeline.paste(image, mask, result, place)
+        return self.pipeline(*check_photos(image, self.most, mask=mask))
 
     def encoded(
         self, image_bytes: tf.Tensor, mask_bytes: tf.Tensor
@@ -53,51 +48,21 @@ class _Signatures:
         return {"completed_bytes": completed, "parsing_bytes": parsing}
 
     def parse(self, image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        image, mask = check_photos(image, self.most, mask=mask)
-        small_image, small_mask, place = self.pipeline.shrink(image, mask)
-        structure = self.networks.parse(small_image, small_mask)
-        full = tf.shape(image)[1:3]
-        parsing = self.pipeline.enlarge_parsing(structure["parsing"], full, place)
-        if "pose" not in structure:
-            return {"parsing": parsing}
-        joints = self.pipeline.place_joints(structure["pose"], full, place)
-        return {"parsing": parsing, "joints": joints}
+        return self.pipeline.parse(*check_photos(image, self.most, mask=mask))
 
     def complete_with_parsing(
         self, image: tf.Tensor, mask: tf.Tensor, parsing: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        image, mask, parsing = check_photos(
-            image, self.most, mask=mask, parsing=parsing
-        )
-        small_image, small_mask, place = self.pipeline.shrink(image, mask)
-        shares, unknown = self.pipeline.shrink_parsing(parsing, place)
-        predicted = tf.cond(
-            tf.reduce_any(unknown > 0),
-            lambda: self.networks.parse(small_image, small_mask)["parsing"],
-            lambda: tf.zeros_like(shares),
-        )
-        shares = shares + unknown * predicted
-        result = {
-            "completed": self.networks.paint(small_image, small_mask, shares),
-            "parsing": shares,
-        }
-        completed = self.pipeline.paste(image, mask, result, place)["completed"]
-        return {"completed": completed}
+        given = check_photos(image, self.most, mask=mask, parsing=parsing)
+        result = self.pipeline.complete_with_parsing(*given)
+        return {"completed": result["completed"]}
 
     def complete_with_joints(
         self, image: tf.Tensor, mask: tf.Tensor, joints: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         image, mask = check_photos(image, self.most, mask=mask)
         image, joints = check_joints(image, joints)
-        small_image, small_mask, place = self.pipeline.shrink(image, mask)
-        full = tf.shape(image)[1:3]
-        hints = self.pipeline.hints(joints, full, place)
-        structure = self.networks.parse(small_image, small_mask, hints)
-        parsing = structure["parsing"]
-        painted = self.networks.paint(small_image, small_mask, parsing)
-        result = {"completed": painted, "parsing": parsing}
-        found = self.pipeline.place_joints(structure["pose"], full, place)
-        return self.pipeline.paste(image, mask, result, place) | {"joints": found}
+        return self.pipeline.complete_with_joints(image, mask, joints)
 
     def extrapolate(self, image: tf.Tensor, margins: tf.Tensor) -> dict[str, tf.Tensor]:
         margins = tf.ensure_shape(margins, [None, 4])
@@ -183,7 +148,7 @@ class _Signatures:
             return tuple(finish(item, result[name][0]) for name in names)
 
         small = tf.map_fn(shrink, items, fn_output_signature=self._small)
-        result = self.networks.complete(*small)
+        result = self.pipeline.networks(*small)
         return tf.map_fn(
             paste,
             (items, result["completed"], result["parsing"]),
@@ -204,18 +169,18 @@ def input_specs(name: str) -> list[tf.TensorSpec]:
 
 
 def build_signatures(
-    networks: StoredNetworks, names: list[str] | None = None
+    pipeline: StoredNetworks, names: list[str] | None = None
 ) -> dict[str, Callable]:
     """Each signature's graph function, by name.
 
     Args:
-        networks: All stages.
+        pipeline: All stages.
         names: Of `export.contract.SIGNATURES`; by default all that the networks have.
     """
-    methods = _Signatures(networks)
+    methods = _Signatures(pipeline)
     return {
         name: tf.function(
             getattr(methods, name), input_signature=input_specs(name), autograph=False
         )
-        for name in names or check_names(None, networks.pipeline.takes_joints)
+        for name in names or check_names(None, pipeline.takes_joints)
     }

@@ -40,8 +40,8 @@ def stored_values(network: keras.Model, precision: str) -> list[np.ndarray]:
     return values
 
 
-class StoredNetworks:
-    """All stages of a pipeline, in the graph, on variables of their own.
+class StoredNetworks(Pipeline):
+    """A pipeline whose networks compute, in the graph, on variables of their own.
 
     Both stages are traced once, however many signatures call them.
 
@@ -58,12 +58,13 @@ class StoredNetworks:
     """
 
     def __init__(self, pipeline: Pipeline, precision: str = "float32") -> None:
-        self.pipeline = pipeline
+        # Its networks are shared: to build them again would take seconds.
+        vars(self).update(vars(pipeline))
         self.precision = precision
         self.module = tf.Module()
         self._variables = {}
         stored = []
-        for network in pipeline.keras_models:
+        for network in self.keras_models:
             values = stored_values(network, precision)
             shared = [one for others, one in stored if _equal(values, others)]
             variables = shared[0] if shared else _Variables(network, values)
@@ -81,8 +82,8 @@ class StoredNetworks:
         # Without AutoGraph: no Python here asks what a tensor holds.
         plain = {"autograph": False}
         stage_1 = [image, mask, hints] if pipeline.takes_joints else [image, mask]
-        self._traced_parse = tf.function(self._parse, stage_1, **plain)
-        self.paint = tf.function(self._paint, [image, mask, labels], **plain)
+        self._traced_find = tf.function(self._find, stage_1, **plain)
+        self._traced_paint = tf.function(self._paint, [image, mask, labels], **plain)
 
     @property
     def sha256(self) -> str:
@@ -103,7 +104,7 @@ class StoredNetworks:
         self, networks: list[keras.Model] | None = None
     ) -> Iterator[None]:
         """Within it, the pipeline's networks compute with the stored weights."""
-        chosen = networks or self.pipeline.keras_models
+        chosen = networks or self.keras_models
         mapping = [
             (variable, tf.cast(stored, variable.dtype))
             for network in chosen
@@ -114,37 +115,36 @@ class StoredNetworks:
         with values_in_place(chosen, mapping):
             yield
 
-    def parse(
+    def find(
         self, image: tf.Tensor, mask: tf.Tensor, hints: tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:
         """Stage 1: `parsing`, and `pose` if it has that branch."""
-        if not self.pipeline.takes_joints:
-            return self._traced_parse(image, mask)
+        if not self.takes_joints:
+            return self._traced_find(image, mask)
         if hints is None:
             # Hints of nothing are none: one graph of stage 1 is enough.
             hints = tf.zeros([tf.shape(mask)[0], NUM_JOINTS, 3])
-        return self._traced_parse(image, mask, hints)
+        return self._traced_find(image, mask, hints)
 
-    def _parse(
+    def _find(
         self, image: tf.Tensor, mask: tf.Tensor, hints: tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:
-        structure = self.pipeline.structure
-        with self.in_place_of_keras(list(dict.fromkeys(structure.networks))):
-            found = structure(image, mask, hints)
+        with self.in_place_of_keras(list(dict.fromkeys(self.structure.networks))):
+            found = super().find(image, mask, hints)
         return {name: found[name] for name in ("parsing", "pose") if name in found}
+
+    def paint(
+        self, image: tf.Tensor, mask: tf.Tensor, parsing: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Stages 2 and 3: `completed`."""
+        return {"completed": self._traced_paint(image, mask, parsing)}
 
     def _paint(
         self, image: tf.Tensor, mask: tf.Tensor, parsing: tf.Tensor
     ) -> tf.Tensor:
-        """Stages 2 and 3: the photo at the working size, completed."""
-        networks = [self.pipeline.completion_network, self.pipeline.face_network]
+        networks = [self.completion_network, self.face_network]
         with self.in_place_of_keras([one for one in networks if one is not None]):
-            return self.pipeline.paint(image, mask, parsing)["completed"]
-
-    def complete(self, image: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        """All stages: `completed` and `parsing`, as `Pipeline.networks`."""
-        parsing = self.parse(image, mask)["parsing"]
-        return {"completed": self.paint(image, mask, parsing), "parsing": parsing}
+            return super().paint(image, mask, parsing)["completed"]
 
 
 class _Variables:

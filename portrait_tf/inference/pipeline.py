@@ -202,13 +202,16 @@ class Pipeline:
         """
         image, mask = ops.convert_to_tensor(image), ops.convert_to_tensor(mask)
         masked = image * (1.0 - mask)
-        structure = self.structure(masked, mask, hints)
-        if parsing is None:
-            parsing = structure["parsing"]
-        result = {"parsing": parsing, "logits": structure["logits"]}
-        if self.parsing_network.pose:
-            result["pose"] = structure["pose"]
-        return result | self.paint(masked, mask, parsing)
+        result = dict(self.find(masked, mask, hints))
+        if parsing is not None:
+            result["parsing"] = parsing
+        return result | self.paint(masked, mask, result["parsing"])
+
+    def find(
+        self, image: tf.Tensor, mask: tf.Tensor, hints: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Stage 1 at the working size; see a call of `AveragedParsing`."""
+        return self.structure(image, mask, hints)
 
     def paint(
         self, image: tf.Tensor, mask: tf.Tensor, parsing: tf.Tensor
@@ -310,8 +313,11 @@ class Pipeline:
         image, mask, parsing = _of_rank_four(image, mask, parsing)
         small_image, small_mask, place = self.shrink(image, mask)
         shares, unknown = self.shrink_parsing(parsing, place)
-        predicted = self.structure(small_image, small_mask)["parsing"]
-        shares = shares + unknown * predicted
+        shares += unknown * tf.cond(
+            tf.reduce_any(unknown > 0),
+            lambda: self.find(small_image, small_mask)["parsing"],
+            lambda: tf.zeros_like(shares),
+        )
         result = {"parsing": shares} | self.paint(small_image, small_mask, shares)
         result = self.paste(image, mask, result, place)
         given = parsing < NUM_LABELS
@@ -386,7 +392,7 @@ class Pipeline:
         small_image, small_mask, place = self.shrink(image, mask)
         full = tf.shape(image)[1:3]
         hints = None if joints is None else self.hints(joints, full, place)
-        structure = self.structure(small_image, small_mask, hints)
+        structure = self.find(small_image, small_mask, hints)
         result = {"parsing": self.enlarge_parsing(structure["parsing"], full, place)}
         if self.parsing_network.pose:
             result["joints"] = self.place_joints(structure["pose"], full, place)

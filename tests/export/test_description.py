@@ -120,8 +120,8 @@ def test_weights_are_on_disk_once(version, description):
     # And each stage has one graph, which all signatures call.
     functions = read_graph(version).graph_def.library.function
     names = " ".join(one.signature.name for one in functions)
-    stages = re.findall(r"__inference__(parse|paint)_\d+", names)
-    assert sorted(stages) == ["paint", "parse"]
+    stages = re.findall(r"__inference__(find|paint)_\d+", names)
+    assert sorted(stages) == ["find", "paint"]
 
 
 class TestStoredNetworks:
