@@ -298,6 +298,23 @@ class TestLeftOut:
         folders.plan_parsing(tree / "photos", tree / "out", tell=told.append)
         assert len(told) == 1 and "not followed" not in told[0]
 
+    def test_pipes_and_devices(self, tree):
+        os.mkfifo(tree / "photos" / "pipe.png")
+        (tree / "photos" / "zero.png").symlink_to("/dev/zero")
+        (tree / "joints").mkdir()
+        os.mkfifo(tree / "joints" / "a.json")
+        told = []
+        jobs = plan_folder(
+            tree / "photos",
+            tree / "out",
+            joints_in=tree / "joints",
+            tell=told.append,
+        )
+        assert told == [
+            f"{tree / 'photos'}: left out: pipes and devices (pipe.png, zero.png)"
+        ]
+        assert len(jobs) == 3 and jobs[0].joints_in is None
+
     def test_nothing_is_said_of_nothing(self, tree):
         told = []
         plan_folder(tree / "photos", tree / "out", tell=told.append)

@@ -20,6 +20,7 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.files import (
     PICTURE_EXTENSIONS,
     cannot_write,
+    is_special,
     one_spelling,
     open_lines,
     write_all,
@@ -175,8 +176,8 @@ def find_photos(
         folder: Hidden files and folders in it are passed over.
         left_out: Files and folders that are passed over, too.
         tell: Called with a sentence if there are pictures of formats that are not
-            read, linked folders, which are not followed, or folders that cannot be
-            read.
+            read, linked folders, which are not followed, folders that cannot be read,
+            or pipes and devices.
 
     Raises:
         PortraitError: There are none.
@@ -186,8 +187,8 @@ def find_photos(
     def is_passed(path: pathlib.Path) -> bool:
         return path.name.startswith(".") or os.path.realpath(path) in passed
 
-    unreadable, linked, suffixes = [], [], collections.Counter()
-    found = []
+    unreadable, linked, special, found = [], [], [], []
+    suffixes = collections.Counter()
     for parent, folders, files in os.walk(
         folder, onerror=lambda error: unreadable.append(pathlib.Path(error.filename))
     ):
@@ -198,11 +199,13 @@ def find_photos(
             suffix = pathlib.Path(name).suffix.lower()
             if suffix not in PICTURE_EXTENSIONS or is_passed(inner / name):
                 continue
-            if suffix in PHOTO_EXTENSIONS:
+            if is_special(inner / name):
+                special.append(inner / name)
+            elif suffix in PHOTO_EXTENSIONS:
                 found.append((inner / name).relative_to(folder))
             else:
                 suffixes[suffix] += 1
-    said = _left_out(folder, suffixes, linked, unreadable)
+    said = _left_out(folder, suffixes, linked, unreadable, special)
     if not found:
         raise PortraitError(
             f"expected photos ({', '.join(PHOTO_EXTENSIONS)}), found none"
@@ -219,19 +222,21 @@ def _left_out(
     suffixes: collections.Counter,
     linked: list[pathlib.Path],
     unreadable: list[pathlib.Path],
+    special: list[pathlib.Path],
 ) -> str:
     """What is left out of a folder, in one sentence; empty if there is nothing."""
     parts = []
     if suffixes:
         formats = ", ".join(f"{n} {suffix}" for suffix, n in sorted(suffixes.items()))
         parts.append(f"pictures of formats that are not read ({formats})")
-    for folders, why in (
+    for paths, why in (
         (linked, "links to folders, which are not followed"),
         (unreadable, "folders that cannot be read"),
+        (special, "pipes and devices"),
     ):
-        if folders:
-            names = ", ".join(str(one.relative_to(folder)) for one in folders[:3])
-            more = f" and {len(folders) - 3} more" if len(folders) > 3 else ""
+        if paths:
+            names = ", ".join(str(one.relative_to(folder)) for one in paths[:3])
+            more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
             parts.append(f"{why} ({names}{more})")
     return "left out: " + "; ".join(parts) if parts else ""
 
@@ -416,7 +421,11 @@ class _Paired:
             )
         self.by_name = {}
         names = (
-            sorted(path.relative_to(files) for path in files.rglob("*.json"))
+            sorted(
+                path.relative_to(files)
+                for path in files.rglob("*.json")
+                if not is_special(path)
+            )
             if kind == "joints file"
             else find_photos(files, tell=tell)
         )

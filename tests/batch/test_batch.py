@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import json
 import lzma
+import os
 import shutil
 import sys
 import time
@@ -571,6 +572,12 @@ class TestWriting:
         assert files.state_of(missing) == "absent"
         with pytest.raises(files.PassingError, match="nowhere://a.jpg: cannot read"):
             files.read_bytes("nowhere://a.jpg", "photo")
+
+    def test_pipes_and_devices(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        for path in (str(tmp_path / "pipe"), "/dev/zero"):
+            with pytest.raises(files.PortraitError, match="a pipe or a device"):
+                files.read_bytes(path, "photo")
 
     def test_names_that_look_like_patterns(self, tmp_path):
         for name in ("a[1].png", "a1.png", "b*.png"):
