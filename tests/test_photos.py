@@ -647,12 +647,14 @@ class TestTiffStorage:
 
     @pytest.mark.parametrize("kind, value", [(16, 1 << 40), (17, -1 << 40), (99, 7)])
     @pytest.mark.parametrize("big", [False, True])
-    def test_private_tags_of_any_type(self, scene, hole, kind, value, big):
+    @pytest.mark.parametrize("order", "<>")
+    def test_private_tags_of_any_type(self, scene, hole, kind, value, big, order):
         tag = [(65000, 16 if kind == 99 else kind, 1, value, True)]
-        data = made_tiff(scene, extratags=tag, bigtiff=big)
+        data = made_tiff(scene, extratags=tag, bigtiff=big, byteorder=order)
         if kind == 99:
             data = data.replace(
-                struct.pack("<HH", 65000, 16), struct.pack("<HH", 65000, 99)
+                struct.pack(f"{order}HH", 65000, 16),
+                struct.pack(f"{order}HH", 65000, 99),
             )
         photo = decode_photo(data, "a.tif")
         np.testing.assert_array_equal(photo.pixels, scene)
