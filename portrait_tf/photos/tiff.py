@@ -248,7 +248,8 @@ def _check_kind(page: tifffile.TiffPage, name: str | pathlib.Path, kind: str) ->
             f"a {kind} with whole numbers of 8 or 16 bits",
             f"{bits} bits" + ("" if whole else ", signed or floating"),
         )
-    plain = (model, samples) in ((_GRAY, 1), (_GRAY, 2), (_RGB, 3), (_RGB, 4))
+    plain = model in (_WHITE_IS_ZERO, _GRAY, _RGB)
+    plain = plain and samples - _COLORS[model] in (0, 1)
     other = model not in _COLORS or (model == _YCBCR and page.compression != _JPEG)
     if other or (bits == 16 and not plain):
         refuse(
@@ -285,7 +286,7 @@ def _photo_pixels(
         if bits < 8:
             colors = colors.astype(np.uint8) * np.uint8(255 // ((1 << bits) - 1))
         if model == _WHITE_IS_ZERO:
-            colors = 255 - colors
+            colors = np.iinfo(colors.dtype).max - colors
         elif model == _INKS:
             colors, photo.icc = from_cmyk(np.ascontiguousarray(colors), photo.icc)
             photo.notes.append("CMYK was converted to RGB, and the output is RGB")
@@ -295,10 +296,10 @@ def _photo_pixels(
         return colors
     pixels = np.concatenate([colors, alpha], axis=-1)
     if meaning == _PREMULTIPLIED:
+        photo.encoding["premultiplied"] = pixels
         if bits == 8 and pixels.shape[2] == 4:
             picture = Image.frombytes("RGBa", pixels.shape[1::-1], pixels.tobytes())
             return np.asarray(picture.convert("RGBA"))
-        photo.encoding["premultiplied"] = True
     return pixels
 
 
