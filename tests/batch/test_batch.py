@@ -398,7 +398,7 @@ def test_on_a_server(photos, completed, models, tmp_path):
     assert counts(batch(*arguments)[1]) == (0, 6, 0, 0)
 
 
-def test_a_server_that_is_not_there(photos, tmp_path):
+def test_a_server_that_is_not_there(photos, tmp_path, caplog):
     """Is no fault of the photos: the run ends, without dead letters."""
     code, message = batch(
         *(photos, tmp_path / "out", "--server", "localhost:1"),
@@ -407,6 +407,7 @@ def test_a_server_that_is_not_there(photos, tmp_path):
     assert code == 2 and "localhost:1 was not available within 1 s" in message
     assert "while running" not in message and "\n" not in message
     assert not pictures(tmp_path / "out") and not table(tmp_path / "out", "*")
+    assert not caplog.records
 
 
 def test_an_output_folder_that_cannot_be_written(photos, tmp_path):
