@@ -9,6 +9,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from command_line import run
 from tiny import TINY
 
@@ -159,6 +160,20 @@ class TestFolders:
                      "p3.png: expected the photo's size"):  # fmt: skip
             assert part in output
         assert [path.name for path in out.iterdir()] == ["p2.png"]
+
+    def test_what_tifffile_says_stays_off_the_terminal(self, folders, portraits):
+        photos, masks, out = folders
+        orientation = [(274, 3, 1, 9, True)]
+        tifffile.imwrite(
+            photos / "a.tif",
+            portraits[0].photo,
+            photometric="rgb",
+            extratags=orientation,
+        )
+        command = ["complete", photos, "--mask", masks / "p0.png", "-o", out]
+        code, output = run(*command)
+        assert code == 0 and "4 photos completed" in output
+        assert "TiffTag" not in output
 
 
 @pytest.fixture

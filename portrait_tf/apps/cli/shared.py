@@ -241,12 +241,13 @@ def start_tensorflow() -> None:
 
 
 def set_up_logging() -> None:
-    """Shows messages of ours on stderr, and errors alone of TensorFlow's."""
+    """Shows messages of ours on stderr, TensorFlow's errors, and none of tifffile."""
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True
     )
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 def open_console() -> "Console":
