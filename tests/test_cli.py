@@ -276,6 +276,15 @@ class TestMistakes:
         self.check([*given, *more], words)
         assert (photo.read_bytes(), mask.read_bytes()) == before
 
+    def test_empty_arguments(self, photo, mask, tmp_path):
+        command = ["complete", photo, "-o", tmp_path / "o.png"]
+        for more, named in (
+            (["--mask", ""], "--mask"),
+            (["--mask", mask, "--server="], "--server"),
+        ):
+            words = f"expected a value after {named}, received an empty one"
+            self.check([*command, *more], words)
+
     def test_neither_a_mask_nor_alpha(self, photo, tmp_path):
         out = ["-o", tmp_path / "o.png"]
         self.check(["complete", photo, *out], "expected --mask, or --mask-from-alpha")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Literal, get_type_hints
 
 import typer
+import typer.core
 
 from portrait_tf.errors import PortraitError
 
@@ -22,8 +23,27 @@ if TYPE_CHECKING:
     from portrait_tf.portrait import Portrait
     from serving.client.connection import Tls
 
+
+class _Commands(typer.core.TyperGroup):
+    """Refuses empty arguments: as a path, one would be the current folder."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        before = "portrait-tf"
+        for argument in args:
+            if argument == "--":
+                break
+            name, equals, value = argument.partition("=")
+            if not argument or (equals and not value and name.startswith("--")):
+                raise PortraitError(
+                    f"expected a value after {name or before}, received an empty one"
+                )
+            before = argument
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
     name="portrait-tf",
+    cls=_Commands,
     help="Completes photos of people: fills holes, extends past the border.",
     no_args_is_help=True,
     add_completion=False,
