@@ -180,7 +180,7 @@ def encode_photo(
     Raises:
         PortraitError: The format cannot hold the photo, or is not installed.
     """
-    if quality is not None and not 1 <= quality <= 100:
+    if quality is not None and quality not in range(1, 101):
         raise PortraitError(
             path=path, expected="a quality of 1 to 100", received=repr(quality)
         )
