@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -265,6 +266,11 @@ class TestMistakes:
             (["--log", "mask.png"], "would replace the mask"),
             (["--parsing-out", "out.png"], "would replace the file of --out"),
             (["-o", "mask.png"], "--out mask.png would replace the mask"),
+            (["--parsing-out", "map.jpg"], "the extension .png of a parsing map"),
+            (
+                ["-o", "m.png", "--candidates", 2, "--log", "m-2.png"],
+                "--log m-2.png would replace the file of --out",
+            ),
         ],
     )
     def test_a_file_that_is_read_is_not_written(
@@ -275,6 +281,25 @@ class TestMistakes:
         given = ["complete", "photo.png", "--mask", "mask.png", "-o", "out.png"]
         self.check([*given, *more], words)
         assert (photo.read_bytes(), mask.read_bytes()) == before
+
+    @pytest.mark.parametrize(
+        ("photos", "more", "words"),
+        [
+            ("photo.png", ["--log", "photo.png"], "photo.png would replace the photo"),
+            ("photo.png", ["--mask", "photo-map.png"], "would replace the mask"),
+            ("photo.png", ["--log", "photo-map.png"], "the file of --out"),
+            ("photos", ["--log", "photos/a.png"], "a.png would replace a photo"),
+            ("photos", ["--log", "maps/a.png"], "would replace the file of --log"),
+        ],
+    )
+    def test_of_parse_neither(self, photo, photos, more, words, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "photos").mkdir()
+        for name in ("photos/a.png", "photo-map.png"):
+            shutil.copy(photo, tmp_path / name)
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+        self.check(["parse", photos, *more], words)
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
 
     def test_empty_arguments(self, photo, mask, tmp_path):
         command = ["complete", photo, "-o", tmp_path / "o.png"]

@@ -360,6 +360,8 @@ def test_results_never_replace_what_is_given(tree):
     one = save_mask(tree / "out" / "a.jpg")
     with pytest.raises(PortraitError, match="would replace the mask .*a.jpg"):
         plan_folder(photos, tree / "out", one)
+    with pytest.raises(PortraitError, match="--log .*a.bmp would replace the mask"):
+        plan_folder(photos, tree / "results", masks, log=masks / "a.bmp")
 
 
 def test_results_in_a_parent_folder_never_replace_photos(tmp_path):
