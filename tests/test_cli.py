@@ -318,6 +318,11 @@ class TestMistakes:
             "photo.png: expected an alpha channel",
         )
 
+    @pytest.mark.parametrize("option", ["--invert-mask", "--resize-mask"])
+    def test_options_of_a_mask_that_is_not_given(self, photo, tmp_path, option):
+        words = f"expected --mask with {option}, received none"
+        self.check(["parse", photo, "-o", tmp_path, option], words)
+
     def test_margins(self, photo, tmp_path):
         out = ["-o", tmp_path / "o.png"]
         command = ["extrapolate", photo, *out]

@@ -22,6 +22,7 @@ from portrait_tf.files import check_target
 
 if TYPE_CHECKING:
     from portrait_tf.inference.extrapolation import Wish
+    from portrait_tf.photos import MaskOptions
 
 
 Photo = Annotated[pathlib.Path, typer.Argument(help="A photo, or a folder of photos.")]
@@ -155,7 +156,7 @@ def complete(
 
     if mask is None and not masks.mask_from_alpha:
         raise PortraitError("expected --mask, or --mask-from-alpha, received neither")
-    options = masks.options()
+    options = _mask_options(mask, masks)
     _complete_files(
         photo,
         lambda job: prepare_completion(
@@ -170,6 +171,16 @@ def complete(
 
 def _tell(note: str) -> None:
     typer.echo(note, err=True)
+
+
+def _mask_options(mask: pathlib.Path | None, masks: MaskChoice) -> "MaskOptions":
+    """Raises PortraitError: an option is of a mask that is not given."""
+    inverted = masks.invert_mask and not masks.mask_from_alpha
+    given = {"--invert-mask": inverted, "--resize-mask": masks.resize_mask}
+    for option, is_given in given.items():
+        if is_given and mask is None:
+            raise PortraitError(f"expected --mask with {option}, received none")
+    return masks.options()
 
 
 def _check_exists(path: pathlib.Path | None, kind: str) -> None:
@@ -224,7 +235,7 @@ def parse(
     from portrait_tf.apps import folders
 
     _check_exists(mask, "mask")
-    options = masks.options()
+    options = _mask_options(mask, masks)
     jobs = folders.plan_parsing(photo, out, mask, _tell, log)
     if not photo.is_dir():
         # A mistake should cost no time.
