@@ -210,6 +210,8 @@ def test_evaluate_writes_a_table_and_json(lip, tmp_path):
     assert code == 0, output
     for word in ("Lower third", "Telea", "hole PSNR", "PCKh", "photos at 192x128"):
         assert word in output
+    # Wider than what rich takes for the width of a pipe.
+    assert "silhouette ┃" in output
     scores = json.loads((tmp_path / "scores.json").read_text())
     parts = {"size", "completion", "parsing", "peers"}
     assert set(scores) == {*parts, "kernel_distances", "label_groups"}
@@ -369,6 +371,7 @@ class TestMistakes:
     def test_a_data_folder_without_the_expected_files(self, tmp_path):
         self.check(["data", "check", tmp_path], str(tmp_path), "TrainVal_images/")
         self.check(["evaluate", "--data", tmp_path], str(tmp_path), "val_images")
+        self.check(["evaluate"], "expected --data, the folder of a data set")
 
     def test_a_folder_that_is_taken(self, lip):
         self.check(["data", "synth", lip], str(lip))
