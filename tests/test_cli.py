@@ -376,6 +376,11 @@ class TestMistakes:
     def test_a_folder_that_is_taken(self, lip):
         self.check(["data", "synth", lip], str(lip))
 
+    def test_no_portraits(self, tmp_path):
+        command = ["data", "synth", tmp_path / "none", "--train", 0, "--val", 0]
+        self.check(command, "expected a portrait or more, of train and val")
+        assert not (tmp_path / "none").exists()
+
     def test_a_port_in_use(self, tmp_path):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
