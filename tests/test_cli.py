@@ -394,6 +394,9 @@ class TestMistakes:
 
     def test_serving_an_empty_folder(self, tmp_path):
         self.check(["serve", tmp_path, "--port", 0], str(tmp_path))
+        self.check(
+            ["serve", tmp_path, "--model_config_file=", "--port", 0], str(tmp_path)
+        )
 
 
 def make_model(folder):

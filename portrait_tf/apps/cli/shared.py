@@ -29,7 +29,8 @@ class _Commands(typer.core.TyperGroup):
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
         before = "portrait-tf"
-        for argument in args:
+        # TensorFlow Serving's flags may be empty.
+        for argument in args if args[:1] != ["serve"] else ():
             if argument == "--":
                 break
             name, equals, value = argument.partition("=")
