@@ -120,10 +120,19 @@ def check_target(path: str | pathlib.Path) -> None:
     except OSError:
         # Nothing is there yet, or writing will say what is wrong.
         return
-    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-        raise PortraitError(path=path, expected="a file or a pipe", received="a device")
+    _check_no_device(path, mode)
     if stat.S_ISDIR(mode):
         raise PortraitError(f"{path} is a folder; a file is expected")
+
+
+def _check_no_device(path: str | pathlib.Path, mode: int) -> None:
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise PortraitError(path=path, expected="a file or a pipe", received="a device")
+
+
+def is_special(path: str | pathlib.Path) -> bool:
+    """Whether a path leads to a pipe, a socket or a device."""
+    return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
 
 
 def cannot_write(path: str | pathlib.Path, error: OSError) -> PortraitError:
@@ -173,13 +182,20 @@ def _replace(path: pathlib.Path, content: bytes) -> None:
 
 
 def read_file(path: str | pathlib.Path, kind: str) -> bytes:
-    """The content of a file, called `kind` in messages."""
+    """The content of a file or a pipe, called `kind` in messages.
+
+    Raises:
+        PortraitError: It cannot be read, or is a device, which may never end.
+    """
     try:
+        _check_no_device(path, os.stat(path).st_mode)
         return pathlib.Path(path).read_bytes()
-    except OSError as error:
-        raise PortraitError(
-            f"cannot read the {kind}: {error.strerror}", path=path
-        ) from None
+    except PortraitError:
+        raise
+    except (OSError, ValueError) as error:
+        # A name with a zero byte is a ValueError.
+        reason = getattr(error, "strerror", None) or error
+        raise PortraitError(f"cannot read the {kind}: {reason}", path=path) from None
 
 
 def read_text(path: str | pathlib.Path, kind: str = "file") -> str:

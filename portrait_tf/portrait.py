@@ -12,6 +12,7 @@ their values, depth and channels: only the hole is painted.
 
 import dataclasses
 import functools
+import math
 import numbers
 import os
 import pathlib
@@ -442,9 +443,16 @@ class Portrait:
         if margins is not None:
             if any(length.value for length in lengths.values()):
                 raise PortraitError("expected margins, or parts of the photo, not both")
+            if not isinstance(margins, Margins) or not all(
+                isinstance(pixels, numbers.Integral) for pixels in margins
+            ):
+                raise PortraitError(
+                    expected="whole pixels such as Margins(bottom=200)",
+                    received=repr(margins),
+                )
             lengths = {
-                side: Length(value, "pixels")
-                for side, value in margins._asdict().items()
+                side: Length(_as_float(pixels), "pixels")
+                for side, pixels in margins._asdict().items()
             }
         return self.paint(prepare_extrapolation(photo, Wish(lengths), parsing, joints))
 
@@ -492,10 +500,14 @@ class Portrait:
             PortraitError: As `complete`; the count is below 1; stage 1 finds nobody, or
                 takes no joints.
         """
-        if count < 1:
-            raise PortraitError(
-                f"expected a number of candidates of 1 or more, received {count}"
-            )
+        for name, value, least in (
+            ("number of candidates", count, 1),
+            ("seed", seed, 0),
+        ):
+            if not isinstance(value, numbers.Integral) or value < least:
+                raise PortraitError(
+                    f"expected a {name} of {least} or more, received {value!r}"
+                )
         prepared = photo
         if not isinstance(photo, Prepared):
             prepared = prepare_completion(photo, mask)
@@ -570,11 +582,19 @@ def _length(given: float | str, side: str) -> Length:
     if isinstance(given, str):
         return parse_length(given, side)
     if isinstance(given, numbers.Real):
-        return Length(float(given), "part")
+        return Length(_as_float(given), "part")
     raise PortraitError(
         f"the margin '{side}': expected a number such as 0.3, '30%' or '200px', "
         f"received {given!r}"
     )
+
+
+def _as_float(number: numbers.Real) -> float:
+    """A number, or what is larger than any."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def _open(picture: Picture, name: str = "photo") -> tuple[PhotoFile, str]:
@@ -591,7 +611,18 @@ def _open(picture: Picture, name: str = "photo") -> tuple[PhotoFile, str]:
     if isinstance(picture, PhotoFile):
         return picture, "file"
     if hasattr(picture, "read"):
-        data = picture.read()
+        try:
+            data = picture.read()
+        except (OSError, ValueError) as error:
+            raise PortraitError(
+                f"cannot read the open file: {error}", path=name
+            ) from None
+        if data == b"":
+            raise PortraitError(
+                path=name,
+                expected="an open file at its beginning",
+                received="one at its end",
+            )
         if isinstance(data, bytes):
             return decode_photo(data, name, name), "file"
     raise PortraitError(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from command_line import run
 from tiny import TINY
 
@@ -160,6 +162,20 @@ class TestFolders:
             assert part in output
         assert [path.name for path in out.iterdir()] == ["p2.png"]
 
+    def test_what_tifffile_says_stays_off_the_terminal(self, folders, portraits):
+        photos, masks, out = folders
+        orientation = [(274, 3, 1, 9, True)]
+        tifffile.imwrite(
+            photos / "a.tif",
+            portraits[0].photo,
+            photometric="rgb",
+            extratags=orientation,
+        )
+        command = ["complete", photos, "--mask", masks / "p0.png", "-o", out]
+        code, output = run(*command)
+        assert code == 0 and "4 photos completed" in output
+        assert "TiffTag" not in output
+
 
 @pytest.fixture
 def lip(tmp_path):
@@ -194,6 +210,8 @@ def test_evaluate_writes_a_table_and_json(lip, tmp_path):
     assert code == 0, output
     for word in ("Lower third", "Telea", "hole PSNR", "PCKh", "photos at 192x128"):
         assert word in output
+    # Wider than what rich takes for the width of a pipe.
+    assert "silhouette ┃" in output
     scores = json.loads((tmp_path / "scores.json").read_text())
     parts = {"size", "completion", "parsing", "peers"}
     assert set(scores) == {*parts, "kernel_distances", "label_groups"}
@@ -250,6 +268,11 @@ class TestMistakes:
             (["--log", "mask.png"], "would replace the mask"),
             (["--parsing-out", "out.png"], "would replace the file of --out"),
             (["-o", "mask.png"], "--out mask.png would replace the mask"),
+            (["--parsing-out", "map.jpg"], "the extension .png of a parsing map"),
+            (
+                ["-o", "m.png", "--candidates", 2, "--log", "m-2.png"],
+                "--log m-2.png would replace the file of --out",
+            ),
         ],
     )
     def test_a_file_that_is_read_is_not_written(
@@ -261,6 +284,34 @@ class TestMistakes:
         self.check([*given, *more], words)
         assert (photo.read_bytes(), mask.read_bytes()) == before
 
+    @pytest.mark.parametrize(
+        ("photos", "more", "words"),
+        [
+            ("photo.png", ["--log", "photo.png"], "photo.png would replace the photo"),
+            ("photo.png", ["--mask", "photo-map.png"], "would replace the mask"),
+            ("photo.png", ["--log", "photo-map.png"], "the file of --out"),
+            ("photos", ["--log", "photos/a.png"], "a.png would replace a photo"),
+            ("photos", ["--log", "maps/a.png"], "would replace the file of --log"),
+        ],
+    )
+    def test_of_parse_neither(self, photo, photos, more, words, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "photos").mkdir()
+        for name in ("photos/a.png", "photo-map.png"):
+            shutil.copy(photo, tmp_path / name)
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+        self.check(["parse", photos, *more], words)
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
+
+    def test_empty_arguments(self, photo, mask, tmp_path):
+        command = ["complete", photo, "-o", tmp_path / "o.png"]
+        for more, named in (
+            (["--mask", ""], "--mask"),
+            (["--mask", mask, "--server="], "--server"),
+        ):
+            words = f"expected a value after {named}, received an empty one"
+            self.check([*command, *more], words)
+
     def test_neither_a_mask_nor_alpha(self, photo, tmp_path):
         out = ["-o", tmp_path / "o.png"]
         self.check(["complete", photo, *out], "expected --mask, or --mask-from-alpha")
@@ -268,6 +319,11 @@ class TestMistakes:
             ["complete", photo, "--mask-from-alpha", *out],
             "photo.png: expected an alpha channel",
         )
+
+    @pytest.mark.parametrize("option", ["--invert-mask", "--resize-mask"])
+    def test_options_of_a_mask_that_is_not_given(self, photo, tmp_path, option):
+        words = f"expected --mask with {option}, received none"
+        self.check(["parse", photo, "-o", tmp_path, option], words)
 
     def test_margins(self, photo, tmp_path):
         out = ["-o", tmp_path / "o.png"]
@@ -315,9 +371,15 @@ class TestMistakes:
     def test_a_data_folder_without_the_expected_files(self, tmp_path):
         self.check(["data", "check", tmp_path], str(tmp_path), "TrainVal_images/")
         self.check(["evaluate", "--data", tmp_path], str(tmp_path), "val_images")
+        self.check(["evaluate"], "expected --data, the folder of a data set")
 
     def test_a_folder_that_is_taken(self, lip):
         self.check(["data", "synth", lip], str(lip))
+
+    def test_no_portraits(self, tmp_path):
+        command = ["data", "synth", tmp_path / "none", "--train", 0, "--val", 0]
+        self.check(command, "expected a portrait or more, of train and val")
+        assert not (tmp_path / "none").exists()
 
     def test_a_port_in_use(self, tmp_path):
         with socket.socket() as taken:
@@ -332,6 +394,9 @@ class TestMistakes:
 
     def test_serving_an_empty_folder(self, tmp_path):
         self.check(["serve", tmp_path, "--port", 0], str(tmp_path))
+        self.check(
+            ["serve", tmp_path, "--model_config_file=", "--port", 0], str(tmp_path)
+        )
 
 
 def make_model(folder):

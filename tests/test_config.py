@@ -35,6 +35,10 @@ def test_there_are_configs():
     [
         ("parsng: {}", "unknown key 'parsng'; did you mean 'parsing'?"),
         (
+            "{methods: {}, base: a}",
+            "unknown key 'methods'; unknown key 'base'; valid here: name, seed, ",
+        ),
+        (
             "parsing: {training: {step: 3}}",
             "unknown key 'parsing.training.step'; did you mean 'steps'?",
         ),

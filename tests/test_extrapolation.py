@@ -121,7 +121,7 @@ class TestLengths:
         assert parse_aspect("2:3") == Fraction(2, 3)
         assert parse_aspect("1 : 1.5") == Fraction(2, 3)
         assert parse_size("1200x1800") == (1800, 1200)
-        for text in ("", "2", "2:3:4", "0:1", "1:0", "1:20", "a:b"):
+        for text in ("", "2", "2:3:4", "0:1", "1:0", "1:20", "a:b", "-2:-3"):
             with pytest.raises(PortraitError, match="aspect ratio"):
                 parse_aspect(text)
         for text in ("", "12", "12x", "0x5", "-1x5", "1.5x3", "axb", "1x2x3"):

@@ -10,7 +10,13 @@ import pytest
 
 from portrait_tf import files
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import one_spelling, open_lines, read_text, write_result
+from portrait_tf.files import (
+    one_spelling,
+    open_lines,
+    read_file,
+    read_text,
+    write_result,
+)
 
 
 def leftovers(folder):
@@ -96,6 +102,14 @@ class TestPipes:
         reader.join(30)
         assert read == [content] and path.is_fifo()
 
+    def test_are_read(self):
+        """As of `<(command)`."""
+        reader, writer = os.pipe()
+        with open(writer, "wb") as file:
+            file.write(b"a photo")
+        with open(reader, "rb"):
+            assert read_file(f"/dev/fd/{reader}", "photo") == b"a photo"
+
     def test_a_log_in_a_named_pipe(self, tmp_path):
         path, read = tmp_path / "pipe", []
         os.mkfifo(path)
@@ -136,6 +150,11 @@ class TestDevices:
         with pytest.raises(PortraitError, match="received a device"), open_lines(path):
             pass
         assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+    @pytest.mark.parametrize("path", ["/dev/zero", "/dev/full"])
+    def test_are_not_read(self, path):
+        with pytest.raises(PortraitError, match="a file or a pipe, received a device"):
+            read_file(path, "photo")
 
     def test_a_folder(self, tmp_path):
         with pytest.raises(PortraitError, match="is a folder; a file is expected"):

@@ -298,6 +298,23 @@ class TestLeftOut:
         folders.plan_parsing(tree / "photos", tree / "out", tell=told.append)
         assert len(told) == 1 and "not followed" not in told[0]
 
+    def test_pipes_and_devices(self, tree):
+        os.mkfifo(tree / "photos" / "pipe.png")
+        (tree / "photos" / "zero.png").symlink_to("/dev/zero")
+        (tree / "joints").mkdir()
+        os.mkfifo(tree / "joints" / "a.json")
+        told = []
+        jobs = plan_folder(
+            tree / "photos",
+            tree / "out",
+            joints_in=tree / "joints",
+            tell=told.append,
+        )
+        assert told == [
+            f"{tree / 'photos'}: left out: pipes and devices (pipe.png, zero.png)"
+        ]
+        assert len(jobs) == 3 and jobs[0].joints_in is None
+
     def test_nothing_is_said_of_nothing(self, tree):
         told = []
         plan_folder(tree / "photos", tree / "out", tell=told.append)
@@ -343,6 +360,8 @@ def test_results_never_replace_what_is_given(tree):
     one = save_mask(tree / "out" / "a.jpg")
     with pytest.raises(PortraitError, match="would replace the mask .*a.jpg"):
         plan_folder(photos, tree / "out", one)
+    with pytest.raises(PortraitError, match="--log .*a.bmp would replace the mask"):
+        plan_folder(photos, tree / "results", masks, log=masks / "a.bmp")
 
 
 def test_results_in_a_parent_folder_never_replace_photos(tmp_path):

@@ -76,6 +76,9 @@ class TestForms:
             assert joints.dtype == np.float32 and joints[ANKLE].tolist() == [3, -4.5, 1]
             assert np.count_nonzero(joints) == 3
         assert joints_by_name({"pelvis": (1, 2)})[6].tolist() == [1, 2, 1]
+        # Keys of JSON are text.
+        file = '{"joints": {"5": {"x": 3, "y": -4.5}}}'
+        np.testing.assert_array_equal(decode_joints(file, "j.json"), joints)
 
     def test_wrong_names_and_places(self):
         for given, words in (

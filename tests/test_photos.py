@@ -457,15 +457,31 @@ class TestTiff:
         assert said[0] == said[1]
         assert convert(out, "icc:-") == profile
 
-    def test_premultiplied_alpha_stays_so(self, hole, tmp_path):
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    def test_premultiplied_alpha_stays_so(self, hole, tmp_path, dtype):
         path, out = tmp_path / "a.tif", tmp_path / "b.tif"
-        pixels = np.random.default_rng(3).integers(0, 999, (*SIZE, 4), np.uint16)
-        path.write_bytes(tiff.encode_tiff(pixels, tiff.Tags(), premultiplied=True))
+        most = 999 if dtype == np.uint16 else 255
+        pixels = np.random.default_rng(3).integers(0, most, (*SIZE, 4), dtype)
+        path.write_bytes(tiff.encode_tiff(pixels, tiff.Tags(), 3, premultiplied=True))
         complete(path, out, hole)
         assert opened(path).tag_v2[338] == opened(out).tag_v2[338] == (1,)
-        np.testing.assert_array_equal(
-            open_photo(out).pixels[hole == 0], pixels[hole == 0]
-        )
+        known = turn_back(hole, 3) == 0
+        np.testing.assert_array_equal(tifffile.imread(out)[known], pixels[known])
+        if dtype == np.uint16:
+            np.testing.assert_array_equal(
+                open_photo(out).pixels[hole == 0], turn_upright(pixels, 3)[hole == 0]
+            )
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    def test_gray_whose_white_is_zero(self, scene, hole, dtype):
+        gray = scene[..., 0].astype(dtype) * (np.iinfo(dtype).max // 255)
+        file = io.BytesIO()
+        tifffile.imwrite(file, gray, photometric="miniswhite")
+        photo = decode_photo(file.getvalue(), "a.tif")
+        np.testing.assert_array_equal(photo.pixels[..., 0], np.iinfo(dtype).max - gray)
+        content, _ = encode_photo("b.tif", photo, photo.rgb(), hole)
+        after = decode_photo(content, "b.tif")
+        np.testing.assert_array_equal(after.pixels[hole == 0], photo.pixels[hole == 0])
 
     def test_cmyk_becomes_rgb(self, scene, hole, tmp_path):
         path, out = tmp_path / "a.tif", tmp_path / "b.tif"
@@ -647,12 +663,14 @@ class TestTiffStorage:
 
     @pytest.mark.parametrize("kind, value", [(16, 1 << 40), (17, -1 << 40), (99, 7)])
     @pytest.mark.parametrize("big", [False, True])
-    def test_private_tags_of_any_type(self, scene, hole, kind, value, big):
+    @pytest.mark.parametrize("order", "<>")
+    def test_private_tags_of_any_type(self, scene, hole, kind, value, big, order):
         tag = [(65000, 16 if kind == 99 else kind, 1, value, True)]
-        data = made_tiff(scene, extratags=tag, bigtiff=big)
+        data = made_tiff(scene, extratags=tag, bigtiff=big, byteorder=order)
         if kind == 99:
             data = data.replace(
-                struct.pack("<HH", 65000, 16), struct.pack("<HH", 65000, 99)
+                struct.pack(f"{order}HH", 65000, 16),
+                struct.pack(f"{order}HH", 65000, 99),
             )
         photo = decode_photo(data, "a.tif")
         np.testing.assert_array_equal(photo.pixels, scene)

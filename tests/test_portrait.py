@@ -172,11 +172,38 @@ def test_margins_as_the_command_line_takes_them(portrait, photo):
         ("much", "'bottom'.*30%.*200px, received 'much'"),
         (None, "'bottom'.* number .*received None"),
         ("0px", "at least one margin"),
+        (10**400, "'bottom' is inf times"),
     ):
         with pytest.raises(PortraitError, match=words):
             portrait.extrapolate(photo, bottom=bottom)
     with pytest.raises(PortraitError, match="not both"):
         portrait.extrapolate(photo, top="6px", margins=Margins(top=6))
+    for margins in ((1, 2, 3, 4), 5, Margins("a"), Margins(1.5)):
+        with pytest.raises(PortraitError, match="expected whole pixels such as"):
+            portrait.extrapolate(photo, margins=margins)
+    with pytest.raises(PortraitError, match="'top' is inf times"):
+        portrait.extrapolate(photo, margins=Margins(10**400))
+
+
+@pytest.mark.parametrize("given", [{"count": 2.5}, {"count": "a"}, {"seed": -1}])
+def test_numbers_of_candidates(portrait, photo, mask, given):
+    ((name, value),) = given.items()
+    with pytest.raises(PortraitError, match=f"or more, received {value!r}"):
+        portrait.candidates(photo, mask, **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"model": 5}, "the folder of an exported model, received 5"),
+        ({"model": ""}, "the folder of an exported model, received ''"),
+        ({"server": ""}, "the server '' is no address"),
+        ({"model": "a", "server": ""}, "received both"),
+    ],
+)
+def test_engines_that_cannot_be(given, words):
+    with pytest.raises(PortraitError, match=words):
+        Portrait.load(**given)
 
 
 class TestOpenFiles:
@@ -220,6 +247,15 @@ class TestOpenFiles:
             result.save(io.StringIO(), format="png")
         with pytest.raises(PortraitError, match="photo: expected .*received StringIO"):
             portrait.complete(io.StringIO("text"), mask)
+        file = io.BytesIO(b"a photo")
+        file.seek(0, io.SEEK_END)
+        with pytest.raises(PortraitError, match="photo: .*received one at its end"):
+            portrait.complete(file, mask)
+        file.close()
+        with pytest.raises(PortraitError, match="mask: cannot read the open file"):
+            portrait.complete(photo, file)
+        with pytest.raises(PortraitError, match="a quality of 1 to 100, received 'a'"):
+            result.save(tmp_path / "o.jpg", quality="a")
 
 
 def test_a_map_of_ones_own(portrait, photo, mask, tmp_path):

@@ -20,6 +20,7 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.files import (
     PICTURE_EXTENSIONS,
     cannot_write,
+    is_special,
     one_spelling,
     open_lines,
     write_all,
@@ -113,17 +114,74 @@ def write_candidates(
     """
     from portrait_tf.photos.drawing import contact_sheet
 
+    jobs, sheet_out = _candidate_jobs(job, len(completions))
+    notes, titles = [], [str(number + 1) for number in range(len(completions))]
+    for completion, one in zip(completions, jobs, strict=True):
+        notes += write_completion(completion, one, quality)
+    sheet = contact_sheet([[one.rgb() for one in completions]], titles, _SHEET_ROWS)
+    write_png(sheet_out, sheet)
+    return list(dict.fromkeys(notes))
+
+
+def _candidate_jobs(job: Job, count: int) -> tuple[list[Job], pathlib.Path]:
+    """Where several answers to one photo go, and their sheet."""
+
     def numbered(path: pathlib.Path | None, number: int) -> pathlib.Path | None:
         return path and path.with_stem(f"{path.stem}-{number}")
 
-    notes, titles = [], [str(number + 1) for number in range(len(completions))]
-    for number, completion in enumerate(completions, 1):
-        out, parsing_out = (numbered(one, number) for one in (job.out, job.parsing_out))
-        one = dataclasses.replace(job, out=out, parsing_out=parsing_out)
-        notes += write_completion(completion, one, quality)
-    sheet = contact_sheet([[one.rgb() for one in completions]], titles, _SHEET_ROWS)
-    write_png(job.out.with_name(f"{job.out.stem}-sheet.png"), sheet)
-    return list(dict.fromkeys(notes))
+    jobs = [
+        dataclasses.replace(
+            job,
+            out=numbered(job.out, number),
+            parsing_out=numbered(job.parsing_out, number),
+        )
+        for number in range(1, count + 1)
+    ]
+    return jobs, job.out.with_name(f"{job.out.stem}-sheet.png")
+
+
+def check_apart(
+    job: Job, log: pathlib.Path | None = None, candidates: int | None = None
+) -> None:
+    """Checks that a single photo's results replace nothing that is read or written.
+
+    The completed photo alone may replace the photo: that is asked for by name.
+
+    Args:
+        job: The photo.
+        log: As of `run_one`.
+        candidates: How many answers are written in place of one.
+
+    Raises:
+        PortraitError: They would.
+    """
+    places = {os.path.realpath(job.photo): "the photo"}
+    if not (candidates or job.overlay_out):
+        places.pop(os.path.realpath(job.out), None)
+    given = ((getattr(job, field), kind) for field, kind in _GIVEN.items())
+    places |= {os.path.realpath(path): f"the {kind}" for path, kind in given if path}
+    jobs = [job]
+    if candidates:
+        jobs, sheet = _candidate_jobs(job, candidates)
+        _claim(places, sheet, "--out")
+    for one in jobs:
+        for path in (one.out, one.joints_out, one.overlay_out):
+            _claim(places, path, "--out")
+        _claim(places, one.parsing_out, "--parsing-out")
+    _claim(places, log, "--log")
+
+
+def _claim(places: dict[str, str], path: pathlib.Path | None, label: str) -> None:
+    """Adds a file that is written to the real paths of those that are taken."""
+    # Several may go to one pipe.
+    if path is None or (path.exists() and not path.is_file()):
+        return
+    place = os.path.realpath(path)
+    if place in places:
+        raise PortraitError(
+            f"{label} {path} would replace {places[place]}; expected another file"
+        )
+    places[place] = f"the file of {label}"
 
 
 def parse_file(
@@ -175,8 +233,8 @@ def find_photos(
         folder: Hidden files and folders in it are passed over.
         left_out: Files and folders that are passed over, too.
         tell: Called with a sentence if there are pictures of formats that are not
-            read, linked folders, which are not followed, or folders that cannot be
-            read.
+            read, linked folders, which are not followed, folders that cannot be read,
+            or pipes and devices.
 
     Raises:
         PortraitError: There are none.
@@ -186,8 +244,8 @@ def find_photos(
     def is_passed(path: pathlib.Path) -> bool:
         return path.name.startswith(".") or os.path.realpath(path) in passed
 
-    unreadable, linked, suffixes = [], [], collections.Counter()
-    found = []
+    unreadable, linked, special, found = [], [], [], []
+    suffixes = collections.Counter()
     for parent, folders, files in os.walk(
         folder, onerror=lambda error: unreadable.append(pathlib.Path(error.filename))
     ):
@@ -198,11 +256,13 @@ def find_photos(
             suffix = pathlib.Path(name).suffix.lower()
             if suffix not in PICTURE_EXTENSIONS or is_passed(inner / name):
                 continue
-            if suffix in PHOTO_EXTENSIONS:
+            if is_special(inner / name):
+                special.append(inner / name)
+            elif suffix in PHOTO_EXTENSIONS:
                 found.append((inner / name).relative_to(folder))
             else:
                 suffixes[suffix] += 1
-    said = _left_out(folder, suffixes, linked, unreadable)
+    said = _left_out(folder, suffixes, linked, unreadable, special)
     if not found:
         raise PortraitError(
             f"expected photos ({', '.join(PHOTO_EXTENSIONS)}), found none"
@@ -219,19 +279,21 @@ def _left_out(
     suffixes: collections.Counter,
     linked: list[pathlib.Path],
     unreadable: list[pathlib.Path],
+    special: list[pathlib.Path],
 ) -> str:
     """What is left out of a folder, in one sentence; empty if there is nothing."""
     parts = []
     if suffixes:
         formats = ", ".join(f"{n} {suffix}" for suffix, n in sorted(suffixes.items()))
         parts.append(f"pictures of formats that are not read ({formats})")
-    for folders, why in (
+    for paths, why in (
         (linked, "links to folders, which are not followed"),
         (unreadable, "folders that cannot be read"),
+        (special, "pipes and devices"),
     ):
-        if folders:
-            names = ", ".join(str(one.relative_to(folder)) for one in folders[:3])
-            more = f" and {len(folders) - 3} more" if len(folders) > 3 else ""
+        if paths:
+            names = ", ".join(str(one.relative_to(folder)) for one in paths[:3])
+            more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
             parts.append(f"{why} ({names}{more})")
     return "left out: " + "; ".join(parts) if parts else ""
 
@@ -245,6 +307,7 @@ def plan_folder(
     parsing_in: pathlib.Path | None = None,
     joints_in: pathlib.Path | None = None,
     tell: Callable[[str], None] | None = None,
+    log: pathlib.Path | None = None,
 ) -> list[Job]:
     """One job a photo; sub-folders are mirrored.
 
@@ -260,15 +323,19 @@ def plan_folder(
         joints_in: The user's joints, JSON files, as `masks`.
         tell: Called with a sentence for each folder that holds more than what is read
             (`find_photos`).
+        log: As of `run_folder`.
 
     Raises:
         PortraitError: There are no photos, or no masks or maps; a file stands where a
-            folder is expected; results would replace the photos, or one another; one
-            mask, map or joints file would be for two photos, by their names.
+            folder is expected; results or the log would replace what is read, or one
+            another; one mask, map or joints file would be for two photos, by their
+            names.
     """
     targets = [target for target in (out, parsing_out) if target]
+    given = {"mask": masks, "parsing_in": parsing_in, "joints_in": joints_in}
+    read = {"photo": folder, **{_GIVEN[field]: path for field, path in given.items()}}
     for target in targets:
-        _check_results(target, folder)
+        _check_results(target, read)
     if parsing_out and parsing_out.resolve() == out.resolve():
         raise PortraitError(
             "expected one folder for photos and another for parsing maps", path=out
@@ -280,14 +347,7 @@ def plan_folder(
             written["parsing_out"] = parsing_out / name.with_suffix(".png")
         return written
 
-    given = {"mask": masks, "parsing_in": parsing_in, "joints_in": joints_in}
-    for field, files in given.items():
-        if files and files.resolve() in [target.resolve() for target in targets]:
-            raise PortraitError(
-                f"{files} is the folder of the {_GIVEN[field]}s; another one is "
-                "expected for the results"
-            )
-    jobs = _plan(folder, targets, results, given, tell)
+    jobs = _plan(folder, targets, results, given, tell, log)
     return [dataclasses.replace(job, format=format) for job in jobs]
 
 
@@ -296,6 +356,7 @@ def plan_parsing(
     out: pathlib.Path,
     masks: pathlib.Path | None = None,
     tell: Callable[[str], None] | None = None,
+    log: pathlib.Path | None = None,
 ) -> list[Job]:
     """What stage 1 is asked for, and where its answers go.
 
@@ -306,18 +367,21 @@ def plan_parsing(
         out: A folder.
         masks: As of `plan_folder`.
         tell: As of `plan_folder`.
+        log: As of `plan_folder`.
 
     Raises:
         PortraitError: As `plan_folder`.
     """
-    _check_results(out, photo)
+    _check_results(out, {"photo": photo})
     if not photo.is_dir():
         if masks and masks.is_dir():
             raise PortraitError(
                 f"{masks} is a folder; a mask is expected for one photo"
             )
         written = {field: out / f"{photo.stem}{end}" for field, end, _ in _PARSED}
-        return [Job(photo, mask=masks, **written)]
+        job = Job(photo, mask=masks, **written)
+        check_apart(job, log)
+        return [job]
 
     def results(name: pathlib.Path) -> dict[str, pathlib.Path]:
         return {
@@ -325,17 +389,18 @@ def plan_parsing(
             for field, ending, kind in _PARSED
         }
 
-    return _plan(photo, [out], results, {"mask": masks}, tell)
+    return _plan(photo, [out], results, {"mask": masks}, tell, log)
 
 
-def _check_results(out: pathlib.Path, photos: pathlib.Path) -> None:
+def _check_results(out: pathlib.Path, read: dict[str, pathlib.Path | None]) -> None:
     if out.exists() and not out.is_dir():
         raise PortraitError(f"{out} is a file; a folder is expected")
-    if out.resolve() == photos.resolve():
-        raise PortraitError(
-            f"{out} is the folder of the photos; another one is expected for the "
-            "results"
-        )
+    for kind, path in read.items():
+        if path and path.resolve() == out.resolve():
+            raise PortraitError(
+                f"{out} is the folder of the {kind}s; another one is expected for the "
+                "results"
+            )
 
 
 def _plan(
@@ -344,6 +409,7 @@ def _plan(
     results: Callable[[pathlib.Path], dict[str, pathlib.Path]],
     given: dict[str, pathlib.Path | None],
     tell: Callable[[str], None] | None,
+    log: pathlib.Path | None,
 ) -> list[Job]:
     """A job for each photo of a folder; `results` names the files of one photo.
 
@@ -356,11 +422,11 @@ def _plan(
     read = [path for path in given.values() if path]
     names = find_photos(folder, (*targets, *read), tell)
     photos = {os.path.realpath(folder / name) for name in names}
-    inputs = {
-        os.path.realpath(path): f"the {files.kind} {path}"
-        for files in paired.values()
-        for path in files.all()
-    }
+    places = dict.fromkeys(photos, "a photo")
+    for files in paired.values():
+        for path in files.all():
+            places[os.path.realpath(path)] = f"the {files.kind} {path}"
+    _claim(places, log, "--log")
     jobs, taken = [], {}
     for name in names:
         written = results(name)
@@ -380,11 +446,8 @@ def _plan(
                     f"{folder / name}: the result {target} is a link to the photo "
                     f"{place}; expected another file"
                 )
-            elif replaced := inputs.get(place, place in photos and "a photo"):
-                raise PortraitError(
-                    f"{target}: the result of {folder / name} would replace "
-                    f"{replaced}; expected another folder for the results"
-                )
+            else:
+                _claim(places, target, f"the result of {folder / name},")
         files = {field: path for field, (path, _) in found.items()}
         error = errors[0] if errors else None
         jobs.append(Job(folder / name, error=error, **files, **written))
@@ -416,7 +479,11 @@ class _Paired:
             )
         self.by_name = {}
         names = (
-            sorted(path.relative_to(files) for path in files.rglob("*.json"))
+            sorted(
+                path.relative_to(files)
+                for path in files.rglob("*.json")
+                if not is_special(path)
+            )
             if kind == "joints file"
             else find_photos(files, tell=tell)
         )

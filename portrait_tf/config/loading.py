@@ -26,27 +26,24 @@ def _valid_keys(model: type[Section], location: tuple) -> list[str]:
     return list(getattr(model, "model_fields", {}))
 
 
-def _explain(model: type[Section], error: dict) -> str:
+def _explain(model: type[Section], error: dict) -> tuple[str, str]:
+    """What is wrong; and for an unknown key which are valid, if none is like it."""
     location = error["loc"]
     key = ".".join(str(part) for part in location if part not in _NETWORKS)
     if error["type"] == "union_tag_invalid":
         kinds = error["ctx"]["expected_tags"].replace("'", "")
         kind = error["input"]["kind"]
-        return f"'{key}.kind': expected one of {kinds} (received {kind!r})"
+        return f"'{key}.kind': expected one of {kinds} (received {kind!r})", ""
     if error["type"] == "extra_forbidden":
         valid = _valid_keys(model, location)
-        near = difflib.get_close_matches(str(location[-1]), valid, n=1, cutoff=0.4)
-        hint = (
-            f"did you mean '{near[0]}'?"
-            if near
-            else f"valid here: {', '.join(valid) or 'nothing'}"
-        )
-        return f"unknown key '{key}'; {hint}"
+        if near := difflib.get_close_matches(str(location[-1]), valid, n=1):
+            return f"unknown key '{key}'; did you mean '{near[0]}'?", ""
+        return f"unknown key '{key}'", f"; valid here: {', '.join(valid) or 'nothing'}"
     message = error["msg"].removeprefix("Value error, ")
     if isinstance(error["input"], dict | pydantic.BaseModel):
         # Several keys do not go together, and the message has them.
-        return f"'{key}': {message}" if key else message
-    return f"'{key}': {message} (received {error['input']!r})"
+        return f"'{key}': {message}" if key else message, ""
+    return f"'{key}': {message} (received {error['input']!r})", ""
 
 
 def parse_section(model: type[AnySection], values: dict, source: str) -> AnySection:
@@ -67,8 +64,13 @@ def parse_section(model: type[AnySection], values: dict, source: str) -> AnySect
     try:
         return model.model_validate(values)
     except pydantic.ValidationError as error:
+        told: dict[str, list[str]] = {}
+        for one in error.errors():
+            said, valid = _explain(model, one)
+            told.setdefault(valid, []).append(said)
         raise PortraitError(
-            f"{source}: " + "; ".join(_explain(model, one) for one in error.errors())
+            f"{source}: "
+            + "; ".join("; ".join(said) + valid for valid, said in told.items())
         ) from None
 
 

@@ -196,7 +196,8 @@ def _print(table: Table, title: str, shown: list[int], console: Console) -> None
         printed.add_row(*map(Text, texts), style=style)
     # A table's own title would wrap at the table's width.
     console.print(Text(title, style="italic"), soft_wrap=True)
-    console.print(printed)
+    # Rich would cut what is wider than a pipe's assumed width.
+    console.print(printed, crop=console.is_terminal)
 
 
 def render_csv(rows: Sequence[dict], names: Sequence[str]) -> str:

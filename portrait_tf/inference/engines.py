@@ -14,6 +14,7 @@ A model that takes no joints raises PortraitError where it is given some.
 import copy
 import importlib.util
 import json
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -371,13 +372,17 @@ def open_engine(
     Raises:
         PortraitError: Both are given, or the one given cannot be used.
     """
-    if server and model:
+    if server is not None and model is not None:
         raise PortraitError("expected --server or --model, received both")
-    if server:
+    if server is not None:
         engine = ServerEngine(server)
         # A wrong address is said soon; a call would wait for its server for a minute.
         engine.wait_until_available(_SERVER_SECONDS)
-    elif model:
+    elif model is not None:
+        if not (isinstance(model, (str, os.PathLike)) and os.fspath(model)):
+            raise PortraitError(
+                expected="the folder of an exported model", received=repr(model)
+            )
         engine = _exported(find_version(model))
     elif importlib.util.find_spec("onnxruntime"):
         from portrait_tf.inference.onnx_engine import OnnxEngine

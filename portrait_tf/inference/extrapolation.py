@@ -162,7 +162,7 @@ def parse_aspect(text: str) -> Fraction:
     """
     try:
         width, height = (Fraction(part.strip()) for part in text.split(":"))
-        aspect = width / height
+        aspect = width / height if width > 0 else Fraction(0)
     except (ValueError, ZeroDivisionError):
         aspect = Fraction(0)
     if not Fraction(1, 10) <= aspect <= 10:

@@ -19,6 +19,7 @@ _INDICES |= {
     for name, index in _INDICES.items()
     if name[1] == "_"
 }
+_INDICES |= {str(index): index for index in range(NUM_JOINTS)}
 
 
 def joints_by_name(

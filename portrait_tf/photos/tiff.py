@@ -84,8 +84,7 @@ class Tags:
 
     @classmethod
     def _of(cls, file: tifffile.TiffFile, data: bytes) -> "Tags":
-        exif = _exif(file, data)
-        page = file.pages.first
+        page, exif = file.pages.first, _directory(file, data)
         plain = {
             tag.code: (
                 int(tag.dtype),
@@ -95,7 +94,11 @@ class Tags:
             if tag.code not in _STRUCTURE | TiffTags.TAGS_V2_GROUPS.keys()
             and tag.dtype not in _FOLDER_TYPES
         }
-        folders = {tag: dict(exif.get_ifd(tag)) for tag in _FOLDERS if tag in exif}
+        folders = {
+            tag: _directory(file, data, exif[tag], tag)
+            for tag in _FOLDERS
+            if isinstance(exif.get(tag), int)
+        }
         return cls(
             file.byteorder, plain, {tag: one for tag, one in folders.items() if one}
         )
@@ -127,12 +130,24 @@ class Tags:
         return self.plain[tag][1] if tag in self.plain else None
 
 
-def _exif(file: tifffile.TiffFile, data: bytes) -> Image.Exif:
-    """The first folder of a file as Pillow parses it."""
-    exif = Image.Exif()
-    exif.bigtiff, exif.endian = file.is_bigtiff, file.byteorder
-    exif.load_from_fp(io.BytesIO(data), file.pages.first.offset)
-    return exif
+def _directory(
+    file: tifffile.TiffFile,
+    data: bytes,
+    offset: int | None = None,
+    group: int | None = None,
+) -> dict[int, Any]:
+    """A folder of tags as Pillow parses it; by default the file's first."""
+    # Pillow's `Exif` takes a big-endian BigTIFF for a classic file.
+    head = b"II+\0" + bytes(12) if file.is_bigtiff else b"II*\0" + bytes(4)
+    prefix = b"II" if file.byteorder == "<" else b"MM"
+    folder = TiffImagePlugin.ImageFileDirectory_v2(head, prefix, group)
+    source = io.BytesIO(data)
+    source.seek(file.pages.first.offset if offset is None else offset)
+    folder.load(source)
+    return {
+        tag: value[0] if isinstance(value, tuple) and len(value) == 1 else value
+        for tag, value in folder.items()
+    }
 
 
 def is_tiff(data: bytes) -> bool:
@@ -167,7 +182,7 @@ def decode_tiff(data: bytes, name: str | pathlib.Path, kind: str) -> PhotoFile:
         orientation = page.tags.valueof(_ORIENTATION, 1)
         photo.orientation = orientation if orientation in range(1, 9) else 1
         photo.dpi = _dpi(page)
-        photo.exif, left_out = _exif_block(_exif(file, data), tags)
+        photo.exif, left_out = _exif_block(_directory(file, data), tags)
         photo.encoding = {
             "tags": tags,
             "compressed": page.compression != 1,
@@ -233,7 +248,8 @@ def _check_kind(page: tifffile.TiffPage, name: str | pathlib.Path, kind: str) ->
             f"a {kind} with whole numbers of 8 or 16 bits",
             f"{bits} bits" + ("" if whole else ", signed or floating"),
         )
-    plain = (model, samples) in ((_GRAY, 1), (_GRAY, 2), (_RGB, 3), (_RGB, 4))
+    plain = model in (_WHITE_IS_ZERO, _GRAY, _RGB)
+    plain = plain and samples - _COLORS[model] in (0, 1)
     other = model not in _COLORS or (model == _YCBCR and page.compression != _JPEG)
     if other or (bits == 16 and not plain):
         refuse(
@@ -270,7 +286,7 @@ def _photo_pixels(
         if bits < 8:
             colors = colors.astype(np.uint8) * np.uint8(255 // ((1 << bits) - 1))
         if model == _WHITE_IS_ZERO:
-            colors = 255 - colors
+            colors = np.iinfo(colors.dtype).max - colors
         elif model == _INKS:
             colors, photo.icc = from_cmyk(np.ascontiguousarray(colors), photo.icc)
             photo.notes.append("CMYK was converted to RGB, and the output is RGB")
@@ -280,18 +296,18 @@ def _photo_pixels(
         return colors
     pixels = np.concatenate([colors, alpha], axis=-1)
     if meaning == _PREMULTIPLIED:
+        photo.encoding["premultiplied"] = pixels
         if bits == 8 and pixels.shape[2] == 4:
             picture = Image.frombytes("RGBa", pixels.shape[1::-1], pixels.tobytes())
             return np.asarray(picture.convert("RGBA"))
-        photo.encoding["premultiplied"] = True
     return pixels
 
 
-def _exif_block(exif: Image.Exif, tags: Tags) -> tuple[bytes | None, list[int]]:
+def _exif_block(exif: dict[int, Any], tags: Tags) -> tuple[bytes | None, list[int]]:
     """An EXIF block for files of other formats.
 
     Args:
-        exif: What Pillow has read of the file.
+        exif: The file's first folder of tags.
         tags: All tags of the file.
 
     Returns:

@@ -5,6 +5,7 @@ loss store them bit for bit. JPEG and its like are encoded again, as gently as p
 with the photo's own quantization tables, on its own block grid.
 """
 
+import dataclasses
 import io
 import pathlib
 import struct
@@ -18,7 +19,13 @@ from PIL import Image
 from portrait_tf.errors import PortraitError
 from portrait_tf.files import write_result
 from portrait_tf.photos import containers, tiff
-from portrait_tf.photos.orientation import EXIF_PREFIX, patch_exif, patch_xmp, turn_back
+from portrait_tf.photos.orientation import (
+    EXIF_PREFIX,
+    patch_exif,
+    patch_xmp,
+    turn_back,
+    turn_upright,
+)
 from portrait_tf.photos.photo_file import PhotoFile, as_bytes, over_white
 from portrait_tf.photos.reading import FORMATS, check_installed
 
@@ -173,14 +180,17 @@ def encode_photo(
     Raises:
         PortraitError: The format cannot hold the photo, or is not installed.
     """
-    if quality is not None and not 1 <= quality <= 100:
+    if quality is not None and quality not in range(1, 101):
         raise PortraitError(
             path=path, expected="a quality of 1 to 100", received=repr(quality)
         )
     format = format or (photo.format if photo.format in EXTENSIONS else _INSTEAD)
     check_installed(format, "to write")
-    pixels = compose(photo, completed, hole, origin)
-    writer = _Writer(photo, format, quality)
+    source, writer = photo, _Writer(photo, format, quality)
+    if (stored := writer.own.get("premultiplied")) is not None:
+        stored = turn_upright(stored, photo.orientation)
+        source = dataclasses.replace(photo, pixels=stored)
+    pixels = compose(source, completed, hole, origin)
     pixels = np.ascontiguousarray(turn_back(pixels, writer.orientation))
     height, width = pixels.shape[:2]
     try:
@@ -346,7 +356,7 @@ class _Writer:
                 self.own["tags"].replaced(icc=self.photo.icc, xmp=self.xmp),
                 self.orientation,
                 self.own["compressed"],
-                self.own.get("premultiplied", False),
+                "premultiplied" in self.own,
             )
         tags = tiff.Tags.read(self.exif) if self.exif else tiff.Tags()
         tags = tags.replaced(self.photo.icc, self.xmp, self.photo.dpi)

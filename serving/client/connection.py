@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from portrait_tf.errors import PortraitError
+from portrait_tf.files import read_file
 from serving.client.protocol import METADATA, PREDICT, STATUS
 
 Secret = str | pathlib.Path | bytes
@@ -261,12 +262,7 @@ def _read_pem(secret: Secret | None, kind: str) -> bytes | None:
     name = f"the {kind}"
     if not isinstance(secret, bytes):
         name = str(secret)
-        try:
-            secret = pathlib.Path(secret).read_bytes()
-        except OSError as error:
-            raise PortraitError(
-                f"{name}: cannot read the {kind}: {error.strerror}"
-            ) from None
+        secret = read_file(secret, kind)
     if b"-----BEGIN " not in secret:
         raise PortraitError(f"{name}: expected the {kind} as PEM, found no BEGIN line")
     return secret

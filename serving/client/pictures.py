@@ -7,7 +7,6 @@ that unfolds to gigapixels, is refused here.
 import dataclasses
 import io
 import os
-import pathlib
 import re
 
 import numpy as np
@@ -19,6 +18,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from portrait_tf.errors import PortraitError
+from portrait_tf.files import read_file
 
 Picture = np.ndarray | bytes | str | os.PathLike
 """An array, the bytes of an image file, or the path of one."""
@@ -86,11 +86,7 @@ def open_file(
     name = f"the {kind}"
     if isinstance(picture, str | os.PathLike):
         name = os.fspath(picture)
-        try:
-            picture = pathlib.Path(picture).read_bytes()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise PortraitError(f"{name}: cannot read the {kind}: {reason}") from None
+        picture = read_file(picture, kind)
     elif not isinstance(picture, bytes):
         raise PortraitError(
             f"the {kind} is {describe(picture)}; expected a numpy array of uint8, a"

@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import json
 import lzma
+import os
 import shutil
 import sys
 import time
@@ -397,7 +398,7 @@ def test_on_a_server(photos, completed, models, tmp_path):
     assert counts(batch(*arguments)[1]) == (0, 6, 0, 0)
 
 
-def test_a_server_that_is_not_there(photos, tmp_path):
+def test_a_server_that_is_not_there(photos, tmp_path, caplog):
     """Is no fault of the photos: the run ends, without dead letters."""
     code, message = batch(
         *(photos, tmp_path / "out", "--server", "localhost:1"),
@@ -406,6 +407,7 @@ def test_a_server_that_is_not_there(photos, tmp_path):
     assert code == 2 and "localhost:1 was not available within 1 s" in message
     assert "while running" not in message and "\n" not in message
     assert not pictures(tmp_path / "out") and not table(tmp_path / "out", "*")
+    assert not caplog.records
 
 
 def test_an_output_folder_that_cannot_be_written(photos, tmp_path):
@@ -571,6 +573,12 @@ class TestWriting:
         assert files.state_of(missing) == "absent"
         with pytest.raises(files.PassingError, match="nowhere://a.jpg: cannot read"):
             files.read_bytes("nowhere://a.jpg", "photo")
+
+    def test_pipes_and_devices(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        for path in (str(tmp_path / "pipe"), "/dev/zero"):
+            with pytest.raises(files.PortraitError, match="a pipe or a device"):
+                files.read_bytes(path, "photo")
 
     def test_names_that_look_like_patterns(self, tmp_path):
         for name in ("a[1].png", "a1.png", "b*.png"):

@@ -29,9 +29,10 @@ def check_beam() -> None:
 
 @contextlib.contextmanager
 def quiet_beam() -> Iterator[None]:
-    """Hides warnings, such as Beam's of Google's packages that are not there."""
+    """Hides what Beam logs: packages of Google's that are not there, and the trace of
+    what ends a job, which is raised, too."""
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)
     try:
         yield
     finally:

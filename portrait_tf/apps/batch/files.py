@@ -16,7 +16,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from portrait_tf.apps.batch.manifest import COMPRESSED, OWN_FOLDER, is_inside
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import other_encoding
+from portrait_tf.files import is_special, other_encoding
 
 _RAW = CompressionTypes.UNCOMPRESSED
 # Python's own, which notice that a file is cut off: Beam's do not.
@@ -112,9 +112,11 @@ def read_bytes(path: str, kind: str) -> bytes:
         kind: What to call it in a message.
 
     Raises:
-        PortraitError: There is no such file; `PassingError` if it cannot be read for
-            another reason.
+        PortraitError: There is no such file, or it is a pipe or a device;
+            `PassingError` if it cannot be read for another reason.
     """
+    if not is_remote(path) and is_special(path):
+        raise PortraitError(path=path, expected="a file", received="a pipe or a device")
     with _told(path, f"cannot read the {kind}"):
         try:
             with FileSystems.open(path, compression_type=_RAW) as file:

@@ -270,7 +270,8 @@ class Beside:
 def evaluate(
     context: typer.Context,
     data: Annotated[
-        pathlib.Path | None, typer.Option("--data", help="A data set in LIP's layout.")
+        pathlib.Path | None,
+        typer.Option("--data", help="A data set; docs/data.md says which."),
     ] = None,
     scored: Scored = Scored(),
     chain: Chain = Chain(),
@@ -284,7 +285,7 @@ def evaluate(
         _refuse_given(context)
         return
     if data is None:
-        raise typer.BadParameter("expected the folder of a data set", param_hint="data")
+        raise PortraitError("expected --data, the folder of a data set, received none")
     outputs.check()
     chain.check()
     report = outputs.report

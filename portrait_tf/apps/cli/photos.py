@@ -1,7 +1,6 @@
 """Completes and extrapolates photos, and parses them."""
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -23,6 +22,7 @@ from portrait_tf.files import check_target
 
 if TYPE_CHECKING:
     from portrait_tf.inference.extrapolation import Wish
+    from portrait_tf.photos import MaskOptions
 
 
 Photo = Annotated[pathlib.Path, typer.Argument(help="A photo, or a folder of photos.")]
@@ -156,7 +156,7 @@ def complete(
 
     if mask is None and not masks.mask_from_alpha:
         raise PortraitError("expected --mask, or --mask-from-alpha, received neither")
-    options = masks.options()
+    options = _mask_options(mask, masks)
     _complete_files(
         photo,
         lambda job: prepare_completion(
@@ -171,6 +171,16 @@ def complete(
 
 def _tell(note: str) -> None:
     typer.echo(note, err=True)
+
+
+def _mask_options(mask: pathlib.Path | None, masks: MaskChoice) -> "MaskOptions":
+    """Raises PortraitError: an option is of a mask that is not given."""
+    inverted = masks.invert_mask and not masks.mask_from_alpha
+    given = {"--invert-mask": inverted, "--resize-mask": masks.resize_mask}
+    for option, is_given in given.items():
+        if is_given and mask is None:
+            raise PortraitError(f"expected --mask with {option}, received none")
+    return masks.options()
 
 
 def _check_exists(path: pathlib.Path | None, kind: str) -> None:
@@ -225,8 +235,8 @@ def parse(
     from portrait_tf.apps import folders
 
     _check_exists(mask, "mask")
-    options = masks.options()
-    jobs = folders.plan_parsing(photo, out, mask, _tell)
+    options = _mask_options(mask, masks)
+    jobs = folders.plan_parsing(photo, out, mask, _tell, log)
     if not photo.is_dir():
         # A mistake should cost no time.
         folders.read_parse_job(jobs[0], options)
@@ -268,7 +278,8 @@ def _complete_files(
                 f"{photo} is a folder; one photo is expected for --candidates"
             )
         jobs = folders.plan_folder(
-            photo, out, mask, parsing_out, format, parsing_in, joints_in, _tell
+            *(photo, out, mask, parsing_out, format, parsing_in, joints_in, _tell),
+            log=results.log,
         )
     else:
         for kind, path in inputs.items():
@@ -279,12 +290,18 @@ def _complete_files(
         for target in (out, parsing_out):
             if target:
                 check_target(target)
-        _check_apart(photo, out, results, inputs)
-        if not format and out.suffix:
-            format = photos.format_of(out)
+        if parsing_out and parsing_out.suffix.lower() not in ("", ".png"):
+            raise PortraitError(
+                path=parsing_out,
+                expected="the extension .png of a parsing map",
+                received=parsing_out.suffix,
+            )
         job = folders.Job(
             photo, out, mask, parsing_out, format, None, parsing_in, joints_in
         )
+        folders.check_apart(job, results.log, results.candidates)
+        if not format and out.suffix:
+            job = dataclasses.replace(job, format=photos.format_of(out))
         jobs, prepared = [job], prepare(job)
     portrait = engine.open()
 
@@ -301,35 +318,6 @@ def _complete_files(
         return
     verbs = ("completing", "completed")
     _work_through(jobs, complete_one, results.overwrite, results.log, verbs)
-
-
-def _check_apart(
-    photo: pathlib.Path,
-    out: pathlib.Path,
-    results: Results,
-    inputs: dict[str, pathlib.Path | None],
-) -> None:
-    """Raises PortraitError: a file is written that is read, or written twice.
-
-    The completed photo alone may replace the photo: that is asked for by name.
-    """
-    places = {os.path.realpath(path): kind for kind, path in inputs.items() if path}
-    photo_place = os.path.realpath(photo)
-    for option, path in (
-        ("--out", out),
-        ("--parsing-out", results.parsing_out),
-        ("--log", results.log),
-    ):
-        # Several may go to one pipe.
-        if path is None or (path.exists() and not path.is_file()):
-            continue
-        place = os.path.realpath(path)
-        kind = "photo" if option != "--out" and place == photo_place else None
-        if kind := places.get(place, kind):
-            raise PortraitError(
-                f"{option} {path} would replace the {kind}; expected another file"
-            )
-        places[place] = f"file of {option}"
 
 
 def _work_through(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Literal, get_type_hints
 
 import typer
+import typer.core
 
 from portrait_tf.errors import PortraitError
 
@@ -22,8 +23,28 @@ if TYPE_CHECKING:
     from portrait_tf.portrait import Portrait
     from serving.client.connection import Tls
 
+
+class _Commands(typer.core.TyperGroup):
+    """Refuses empty arguments: as a path, one would be the current folder."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        before = "portrait-tf"
+        # TensorFlow Serving's flags may be empty.
+        for argument in args if args[:1] != ["serve"] else ():
+            if argument == "--":
+                break
+            name, equals, value = argument.partition("=")
+            if not argument or (equals and not value and name.startswith("--")):
+                raise PortraitError(
+                    f"expected a value after {name or before}, received an empty one"
+                )
+            before = argument
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
     name="portrait-tf",
+    cls=_Commands,
     help="Completes photos of people: fills holes, extends past the border.",
     no_args_is_help=True,
     add_completion=False,
@@ -241,12 +262,13 @@ def start_tensorflow() -> None:
 
 
 def set_up_logging() -> None:
-    """Shows messages of ours on stderr, and errors alone of TensorFlow's."""
+    """Shows messages of ours on stderr, TensorFlow's errors, and none of tifffile."""
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True
     )
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 def open_console() -> "Console":

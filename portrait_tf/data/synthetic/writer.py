@@ -73,6 +73,10 @@ def write_synthetic(
         raise PortraitError(
             f"train and val must be 0 to {VAL_OFFSET}; received {train} and {val}."
         )
+    if not train + val:
+        raise PortraitError(
+            expected="a portrait or more, of train and val", received="0 of both"
+        )
     if seed < 0:
         raise PortraitError(f"seed must not be negative; received {seed}.")
     first, tick = seed * SEED_STRIDE, ticker(progress, train + val)
