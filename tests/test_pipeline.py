@@ -152,6 +152,6 @@ class TestFace:
             "parsing_network", "completion_network", "face_network",
         ]  # fmt: skip
 
-    def test_bundled_weights_without_it_say_so(self):
-        with pytest.raises(PortraitError, match="no weights of the face network"):
-            Pipeline.bundled(face=True)
+    def test_the_bundled_one_may_be_left_out(self):
+        assert Pipeline.bundled().face_network.size == (64, 64)
+        assert Pipeline.bundled(face=False).face_network is None

@@ -84,20 +84,12 @@ class Pipeline:
         Args:
             face: Whether faces are refined, in place of that config's word.
             detail: Whether detail is added, in place of that config's word.
-
-        Raises:
-            PortraitError: Faces are asked for, and no face network is bundled.
         """
-        from portrait_tf.runs.bundled import is_bundled
         from portrait_tf.runs.weights import bundled_pipeline_config, load_bundled
 
         settings, wants_face = _settings(bundled_pipeline_config(), face, detail)
-        if face and not is_bundled("face"):
-            raise PortraitError(
-                "the package has no weights of the face network: leave out --face"
-            )
         networks = [load_bundled(stage) for stage in ("parsing", "completion")]
-        if wants_face and is_bundled("face"):
+        if wants_face:
             settings["face_network"] = load_bundled("face")
         return cls(*networks, **settings)
 

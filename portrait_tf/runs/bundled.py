@@ -46,8 +46,3 @@ def check_hash(path: pathlib.Path) -> None:
             f"{path} is damaged or was exchanged: expected the SHA-256 {expected}, "
             f"received {received}; install the package again"
         )
-
-
-def is_bundled(stage: str) -> bool:
-    """Whether the package has a network of a stage."""
-    return (FOLDER / f"{stage}_demo.npz").is_file()

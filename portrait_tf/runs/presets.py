@@ -5,7 +5,7 @@ import pathlib
 import keras
 
 from portrait_tf.errors import PortraitError
-from portrait_tf.runs.bundled import FOLDER, is_bundled
+from portrait_tf.runs.bundled import FOLDER
 from portrait_tf.runs.folder import STAGES, load_run_network, trained_stages
 from portrait_tf.runs.storage import read_meta
 from portrait_tf.runs.weights import load_bundled, load_weights
@@ -25,8 +25,7 @@ def _bundled_stages(network: type[keras.Model]) -> list[str]:
     return [
         stage
         for stage in STAGES
-        if is_bundled(stage)
-        and read_meta(FOLDER / f"{stage}_{DEMO}.npz")["class"] == network.__name__
+        if read_meta(FOLDER / f"{stage}_{DEMO}.npz")["class"] == network.__name__
     ]
 
 
