@@ -126,6 +126,15 @@ def test_there_are_configs():
             "crop of 16x16",
         ),
         (
+            "face: {network: {size: [24, 24]}, discriminator: {features: "
+            "efficientnet_lite0, features_weights: F}}",
+            "expected multiples of 16 in network.size, received [24, 24]",
+        ),
+        (
+            "face: {loss: {adversarial: 0, feature_matching: 1}}",
+            "feature_matching needs a discriminator",
+        ),
+        (
             "face: {network: {size: [8, 8]}, discriminator: {widths: [8, 8, 8, 8]}}",
             "crop of 8x8",
         ),

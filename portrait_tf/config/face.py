@@ -66,6 +66,10 @@ class FaceLossConfig(Section):
     def _some_term(self) -> "FaceLossConfig":
         if not (self.hole or self.perceptual):
             raise ValueError("hole or perceptual needs a weight above 0")
+        if self.feature_matching and not self.adversarial:
+            raise ValueError(
+                "feature_matching needs a discriminator: expected adversarial above 0"
+            )
         return self
 
 

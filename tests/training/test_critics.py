@@ -334,6 +334,21 @@ class TestACriticOnFrozenFeatures:
             critic.get_weights(), other.networks["global_discriminator"].get_weights()
         )
 
+    def test_the_face_has_one(self, backbone_file, tiny_config, portraits):
+        trainer = trainer_of(
+            "face", tiny_config, "face.discriminator.features=efficientnet_lite0",
+            f"face.discriminator.features_weights={backbone_file}",
+            "face.network.size=[32, 32]", "face.loss.feature_matching=1",
+            "face.loss.perceptual=0", "face.schedule.reconstruction_steps=0",
+            "face.schedule.critic_steps=0",
+        )  # fmt: skip
+        critic = trainer.networks["discriminator"]
+        frozen = critic.get_layer("backbone").get_weights()
+        logs = trainer.train_step(first_batch(tiny_config, portraits))
+        for name in ("critic", "adversarial", "feature_matching"):
+            assert np.isfinite(logs[name]) and logs[name] != 0, name
+        assert_equal_arrays(frozen, critic.get_layer("backbone").get_weights())
+
     def test_the_local_one_sees_enlarged_crops(
         self, backbone_file, tiny_config, portraits
     ):
