@@ -37,7 +37,6 @@ KERNEL = np.random.default_rng(1).normal(size=(3, 3, 3, 5)).astype(np.float32)
         lambda ops: ops.average_pool(X, 2, 2) + ops.max_pool(X, 2, 2, padding="same"),
         lambda ops: ops.conv(X, KERNEL, strides=2, padding="same"),
         lambda ops: ops.depthwise_conv(X, KERNEL[..., :1], padding="same"),
-        lambda ops: ops.fori_loop(0, 3, lambda i, x: x * 2.0, ops.convert_to_tensor(X)),
         lambda ops: ops.image.resize(X, (3, 5), interpolation="bilinear"),
         lambda ops: ops.cond(ops.all(X < 9.0), lambda: X + 1, lambda: X),
         lambda ops: ops.einsum("bhwc,bhwd->bcd", X, ops.transpose(X, (0, 1, 2, 3))),
