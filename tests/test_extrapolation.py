@@ -39,11 +39,6 @@ CCP = pathlib.Path(__file__).parents[2] / "shared" / "data" / "ccp-lip"
 SIZE = (48, 32)
 
 
-@pytest.fixture
-def engine(tiny_engine):
-    return tiny_engine
-
-
 class Clairvoyant:
     """A stage 1 that knows the whole person of which it is shown a part.
 

@@ -42,11 +42,6 @@ from portrait_tf.portrait import prepare_completion
 ANKLE, COAT = JOINTS.index("L_Ankle"), LABELS.index("Coat")
 
 
-@pytest.fixture
-def engine(tiny_engine):
-    return tiny_engine
-
-
 @pytest.fixture(scope="module")
 def unhinted(tiny_pipeline):
     """An engine whose stage 1 takes no joints."""
@@ -63,6 +58,11 @@ def below(size):
     mask = np.zeros(size, np.uint8)
     mask[size[0] // 2 :] = 255
     return mask
+
+
+def batch_of(size):
+    """A person and such a hole, as networks take them."""
+    return synthesize(1, size).photo[None], below(size)[None, ..., None]
 
 
 def one_joint(x, y, index=ANKLE):
@@ -162,8 +162,7 @@ class TestPipeline:
 
     @pytest.mark.parametrize("size", [(32, 32), (50, 21), (17, 60)])
     def test_a_joint_changes_the_hole_and_nothing_else(self, tiny_pipeline, size):
-        photo = synthesize(1, size).photo[None]
-        mask = below(size)[None, ..., None]
+        photo, mask = batch_of(size)
         results = [
             tiny_pipeline.complete_with_joints(photo, mask, one_joint(x, y)[None])
             for x, y in ((2, size[0] - 3), (size[1] - 3, size[0] - 3))
@@ -179,10 +178,7 @@ class TestPipeline:
         assert (one != two).any(-1).mean() > 0.05
 
     def test_no_joint_is_a_plain_call(self, tiny_pipeline):
-        photo, mask = (
-            synthesize(1, (40, 30)).photo[None],
-            below((40, 30))[None, ..., None],
-        )
+        photo, mask = batch_of((40, 30))
         joints = np.full((1, 16, 3), np.nan, np.float32)
         joints[..., 2] = 0
         found = tiny_pipeline.complete_with_joints(photo, mask, joints)
@@ -198,10 +194,7 @@ class TestPipeline:
         pipeline = Pipeline(
             network, tiny_pipeline.completion_network, flip=True, scales=(1.0, 1.5)
         )
-        photo, mask = (
-            synthesize(1, (32, 32)).photo[None],
-            below((32, 32))[None, ..., None],
-        )
+        photo, mask = batch_of((32, 32))
         joints = one_joint(9, 28)[None]
         mirrored = joints[:, FLIPPED_JOINTS]
         mirrored[..., 0] = np.where(mirrored[..., 2] > 0, 31 - mirrored[..., 0], 0)
@@ -216,10 +209,7 @@ class TestPipeline:
         assert np.abs(answers[0] - plain).max() > 0.01
 
     def test_mistakes(self, tiny_pipeline, unhinted):
-        photo, mask = (
-            synthesize(1, (32, 32)).photo[None],
-            below((32, 32))[None, ..., None],
-        )
+        photo, mask = batch_of((32, 32))
         joints = one_joint(3, 30)[None]
         nowhere = joints.copy()
         nowhere[0, ANKLE, 0] = np.inf
@@ -496,12 +486,8 @@ class TestWholeBody:
         assert margins.right >= 150 - 128 and margins.left == 0
 
 
+@pytest.mark.usefixtures("tiny_commands")
 class TestCommandLine:
-    @pytest.fixture(autouse=True)
-    def tiny(self, monkeypatch, engine):
-        """The command line with tiny networks in place of the bundled ones."""
-        monkeypatch.setattr("portrait_tf.portrait.open_engine", lambda *_: engine)
-
     @pytest.fixture
     def photo(self, tmp_path):
         write_png(tmp_path / "photos" / "a.png", synthesize(1, (48, 32)).photo)
