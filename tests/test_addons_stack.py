@@ -1,12 +1,11 @@
 """The names of Keras 3 on the addons stack, and the one backend of both stacks."""
 
 import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
+from processes import python
 
 from portrait_tf.compat import keras2_ops
 
@@ -54,12 +53,7 @@ def test_ops_do_what_keras_3_does(call):
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_another_backend_is_refused(backend):
     code = "from portrait_tf.startup import load_keras; load_keras()"
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "KERAS_BACKEND": backend},
-        capture_output=True,
-        text=True,
-    )
+    ended = python("-c", code, env={**os.environ, "KERAS_BACKEND": backend})
     assert ended.returncode
     assert ended.stderr.splitlines()[-1].endswith(
         f"expected Keras' backend tensorflow, received KERAS_BACKEND {backend!r}"

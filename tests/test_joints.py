@@ -3,12 +3,11 @@
 import json
 import pathlib
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from command_line import run
+from processes import python_output
 
 from portrait_tf import Portrait
 from portrait_tf.data.synthetic import synthesize, write_synthetic
@@ -563,15 +562,10 @@ class TestCommandLine:
 def test_the_benchmark_tells_whether_bodies_follow(tmp_path):
     """With the bundled weights: shoes go where the ankles are."""
     write_synthetic(tmp_path / "data", train=1, val=6, size=(192, 128))
-    command = [sys.executable, "-m", "benchmarks.joints", str(tmp_path / "data")]
-    done = subprocess.run(
-        [*command, "--pictures", str(tmp_path / "pictures")],
-        cwd=pathlib.Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    lines = [line.split("|")[1:-1] for line in done.stdout.splitlines()]
+    command = ["-m", "benchmarks.joints", tmp_path / "data"]
+    command += ["--pictures", tmp_path / "pictures"]
+    said = python_output(*command, cwd=pathlib.Path(__file__).parents[1])
+    lines = [line.split("|")[1:-1] for line in said.splitlines()]
     cells = {(row[0].strip(), row[1].strip()): row[2:] for row in lines}
     silhouettes = [float(cells["lower_third", way][-1]) for way in ("without", "true")]
     assert silhouettes[0] < silhouettes[1]

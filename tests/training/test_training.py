@@ -13,6 +13,7 @@ import keras
 import line
 import numpy as np
 import pytest
+from processes import python_output
 from tiny import TINY, assert_equal_arrays, stopped_at
 from trainers import trainer_of
 
@@ -220,14 +221,8 @@ def test_an_interrupt_comes_before_a_step_or_after_it(stage, tmp_path):
         "path": str(tmp_path / "checkpoint.npz"),
     }
     program = pathlib.Path(__file__).with_name("interrupted_program.py")
-    done = subprocess.run(
-        [sys.executable, program, json.dumps(given)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    found = json.loads(python_output(program, json.dumps(given), env=environment))
     assert len({one["step"] for one in found}) > 5
     for one in found:
         step = one.pop("step")

@@ -4,14 +4,13 @@ import base64
 import io
 import json
 import os
-import subprocess
-import sys
 import time
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from processes import python
 
 from portrait_tf.apps.web import actions, examples, sessions
 from portrait_tf.apps.web.actions import Limits
@@ -315,9 +314,7 @@ def test_without_gradio_one_sentence_names_the_extra(tmp_path):
         "try: cli.main()\n"
         "finally: print('tensorflow' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "web"], capture_output=True, text=True
-    )
+    done = python("-c", code, "web")
     assert done.returncode == 2 and done.stdout.strip() == "False"
     assert done.stderr.count("\n") == 1
     assert "pip install 'portrait-tf[web]'" in done.stderr

@@ -1,0 +1,17 @@
+"""Python in a process of its own."""
+
+import subprocess
+import sys
+
+
+def python(*arguments, **options):
+    """How it ended, and what it said, as text."""
+    options = {"capture_output": True, "text": True, "timeout": 1200} | options
+    return subprocess.run([sys.executable, *map(str, arguments)], **options)
+
+
+def python_output(*arguments, **options):
+    """What is on its stdout; it must have succeeded."""
+    done = python(*arguments, **options)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return done.stdout
