@@ -1,7 +1,8 @@
-"""Python in a process of its own."""
+"""Python in a process of its own, and waiting for what others do."""
 
 import subprocess
 import sys
+import time
 
 
 def python(*arguments, **options):
@@ -15,3 +16,12 @@ def python_output(*arguments, **options):
     done = python(*arguments, **options)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return done.stdout
+
+
+def wait_until(condition, seconds=60):
+    """Waits for what other threads or processes do; gives what the condition gave."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, f"waited for {seconds} s"
+        time.sleep(0.01)
+    return found

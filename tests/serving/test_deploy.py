@@ -26,7 +26,7 @@ import tensorflow as tf
 import yaml
 from grpc_calls import make_request
 from ports import free_ports
-from server_calls import wait_until
+from processes import wait_until
 from serving_photos import check_completed, make_photo, png
 from tensorflow_serving.apis import (
     get_model_status_pb2,

@@ -20,7 +20,8 @@ import tensorflow as tf
 from command_line import run
 from grpc_calls import make_request, make_tensor, refused, tensorflows_content
 from ports import free_ports
-from server_calls import call, call_rest, wait_until
+from processes import wait_until
+from server_calls import call, call_rest
 from serving_photos import make_photo, png
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
