@@ -12,10 +12,10 @@ import pytest
 import typer
 import yaml
 from PIL import Image
-from ports import free_ports
 from processes import python_output
 
 import portrait_tf
+from benchmarks.common import free_ports
 from portrait_tf.apps import cli
 from portrait_tf.config import Config
 

@@ -25,7 +25,6 @@ import pytest
 import tensorflow as tf
 import yaml
 from grpc_calls import make_request
-from ports import free_ports
 from processes import wait_until
 from serving_photos import check_completed, make_photo, png
 from tensorflow_serving.apis import (
@@ -37,6 +36,7 @@ from tensorflow_serving.apis import (
 from tensorflow_serving.config import model_server_config_pb2
 
 import serving
+from benchmarks.common import free_ports
 from serving.local_server import text_protos
 from serving.local_server.batching import BatchingParameters
 from serving.local_server.options import parse_flags

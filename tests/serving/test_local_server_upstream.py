@@ -19,7 +19,6 @@ import pytest
 import tensorflow as tf
 from command_line import run
 from grpc_calls import make_request, make_tensor, refused, tensorflows_content
-from ports import free_ports
 from processes import wait_until
 from server_calls import call, call_rest
 from serving_photos import make_photo, png
@@ -27,6 +26,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
+from benchmarks.common import free_ports
 from portrait_tf.errors import PortraitError
 from serving.local_server import LocalServer
 from serving.local_server.request_error import RequestError

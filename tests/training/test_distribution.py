@@ -16,10 +16,10 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from ports import free_ports
 from processes import wait_until
 from tiny import TINY, assert_equal_arrays
 
+from benchmarks.common import free_ports
 from portrait_tf.config import parse_config, save_config, with_changes
 from portrait_tf.data.cache import Budget, CachedReader
 from portrait_tf.data.dataset import training_dataset
