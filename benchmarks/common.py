@@ -1,9 +1,10 @@
-"""What the benchmarks share: arguments, errors, tables, trainers and engines."""
+"""What the benchmarks share: arguments, errors, tables, ports and trainers."""
 
 import argparse
 import contextlib
 import json
 import pathlib
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -43,6 +44,16 @@ def write_json(path: pathlib.Path | None, value: object) -> None:
 
     if path:
         write_result(path, json.dumps(value, indent=2))
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on which nothing listens at the moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            for _ in range(count)
+        ]
+        return [one.getsockname()[1] for one in sockets]
 
 
 def build_trainer(stage: str, config: object) -> object:

@@ -21,7 +21,14 @@ import subprocess
 import sys
 import time
 
-from benchmarks.common import ROOT, add_config, build_trainer, markdown, new_parser
+from benchmarks.common import (
+    ROOT,
+    add_config,
+    build_trainer,
+    free_ports,
+    markdown,
+    new_parser,
+)
 
 # The first steps are traced, and fill the queues.
 _LEFT_OUT = 3
@@ -87,8 +94,6 @@ def measure(options: argparse.Namespace) -> None:
 
 def started(kind: str, number: int) -> dict:
     """Starts the processes of one line of the table, and waits for the answer."""
-    from benchmarks.server_process import free_ports
-
     command = [sys.executable, "-m", "benchmarks.replicas", *sys.argv[1:]]
     command += ["--measured", kind, "--number", str(number)]
     hosts = [f"localhost:{port}" for port in free_ports(number)]

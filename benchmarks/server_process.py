@@ -9,7 +9,6 @@ import dataclasses
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
+from benchmarks.common import free_ports
 from portrait_tf.errors import PortraitError
 
 EMBEDDED = (sys.executable, "-m", "portrait_tf", "serve")
@@ -165,16 +165,6 @@ def _end(process: subprocess.Popen) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports on which nothing listens at the moment."""
-    with contextlib.ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            for _ in range(count)
-        ]
-        return [one.getsockname()[1] for one in sockets]
 
 
 @contextlib.contextmanager

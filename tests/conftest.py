@@ -53,6 +53,17 @@ def tiny_engine(tiny_pipeline):
     return PipelineEngine(tiny_pipeline)
 
 
+@pytest.fixture
+def engine(tiny_engine):
+    return tiny_engine
+
+
+@pytest.fixture
+def tiny_commands(monkeypatch, tiny_engine):
+    """The command line with tiny networks in place of the bundled ones."""
+    monkeypatch.setattr("portrait_tf.portrait.open_engine", lambda *_: tiny_engine)
+
+
 @pytest.fixture(scope="session")
 def tiny_face_pipeline():
     """With a face network, and a stage 1 that takes everything for a face."""

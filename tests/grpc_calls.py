@@ -29,6 +29,19 @@ def make_tensor(dtype, shape, **fields):
     return proto
 
 
+def tensorflows_content(strings):
+    """Strings as `Tensor::AsProtoTensorContent` writes them, in a dataset's graph."""
+    dataset = tf.data.Dataset.from_tensors(tf.constant(strings))
+    graph = tf.raw_ops.DatasetToGraphV2(input_dataset=dataset._variant_tensor)
+    (proto,) = [
+        node.attr["value"].tensor
+        for node in tf.compat.v1.GraphDef.FromString(graph.numpy()).node
+        if node.attr["value"].tensor.tensor_content
+    ]
+    assert proto.dtype == tf.string.as_datatype_enum and not proto.string_val
+    return proto
+
+
 def refused(call, *arguments):
     """The status that a call ends with, and its message."""
     try:

@@ -1,5 +1,7 @@
 """Photos for the tests of serving, and what the stand-in model makes of them."""
 
+import zlib
+
 import cv2
 import numpy as np
 
@@ -21,6 +23,14 @@ def png(picture):
     if picture.shape[-1] == 3:
         picture = picture[..., ::-1]
     return cv2.imencode(".png", np.ascontiguousarray(picture))[1].tobytes()
+
+
+def huge_png():
+    """30000 x 30000 pixels of one color are 110 kB, and 2.7 GB when decoded."""
+    content = bytearray(png(np.zeros((1, 30000, 1), np.uint8)))
+    content[20:24] = (30000).to_bytes(4, "big")
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    return bytes(content)
 
 
 def check_completed(image, mask, completed, parsing):

@@ -12,21 +12,13 @@ import numpy as np
 import pytest
 import tifffile
 from command_line import run
+from processes import python
 from tiny import TINY
 
 from portrait_tf.config import parse_config, save_config
 from portrait_tf.photos import read_photo, write_png
 from portrait_tf.runs.folder import build_network
 from portrait_tf.runs.weights import save_weights
-
-
-def run_process(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "portrait_tf", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 @pytest.fixture
@@ -46,7 +38,7 @@ def mask(tmp_path):
 
 
 def without_stderr(*arguments):
-    """As `run_process`, with file descriptor 2 closed, as by a shell's `2>&-`."""
+    """A command with file descriptor 2 closed, as by a shell's `2>&-`."""
     command = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-m"]
     return subprocess.run(
         [*command, "portrait_tf", *map(str, arguments)],
@@ -71,7 +63,8 @@ def test_a_photo_is_completed_without_stderr(photo, mask, tmp_path):
 def test_names_that_are_no_text_are_printed(tmp_path):
     """A strict stdout, as most locales have it, would end with a traceback."""
     path = tmp_path / os.fsdecode(b"caf\xe9.png")
-    done = run_process("complete", path, "--mask", path, "-o", tmp_path / "o.png")
+    command = ["-m", "portrait_tf", "complete", path, "--mask", path]
+    done = python(*command, "-o", tmp_path / "o.png")
     assert done.returncode == 2
     assert "caf\\udce9.png: cannot read the mask" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -80,12 +73,9 @@ def test_names_that_are_no_text_are_printed(tmp_path):
         "try: cli.main()\n"
         "finally: print('caf\\udce9.png')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "--version"],
-        capture_output=True,
-        env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
-    )
-    assert done.stdout.endswith(b"caf\\udce9.png\n"), done.stderr
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    done = python("-c", code, "--version", env=strict)
+    assert done.stdout.endswith("caf\\udce9.png\n"), done.stderr
 
 
 def test_devices_are_no_output(photo, mask):
@@ -117,18 +107,15 @@ def test_help_and_mistakes_do_not_load_tensorflow():
         ("compare", "--config", "none.yaml", "--data", "d", "--out", "o", 2),
         ("train", "stage3", "--config", "c", "--data", "d", "--run", "r", 2),
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(commands)],
-        capture_output=True,
-        text=True,
-    )
+    done = python("-c", code, json.dumps(commands))
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
 
 
 def test_complete_with_the_bundled_weights(photo, mask, tmp_path):
     out, parsing_out = tmp_path / "out.png", tmp_path / "map.png"
-    done = run_process(
-        "complete", photo, "--mask", mask, "-o", out, "--parsing-out", parsing_out
+    done = python(
+        *("-m", "portrait_tf", "complete", photo, "--mask", mask),
+        *("-o", out, "--parsing-out", parsing_out),
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     before, after = read_photo(photo), read_photo(out)

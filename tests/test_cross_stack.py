@@ -10,10 +10,10 @@ import os
 import pathlib
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
+from processes import python_output
 from tiny import TINY
 
 from portrait_tf.config import parse_config, save_config, with_changes
@@ -42,12 +42,11 @@ pytestmark = pytest.mark.skipif(
 @pytest.mark.timeout(1200)
 def test_weights_exports_and_servers_of_both_stacks_agree(tmp_path):
     """`benchmarks.cross_serving` runs every pairing; all of them agree."""
-    command = [sys.executable, "-m", "benchmarks.cross_serving", "--tiny"]
-    command += ["--size", "80", "56", "--json", str(tmp_path / "rows.json")]
+    command = ["-m", "benchmarks.cross_serving", "--tiny"]
+    command += ["--size", 80, 56, "--json", tmp_path / "rows.json"]
     for stack, python in PYTHONS.items():
-        command += [f"--{stack}", str(python)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+        command += [f"--{stack}", python]
+    python_output(*command, cwd=ROOT)
     rows = json.loads((tmp_path / "rows.json").read_text())
     found = {(r["kind"], r["made"], r["ran"].split(" ")[-1], r["called"]) for r in rows}
     pairs = list(itertools.product(STACKS, repeat=2))

@@ -12,9 +12,10 @@ import pytest
 import typer
 import yaml
 from PIL import Image
-from ports import free_ports
+from processes import python_output
 
 import portrait_tf
+from benchmarks.common import free_ports
 from portrait_tf.apps import cli
 from portrait_tf.config import Config
 
@@ -142,11 +143,8 @@ def test_pages_that_code_and_configs_name_exist():
 
 def test_the_site_is_built(tmp_path):
     """Strictly: a broken link, or a name that is not there, is an error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", tmp_path],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    build = ("-m", "mkdocs", "build", "--quiet", "--site-dir", tmp_path)
+    python_output(*build, cwd=ROOT)
     for page, said in {
         "tutorial": "toy.yaml",
         "reference/command_line": "--whole-body",

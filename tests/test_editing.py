@@ -23,11 +23,6 @@ COAT, SKIRT = LABELS.index("Coat"), LABELS.index("Skirt")
 
 
 @pytest.fixture
-def engine(tiny_engine):
-    return tiny_engine
-
-
-@pytest.fixture
 def every_label():
     """A map with all labels and void, `[21, 6]`."""
     values = np.array([*range(20), VOID_LABEL], np.uint8)
@@ -289,17 +284,13 @@ def test_a_model_without_the_signatures(tmp_path, tiny_models):
         engine.complete(photo, mask, mask)
 
 
+@pytest.mark.usefixtures("tiny_commands")
 class TestCommandLine:
     @pytest.fixture
     def photo(self, tmp_path, portraits):
         write_png(tmp_path / "photo.png", portraits[0].photo)
         write_png(tmp_path / "mask.png", hole_of((64, 64)))
         return tmp_path / "photo.png"
-
-    @pytest.fixture(autouse=True)
-    def tiny(self, monkeypatch, engine):
-        """The command line with tiny networks in place of the bundled ones."""
-        monkeypatch.setattr("portrait_tf.portrait.open_engine", lambda *_: engine)
 
     def test_parse_edit_complete(self, photo, tmp_path):
         mask, out = tmp_path / "mask.png", tmp_path / "out.png"

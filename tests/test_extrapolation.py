@@ -4,13 +4,12 @@ import functools
 import json
 import math
 import pathlib
-import subprocess
-import sys
 from fractions import Fraction
 
 import cv2
 import numpy as np
 import pytest
+from processes import python_output
 
 from portrait_tf.data.synthetic import synthesize
 from portrait_tf.errors import PortraitError
@@ -37,11 +36,6 @@ from portrait_tf.labels import LABELS, SHOE_LABELS
 
 CCP = pathlib.Path(__file__).parents[2] / "shared" / "data" / "ccp-lip"
 SIZE = (48, 32)
-
-
-@pytest.fixture
-def engine(tiny_engine):
-    return tiny_engine
 
 
 class Clairvoyant:
@@ -398,8 +392,8 @@ class TestWholeBody:
     def test_the_bundled_stage_1_on_real_photos(self, tmp_path):
         """The promise: a median error under 10 % of the body's height."""
         kinds, path = ["whole", "knees", "thighs", "hips", "chin"], tmp_path / "json"
-        command = [sys.executable, "-m", "benchmarks.whole_body", "--data", str(CCP)]
-        command += ["--count", "10", "--json", str(path), "--kinds", *kinds]
-        subprocess.run(command, cwd=pathlib.Path(__file__).parents[1], check=True)
+        command = ["-m", "benchmarks.whole_body", "--data", CCP, "--count", 10]
+        command += ["--json", path, "--kinds", *kinds]
+        python_output(*command, cwd=pathlib.Path(__file__).parents[1])
         rows = {row["crop"]: row for row in json.loads(path.read_text())["summary"]}
         assert all(rows[kind]["median error"] < 10 for kind in kinds)

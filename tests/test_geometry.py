@@ -1,8 +1,6 @@
 """Where a dot goes: out of a photo, into the networks' frame, and back."""
 
 import json
-import subprocess
-import sys
 from fractions import Fraction
 
 import cv2
@@ -10,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from processes import python_output
 
 from portrait_tf.apps.folders import parse_file, plan_parsing
 from portrait_tf.geometry import (
@@ -266,4 +265,4 @@ class TestMaps:
 
 def test_the_formulas_need_no_tensorflow():
     code = "import sys, portrait_tf.geometry; sys.exit('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    python_output("-c", code)

@@ -3,12 +3,11 @@
 import json
 import pathlib
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from command_line import run
+from processes import python_output
 
 from portrait_tf import Portrait
 from portrait_tf.data.synthetic import synthesize, write_synthetic
@@ -42,11 +41,6 @@ from portrait_tf.portrait import prepare_completion
 ANKLE, COAT = JOINTS.index("L_Ankle"), LABELS.index("Coat")
 
 
-@pytest.fixture
-def engine(tiny_engine):
-    return tiny_engine
-
-
 @pytest.fixture(scope="module")
 def unhinted(tiny_pipeline):
     """An engine whose stage 1 takes no joints."""
@@ -63,6 +57,11 @@ def below(size):
     mask = np.zeros(size, np.uint8)
     mask[size[0] // 2 :] = 255
     return mask
+
+
+def batch_of(size):
+    """A person and such a hole, as networks take them."""
+    return synthesize(1, size).photo[None], below(size)[None, ..., None]
 
 
 def one_joint(x, y, index=ANKLE):
@@ -165,8 +164,7 @@ class TestPipeline:
 
     @pytest.mark.parametrize("size", [(32, 32), (50, 21), (17, 60)])
     def test_a_joint_changes_the_hole_and_nothing_else(self, tiny_pipeline, size):
-        photo = synthesize(1, size).photo[None]
-        mask = below(size)[None, ..., None]
+        photo, mask = batch_of(size)
         results = [
             tiny_pipeline.complete_with_joints(photo, mask, one_joint(x, y)[None])
             for x, y in ((2, size[0] - 3), (size[1] - 3, size[0] - 3))
@@ -182,10 +180,7 @@ class TestPipeline:
         assert (one != two).any(-1).mean() > 0.05
 
     def test_no_joint_is_a_plain_call(self, tiny_pipeline):
-        photo, mask = (
-            synthesize(1, (40, 30)).photo[None],
-            below((40, 30))[None, ..., None],
-        )
+        photo, mask = batch_of((40, 30))
         joints = np.full((1, 16, 3), np.nan, np.float32)
         joints[..., 2] = 0
         found = tiny_pipeline.complete_with_joints(photo, mask, joints)
@@ -201,10 +196,7 @@ class TestPipeline:
         pipeline = Pipeline(
             network, tiny_pipeline.completion_network, flip=True, scales=(1.0, 1.5)
         )
-        photo, mask = (
-            synthesize(1, (32, 32)).photo[None],
-            below((32, 32))[None, ..., None],
-        )
+        photo, mask = batch_of((32, 32))
         joints = one_joint(9, 28)[None]
         mirrored = joints[:, FLIPPED_JOINTS]
         mirrored[..., 0] = np.where(mirrored[..., 2] > 0, 31 - mirrored[..., 0], 0)
@@ -219,10 +211,7 @@ class TestPipeline:
         assert np.abs(answers[0] - plain).max() > 0.01
 
     def test_mistakes(self, tiny_pipeline, unhinted):
-        photo, mask = (
-            synthesize(1, (32, 32)).photo[None],
-            below((32, 32))[None, ..., None],
-        )
+        photo, mask = batch_of((32, 32))
         joints = one_joint(3, 30)[None]
         nowhere = joints.copy()
         nowhere[0, ANKLE, 0] = np.inf
@@ -499,12 +488,8 @@ class TestWholeBody:
         assert margins.right >= 150 - 128 and margins.left == 0
 
 
+@pytest.mark.usefixtures("tiny_commands")
 class TestCommandLine:
-    @pytest.fixture(autouse=True)
-    def tiny(self, monkeypatch, engine):
-        """The command line with tiny networks in place of the bundled ones."""
-        monkeypatch.setattr("portrait_tf.portrait.open_engine", lambda *_: engine)
-
     @pytest.fixture
     def photo(self, tmp_path):
         write_png(tmp_path / "photos" / "a.png", synthesize(1, (48, 32)).photo)
@@ -580,15 +565,10 @@ class TestCommandLine:
 def test_the_benchmark_tells_whether_bodies_follow(tmp_path):
     """With the bundled weights: shoes go where the ankles are."""
     write_synthetic(tmp_path / "data", train=1, val=6, size=(192, 128))
-    command = [sys.executable, "-m", "benchmarks.joints", str(tmp_path / "data")]
-    done = subprocess.run(
-        [*command, "--pictures", str(tmp_path / "pictures")],
-        cwd=pathlib.Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    lines = [line.split("|")[1:-1] for line in done.stdout.splitlines()]
+    command = ["-m", "benchmarks.joints", tmp_path / "data"]
+    command += ["--pictures", tmp_path / "pictures"]
+    said = python_output(*command, cwd=pathlib.Path(__file__).parents[1])
+    lines = [line.split("|")[1:-1] for line in said.splitlines()]
     cells = {(row[0].strip(), row[1].strip()): row[2:] for row in lines}
     silhouettes = [float(cells["lower_third", way][-1]) for way in ("without", "true")]
     assert silhouettes[0] < silhouettes[1]

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from processes import python_output
 
 import portrait_tf
 from portrait_tf import Portrait, PortraitError
@@ -47,9 +48,7 @@ def test_the_package_is_quick_to_import():
         "try: Portrait.load(model='none', server='localhost:1')\n"
         "except PortraitError as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "received both" in done.stdout
+    assert "received both" in python_output("-c", code)
     with pytest.raises(AttributeError, match="no attribute 'Landscape'"):
         portrait_tf.Landscape  # noqa: B018
 

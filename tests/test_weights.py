@@ -3,10 +3,9 @@
 import json
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import pytest
+from processes import python_output
 from tiny import assert_equal_arrays
 
 from portrait_tf.errors import PortraitError
@@ -44,8 +43,7 @@ def test_nothing_is_read_before_it_is_asked_for():
         "str(found[0]).endswith('.npz') and sys.exit('opened ' + str(found[0]))); "
         "import portrait_tf.runs.weights, portrait_tf.inference.pipeline"
     )
-    done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE)
-    assert done.returncode == 0, done.stderr.decode()[-500:]
+    python_output("-c", program)
 
 
 def test_each_bundled_network_is_its_askers_own():

@@ -89,6 +89,15 @@ def shaken(network, noise=0.05, seed=0):
     return network
 
 
+def current_rate(optimizer):
+    """The learning rate of an optimizer's next step."""
+    from portrait_tf.compat import KERAS_3
+
+    # Keras 2.15's `learning_rate` is that of the last step that was taken.
+    rate = optimizer.learning_rate if KERAS_3 else optimizer._learning_rate
+    return float(rate(optimizer.iterations) if callable(rate) else rate)
+
+
 def assert_equal_arrays(ones, others, **tolerance):
     """Compares two lists, or dicts: bit for bit, or within `rtol` and `atol`."""
     if not isinstance(ones, dict):

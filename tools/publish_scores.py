@@ -15,6 +15,7 @@ import pathlib
 import re
 import sys
 
+from benchmarks.common import markdown
 from portrait_tf.files import write_result
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -34,15 +35,12 @@ _PEERS = {"telea": "OpenCV Telea", "navier_stokes": "OpenCV Navier-Stokes"}
 def scores_table(scores: dict) -> str:
     """Markdown of what `portrait-tf evaluate --json` wrote: a row a hole."""
     peers = {key: name for key, name in _PEERS.items() if key in scores["peers"]}
-    lines = [
-        "| " + " | ".join(["hole", "ours", *peers.values()]) + " |",
-        "| " + " | ".join(["---"] * (2 + len(peers))) + " |",
-    ]
+    lines = []
     for task, ours in scores["completion"].items():
         rows = [ours, *(scores["peers"][peer][task] for peer in peers)]
         cells = [" / ".join(_numbers(row)) for row in rows]
-        lines.append("| " + " | ".join([_TASKS.get(task, task), *cells]) + " |")
-    return "\n".join(lines)
+        lines.append([_TASKS.get(task, task), *cells])
+    return markdown(["hole", "ours", *peers.values()], lines)
 
 
 def _numbers(row: dict) -> list[str]:
@@ -61,11 +59,11 @@ def parsing_sentence(scores: dict) -> str:
 
 
 def hashes_table(hashes: dict[str, str]) -> str:
-    lines = ["| file | MB | SHA-256 |", "| --- | --- | --- |"]
-    for name, value in hashes.items():
-        megabytes = (FOLDER / name).stat().st_size / 1e6
-        lines.append(f"| `{name}` | {megabytes:.1f} | `{value}` |")
-    return "\n".join(lines)
+    rows = [
+        [f"`{name}`", f"{(FOLDER / name).stat().st_size / 1e6:.1f}", f"`{value}`"]
+        for name, value in hashes.items()
+    ]
+    return markdown(["file", "MB", "SHA-256"], rows)
 
 
 def published(page: str, blocks: dict[str, str]) -> str:

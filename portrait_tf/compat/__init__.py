@@ -11,7 +11,6 @@ that both Keras versions have, and these:
 * `SpectralNormalization` and `normalize_kernel`, its division;
 * `variable_path`, `model_variables`, `name_slots`, `build_sublayer`,
   `application_layer_name`: for equal names and order of variables in files;
-* `current_rate`: an optimizer's learning rate;
 * `values_in_place`: to compute with other values than a network's own.
 """
 
@@ -38,40 +37,23 @@ def arguments_of(instance: object) -> dict:
 
 
 if KERAS_3:
-    from portrait_tf.compat.keras3 import (
-        SeedGenerator,
-        SpectralNormalization,
-        Variable,
-        application_layer_name,
-        build_sublayer,
-        current_rate,
-        dtype_policy,
-        map_structure,
-        model_variables,
-        name_slots,
-        normal,
-        normalize_kernel,
-        ops,
-        set_dtype_policy,
-        values_in_place,
-        variable_path,
-    )
+    from portrait_tf.compat import keras3 as _stack
+    from portrait_tf.compat.keras3 import ops
 else:
+    from portrait_tf.compat import keras2 as _stack
     from portrait_tf.compat import keras2_ops as ops
-    from portrait_tf.compat.keras2 import (
-        SeedGenerator,
-        SpectralNormalization,
-        Variable,
-        application_layer_name,
-        build_sublayer,
-        current_rate,
-        dtype_policy,
-        map_structure,
-        model_variables,
-        name_slots,
-        normal,
-        normalize_kernel,
-        set_dtype_policy,
-        values_in_place,
-        variable_path,
-    )
+
+SeedGenerator = _stack.SeedGenerator
+SpectralNormalization = _stack.SpectralNormalization
+Variable = _stack.Variable
+application_layer_name = _stack.application_layer_name
+build_sublayer = _stack.build_sublayer
+dtype_policy = _stack.dtype_policy
+map_structure = _stack.map_structure
+model_variables = _stack.model_variables
+name_slots = _stack.name_slots
+normal = _stack.normal
+normalize_kernel = _stack.normalize_kernel
+set_dtype_policy = _stack.set_dtype_policy
+values_in_place = _stack.values_in_place
+variable_path = _stack.variable_path

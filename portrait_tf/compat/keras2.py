@@ -142,15 +142,6 @@ def name_slots(optimizer: keras.optimizers.Optimizer) -> None:
         variable.path = f"{optimizer.name}/{name}"
 
 
-def current_rate(optimizer: keras.optimizers.Optimizer) -> float:
-    """The learning rate of an optimizer's next step."""
-    # Keras 2.15's `learning_rate` is that of the last step that was taken.
-    rate = optimizer._learning_rate
-    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-        rate = rate(optimizer.iterations)
-    return float(rate)
-
-
 def build_sublayer(layer: keras.layers.Layer, shape: tuple) -> None:
     """Builds a layer within another one's `build`; its name is in its paths."""
     with tf.name_scope(layer.name):

@@ -32,7 +32,6 @@ from tensorflow import (
     stop_gradient,
     transpose,
     zeros,
-    zeros_like,
 )
 from tensorflow import range as arange
 from tensorflow import reduce_all as all
@@ -150,14 +149,6 @@ def depthwise_conv(
 ) -> Tensor:
     strides = (1, strides, strides, 1)
     return tf.nn.depthwise_conv2d(x, kernel, strides, padding.upper())
-
-
-def fori_loop(start: int, stop: int, body: object, value: Tensor) -> Tensor:
-    return tf.while_loop(
-        lambda index, _: index < stop,
-        lambda index, value: (index + 1, body(index, value)),
-        (start, value),
-    )[1]
 
 
 def _resize(

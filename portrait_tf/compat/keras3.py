@@ -38,11 +38,6 @@ def name_slots(optimizer: keras.optimizers.Optimizer) -> None:
     """Gives an optimizer's variables the paths that Keras 3 gives them: nothing."""
 
 
-def current_rate(optimizer: keras.optimizers.Optimizer) -> float:
-    """The learning rate of an optimizer's next step."""
-    return float(optimizer.learning_rate)
-
-
 def build_sublayer(layer: keras.layers.Layer, shape: tuple) -> None:
     """Builds a layer within another one's `build`; its name is in its paths."""
     layer.build(shape)

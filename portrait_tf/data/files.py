@@ -61,12 +61,10 @@ def list_files(
     return dict(sorted(found.items()))
 
 
-def count_unread(
-    folder: pathlib.Path, extensions: tuple[str, ...] = PHOTO_EXTENSIONS
-) -> int:
+def count_unread(folder: pathlib.Path) -> int:
     """How many pictures of a folder are of other formats, which `list_files` skips."""
     endings = (os.path.splitext(entry) for entry in os.listdir(folder))
-    others = PICTURE_EXTENSIONS.difference(extensions)
+    others = PICTURE_EXTENSIONS.difference(PHOTO_EXTENSIONS)
     return sum(
         ending.lower() in others and not root.startswith(".")
         for root, ending in endings

@@ -23,13 +23,12 @@ class ContactSheets:
 
     Args:
         total: The number of photos that are scored.
-        wanted: The number of photos that are kept.
     """
 
     titles = ("input", "predicted map", OURS, "truth")
 
-    def __init__(self, total: int, wanted: int = SHEET_PHOTOS) -> None:
-        chosen = np.linspace(0, total - 1, min(wanted, total))
+    def __init__(self, total: int) -> None:
+        chosen = np.linspace(0, total - 1, min(SHEET_PHOTOS, total))
         self.indices = {int(index) for index in np.round(chosen)}
         self._rows: dict[str, list] = {task: [] for task in EVALUATION_TASKS}
 

@@ -1,14 +1,11 @@
 """Pages with scores and pictures. A page needs no other file and no network."""
 
-import base64
 import functools
 
-import cv2
 import jinja2
-import numpy as np
 
 from portrait_tf.evaluation.tables import TASK_NAMES
-from portrait_tf.photos import encode_png
+from portrait_tf.photos.drawing import data_url
 
 
 def render(template: str, **values: object) -> str:
@@ -31,7 +28,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "source": _source,
+        "source": data_url,
         "plain": _plain,
         "task": lambda name: TASK_NAMES.get(name, name),
     }
@@ -43,14 +40,3 @@ def _plain(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _source(picture: np.ndarray, lossless: bool) -> str:
-    """An RGB `uint8` picture as a `data:` address, PNG or JPEG."""
-    if lossless:
-        kind, data = "png", encode_png(picture)
-    else:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, 90]
-        _, encoded = cv2.imencode(".jpg", picture[..., ::-1], quality)
-        kind, data = "jpeg", encoded.tobytes()
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

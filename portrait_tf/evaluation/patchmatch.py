@@ -17,6 +17,9 @@ import numpy as np
 _ROUNDS = {"coarsest": 10, "finest": 2}
 """Updates of field and picture per scale."""
 
+_PATCH = 7
+"""Side of the patches, odd; smaller if no patch of this size is without hole."""
+
 _SMALLEST = 20
 """The shorter side of the coarsest scale, in pixels."""
 
@@ -24,17 +27,12 @@ _FORGETTING = 1.3
 """The factor by which a patch's weight falls per pixel from the hole's edge."""
 
 
-def inpaint_patches(
-    photo: np.ndarray, mask: np.ndarray, patch: int = 7, seed: int = 0
-) -> np.ndarray:
+def inpaint_patches(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Fills a hole with patches from outside of it.
 
     Args:
         photo: RGB `uint8` `[H, W, 3]`; the hole is not read.
         mask: `uint8` `[H, W]`, non-zero = hole.
-        patch: Side of the patches, odd; smaller if no patch of this size is without
-            hole.
-        seed: Seed of the search.
 
     Returns:
         `uint8` `[H, W, 3]`. The result of Telea's method if no patch of 3x3 is without
@@ -44,7 +42,7 @@ def inpaint_patches(
     rough = cv2.inpaint(photo, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA)
     if not hole.any():
         return rough
-    levels = [(rough.astype(np.float32), hole)]
+    levels, patch = [(rough.astype(np.float32), hole)], _PATCH
     while not _sources(hole, patch).any() or min(hole.shape) < patch:
         patch -= 2
         if patch < 3:
@@ -54,7 +52,7 @@ def inpaint_patches(
         if min(smaller[1].shape) < _SMALLEST or not _sources(smaller[1], patch).any():
             break
         levels.append(smaller)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     field = None
     for number, (picture, hole) in enumerate(reversed(levels)):
         level = _Level(picture, hole, patch, rng)

@@ -15,9 +15,7 @@ SCORES = {
 """The scores of `score_photo`: their names, and which values are better."""
 
 
-def compare_pair(
-    reference: np.ndarray, other: np.ndarray, better: str, seed: int = 0
-) -> dict:
+def compare_pair(reference: np.ndarray, other: np.ndarray, better: str) -> dict:
     """Tests whether one method beats another beyond the spread over photos.
 
     A paired bootstrap draws photos with replacement and averages the differences,
@@ -28,7 +26,6 @@ def compare_pair(
         reference: `[seeds, photos]`.
         other: `[seeds, photos]`, of the same photos.
         better: `higher` or `lower`.
-        seed: Seed of the bootstrap.
 
     Returns:
         `difference`, reference minus other, and `low` and `high` of its 95 % interval;
@@ -36,7 +33,7 @@ def compare_pair(
         `open` if the interval contains 0.
     """
     differences = reference.mean(0) - other.mean(0)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     count = len(differences)
     means = [
         differences[rng.integers(0, count, count)].mean() for _ in range(RESAMPLES)

@@ -10,6 +10,8 @@ import keras
 from keras import layers
 
 from portrait_tf.compat import Tensor
+from portrait_tf.config import parse_section
+from portrait_tf.config.completion import CompletionNetworkConfig
 from portrait_tf.labels import NUM_LABELS
 from portrait_tf.layers import (
     LabelAttention,
@@ -37,10 +39,6 @@ _CONVOLUTIONS = {
     "gated": (gated_conv, gated_residual_block),
     "separable": (separable_conv, separable_residual_block),
 }
-_STEMS = (2, 4)
-_PREFILL_STRIDES = (4, 8)
-_ATTENTIONS = ("none", "any", "same_label")
-_UPSAMPLINGS = ("shuffle", "smooth_shuffle")
 
 
 @keras.saving.register_keras_serializable("portrait_tf")
@@ -120,9 +118,12 @@ class CompletionNetwork(Network):
         texture_noise: bool = False,
         **kwargs: object,
     ) -> None:
-        _check_options(
-            stem, prefill, prefill_stride, parsing, convolution, attention, upsampling
-        )
+        chosen = {
+            "stem": stem, "prefill": prefill, "prefill_stride": prefill_stride,
+            "parsing": parsing, "convolution": convolution, "attention": attention,
+            "upsampling": upsampling,
+        }  # fmt: skip
+        parse_section(CompletionNetworkConfig, chosen, type(self).__name__)
         strides = [stem * 2**level for level in range(len(widths))]
         check_size(size, strides[-1])
         conv, residual_block = _CONVOLUTIONS[convolution]
@@ -238,35 +239,6 @@ def _blocks(block: Callable, x: Tensor, name: str, count: int) -> Tensor:
     for index in range(count):
         x = block(x, f"{name}_block{index + 1}")
     return x
-
-
-def _check_options(
-    stem: int,
-    prefill: str,
-    prefill_stride: int,
-    parsing: bool,
-    convolution: str,
-    attention: str,
-    upsampling: str,
-) -> None:
-    for name, value, expected in (
-        ("stem", stem, _STEMS),
-        ("prefill_stride", prefill_stride, _PREFILL_STRIDES),
-        ("convolution", convolution, tuple(_CONVOLUTIONS)),
-        ("attention", attention, _ATTENTIONS),
-        ("upsampling", upsampling, _UPSAMPLINGS),
-    ):
-        if value not in expected:
-            raise ValueError(
-                f"{name}: expected one of {', '.join(map(str, expected))}, received "
-                f"{value!r}"
-            )
-    for name, value in (("prefill", prefill), ("attention", attention)):
-        if not parsing and value in ("parsing", "same_label"):
-            raise ValueError(
-                f"{name} {value!r} needs the map, received parsing=False; expected "
-                f"another {name}, or parsing=True"
-            )
 
 
 def completion_inputs(

@@ -1,11 +1,24 @@
 """Pictures for people: contact sheets of photos, masks, label maps and joints."""
 
+import base64
+
 import cv2
 import numpy as np
 
 from portrait_tf.labels import BONES, LABELS, PALETTE, color_parsing
+from portrait_tf.photos.arrays import encode_png
 
 _CAPTION = 18
+
+
+def data_url(picture: np.ndarray, lossless: bool = False) -> str:
+    """A `uint8` picture as a `data:` address: RGB as JPEG; RGB or gray as PNG."""
+    if lossless:
+        kind, data = "png", encode_png(picture)
+    else:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 90]
+        kind, data = "jpeg", cv2.imencode(".jpg", picture[..., ::-1], quality)[1]
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def show_hole(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -27,9 +27,9 @@ from batches import (
 )
 from command_line import run
 from PIL import Image
-from ports import free_ports
 from shelf import SCHEME
 
+from benchmarks.common import free_ports
 from portrait_tf.apps.batch import files
 from portrait_tf.photos import open_photo
 from serving.local_server import LocalServer

@@ -19,7 +19,8 @@ from batches import (
     write_csv,
     write_photos,
 )
-from ports import free_ports
+
+from benchmarks.common import free_ports
 
 pytestmark = pytest.mark.long
 

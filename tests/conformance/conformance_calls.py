@@ -5,8 +5,8 @@ import contextlib
 import http.client
 import json
 
-import cv2
 import numpy as np
+import serving_photos
 import tensorflow as tf
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -32,11 +32,7 @@ def split(address):
 
 def make_photo(height=40, width=32, batch=1, seed=0):
     """Photos of noise `[B, H, W, 3]` and masks `[B, H, W, 1]` with a hole inside."""
-    shape = (batch, height, width)
-    image = np.random.default_rng(seed).integers(0, 256, (*shape, 3), np.uint8)
-    mask = np.zeros((*shape, 1), np.uint8)
-    mask[:, height // 4 : height // 2, width // 4 : width // 2] = 255
-    return image, mask
+    return serving_photos.make_photo(height, width, batch, seed)
 
 
 def check_completed(image, mask, completed, parsing=None):
@@ -47,17 +43,6 @@ def check_completed(image, mask, completed, parsing=None):
     if parsing is not None:
         assert parsing.dtype == np.uint8 and parsing.shape == mask.shape
         assert parsing.max() < 20
-
-
-def png(picture):
-    if picture.shape[-1] == 3:
-        picture = picture[..., ::-1]
-    return cv2.imencode(".png", np.ascontiguousarray(picture))[1].tobytes()
-
-
-def unpng(content):
-    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    return picture[..., ::-1] if picture.ndim == 3 else picture[..., None]
 
 
 def predict(stub, request):

@@ -10,12 +10,12 @@ from conformance_calls import (
     TIMEOUT,
     check_completed,
     make_photo,
-    png,
     predict,
     prediction_stub,
-    unpng,
 )
+from export_photos import decode as unpng
 from grpc_calls import make_request, make_tensor
+from serving_photos import png
 from tensorflow.core.framework import types_pb2
 
 

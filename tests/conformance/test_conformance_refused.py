@@ -8,8 +8,9 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from conformance_calls import TIMEOUT, make_photo, png, predict
+from conformance_calls import TIMEOUT, make_photo, predict
 from grpc_calls import make_request, make_tensor, refused
+from serving_photos import png
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import classification_pb2, predict_pb2
 

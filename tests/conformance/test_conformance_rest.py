@@ -6,12 +6,12 @@ from conformance_calls import (
     b64,
     check_completed,
     make_photo,
-    png,
     predict,
     unb64,
-    unpng,
 )
+from export_photos import decode as unpng
 from grpc_calls import make_request
+from serving_photos import png
 
 IMAGE, MASK = make_photo(24, 20, batch=2)
 FILES = {"image_bytes": png(IMAGE[0]), "mask_bytes": png(MASK[0])}

@@ -1,24 +1,17 @@
 """No request ends the process, and none makes it allocate without bound."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
+from processes import python_output
 
 SCRIPT = pathlib.Path(__file__).with_name("hostile.py")
 
 
 @pytest.fixture(scope="module")
 def report(tiny_models):
-    process = subprocess.run(
-        [sys.executable, SCRIPT, tiny_models / "1"],
-        capture_output=True, text=True, env={**os.environ},
-    )  # fmt: skip
-    assert process.returncode == 0, process.stderr[-2000:]
-    return json.loads(process.stdout.splitlines()[-1])
+    return json.loads(python_output(SCRIPT, tiny_models / "1").splitlines()[-1])
 
 
 def test_every_bad_request_is_an_invalid_argument(report):

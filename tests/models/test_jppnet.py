@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny import current_rate
 
-from portrait_tf.compat import current_rate
 from portrait_tf.compat import variable_path as path_of
 from portrait_tf.config import load_config, with_changes
 from portrait_tf.models import JPPNet

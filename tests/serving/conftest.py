@@ -7,10 +7,10 @@ import grpc
 import pytest
 import tensorflow as tf
 from full_model import save_full_model
-from ports import free_ports
 from stamp_client import StampClient
 from wire import make_certificates
 
+from benchmarks.common import free_ports
 from serving.local_server import LocalServer
 
 

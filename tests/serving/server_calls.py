@@ -5,16 +5,6 @@ import http.client
 import json
 import subprocess
 import sys
-import time
-
-
-def wait_until(condition, seconds=60):
-    """Waits for what other threads or processes do; gives what the condition gave."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, f"waited for {seconds} s"
-        time.sleep(0.01)
-    return found
 
 
 def call(server, method, path, body=None, **headers):

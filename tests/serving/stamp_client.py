@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 from grpc_calls import make_request
-from server_calls import wait_until
+from processes import wait_until
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_service_pb2_grpc,

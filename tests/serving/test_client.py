@@ -1,11 +1,10 @@
 """The client against a real server."""
 
 import concurrent.futures
-import subprocess
-import sys
 
 import pytest
 import tensorflow as tf
+from processes import python_output
 from serving_photos import check_completed, make_photo, png
 
 from portrait_tf.errors import PortraitError
@@ -252,4 +251,4 @@ def test_the_client_needs_four_packages(target):
         "        assert (found.completed == image)[mask == 0].all()\n"
         "    assert client.metadata().signatures and client.status()\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    python_output("-c", code, timeout=60)

@@ -5,7 +5,7 @@ import inspect
 
 import numpy as np
 import pytest
-from server_calls import wait_until
+from processes import wait_until
 from serving_photos import check_completed, make_photo
 from wire import Script
 

@@ -1,12 +1,9 @@
 """The client on a model with every signature."""
 
-import zlib
-
-import cv2
 import numpy as np
 import pytest
 from full_model import save_full_model
-from serving_photos import FILLED_LABEL, GRAY, make_photo
+from serving_photos import FILLED_LABEL, GRAY, huge_png, make_photo
 from wire import scripted
 
 from portrait_tf.errors import PortraitError
@@ -210,14 +207,6 @@ def extrapolate(client):
     return client.extrapolate(IMAGE, bottom=0.5)
 
 
-def large_png():
-    """30000 x 30000 pixels of one color are 110 kB, and 2.7 GB when decoded."""
-    rows = bytearray(cv2.imencode(".png", np.zeros((1, 30000), np.uint8))[1].tobytes())
-    rows[20:24] = (30000).to_bytes(4, "big")
-    rows[29:33] = zlib.crc32(rows[12:29]).to_bytes(4, "big")
-    return [bytes(rows)]
-
-
 CANVAS = np.zeros((1, 30, 30, 4), np.uint8)
 
 
@@ -246,7 +235,7 @@ CANVAS = np.zeros((1, 30, 30, 4), np.uint8)
         ),
         (
             complete_files,
-            dict.fromkeys(("completed_bytes", "parsing_bytes"), large_png()),
+            dict.fromkeys(("completed_bytes", "parsing_bytes"), [huge_png()]),
             "that is no PNG of 20x30 pixels",
         ),
         (

@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 from blocking_client import BlockingClient
-from server_calls import wait_until
+from processes import wait_until
 from serving_photos import check_completed, make_photo
 from wire import Script, scripted, server_context, tls_before
 

@@ -2,14 +2,13 @@
 
 import io
 import pathlib
-import zlib
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
-from serving_photos import check_completed, make_photo, png
+from serving_photos import check_completed, huge_png, make_photo, png
 
 from portrait_tf.errors import PortraitError
 from serving.client import PortraitClient, ServerError
@@ -100,16 +99,12 @@ def test_a_cut_file_is_one_clear_sentence(tmp_path):
 
 
 def test_a_bomb_is_not_sent():
-    # 30000 x 30000 of one color: 110 kB that unfold to 2.7 GB.
-    rows = np.zeros((1, 30000), np.uint8)
-    content = bytearray(encode(rows))
-    content[20:24] = (30000).to_bytes(4, "big")
-    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    content = huge_png()
     with PortraitClient("localhost:1") as client:
         with pytest.raises(PortraitError, match="has 30000x30000 pixels .* max_pixels"):
-            client.complete(bytes(content), MASK)
+            client.complete(content, MASK)
         with pytest.raises(PortraitError, match="the mask has 30000x30000 pixels"):
-            client.complete_encoded(encode(IMAGE), bytes(content))
+            client.complete_encoded(encode(IMAGE), content)
     with PortraitClient("localhost:1", max_pixels=600) as client:
         with pytest.raises(PortraitError, match="the image has 20x33 pixels"):
             client.complete(IMAGE, MASK)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from grpc_calls import tensorflows_content
 from serving_photos import make_photo
-from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -33,26 +34,6 @@ THEIRS = (
     get_model_status_pb2.ModelVersionStatus,
 )
 STRINGS = [b"first", b"", b"x" * 200, bytes(range(256)) * 80, "ü".encode()]
-
-
-def by_tensorflow(strings):
-    """A `TensorProto` by `Tensor::AsProtoTensorContent`, as constants are folded."""
-    v1 = tf.compat.v1
-    half = len(strings) // 2
-    with tf.Graph().as_default(), v1.Session() as session:
-        parts = v1.constant(strings[:half]), v1.constant(strings[half:])
-        v1.identity(v1.concat(parts, 0), name="out")
-        metadata = v1.RunMetadata()
-        options = v1.RunOptions(output_partition_graphs=True)
-        session.run("out:0", options=options, run_metadata=metadata)
-    (proto,) = [
-        node.attr["value"].tensor
-        for graph in metadata.partition_graphs
-        for node in graph.node
-        if node.attr["value"].tensor.tensor_content
-    ]
-    assert proto.dtype == types_pb2.DT_STRING and not proto.string_val
-    return proto
 
 
 def ours(proto):
@@ -113,7 +94,7 @@ def test_requests_are_read_by_tensorflow():
         )
 
 
-@pytest.mark.parametrize("write", [tf.make_tensor_proto, by_tensorflow])
+@pytest.mark.parametrize("write", [tf.make_tensor_proto, tensorflows_content])
 @pytest.mark.parametrize("strings", [STRINGS, STRINGS[2:4]])
 def test_strings_in_both_forms(write, strings):
     proto = write(strings)
@@ -153,7 +134,7 @@ def test_numbers_in_both_forms(array):
 
 
 def test_content_that_is_not_as_long_as_it_says():
-    proto = by_tensorflow(STRINGS)
+    proto = tensorflows_content(STRINGS)
     whole, message = proto.tensor_content, "bytes that are not 5 strings|without an end"
     for content in (whole[:-1], whole + b"x", b"\xff" * 40, b"\x80", b"\x01\x01"):
         broken = ours(proto)

@@ -24,19 +24,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
-from ports import free_ports
-from server_calls import wait_until
+from grpc_calls import make_request
+from processes import wait_until
 from serving_photos import check_completed, make_photo, png
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
-    predict_pb2,
     prediction_service_pb2_grpc,
 )
 from tensorflow_serving.config import model_server_config_pb2
 
 import serving
+from benchmarks.common import free_ports
 from serving.local_server import text_protos
 from serving.local_server.batching import BatchingParameters
 from serving.local_server.options import parse_flags
@@ -934,10 +934,7 @@ def test_envoy_in_front_of_a_server(tools, secrets, server, tmp_path):
     # Changed below.
     secrets = shutil.copytree(secrets, tmp_path / "secrets")
     image, mask = make_photo(40, 30, batch=1)
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = "portrait"
-    for name, value in {"image": image, "mask": mask}.items():
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    request = make_request("portrait", image=image, mask=mask)
     status = get_model_status_pb2.GetModelStatusRequest()
     status.model_spec.name = "portrait"
     page, keys = "/v1/models/portrait", keys_of(secrets)

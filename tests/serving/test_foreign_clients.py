@@ -11,20 +11,11 @@ import sys
 
 import cv2
 import pytest
-from full_model import save_full_model
 from serving_photos import make_photo
 
 from portrait_tf.photos import read_photo, write_png
-from serving.local_server import LocalServer
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples" / "clients"
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = save_full_model(tmp_path_factory.mktemp("full"))
-    with LocalServer(folder, grpc_port=0, rest_port=0) as server:
-        yield server
 
 
 @pytest.fixture
@@ -36,9 +27,16 @@ def photo(tmp_path):
     return image, mask
 
 
+def call(*command, **options):
+    """A program that has ended, and what it said."""
+    command = [str(part) for part in command]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=500, **options
+    )
+
+
 def run(*command, **options):
-    options = {"capture_output": True, "text": True, "timeout": 500} | options
-    result = subprocess.run([str(part) for part in command], **options)
+    result = call(*command, **options)
     assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
     return result.stdout
 
@@ -46,13 +44,7 @@ def run(*command, **options):
 def install(*command, **options):
     """Installs from a registry; skips where none can be reached."""
     try:
-        result = subprocess.run(
-            [str(part) for part in command],
-            capture_output=True,
-            text=True,
-            timeout=500,
-            **options,
-        )
+        result = call(*command, **options)
     except subprocess.TimeoutExpired:
         pytest.skip(f"{command[0]} did not end in 500 s: is a registry reachable?")
     said = result.stdout + result.stderr
@@ -79,22 +71,20 @@ def check(photo, path):
 
 
 @pytest.mark.long
-def test_curl(served, photo, tmp_path):
+def test_curl(full, photo, tmp_path):
     needs("curl")
-    url = f"http://127.0.0.1:{served.rest_port}"
+    url = f"http://127.0.0.1:{full.rest_port}"
     files = [tmp_path / name for name in ("photo.png", "mask.png", "out.png")]
     said = run(EXAMPLES / "rest.sh", url, *files)
     assert "AVAILABLE" in said
     check(photo, files[-1])
     (tmp_path / "photo.png").write_bytes(b"no picture")
-    result = subprocess.run(
-        [EXAMPLES / "rest.sh", url, *files], capture_output=True, text=True
-    )
+    result = call(EXAMPLES / "rest.sh", url, *files)
     assert result.returncode == 1 and '"error"' in result.stderr
 
 
 @pytest.mark.long
-def test_node(served, photo, tmp_path):
+def test_node(full, photo, tmp_path):
     needs("node")
     needs("npm")
     folder = tmp_path / "node"
@@ -104,7 +94,7 @@ def test_node(served, photo, tmp_path):
     install("npm", "install", "--no-audit", "--no-fund", cwd=folder)
     run(sys.executable, EXAMPLES / "make_descriptors.py", folder / "serving.desc")
     said = run(
-        "node", "client.js", "serving.desc", f"localhost:{served.grpc_port}",
+        "node", "client.js", "serving.desc", f"localhost:{full.grpc_port}",
         tmp_path / "photo.png", tmp_path / "mask.png", tmp_path / "out.png",
         cwd=folder,
     )  # fmt: skip
@@ -113,7 +103,7 @@ def test_node(served, photo, tmp_path):
 
 
 @pytest.mark.long
-def test_ovmsclient(served, tmp_path):
+def test_ovmsclient(full, tmp_path):
     # It cannot be told to receive more than gRPC's 4 MB.
     image, mask = make_photo(600, 400)
     cv2.imwrite(str(tmp_path / "photo.png"), image[..., ::-1])
@@ -123,7 +113,7 @@ def test_ovmsclient(served, tmp_path):
     install(python, "-m", "pip", "install", "--quiet", "ovmsclient", "pillow")
     clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     said = run(
-        python, EXAMPLES / "ovms.py", f"localhost:{served.grpc_port}", 1,
+        python, EXAMPLES / "ovms.py", f"localhost:{full.grpc_port}", 1,
         tmp_path / "photo.png", tmp_path / "mask.png", tmp_path / "out.png",
         env=clean,
     )  # fmt: skip

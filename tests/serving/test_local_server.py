@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from grpc_calls import make_request, make_tensor, refused
-from server_calls import call_rest, wait_until
+from processes import wait_until
+from server_calls import call_rest
 from serving_photos import check_completed, make_photo, png
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (

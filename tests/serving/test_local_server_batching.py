@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from grpc_calls import refused
-from server_calls import call_rest, wait_until
+from processes import wait_until
+from server_calls import call_rest
 from serving_photos import check_completed, make_photo, png
 
 from portrait_tf.errors import PortraitError

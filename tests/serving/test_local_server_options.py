@@ -1,9 +1,7 @@
 """The flags of `portrait-tf serve`, as `tensorflow_model_server` takes them."""
 
-import subprocess
-import sys
-
 import pytest
+from processes import python, python_output
 
 from portrait_tf.errors import PortraitError
 from serving.local_server.options import parse_flags
@@ -89,14 +87,8 @@ def test_mistakes_and_help_need_no_tensorflow():
         "    assert 'tensorflow' not in sys.modules\n"
     )
 
-    def run(*arguments):
-        return subprocess.run(
-            [sys.executable, "-c", program, *arguments], capture_output=True, text=True
-        )
-
-    done = run("--help")
-    assert done.returncode == 0, done.stderr
-    assert "--model_config_file_poll_wait_seconds" in done.stdout
-    done = run("m", "--enable_batchin")
+    said = python_output("-c", program, "--help")
+    assert "--model_config_file_poll_wait_seconds" in said
+    done = python("-c", program, "m", "--enable_batchin")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "did you mean" in done.stderr

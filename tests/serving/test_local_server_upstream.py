@@ -18,13 +18,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from command_line import run
-from ports import free_ports
-from server_calls import call, call_rest, wait_until
+from grpc_calls import make_request, make_tensor, refused, tensorflows_content
+from processes import wait_until
+from server_calls import call, call_rest
 from serving_photos import make_photo, png
-from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.apis import prediction_service_pb2_grpc
 
+from benchmarks.common import free_ports
 from portrait_tf.errors import PortraitError
 from serving.local_server import LocalServer
 from serving.local_server.request_error import RequestError
@@ -60,17 +62,15 @@ def served(serve, half_plus_two):
     return serve(half_plus_two, model_name="default")
 
 
-def verify_predict(address, name="default", expected=3.0, outputs=("y",), shape=(1,)):
-    request = predict_pb2.PredictRequest(output_filter=outputs)
-    request.model_spec.name = name
-    tensor = request.inputs["x"]
-    tensor.dtype = tf.float32.as_datatype_enum
-    tensor.float_val.append(2.0)
-    for size in shape:
-        tensor.tensor_shape.dim.add(size=size)
+def predict(address, request):
     with grpc.insecure_channel(address) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        result = stub.Predict(request, timeout=20)
+        return stub.Predict(request, timeout=60)
+
+
+def verify_predict(address, name="default", expected=3.0, outputs=("y",), shape=(1,)):
+    x = make_tensor(types_pb2.DT_FLOAT, shape, float_val=[2.0])
+    result = predict(address, make_request(name, outputs=outputs, x=x))
     y = result.outputs["y"]
     assert y.dtype == tf.float32.as_datatype_enum
     assert list(y.float_val) == [expected]
@@ -113,15 +113,10 @@ def test_after_a_reload_of_the_config(serve, half_plus_two, half_plus_three, tmp
 
 
 def test_a_dtype_is_refused_by_the_graph(served):
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = "default"
-    request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.float64([2.0])))
-    with grpc.insecure_channel(f"localhost:{served.grpc_port}") as channel:
-        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        with pytest.raises(grpc.RpcError) as caught:
-            stub.Predict(request, timeout=20)
-    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-    assert "to be float but double is provided" in caught.value.details()
+    request = make_request("default", x=np.float64([2.0]))
+    code, details = refused(predict, f"localhost:{served.grpc_port}", request)
+    assert code == "INVALID_ARGUMENT"
+    assert "to be float but double is provided" in details
 
 
 def test_rest_status(served):
@@ -161,18 +156,6 @@ def test_rest_metadata_has_the_forms_of_upstreams_file(served):
 STRINGS = [b"one", b"", b"\x00\xff", b"x" * 300]
 
 
-def tensorflows_content(strings):
-    """A string tensor as `Tensor::AsProtoTensorContent` writes it, in a dataset's
-    graph.
-    """
-    dataset = tf.data.Dataset.from_tensors(tf.constant(strings))
-    graph = tf.raw_ops.DatasetToGraphV2(input_dataset=dataset._variant_tensor)
-    for node in tf.compat.v1.GraphDef.FromString(graph.numpy()).node:
-        if node.attr["value"].tensor.tensor_content:
-            return node.attr["value"].tensor
-    raise AssertionError("TensorFlow has written typed values")
-
-
 @pytest.mark.parametrize("shape", [(4,), (2, 2), (1, 4, 1)])
 def test_strings_as_content_are_tensorflows(shape):
     theirs = tensorflows_content(np.array(STRINGS, object).reshape(shape))
@@ -187,10 +170,7 @@ def test_strings_as_content_are_tensorflows(shape):
     "content", [b"\x03one", b"\x09\x00\x00\x00one", b"\xff" * 20, b"\x04\x00"]
 )
 def test_strings_as_content_that_cannot_be(content):
-    proto = tensor_pb2.TensorProto(
-        dtype=tf.string.as_datatype_enum, tensor_content=content
-    )
-    proto.tensor_shape.dim.add(size=4)
+    proto = make_tensor(types_pb2.DT_STRING, [4], tensor_content=content)
     with pytest.raises(RequestError, match="tensor parsing error: x"):
         decode(proto, "x")
 
@@ -199,14 +179,10 @@ def test_the_flag_writes_every_output_as_content(models_dir, serve):
     server = serve(models_dir, enable_serialization_as_tensor_content=True)
     image, mask = make_photo(20, 30)
     files = {"image_bytes": [png(image)], "mask_bytes": [png(mask)]}
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name, request.model_spec.signature_name = "portrait", "encoded"
-    for name, content in files.items():
-        request.inputs[name].CopyFrom(tensorflows_content(content * 2))
-    with grpc.insecure_channel(f"localhost:{server.grpc_port}") as channel:
-        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        outputs = stub.Predict(request, timeout=60).outputs
-    for proto in outputs.values():
+    inputs = {name: tensorflows_content(one * 2) for name, one in files.items()}
+    request = make_request("portrait", "encoded", **inputs)
+    response = predict(f"localhost:{server.grpc_port}", request)
+    for proto in response.outputs.values():
         assert proto.tensor_content and not proto.string_val
         # TensorFlow's own reader agrees.
         found = tf.io.parse_tensor(proto.SerializeToString(), tf.string).numpy()

@@ -9,7 +9,8 @@ import pytest
 from google.protobuf import text_format
 from grpc_calls import refused
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from server_calls import call_rest, wait_until
+from processes import wait_until
+from server_calls import call_rest
 from tensorflow_serving.apis import model_management_pb2
 
 from portrait_tf.errors import PortraitError

@@ -12,14 +12,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from ports import free_ports
+from processes import wait_until
 from tiny import TINY, assert_equal_arrays
 
+from benchmarks.common import free_ports
 from portrait_tf.config import parse_config, save_config, with_changes
 from portrait_tf.data.cache import Budget, CachedReader
 from portrait_tf.data.dataset import training_dataset
@@ -623,14 +623,14 @@ def test_a_batch_that_cannot_be_shared_out():
 def wait_for_step(run, step, *workers):
     """Until the checkpoint has at least a step."""
     checkpoint = run / "parsing" / "checkpoint.npz"
-    deadline = time.monotonic() + 400
-    while time.monotonic() < deadline:
+
+    def reached():
         if checkpoint.is_file() and read_meta(checkpoint)["step"] >= step:
-            return
+            return True
         for worker in workers:
             assert worker.poll() is None, worker.communicate()[0][-3000:]
-        time.sleep(0.05)
-    raise AssertionError("no checkpoint in time")
+
+    wait_until(reached, 400)
 
 
 @several

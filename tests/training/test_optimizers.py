@@ -3,8 +3,9 @@ import re
 import keras
 import numpy as np
 import pytest
+from tiny import current_rate
 
-from portrait_tf.compat import Variable, current_rate, name_slots, ops
+from portrait_tf.compat import Variable, name_slots, ops
 from portrait_tf.config import OptimizerConfig, with_changes
 from portrait_tf.errors import PortraitError
 from portrait_tf.runs.storage import assign_arrays, read_arrays, save_arrays

@@ -4,15 +4,14 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import keras
 import line
 import numpy as np
 import pytest
+from processes import python, python_output, wait_until
 from tiny import TINY, assert_equal_arrays, stopped_at
 from trainers import trainer_of
 
@@ -220,14 +219,8 @@ def test_an_interrupt_comes_before_a_step_or_after_it(stage, tmp_path):
         "path": str(tmp_path / "checkpoint.npz"),
     }
     program = pathlib.Path(__file__).with_name("interrupted_program.py")
-    done = subprocess.run(
-        [sys.executable, program, json.dumps(given)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    found = json.loads(python_output(program, json.dumps(given), env=environment))
     assert len({one["step"] for one in found}) > 5
     for one in found:
         step = one.pop("step")
@@ -247,7 +240,6 @@ def test_resume_after_kill_minus_9(tmp_path):
     """
     one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
     environment = {**os.environ, **one_thread}
-    command = [sys.executable, "-m", "portrait_tf"]
     data = tmp_path / "data"
     write_synthetic(data, 6, 2, size=(64, 64))
     config = tmp_path / "config.yaml"
@@ -256,28 +248,24 @@ def test_resume_after_kill_minus_9(tmp_path):
                "parsing.training.tensorboard=false", "parsing.network.rounds=1",
                "parsing.training.ema=0.9"]  # fmt: skip
     save_config(with_changes(parse_config(TINY), changes), config)
-    arguments = [*command, "train", "parsing", "--config", config, "--data", data]
-    subprocess.run(
-        [*arguments, "--run", tmp_path / "whole"],
-        check=True, capture_output=True, env=environment,
-    )  # fmt: skip
+    arguments = ["-m", "portrait_tf", "train", "parsing",
+                 "--config", config, "--data", data, "--run"]  # fmt: skip
+    python_output(*arguments, tmp_path / "whole", env=environment)
     checkpoint = tmp_path / "killed" / "parsing" / "checkpoint.npz"
     with open(tmp_path / "log", "w") as log:
         process = subprocess.Popen(
-            [*arguments, "--run", tmp_path / "killed"],
+            [sys.executable, *arguments, tmp_path / "killed"],
             stdout=log, stderr=log, env=environment,
         )  # fmt: skip
-        deadline = time.monotonic() + 120
-        while not checkpoint.exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        try:
+            wait_until(checkpoint.exists, 120)
+        finally:
+            process.kill()
+            process.wait()
     step = arrays_of(tmp_path / "killed", "parsing")[1]["step"]
     assert 0 < step < 40
-    done = subprocess.run(
-        [*arguments, "--run", tmp_path / "killed"],
-        check=True, capture_output=True, text=True, env=environment,
-    )  # fmt: skip
+    done = python(*arguments, tmp_path / "killed", env=environment)
+    assert done.returncode == 0, done.stderr
     assert f"resuming parsing at step {step}" in done.stdout + done.stderr
     one, two = (arrays_of(tmp_path / name, "parsing") for name in ("whole", "killed"))
     assert one[1] == two[1]

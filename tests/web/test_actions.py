@@ -4,20 +4,20 @@ import base64
 import io
 import json
 import os
-import subprocess
-import sys
 import time
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from processes import python
 
 from portrait_tf.apps.web import actions, examples, sessions
 from portrait_tf.apps.web.actions import Limits
-from portrait_tf.apps.web.pictures import SIDES, png_url, preview_size, read_painting
+from portrait_tf.apps.web.pictures import SIDES, preview_size, read_painting
 from portrait_tf.errors import PortraitError
 from portrait_tf.photos import encode_png, open_photo
+from portrait_tf.photos.drawing import data_url
 from portrait_tf.portrait import Portrait
 
 SIZE = (60, 40)
@@ -76,8 +76,8 @@ def painted(session, hole=None, own=None, mode="hole", joints=None, **margins):
         {
             "id": session.scene,
             "mode": mode,
-            "hole": png_url(hole),
-            "own": None if own is None else png_url(own),
+            "hole": data_url(hole, lossless=True),
+            "own": None if own is None else data_url(own, lossless=True),
             "margins": {side: 0.0 for side in SIDES} | margins,
             "joints": joints or {},
         }
@@ -315,9 +315,7 @@ def test_without_gradio_one_sentence_names_the_extra(tmp_path):
         "try: cli.main()\n"
         "finally: print('tensorflow' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "web"], capture_output=True, text=True
-    )
+    done = python("-c", code, "web")
     assert done.returncode == 2 and done.stdout.strip() == "False"
     assert done.stderr.count("\n") == 1
     assert "pip install 'portrait-tf[web]'" in done.stderr

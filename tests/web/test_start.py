@@ -7,8 +7,9 @@ import sys
 import urllib.request
 
 import pytest
+from processes import python, python_output
 
-COMMAND = [sys.executable, "-m", "portrait_tf", "web", "--port", "0"]
+COMMAND = ["-m", "portrait_tf", "web", "--port", "0"]
 
 
 def environment(**more):
@@ -34,7 +35,7 @@ def test_the_page_starts_whatever_proxy_is_set():
         "no_proxy": "example.org",
     }
     server = subprocess.Popen(
-        COMMAND,
+        [sys.executable, *COMMAND],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -64,7 +65,7 @@ def test_visitors_wait_for_nothing_that_loads_late():
         "first, second = (seconds(portrait.complete, photo, mask) for _ in range(2))\n"
         "assert before > 2 * first and first < 4 * second, (before, first, second)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+    python_output("-c", code, timeout=300)
 
 
 @pytest.mark.parametrize("kept", [None, "example.org"])
@@ -93,8 +94,6 @@ def test_what_is_missing_is_named(tmp_path, content, words):
     code = content or "raise ModuleNotFoundError('no module', name='gradio')"
     (tmp_path / "gradio" / "__init__.py").write_text(code)
     path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
-    done = subprocess.run(
-        COMMAND, capture_output=True, text=True, env=environment(PYTHONPATH=path)
-    )
+    done = python(*COMMAND, env=environment(PYTHONPATH=path))
     assert done.returncode == 2 and words in done.stderr
     assert done.stderr.count("\n") == 1

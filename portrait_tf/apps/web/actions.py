@@ -13,8 +13,6 @@ from PIL import Image
 from portrait_tf.apps.web.pictures import (
     Painting,
     enlarge_hole,
-    jpeg_url,
-    png_url,
     preview_size,
     read_painting,
     shrink,
@@ -25,7 +23,7 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.geometry import scale_joints
 from portrait_tf.inference.extrapolation import Length, Margins, Wish, extend_photo
 from portrait_tf.photos import PhotoFile, decode_photo, write_png
-from portrait_tf.photos.drawing import show_hole
+from portrait_tf.photos.drawing import data_url, show_hole
 from portrait_tf.portrait import (
     Completion,
     Portrait,
@@ -117,7 +115,7 @@ def scene_json(session: Session) -> str:
     return json.dumps(
         {
             "id": session.scene,
-            "photo": jpeg_url(shrink(session.photo.rgb(), (height, width))),
+            "photo": data_url(shrink(session.photo.rgb(), (height, width))),
             "width": width,
             "height": height,
         }
@@ -262,8 +260,8 @@ def _pair_json(
     after = completion.rgb()
     return json.dumps(
         {
-            "before": jpeg_url(before),
-            "after": jpeg_url(shrink(after, size)),
+            "before": data_url(before),
+            "after": data_url(shrink(after, size)),
             "height": size[0],
             "width": size[1],
             "turn": session.turn,
@@ -280,7 +278,7 @@ def _body_json(
     return json.dumps(
         {
             "id": session.scene,
-            "labels": png_url(labels),
+            "labels": data_url(labels, lossless=True),
             "joints": None if joints is None else joints.round(3).tolist(),
             "completed": completed,
             "turn": session.turn,

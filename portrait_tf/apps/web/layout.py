@@ -12,11 +12,12 @@ import gradio as gr
 from portrait_tf.apps.web import actions
 from portrait_tf.apps.web.actions import Limits
 from portrait_tf.apps.web.examples import example_photos
-from portrait_tf.apps.web.pictures import jpeg_url, shrink
+from portrait_tf.apps.web.pictures import shrink
 from portrait_tf.apps.web.sessions import IDLE_SECONDS, SWEEP_SECONDS, Sessions
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import BONES, JOINTS, LABELS, PALETTE
 from portrait_tf.photos import PhotoFile
+from portrait_tf.photos.drawing import data_url
 from portrait_tf.portrait import Portrait
 
 _STATIC = pathlib.Path(__file__).parent / "static"
@@ -291,7 +292,7 @@ def _editor_js() -> str:
 def _examples_html() -> str:
     buttons = "".join(
         f'<button type="button" aria-label="Example {number}: a synthetic person">'
-        f'<img src="{jpeg_url(shrink(photo.rgb(), (129, 86)))}" alt=""></button>'
+        f'<img src="{data_url(shrink(photo.rgb(), (129, 86)))}" alt=""></button>'
         for number, photo in enumerate(example_photos(), 1)
     )
     return f'<div class="examples"><span>or an example</span>{buttons}</div>'

@@ -11,7 +11,7 @@ import numpy as np
 from portrait_tf.errors import PortraitError
 from portrait_tf.geometry import shrunk_size
 from portrait_tf.labels import NUM_LABELS, VOID_LABEL
-from portrait_tf.photos import check_image_bytes, decode_image, encode_png
+from portrait_tf.photos import check_image_bytes, decode_image
 from portrait_tf.photos.joints import joints_by_name
 from portrait_tf.photos.masks import HOLE
 
@@ -21,7 +21,6 @@ PREVIEW_SIDE = 1024
 SIDES = ("top", "bottom", "left", "right")
 
 _PNG = "data:image/png;base64,"
-_QUALITY = 90
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,18 +67,6 @@ def enlarge_hole(hole: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if hole.shape != tuple(size):
         hole = cv2.resize(hole, size[::-1], interpolation=cv2.INTER_LINEAR)
     return np.where(hole > 127, np.uint8(HOLE), np.uint8(0))
-
-
-def jpeg_url(picture: np.ndarray) -> str:
-    """RGB `uint8` `[h, w, 3]`, to be looked at."""
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
-    return "data:image/jpeg;base64," + base64.b64encode(content).decode()
-
-
-def png_url(values: np.ndarray) -> str:
-    """`uint8` `[h, w]`, to be read exactly."""
-    return _PNG + base64.b64encode(encode_png(values)).decode()
 
 
 def read_painting(text: str | None, scene: str, size: tuple[int, int]) -> Painting:
