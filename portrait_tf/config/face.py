@@ -1,5 +1,7 @@
 """Stage 3: face refinement."""
 
+from typing import Literal
+
 import pydantic
 from pydantic import Field
 
@@ -36,6 +38,9 @@ class FaceNetworkConfig(Section):
     )
     feather: float = Field(
         0.1, ge=0, le=0.5, description="Soft border of the box, as a part of its side."
+    )
+    upsampling: Literal["shuffle", "smooth_shuffle"] = Field(
+        "shuffle", description="As of completion.network."
     )
 
     @pydantic.field_validator("size")

@@ -35,6 +35,7 @@ class FaceNetwork(Network):
         blocks: Residual blocks of the middle, at stride 8.
         context: Of the box that is cropped; see `face_boxes`.
         feather: Of the border it is pasted with; see `box_window`.
+        upsampling: As of `CompletionNetwork`; both have the same weights.
 
     Call with `{"image": [B, h, w, 3], "parsing": [B, h, w, 20], "mask": [B, h, w, 1]}`,
     crops of what the earlier stages gave: `face_inputs`. Returns
@@ -55,9 +56,12 @@ class FaceNetwork(Network):
         blocks: int = 4,
         context: float = 0.3,
         feather: float = 0.1,
+        upsampling: str = "shuffle",
         **kwargs: object,
     ) -> None:
         check_size(size, 8)
+        smooth = upsampling == "smooth_shuffle"
+        inner, last = ("blur", "notch") if smooth else ("none", "none")
         # === Layers and Functional Model ===
         inputs = {
             "image": keras.Input((*size, 3), name="image"),
@@ -74,18 +78,18 @@ class FaceNetwork(Network):
         for index in range(blocks):
             x = plain_residual_block(x, f"middle_block{index + 1}")
         x = layers.Conv2D(4 * widths[1], 1, name="decode4_enlarge")(x)
-        x = PixelShuffle(2, name="decode4_shuffle")(x)
+        x = PixelShuffle(2, inner, name="decode4_shuffle")(x)
         x = layers.Concatenate(name="decode4_skip")([x, stride4])
         x = plain_conv(x, widths[1], "decode4")
         x = layers.Conv2D(4 * widths[0], 1, name="decode2_enlarge")(x)
-        x = PixelShuffle(2, name="decode2_shuffle")(x)
+        x = PixelShuffle(2, inner, name="decode2_shuffle")(x)
         x = layers.Concatenate(name="decode2_skip")([x, stride2])
         x = plain_conv(x, widths[0], "decode2")
         x = layers.Conv2D(
             12, 3, padding="same", kernel_initializer="zeros", name="correction_conv"
         )(x)
         # In full precision under every policy: it is added to a photo.
-        correction = PixelShuffle(2, name="correction", dtype="float32")(x)
+        correction = PixelShuffle(2, last, name="correction", dtype="float32")(x)
         super().__init__(inputs=inputs, outputs={"correction": correction}, **kwargs)
         # === Config ===
         self.size = tuple(size)
@@ -93,6 +97,7 @@ class FaceNetwork(Network):
         self.blocks = blocks
         self.context = context
         self.feather = feather
+        self.upsampling = upsampling
 
 
 def find_faces(network: FaceNetwork, parsing: Tensor, mask: Tensor) -> tuple:
