@@ -83,3 +83,18 @@ def test_the_inputs_are_crops_of_one_place():
 def test_a_size_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="multiples of 8"):
         FaceNetwork(size=(60, 64))
+
+
+def test_filters_take_the_checkerboard_of_the_last_shuffle():
+    completed, parsing, mask = scene()
+    found = {}
+    for upsampling in ("shuffle", "smooth_shuffle"):
+        network = FaceNetwork(**SMALL, upsampling=upsampling)
+        network.get_layer("correction_conv").bias.assign(np.linspace(-1, 1, 12))
+        boxes, _ = find_faces(network, parsing, mask)
+        inputs = face_inputs(network, completed, parsing, mask, boxes)
+        found[upsampling] = np.array(network(inputs)["correction"])[:, 4:-4, 4:-4]
+    plain, smooth = found.values()
+    assert plain.std(axis=(1, 2)).min() > 0.4
+    assert smooth.std(axis=(1, 2)).max() < 1e-5
+    np.testing.assert_allclose(smooth.mean((1, 2)), plain.mean((1, 2)), atol=1e-5)

@@ -49,7 +49,13 @@ CASES = {
             "blocks": 1,
         },
     ),
-    "face": (models.FaceNetwork, {"size": SIZE, "widths": (8, 8, 8), "blocks": 1}),
+    "face": (
+        models.FaceNetwork,
+        {
+            "size": SIZE, "widths": (8, 8, 8), "blocks": 1,
+            "upsampling": "smooth_shuffle",
+        },
+    ),
     "partial": (models.PartialConvUNet, {"size": SIZE, "widths": (8, 8, 12)}),
     "attention": (
         models.ContextualAttentionNetwork,
