@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from network_inputs import photos_and_masks
 from tiny import current_rate
 
 from portrait_tf.compat import variable_path as path_of
@@ -133,17 +134,9 @@ def test_each_task_reads_both_answers_of_the_round_before(network):
                 assert remap.input is answer
 
 
-def inputs(size=(32, 48), batch=2):
-    rng = np.random.default_rng(0)
-    return {
-        "image": rng.uniform(-1, 1, (batch, *size, 3)).astype(np.float32),
-        "mask": (rng.uniform(size=(batch, *size, 1)) > 0.7).astype(np.float32),
-    }
-
-
 def test_any_size_and_the_photo_enlarged(tiny):
     for size in ((32, 48), (24, 36), (16, 24)):
-        outputs = tiny(inputs(size))
+        outputs = tiny(photos_and_masks(size))
         cells = tuple(-(-side // 8) for side in size)
         assert tuple(outputs["pose_2"].shape) == (2, *cells, 16)
         np.testing.assert_array_equal(outputs["parsing"], outputs["parsing_2"])
@@ -151,7 +144,7 @@ def test_any_size_and_the_photo_enlarged(tiny):
 
 
 def test_the_mask_is_read_only_if_asked_for(tiny):
-    x = inputs()
+    x = photos_and_masks()
     other = {**x, "mask": 1 - x["mask"]}
     assert np.abs(np.array(tiny(x)["parsing"] - tiny(other)["parsing"])).max() > 0
     blind = JPPNet(**TINY)
@@ -166,7 +159,7 @@ def test_a_train_step_at_three_scales(tiny):
     )
     trainer = build_trainer("parsing", tiny, [], config)
     rng = np.random.default_rng(1)
-    batch = inputs()
+    batch = photos_and_masks()
     batch["parsing"] = rng.integers(0, 22, (2, 32, 48)).astype(np.int32)
     batch["joints"] = rng.uniform(0, 32, (2, 16, 3)).astype(np.float32)
     batch["joints"][..., 2] = 1
