@@ -9,7 +9,9 @@ from tiny import current_rate
 
 from portrait_tf.compat import variable_path as path_of
 from portrait_tf.config import load_config, with_changes
-from portrait_tf.models import JPPNet
+from portrait_tf.inference.engines import PipelineEngine
+from portrait_tf.inference.pipeline import Pipeline
+from portrait_tf.models import CompletionNetwork, JPPNet
 from portrait_tf.models.parsing import full_size_logits
 from portrait_tf.training.build import build_trainer
 
@@ -184,10 +186,6 @@ def test_a_train_step_at_three_scales(tiny):
 
 @pytest.mark.long
 def test_the_pipeline_takes_it(tiny):
-    from portrait_tf.inference.engines import PipelineEngine
-    from portrait_tf.inference.pipeline import Pipeline
-    from portrait_tf.models import CompletionNetwork
-
     completion = CompletionNetwork(size=(32, 48), widths=(8, 8, 8), dilations=(1,))
     engine = PipelineEngine(Pipeline(tiny, completion))
     rng = np.random.default_rng(0)
