@@ -3,7 +3,7 @@
 import grpc
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
-from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 
 def make_request(model, signature="", version=None, label=None, outputs=(), **inputs):
@@ -49,3 +49,15 @@ def refused(call, *arguments):
     except grpc.RpcError as error:
         return error.code().name, error.details()
     raise AssertionError("the server answered; expected a refusal")
+
+
+def write_warm_up(version, *requests):
+    """Writes the warm-up file of a version's folder; gives its path."""
+    path = version / "assets.extra" / "tf_serving_warmup_requests"
+    path.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for request in requests:
+            log = prediction_log_pb2.PredictionLog()
+            log.predict_log.request.CopyFrom(request)
+            writer.write(log.SerializeToString())
+    return path

@@ -15,6 +15,7 @@ import grpc
 import numpy as np
 import pytest
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.runners.runner import PipelineResult
 from batches import (
     batch,
     complete_folder,
@@ -31,7 +32,21 @@ from shelf import SCHEME
 
 from benchmarks.common import free_ports
 from portrait_tf.apps.batch import files
+from portrait_tf.apps.batch import run as runs
+from portrait_tf.apps.batch.engine import (
+    EngineSettings,
+    Finished,
+    PhotoHandler,
+    Ready,
+    ServerGoneError,
+    failure,
+)
+from portrait_tf.apps.batch.manifest import Row, RowOptions
+from portrait_tf.apps.batch.pipeline import BatchOptions, _Read
 from portrait_tf.photos import open_photo
+from portrait_tf.portrait import prepare_completion
+from serving.client import RetryPolicy
+from serving.client.errors import server_error
 from serving.local_server import LocalServer
 
 MANIFEST = "manifest.csv"
@@ -412,10 +427,6 @@ def test_a_server_that_is_not_there(photos, tmp_path, caplog):
 
 def test_an_output_folder_that_cannot_be_written(photos, tmp_path):
     """Is said before anything is painted, and is no fault of the photos."""
-    from portrait_tf.apps.batch.engine import EngineSettings
-    from portrait_tf.apps.batch.manifest import Row, RowOptions
-    from portrait_tf.apps.batch.pipeline import BatchOptions, _Read
-
     (tmp_path / "_batch").write_text("in the way")
     code, message = batch(
         *(photos, tmp_path, "--server", "localhost:1", "--timeout", "1")
@@ -432,17 +443,6 @@ def test_an_output_folder_that_cannot_be_written(photos, tmp_path):
 @pytest.mark.long
 def test_a_server_that_is_away_for_a_while(photos, models, tmp_path):
     """For longer than the client's attempts; and one that does not come back."""
-    from portrait_tf.apps.batch.engine import (
-        EngineSettings,
-        Finished,
-        PhotoHandler,
-        Ready,
-        ServerGoneError,
-    )
-    from portrait_tf.apps.batch.manifest import Row
-    from portrait_tf.portrait import prepare_completion
-    from serving.client import RetryPolicy
-
     photo = open_photo(photos / "photos" / "002.tif")
     mask = open_photo(photos / "masks" / "002.bmp", "mask")
     row = Row("m.csv", 2, "a.tif", "digest", None, "/a.tif", output="a.tif")
@@ -475,10 +475,6 @@ def test_a_server_that_is_away_for_a_while(photos, models, tmp_path):
 
 
 def test_what_a_servers_status_means_for_the_next_run():
-    from portrait_tf.apps.batch.engine import failure
-    from portrait_tf.apps.batch.manifest import Row
-    from serving.client.errors import server_error
-
     row = Row("m.csv", 2, "a.jpg", "digest", None, "/a.jpg")
     for code, lasting in (
         (grpc.StatusCode.INVALID_ARGUMENT, True),
@@ -493,11 +489,6 @@ def test_what_a_servers_status_means_for_the_next_run():
 
 def test_a_job_that_cannot_be_cancelled(photos, tmp_path):
     """What is said of it, and that two runs at once do not share their tables."""
-    from apache_beam.runners.runner import PipelineResult
-
-    from portrait_tf.apps.batch import run as runs
-    from portrait_tf.apps.batch.engine import EngineSettings
-    from portrait_tf.apps.batch.manifest import RowOptions
 
     def plan(**more):
         settings = (RowOptions(str(tmp_path)), EngineSettings(), [])

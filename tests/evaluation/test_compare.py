@@ -21,7 +21,10 @@ from portrait_tf.evaluation.compare_cases import cases
 from portrait_tf.evaluation.compare_config import load_plan, within_budget
 from portrait_tf.evaluation.features import FeatureDistance, frechet_distance
 from portrait_tf.evaluation.summary import compare_pair
+from portrait_tf.models.parsing import find_structure
 from portrait_tf.photos import read_hole, read_photo, write_png
+from portrait_tf.runs.storage import read_arrays, read_meta
+from portrait_tf.runs.weights import at_size
 
 # One phase and no VGG: each of the others is a graph that takes seconds to trace.
 BASE = {
@@ -87,8 +90,6 @@ def done(tmp_path_factory, data):
 
 def meta_of(out, method):
     """What the checkpoint of a method's stage 2 says of itself."""
-    from portrait_tf.runs.storage import read_meta
-
     return read_meta(out / f"methods/{method}/seed_0/completion/checkpoint.npz")
 
 
@@ -144,8 +145,6 @@ def test_a_comparison_ends_in_tables_and_a_page(done, read_page):
 
 @pytest.mark.long
 def test_every_network_has_the_budget_and_one_stage_1(done):
-    from portrait_tf.runs.storage import read_arrays
-
     _, out, _ = done
     runs = {name: out / "methods" / name / "seed_0" for name in ("ours", "plain")}
     stage_1 = [read_arrays(run / "parsing" / "network.npz")[0] for run in runs.values()]
@@ -354,9 +353,6 @@ def test_a_budget_shortens_phases_and_warm_ups():
 
 
 def test_stage_1_at_another_size(tiny_pipeline):
-    from portrait_tf.models.parsing import find_structure
-    from portrait_tf.runs.weights import at_size
-
     network = tiny_pipeline.parsing_network
     assert at_size(network, (32, 32)) is network
     larger = at_size(network, (64, 48))

@@ -20,6 +20,8 @@ from portrait_tf.evaluation.evaluate import PhotoScores
 from portrait_tf.evaluation.report_folder import FILES
 from portrait_tf.labels import LABEL_GROUPS
 from portrait_tf.photos import read_photo
+from portrait_tf.runs.folder import GIVEN_NAME, build_network
+from portrait_tf.runs.weights import save_weights
 
 METHODS = {
     "ours", "true_map", "without_parsing", "telea", "navier_stokes", "patchmatch",
@@ -28,9 +30,6 @@ METHODS = {
 
 def write_run(folder, *changes):
     """A run of both stages with random weights that paint all of a hole."""
-    from portrait_tf.runs.folder import GIVEN_NAME, build_network
-    from portrait_tf.runs.weights import save_weights
-
     config = with_changes(parse_config(TINY), list(changes))
     save_config(config, folder / "config.yaml")
     keras.utils.set_random_seed(0)

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from network_inputs import photos_and_masks
 from tiny import assert_equal_arrays
 
 from portrait_tf.compat import application_layer_name
@@ -12,14 +13,6 @@ from portrait_tf.runs.backbone_weights import load_backbone_weights
 from portrait_tf.runs.storage import save_arrays
 
 TINY = {"size": (64, 32), "widths": (8, 8, 8, 8), "blocks": (1, 1), "feature_width": 8}
-
-
-def inputs(batch=2, seed=0):
-    rng = np.random.default_rng(seed)
-    return {
-        "image": rng.uniform(-1, 1, (batch, 64, 32, 3)).astype(np.float32),
-        "mask": (rng.uniform(size=(batch, 64, 32, 1)) > 0.7).astype(np.float32),
-    }
 
 
 def backbone_of(network):
@@ -37,9 +30,9 @@ def test_features_at_their_strides(backbone):
 @pytest.mark.parametrize("backbone", sorted(set(BACKBONES) - {"small", "resnet50"}))
 def test_a_frozen_backbone_in_the_network(backbone):
     network = ParsingNetwork(**TINY, backbone=backbone)
-    outputs = network(inputs(), training=True)
+    outputs = network(photos_and_masks(TINY["size"]), training=True)
     assert tuple(outputs["parsing"].shape) == (2, 32, 16, 20)
-    alone = {name: value[1:] for name, value in inputs().items()}
+    alone = {name: value[1:] for name, value in photos_and_masks(TINY["size"]).items()}
     np.testing.assert_allclose(
         outputs["pose_2"][1:], network(alone)["pose_2"], atol=1e-4
     )
@@ -65,7 +58,7 @@ def test_a_file_of_keras_gives_what_keras_gives(tmp_path):
     whole.save_weights(path)
     network = ParsingNetwork(**TINY, backbone="mobilenet_v3_small")
     load_backbone_weights(network, path)
-    x = inputs()
+    x = photos_and_masks(TINY["size"])
     layer = "expanded_conv_7_add"
     outputs = {application_layer_name(one): one.output for one in whole.layers}
     # Keras' own preprocessing takes 0..255; the mask has no say at first.
@@ -95,7 +88,7 @@ def test_resnet_is_given_photos_as_keras_preprocesses_them():
             layer.set_weights(copy.get_weights())
             arrays[layer.name] = copy
     assert len(arrays) > 80
-    x = inputs()
+    x = photos_and_masks(TINY["size"])
     photo = keras.applications.resnet.preprocess_input((x["image"] + 1) * 127.5)
     expected = np.array(
         keras.Model(whole.input, whole.get_layer("conv4_block6_out").output)(photo)
@@ -155,11 +148,11 @@ def test_wrong_files_are_named(tmp_path):
 
 def test_without_pose_and_without_the_mask():
     network = ParsingNetwork(**TINY, pose=False)
-    outputs = network(inputs())
+    outputs = network(photos_and_masks(TINY["size"]))
     assert set(outputs) == {"parsing", "parsing_0", "parsing_1", "parsing_2"}
     assert not [path_of(v) for v in network.weights if "pose" in path_of(v)]
     blind = ParsingNetwork(**TINY, mask_channel=False)
-    x = inputs()
+    x = photos_and_masks(TINY["size"])
     np.testing.assert_array_equal(
         blind(x)["parsing"], blind({**x, "mask": 1 - x["mask"]})["parsing"]
     )

@@ -4,11 +4,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from network_inputs import photos_and_masks
 from tiny import current_rate
 
 from portrait_tf.compat import variable_path as path_of
 from portrait_tf.config import load_config, with_changes
-from portrait_tf.models import JPPNet
+from portrait_tf.inference.engines import PipelineEngine
+from portrait_tf.inference.pipeline import Pipeline
+from portrait_tf.models import CompletionNetwork, JPPNet
 from portrait_tf.models.parsing import full_size_logits
 from portrait_tf.training.build import build_trainer
 
@@ -133,17 +136,9 @@ def test_each_task_reads_both_answers_of_the_round_before(network):
                 assert remap.input is answer
 
 
-def inputs(size=(32, 48), batch=2):
-    rng = np.random.default_rng(0)
-    return {
-        "image": rng.uniform(-1, 1, (batch, *size, 3)).astype(np.float32),
-        "mask": (rng.uniform(size=(batch, *size, 1)) > 0.7).astype(np.float32),
-    }
-
-
 def test_any_size_and_the_photo_enlarged(tiny):
     for size in ((32, 48), (24, 36), (16, 24)):
-        outputs = tiny(inputs(size))
+        outputs = tiny(photos_and_masks(size))
         cells = tuple(-(-side // 8) for side in size)
         assert tuple(outputs["pose_2"].shape) == (2, *cells, 16)
         np.testing.assert_array_equal(outputs["parsing"], outputs["parsing_2"])
@@ -151,7 +146,7 @@ def test_any_size_and_the_photo_enlarged(tiny):
 
 
 def test_the_mask_is_read_only_if_asked_for(tiny):
-    x = inputs()
+    x = photos_and_masks()
     other = {**x, "mask": 1 - x["mask"]}
     assert np.abs(np.array(tiny(x)["parsing"] - tiny(other)["parsing"])).max() > 0
     blind = JPPNet(**TINY)
@@ -166,7 +161,7 @@ def test_a_train_step_at_three_scales(tiny):
     )
     trainer = build_trainer("parsing", tiny, [], config)
     rng = np.random.default_rng(1)
-    batch = inputs()
+    batch = photos_and_masks()
     batch["parsing"] = rng.integers(0, 22, (2, 32, 48)).astype(np.int32)
     batch["joints"] = rng.uniform(0, 32, (2, 16, 3)).astype(np.float32)
     batch["joints"][..., 2] = 1
@@ -191,10 +186,6 @@ def test_a_train_step_at_three_scales(tiny):
 
 @pytest.mark.long
 def test_the_pipeline_takes_it(tiny):
-    from portrait_tf.inference.engines import PipelineEngine
-    from portrait_tf.inference.pipeline import Pipeline
-    from portrait_tf.models import CompletionNetwork
-
     completion = CompletionNetwork(size=(32, 48), widths=(8, 8, 8), dilations=(1,))
     engine = PipelineEngine(Pipeline(tiny, completion))
     rng = np.random.default_rng(0)

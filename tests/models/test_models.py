@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from network_inputs import inputs_for
 from tiny import assert_equal_arrays
 
 from portrait_tf.compat import KERAS_3, variable_path
@@ -14,14 +15,6 @@ SIZE = (32, 48)
 PARSING = {"size": SIZE, "widths": (8, 8, 8, 8), "blocks": (1, 1)}
 BARE = {"conditioned": False, "spectral_normalization": False}
 every_kind = pytest.mark.parametrize("arguments", [{}, BARE], ids=["full", "bare"])
-
-
-def inputs_for(network, batch=2, seed=0):
-    rng = np.random.default_rng(seed)
-    return {
-        name: rng.uniform(0, 1, (batch, *tensor.shape[1:])).astype(np.float32)
-        for name, tensor in network.input.items()
-    }
 
 
 @pytest.mark.parametrize("rounds", [0, 2])

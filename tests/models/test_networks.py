@@ -5,6 +5,7 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+from network_inputs import inputs_for
 from tiny import TINY, assert_equal_arrays, shaken
 
 from portrait_tf import models
@@ -88,18 +89,6 @@ every_network = pytest.mark.parametrize(
         for name, case in CASES.items()
     ],
 )
-
-
-def inputs_for(network, batch=2, seed=0):
-    rng = np.random.default_rng(seed)
-    return {
-        name: rng.uniform(
-            0,
-            1,
-            (batch, *(s or n for s, n in zip(x.shape[1:], (*SIZE, 1), strict=True))),
-        ).astype(np.float32)
-        for name, x in network.input.items()
-    }
 
 
 @every_network

@@ -15,7 +15,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from grpc_calls import make_request, make_tensor, refused
+from grpc_calls import make_request, make_tensor, refused, write_warm_up
 from processes import wait_until
 from server_calls import call_rest
 from serving_photos import check_completed, make_photo, png
@@ -23,7 +23,6 @@ from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     inference_pb2,
-    prediction_log_pb2,
     prediction_service_pb2_grpc,
     regression_pb2,
 )
@@ -269,41 +268,27 @@ def test_folders_without_a_model(serve, models_dir, tmp_path):
 
 
 @pytest.fixture
-def warmed_dir(models_dir, tmp_path):
-    """A copy of the model, and a function that writes its warm-up file."""
-    shutil.copytree(models_dir / "2", tmp_path / "1")
-    path = tmp_path / "1" / "assets.extra" / "tf_serving_warmup_requests"
-    path.parent.mkdir()
-
-    def write(*requests):
-        with tf.io.TFRecordWriter(str(path)) as writer:
-            for request in requests:
-                log = prediction_log_pb2.PredictionLog()
-                log.predict_log.request.CopyFrom(request)
-                writer.write(log.SerializeToString())
-        return path
-
-    return tmp_path, write
+def version(models_dir, tmp_path):
+    """A copy of the model, whose warm-up file is to be written."""
+    return shutil.copytree(models_dir / "2", tmp_path / "1")
 
 
-def test_warm_up_is_replayed(warmed_dir, serve, caplog):
-    folder, write = warmed_dir
-    write(photo_request(), photo_request())
+def test_warm_up_is_replayed(version, serve, caplog):
+    write_warm_up(version, photo_request(), photo_request())
     caplog.set_level("INFO", "serving.local_server")
-    serve(folder)
+    serve(version.parent)
     assert "Number of warmup records read: 2." in caplog.text
 
 
-def test_warm_up_that_fails(warmed_dir, serve):
-    folder, write = warmed_dir
-
+def test_warm_up_that_fails(version, serve):
     def check(phrase):
         with pytest.raises(PortraitError, match=phrase):
-            serve(folder)
+            serve(version.parent)
 
-    path = write(photo_request(), make_request("portrait", image=IMAGE))
+    wrong = make_request("portrait", image=IMAGE)
+    path = write_warm_up(version, photo_request(), wrong)
     check("record 1 of .*INVALID_ARGUMENT")
-    write(*[photo_request()] * 1001)
+    write_warm_up(version, *[photo_request()] * 1001)
     check(r"exceeds the maximum \(1000\)")
     path.write_bytes(b"garbage, but long enough for a header")
     check("Please verify your warmup data is in TFRecord format")

@@ -12,11 +12,10 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from grpc_calls import make_request, refused
+from grpc_calls import make_request, refused, write_warm_up
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from server_calls import call, serve_command
 from stamp_client import StampClient
-from tensorflow_serving.apis import prediction_log_pb2
 
 from portrait_tf.errors import PortraitError
 from serving.local_server.tensors import encode
@@ -366,12 +365,7 @@ def test_files_that_cannot_be(stamp, tmp_path, option, text, phrase):
 def test_warm_up_iterations_and_none(publish, serve, stamp_client, caplog):
     caplog.set_level("INFO", "serving.local_server")
     folder = publish(1)
-    extra = folder / "1" / "assets.extra"
-    extra.mkdir()
-    log = prediction_log_pb2.PredictionLog()
-    log.predict_log.request.CopyFrom(make_request("stamp", x=np.ones((1, 1), "f")))
-    with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
-        writer.write(log.SerializeToString())
+    write_warm_up(folder / "1", make_request("stamp", x=np.ones((1, 1), "f")))
     for options, runs in (
         ({"num_request_iterations_for_warmup": 3}, 3),
         ({"enable_model_warmup": False}, 0),

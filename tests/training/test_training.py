@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from processes import python, python_output, wait_until
 from tiny import TINY, assert_equal_arrays, stopped_at
-from trainers import trainer_of
+from trainers import arrays_of, trainer_of
 
 from portrait_tf.config import load_config, parse_config, save_config, with_changes
 from portrait_tf.data.dataset import training_dataset
@@ -34,11 +34,6 @@ from portrait_tf.runs.weights import save_weights
 from portrait_tf.training.build import build_trainer
 from portrait_tf.training.commands import train_stage
 from portrait_tf.training.fit import segments
-
-
-def arrays_of(run, stage):
-    return read_arrays(pathlib.Path(run) / stage / "checkpoint.npz")
-
 
 # Of sums whose parts are added in an order of chance.
 ROUNDING = {"rtol": 1e-3, "atol": 2e-4}

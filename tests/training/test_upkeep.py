@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import pathlib
 import re
 import shutil
 
@@ -12,7 +11,7 @@ import pytest
 import tensorflow as tf
 from command_line import run
 from tiny import TINY, assert_equal_arrays
-from trainers import first_batch, trainer_of
+from trainers import arrays_of, first_batch, trainer_of
 
 from portrait_tf.compat import Variable, dtype_policy, variable_path
 from portrait_tf.config import parse_config, with_changes
@@ -25,10 +24,6 @@ from portrait_tf.runs.folder import STAGES, load_run_network
 from portrait_tf.runs.storage import read_arrays, save_arrays
 from portrait_tf.training import commands
 from portrait_tf.training.commands import train_stage
-
-
-def arrays_of(run, stage, name="checkpoint.npz"):
-    return read_arrays(pathlib.Path(run) / stage / name)
 
 
 def group(arrays, name):

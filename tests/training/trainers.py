@@ -1,11 +1,14 @@
 """Trainers of tiny networks, as `train_stage` builds them."""
 
+import pathlib
+
 import keras
 from tiny import shaken
 
 from portrait_tf.config import with_changes
 from portrait_tf.data.dataset import training_dataset
 from portrait_tf.runs.folder import STAGES, build_network
+from portrait_tf.runs.storage import read_arrays
 from portrait_tf.training.build import build_trainer
 
 
@@ -26,3 +29,8 @@ def first_batch(config, samples, size=None):
 
 def floats(logs):
     return {name: float(value) for name, value in logs.items()}
+
+
+def arrays_of(run, stage, name="checkpoint.npz"):
+    """Arrays and what the file says of itself."""
+    return read_arrays(pathlib.Path(run) / stage / name)

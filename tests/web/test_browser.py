@@ -45,14 +45,19 @@ def drag(page, start, stop):
     page.mouse.up()
 
 
-def complete(page):
+def wait_for_picture(page, act):
+    """What is done leads to a new picture, and, where joints move, to a body before."""
     before = page.locator(".compare").get_attribute("data-turn")
-    page.click("#complete")
+    act()
     page.wait_for_function(
         "before => { const now = document.querySelector('.compare').dataset.turn;"
         " return now && now !== before; }",
         arg=before,
     )
+
+
+def complete(page):
+    wait_for_picture(page, lambda: page.click("#complete"))
     page.wait_for_selector("#download-photo", state="visible")
 
 
@@ -189,16 +194,6 @@ def drag_joint(page, name, across, down):
     x, y = x + across * canvas["width"], y + down * canvas["height"]
     page.mouse.move(x, y, steps=4)
     page.mouse.up()
-
-
-def wait_for_picture(page, act):
-    """What is done leads to a new body, and then to a new picture."""
-    before = page.locator(".compare").get_attribute("data-turn")
-    act()
-    page.wait_for_function(
-        "before => document.querySelector('.compare').dataset.turn !== before",
-        arg=before,
-    )
 
 
 def test_a_joint_is_dragged_and_the_picture_follows(page, tmp_path):
