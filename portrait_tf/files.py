@@ -14,6 +14,7 @@ What the path leads to decides how:
 
 import codecs
 import contextlib
+import errno
 import os
 import pathlib
 import re
@@ -137,7 +138,11 @@ def is_special(path: str | pathlib.Path) -> bool:
 
 def cannot_write(path: str | pathlib.Path, error: OSError) -> PortraitError:
     """The one sentence on a file that the system does not let us write."""
-    return PortraitError(f"cannot write: {error.strerror or error}", path=path)
+    reason = error.strerror or error
+    if isinstance(error, FileExistsError):
+        # Of `mkdir`, where a folder of the path is a file.
+        reason = os.strerror(errno.ENOTDIR)
+    return PortraitError(f"cannot write: {reason}", path=path)
 
 
 def _descriptor(path: str | pathlib.Path) -> int | None:
