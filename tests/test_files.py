@@ -131,8 +131,10 @@ class TestPipes:
             "print('three')"
         )
         command = [sys.executable, "-c", code, name]
-        piped = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-        assert piped.stdout == b"two three\n"
+        for one in (name, "-"):
+            command[-1] = one
+            piped = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+            assert piped.stdout == b"two three\n"
         link = tmp_path / "link"
         link.symlink_to(name)
         with open(tmp_path / "out", "wb") as out:
