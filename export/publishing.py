@@ -144,6 +144,10 @@ def new_version(
     directory = pathlib.Path(directory)
     if label is not None:
         _check_label(label)
+    if (directory / "saved_model.pb").exists():
+        raise PortraitError(
+            f"{directory} is one version of a model; expected the folder above it"
+        )
     with _says(directory, "cannot write the export there"):
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory):

@@ -8,12 +8,13 @@ What the path leads to decides how:
 | a file, or nothing | replaced by a rename: readers see the old content or the new |
 | a symbolic link | the same for the file that it leads to; the link stays |
 | a pipe | written to |
-| `/dev/stdout`, `/dev/fd/N` | written to, where a pipe or a file is behind it |
+| `-`, `/dev/stdout`, `/dev/fd/N` | written to, where a pipe or a file is behind it |
 | a device, such as a terminal or a disk | refused |
 """
 
 import codecs
 import contextlib
+import errno
 import os
 import pathlib
 import re
@@ -137,12 +138,16 @@ def is_special(path: str | pathlib.Path) -> bool:
 
 def cannot_write(path: str | pathlib.Path, error: OSError) -> PortraitError:
     """The one sentence on a file that the system does not let us write."""
-    return PortraitError(f"cannot write: {error.strerror or error}", path=path)
+    reason = error.strerror or error
+    if isinstance(error, FileExistsError):
+        # Of `mkdir`, where a folder of the path is a file.
+        reason = os.strerror(errno.ENOTDIR)
+    return PortraitError(f"cannot write: {reason}", path=path)
 
 
 def _descriptor(path: str | pathlib.Path) -> int | None:
     """The open descriptor that `/dev/stdout` and its like lead to."""
-    path = os.path.abspath(path)
+    path = "/dev/fd/1" if str(path) == "-" else os.path.abspath(path)
     for _ in range(_MOST_LINKS):
         if found := _DESCRIPTOR.fullmatch(path):
             return int(found[1])

@@ -244,6 +244,7 @@ class TestMistakes:
             ((tmp_path / "a.png", mask), "a.png: cannot read the photo"),
             ((photo, tmp_path / "b.png"), "b.png: cannot read the mask"),
             ((photo, narrow), "n.png: expected the photo's size"),
+            ((photo, tmp_path / ("b" * 300)), "bbb: File name too long"),
         ):
             self.complete(*files, tmp_path, words)
 
@@ -338,6 +339,13 @@ class TestMistakes:
             ["complete", photo, "--mask", mask, "-o", tmp_path / "o.png", "--model",
              tmp_path],
             f"{tmp_path} holds no exported model",
+        )  # fmt: skip
+        (tmp_path / "1").mkdir()
+        (tmp_path / "1" / "saved_model.pb").write_bytes(b"\x12\x01")
+        self.check(
+            ["complete", photo, "--mask", mask, "-o", tmp_path / "o.png", "--model",
+             tmp_path],
+            "1: expected a SavedModel, cannot load it",
         )  # fmt: skip
         self.check(["export", tmp_path / "run", tmp_path], "run: expected the folder")
         self.check(["export", tmp_path, tmp_path / "out"], "no trained parsing stage")

@@ -46,9 +46,12 @@ def test_names_as_long_as_the_file_system_allows(tmp_path, length):
     assert not leftovers(tmp_path)
 
 
-def test_a_name_that_is_too_long_is_one_sentence(tmp_path):
+def test_a_path_that_cannot_be_is_one_sentence(tmp_path):
     with pytest.raises(PortraitError, match="nn: cannot write: File name too long"):
         write_result(tmp_path / ("n" * 256), b"1")
+    write_result(tmp_path / "file", b"1")
+    with pytest.raises(PortraitError, match="file/x: cannot write: Not a directory"):
+        write_result(tmp_path / "file" / "x", b"1")
 
 
 def test_a_name_that_is_not_utf8(tmp_path):
@@ -128,8 +131,10 @@ class TestPipes:
             "print('three')"
         )
         command = [sys.executable, "-c", code, name]
-        piped = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-        assert piped.stdout == b"two three\n"
+        for one in (name, "-"):
+            command[-1] = one
+            piped = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+            assert piped.stdout == b"two three\n"
         link = tmp_path / "link"
         link.symlink_to(name)
         with open(tmp_path / "out", "wb") as out:

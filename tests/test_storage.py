@@ -49,7 +49,8 @@ def test_missing_damaged_and_foreign_files_are_named(tmp_path):
     path = tmp_path / "w.npz"
     save_weights(network(), path, {})
     content = path.read_bytes()
-    for damaged in (content[: len(content) // 2], b"", b"text"):
+    wrong = content[:70] + b"\xff" * 8 + content[78:]
+    for damaged in (content[: len(content) // 2], b"", b"text", wrong):
         path.write_bytes(damaged)
         with pytest.raises(PortraitError, match="w.npz is damaged or is no weights"):
             read_arrays(path)

@@ -192,7 +192,7 @@ class SavedModelEngine:
             number is taken.
 
     Raises:
-        PortraitError: There is no exported model.
+        PortraitError: There is no exported model, or it is damaged.
     """
 
     def __init__(self, directory: str | pathlib.Path) -> None:
@@ -201,7 +201,13 @@ class SavedModelEngine:
 
         directory = find_version(directory)
         self.working_size, self.detail = described(directory)
-        self._model = tf.saved_model.load(str(directory))
+        try:
+            self._model = tf.saved_model.load(str(directory))
+        except (tf.errors.OpError, OSError, ValueError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise PortraitError(
+                f"expected a SavedModel, cannot load it: {reason}", path=directory
+            ) from None
         self.directory = directory
 
     @property

@@ -9,7 +9,9 @@ import contextlib
 import io
 import json
 import pathlib
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,6 +20,12 @@ from portrait_tf.errors import PortraitError
 from portrait_tf.files import write_result
 
 _META = "meta.json"
+
+# NumPy's, zipfile's and zlib's for a file with wrong bytes.
+_DAMAGED = (
+    OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile,
+    zlib.error, tokenize.TokenError,
+)  # fmt: skip
 
 
 def save_arrays(
@@ -112,7 +120,7 @@ def _opened(path: str | pathlib.Path) -> Iterator[np.lib.npyio.NpzFile]:
         content = io.BytesIO(path.read_bytes())
         with np.load(content, allow_pickle=False) as file:
             yield file
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except _DAMAGED:
         raise PortraitError(
             f"{path} is damaged or is no weights file of portrait-tf (a .npz with "
             f"{_META} in it was expected)"

@@ -1,10 +1,13 @@
 """Training of a stage from files to files; what the command line runs."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import logging
+import os
 import pathlib
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -15,6 +18,7 @@ from portrait_tf.config import Config
 from portrait_tf.data.dataset import Reader, usable_reader
 from portrait_tf.data.mixture import sample_names
 from portrait_tf.errors import PortraitError
+from portrait_tf.files import cannot_write
 from portrait_tf.runs.backbone_weights import load_backbone_weights
 from portrait_tf.runs.checkpoint import CHECKPOINT_NAME
 from portrait_tf.runs.folder import (
@@ -73,6 +77,13 @@ def train_stage(
         PortraitError: Broken data; a run of another architecture; no earlier stage;
             what this stack or the strategy does not support; a lost worker.
     """
+    for name, source in (earlier or {}).items():
+        later = STAGES.index(name) >= STAGES.index(stage)
+        if later and _is_elsewhere(source, pathlib.Path(run)):
+            raise PortraitError(
+                f"{stage} is not trained on a network of {name}, received {source}; "
+                f"what it starts from is {stage}.training.start_from"
+            )
     section = getattr(config, stage)
     check_optimizer(section.training.optimizer, f"{stage}.training.optimizer")
     if stage != "parsing":
@@ -82,7 +93,7 @@ def train_stage(
     if section.training.mixed_precision:
         _warn_of_slow_bfloat16()
     distribution = make_distribution(strategy)
-    with lost_workers(distribution):
+    with lost_workers(distribution), contextlib.ExitStack() as held:
         reader = usable_reader(reader)
         if validation_reader is not None:
             validation_reader = usable_reader(validation_reader)
@@ -91,7 +102,7 @@ def train_stage(
         if distribution.workers > 1:
             distribution.agree(_facts(job))
         distribution.check_batch(stage, section.training.batch_size)
-        networks, network = _networks(job, earlier or {})
+        networks, network = _networks(job, earlier or {}, held)
         with distribution.scope():
             before = list(networks.values())
             trainer = build_trainer(stage, network, before, config)
@@ -112,10 +123,37 @@ def _warn_of_slow_bfloat16(cpu: str = "/proc/cpuinfo") -> None:
             )
 
 
-def _networks(job: Job, sources: dict) -> tuple[dict, keras.Model]:
+@contextlib.contextmanager
+def _alone(folder: pathlib.Path) -> Iterator[None]:
+    """Waits until no other process trains in a stage's folder, and holds it.
+
+    The system gives the lock back when a process dies.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    # Some file systems have no locks.
+    with contextlib.suppress(OSError):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.warning("%s: waiting until another training there ends", folder)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _networks(
+    job: Job, sources: dict, held: contextlib.ExitStack
+) -> tuple[dict, keras.Model]:
     """Networks of the earlier stages, by stage, and the one to train.
 
-    On the chief this opens the run; the other workers are given the chief's values.
+    On the chief this opens the run, which `held` keeps from other processes; the other
+    workers are given the chief's values.
     """
     stage, config, distribution = job.stage, job.config, job.distribution
     run = job.folder.parent
@@ -132,6 +170,7 @@ def _networks(job: Job, sources: dict) -> tuple[dict, keras.Model]:
         # A checkpoint replaces the initial weights of a new run.
         if not (job.folder / CHECKPOINT_NAME).is_file():
             loaded["start"] = _start(stage, config)
+        held.enter_context(_alone(job.folder))
         open_run(run, config, stage)
         for before, source in given.items():
             path = run / before / GIVEN_NAME

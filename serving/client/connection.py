@@ -233,8 +233,15 @@ def channel_options(
     """gRPC's options for a channel.
 
     Raises:
-        PortraitError: An unknown way of load balancing.
+        PortraitError: An unknown way of load balancing; a setting of another class.
     """
+    for name, value, kind in (
+        ("keepalive", Keepalive() if keepalive is None else keepalive, Keepalive),
+        ("tls", Tls() if tls is None else tls, Tls),
+        ("retry", retry, RetryPolicy),
+    ):
+        if not isinstance(value, kind):
+            raise PortraitError(f"{name} is {value!r}; expected {kind.__name__}(...)")
     check_choice("load_balancing", load_balancing, "pick_first", "round_robin")
     config = {"loadBalancingConfig": [{load_balancing: {}}], **retry.service_config()}
     options = [

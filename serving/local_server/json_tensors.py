@@ -248,7 +248,12 @@ def _check_exact(leaves: list[int | float], dtype: tf.DType) -> None:
 def _read_string(item: str | dict) -> bytes:
     """Base64 as `absl::Base64Unescape`: white space anywhere, padding optional."""
     if isinstance(item, str):
-        return item.encode()
+        try:
+            return item.encode()
+        except UnicodeEncodeError as error:
+            raise invalid_argument(
+                "JSON Parse error: The surrogate pair in string is invalid."
+            ) from error
     if _is_object(item):
         raise invalid_argument(
             f"JSON Value: {_shown(item)} not formatted correctly for base64 data"

@@ -99,6 +99,8 @@ class ServerOptions:
                 "nothing to serve; expected MODELS_DIR, --model_base_path or"
                 " --model_config_file"
             )
+        # A mistake in them is found before minutes of loading.
+        _ = self.channel_arguments
 
     @property
     def channel_arguments(self) -> list[tuple[str, int | str]]:

@@ -90,6 +90,14 @@ def test_a_version_is_there_only_when_it_is_published(tmp_path):
     assert numbers(tmp_path) == [1] and hidden(tmp_path) == []
 
 
+def test_no_version_within_a_version(models):
+    with (
+        pytest.raises(PortraitError, match="1 is one version of a model; expected the"),
+        new_version(models / "1"),
+    ):
+        pass
+
+
 def test_numbers_are_never_used_again(models):
     assert prune(models, 1) == [1, 2, 3]
     shutil.rmtree(models / "4")

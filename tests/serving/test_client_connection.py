@@ -139,6 +139,9 @@ def test_the_deadline_covers_all_attempts(kind):
         (lambda: RetryPolicy(multiplier=0.5), "multiplier is 0.5; expected 1 or"),
         (lambda: Keepalive(seconds=0), "keepalive seconds is 0"),
         (lambda: Tls(client_key="k"), "client key and no client certificate"),
+        (lambda: PortraitClient(tls=True), r"tls is True; expected Tls\(...\)"),
+        (lambda: PortraitClient(keepalive=9), "keepalive is 9; expected Keepalive"),
+        (lambda: PortraitClient(retry=3), "retry is 3; expected RetryPolicy"),
         (lambda: Tls(client_certificate="c"), "client certificate and no client key"),
     ],
 )

@@ -159,6 +159,10 @@ PATHS_REFUSED = {
 BODIES_REFUSED = {
     "no UTF-8": (b'{"\xff\xfe": 1}', "JSON Parse error"),
     "deep JSON": (b"[" * 100_000, "JSON Parse error"),
+    "half a pair": (
+        b'{"signature_name": "encoded", "instances": [{"image_bytes": "\\ud800"}]}',
+        "JSON Parse error: The surrogate pair",
+    ),
     "deep tensor": (DEEP, "tensor parsing error: image"),
     "plain instances": ({"instances": [1]}, "plain list"),
     "plain inputs": ({"inputs": [1]}, "plain value/list"),

@@ -117,6 +117,13 @@ def test_a_second_stage_1_is_refused(parsing_run, tiny_config, portraits, tmp_pa
     assert sorted((tmp_path / "other").rglob("*")) == before
 
 
+@pytest.mark.parametrize("given", ["parsing", "face"])
+def test_a_network_that_is_not_needed_is_refused(tiny_config, tmp_path, given):
+    with pytest.raises(PortraitError, match="starts from is parsing.training.start_"):
+        train_stage("parsing", tiny_config, [], tmp_path / "run", None, {given: "x"})
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.long
 def test_a_run_in_two_parts_ends_as_one_in_one(
     parsing_run, tiny_config, portraits, tmp_path

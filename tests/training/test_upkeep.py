@@ -4,6 +4,8 @@ import importlib.util
 import json
 import re
 import shutil
+import threading
+import time
 
 import cv2
 import numpy as np
@@ -443,6 +445,25 @@ class TestCommandLine:
         ):
             code, output = run(*command, "--checkpoint", "best")
             assert code == 2 and "expected a trained run for" in output
+
+
+def test_a_second_training_in_a_folder_waits_for_the_first(tmp_path, caplog):
+    entered = []
+
+    def train_there():
+        with commands._alone(tmp_path / "parsing"):
+            entered.append(True)
+
+    second = threading.Thread(target=train_there, daemon=True)
+    with commands._alone(tmp_path / "parsing"):
+        second.start()
+        deadline = time.monotonic() + 30
+        while "waiting until another" not in caplog.text:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert not entered
+    second.join(30)
+    assert entered
 
 
 @pytest.mark.parametrize(

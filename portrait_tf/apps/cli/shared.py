@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class _Commands(typer.core.TyperGroup):
-    """Refuses empty arguments: as a path, one would be the current folder."""
+    """Refuses empty arguments, as paths the current folder, and unusable paths."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
         before = "portrait-tf"
@@ -40,6 +40,15 @@ class _Commands(typer.core.TyperGroup):
                 )
             before = argument
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: typer.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            # Such as a name that is too long, or a folder that may not be entered.
+            if error.filename is None:
+                raise
+            raise PortraitError(error.strerror, path=error.filename) from None
 
 
 app = typer.Typer(
