@@ -2,7 +2,7 @@
 
     make peers    # an environment of its own, with OpenVINO
 
-Prints two tables. The chain of both networks at its working size, on one thread, in
+Prints two tables. The chain of all networks at its working size, on one thread, in
 TensorFlow, ONNX Runtime and OpenVINO (where installed), in alternation, with medians;
 its convolutions' arithmetic as a share of what this machine reaches in a product of
 matrices. And processes of `portrait-tf complete`, for one small JPEG and for a folder.
@@ -34,7 +34,7 @@ _WITHOUT_ONNX = (
 
 
 def whole_graphs() -> list[bytes]:
-    """The bundled graphs of both stages, with their weights inside."""
+    """The bundled graphs, with their weights inside."""
     import onnx
 
     from portrait_tf.inference import onnx_engine
