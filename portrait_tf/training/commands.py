@@ -77,6 +77,11 @@ def train_stage(
         PortraitError: Broken data; a run of another architecture; no earlier stage;
             what this stack or the strategy does not support; a lost worker.
     """
+    section = getattr(config, stage)
+    check_optimizer(section.training.optimizer, f"{stage}.training.optimizer")
+    if stage != "parsing":
+        key = f"{stage}.discriminator_optimizer"
+        check_optimizer(section.discriminator_optimizer, key)
     for name, source in (earlier or {}).items():
         later = STAGES.index(name) >= STAGES.index(stage)
         if later and _is_elsewhere(source, pathlib.Path(run)):
@@ -84,11 +89,6 @@ def train_stage(
                 f"{stage} is not trained on a network of {name}, received {source}; "
                 f"what it starts from is {stage}.training.start_from"
             )
-    section = getattr(config, stage)
-    check_optimizer(section.training.optimizer, f"{stage}.training.optimizer")
-    if stage != "parsing":
-        key = f"{stage}.discriminator_optimizer"
-        check_optimizer(section.discriminator_optimizer, key)
     check_distribution(strategy, stage, config)
     if section.training.mixed_precision:
         _warn_of_slow_bfloat16()

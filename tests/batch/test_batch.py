@@ -132,7 +132,7 @@ def test_a_second_run_does_nothing(photos, completed, models, tmp_path):
     assert everything(out) == before
     (out / "002.tif").unlink()
     code, message = batch(*arguments)
-    assert code == 2 and f"{own}/1: the model cannot be opened: " in message
+    assert code == 2 and f"{own}/1: expected a SavedModel, cannot load" in message
     assert "saved_model.pb" in message and "\n" not in message
     shutil.copy(models / "1" / "saved_model.pb", own / "1")
     assert counts(batch(*arguments)[1]) == (1, 5, 0, 0)
