@@ -184,6 +184,10 @@ def global_context(x: Tensor, name: str) -> Tensor:
     return layers.Add(name=f"{name}_add")([x, pooled])
 
 
+SHUFFLE_FILTERS = {"shuffle": ("none", "none"), "smooth_shuffle": ("blur", "notch")}
+"""Of a decoder's `PixelShuffle`s, and of its last one, by what `upsampling` says."""
+
+
 def check_size(size: tuple[int, int], multiple: int) -> None:
     """Raises ValueError where height or width is no multiple of the total stride."""
     if any(side % multiple for side in size):

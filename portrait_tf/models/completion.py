@@ -23,6 +23,7 @@ from portrait_tf.layers import (
     TextureNoise,
 )
 from portrait_tf.models.blocks import (
+    SHUFFLE_FILTERS,
     check_size,
     gated_conv,
     gated_residual_block,
@@ -162,8 +163,7 @@ class CompletionNetwork(Network):
         x = global_context(x, "context")
         if texture_noise:
             x = TextureNoise(strides[-1], name="middle_noise")(x)
-        smooth = upsampling == "smooth_shuffle"
-        inner, last = ("blur", "notch") if smooth else ("none", "none")
+        inner, last = SHUFFLE_FILTERS[upsampling]
         for level in reversed(range(len(skips))):
             name, width = f"decode{strides[level]}", widths[level]
             x = layers.Conv2D(4 * width, 1, name=f"{name}_enlarge")(x)

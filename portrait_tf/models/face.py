@@ -16,7 +16,12 @@ from portrait_tf.layers import (
     face_boxes,
     uncrop,
 )
-from portrait_tf.models.blocks import check_size, plain_conv, plain_residual_block
+from portrait_tf.models.blocks import (
+    SHUFFLE_FILTERS,
+    check_size,
+    plain_conv,
+    plain_residual_block,
+)
 from portrait_tf.models.network import Network
 
 
@@ -60,8 +65,7 @@ class FaceNetwork(Network):
         **kwargs: object,
     ) -> None:
         check_size(size, 8)
-        smooth = upsampling == "smooth_shuffle"
-        inner, last = ("blur", "notch") if smooth else ("none", "none")
+        inner, last = SHUFFLE_FILTERS[upsampling]
         # === Layers and Functional Model ===
         inputs = {
             "image": keras.Input((*size, 3), name="image"),

@@ -120,10 +120,9 @@ def _completion_critics(
         networks[name] = _critic(name, size, discriminator, **sees)
     if loss.adversarial_local:
         name = "local_discriminator"
-        seen, whole = crop, not discriminator.local_features
-        if not whole:
-            # Its first feature has stride 4; enlarged, that is every second pixel.
-            seen = tuple(2 * side for side in crop)
+        whole = not discriminator.local_features
+        # The first feature has stride 4; enlarged, that is every second pixel.
+        seen = crop if whole else tuple(2 * side for side in crop)
         networks[name] = _critic(name, seen, discriminator, whole, **sees)
     if not networks:
         return None
