@@ -11,7 +11,11 @@ from portrait_tf.layers.contextual_attention import ContextualAttention
 from portrait_tf.layers.dilated_convolution import DilatedConv2D
 from portrait_tf.layers.faces import face_boxes
 from portrait_tf.layers.group_normalization import GroupNormalization
-from portrait_tf.layers.heatmaps import heatmap_peaks, joint_heatmaps
+from portrait_tf.layers.heatmaps import (
+    heatmap_peaks,
+    joint_heatmaps,
+    segment_heatmaps,
+)
 from portrait_tf.layers.label_attention import LabelAttention
 from portrait_tf.layers.label_groups import grouped, of_labels
 from portrait_tf.layers.noise import NoiseChannels, TextureNoise
@@ -43,5 +47,6 @@ __all__ = [
     "of_labels",
     "random_hole_boxes",
     "resize_bilinear",
+    "segment_heatmaps",
     "uncrop",
 ]

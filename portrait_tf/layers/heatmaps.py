@@ -1,5 +1,7 @@
 """Joints as heat maps, and back."""
 
+import numpy as np
+
 from portrait_tf.compat import Tensor, ops
 
 
@@ -22,6 +24,35 @@ def joint_heatmaps(joints: Tensor, size: tuple[int, int], sigma: float) -> Tenso
     squared = (rows[None, :, None, None] - y * height) ** 2
     squared = squared + (columns[None, None, :, None] - x * width) ** 2
     return present * ops.exp(-squared / (2 * (sigma * height) ** 2))
+
+
+def segment_heatmaps(
+    start: Tensor, stop: Tensor, size: tuple[int, int], sigma: float
+) -> Tensor:
+    """Gaussians of peak 1 across the way from one joint to another.
+
+    Args:
+        start: `[B, N, 3]`, as of `joint_heatmaps`.
+        stop: The other ends; where one is missing the map is empty.
+        size: Height and width of the maps.
+        sigma: As a part of the height.
+
+    Returns:
+        `[B, height, width, N]`.
+    """
+    height, width = size
+    sides = np.float32([width / height, 1])
+    start, stop = start[:, None, None], stop[:, None, None]
+    present = start[..., 2] * stop[..., 2]
+    start, stop = start[..., :2] * sides, stop[..., :2] * sides
+    rows, columns = np.mgrid[:height, :width].astype(np.float32) + 0.5
+    cells = np.stack([columns, rows], axis=-1)[None, :, :, None] / height
+    along = stop - start
+    part = ops.sum((cells - start) * along, axis=-1, keepdims=True)
+    length = ops.sum(along**2, axis=-1, keepdims=True)
+    part = ops.clip(part / ops.maximum(length, 1e-6), 0.0, 1.0)
+    squared = ops.sum((cells - start - part * along) ** 2, axis=-1)
+    return present * ops.exp(-squared / (2 * sigma**2))
 
 
 def heatmap_peaks(heatmaps: Tensor) -> Tensor:

@@ -7,7 +7,9 @@ from trainers import first_batch, trainer_of
 
 from portrait_tf.config import with_changes
 from portrait_tf.geometry import joint_parts
+from portrait_tf.labels import JOINTS, LABELS
 from portrait_tf.layers import heatmap_peaks, joint_heatmaps
+from portrait_tf.models import parsing
 from portrait_tf.models.parsing import (
     GUIDANCE,
     HINT_SIGMA,
@@ -106,8 +108,34 @@ def test_a_joint_that_is_given_is_a_strong_hint_and_guides(hinted):
     np.testing.assert_allclose(found[1], second[1], atol=1e-4)
     np.testing.assert_allclose(found[0, :7], second[0, :7], atol=1e-4)
     guided = second[0] + GUIDANCE * (second[0] - first[0])
-    np.testing.assert_allclose(found[0, 9:], guided[9:], atol=1e-4)
+    # Of the background, the limb is taken away.
+    np.testing.assert_allclose(found[0, 9:, :, 1:], guided[9:, :, 1:], atol=1e-4)
     assert np.abs(found[0, 9:] - second[0, 9:]).max() > 1e-3
+
+
+def test_limbs_lead_to_joints_that_are_given(hinted, monkeypatch):
+    image, mask = photo(hinted)
+    given = np.zeros((2, 16, 3), np.float32)
+    given[0, JOINTS.index("L_Wrist")] = 0.75, 12.5 / 16, 1
+    given[0, JOINTS.index("L_Elbow")] = 0.25, 12.5 / 16, 1
+    given[1, JOINTS.index("L_Ankle")] = 12.5 / 16, 0.9, 1
+    given[1, JOINTS.index("L_Knee")] = 12.5 / 16, 0.3, 1
+
+    def logits():
+        return np.array(find_structure(hinted, image, mask, given)["parsing"])
+
+    found = logits()
+    for name in ("LIMBS", "HANDS", "FOREARMS"):
+        monkeypatch.setattr(parsing, name, 0.0)
+    added = found - logits()
+    left = LABELS.index("LeftArm")
+    assert not np.delete(added, [0, left], axis=-1).any()
+    # The hand beyond the wrist, the forearm before it; nothing in the known half.
+    row = added[0, 12]
+    assert row[12:15, left].min() > 10 and 5 < row[6:10, left].max() < 7
+    np.testing.assert_allclose(row[5:12, 0], -5, atol=1)
+    assert added[1, 9:13, 12, 0].max() < -4 and not added[1, ..., left].any()
+    assert not added[:, :8].any() and np.abs(added[0, 15]).max() < 1
 
 
 def test_a_part_of_the_samples_is_told_of_a_part_of_the_joints(tiny_config, portraits):
