@@ -11,8 +11,15 @@ CHECKPOINT_NAME = "checkpoint.npz"
 BEST_NAME = "best.npz"
 
 
-def save_checkpoint(trainer: keras.Model, path: pathlib.Path) -> None:
+def save_checkpoint(
+    trainer: keras.Model, path: pathlib.Path, sums: dict[str, list] | None = None
+) -> None:
     """Writes the trainer's state; a kill meanwhile leaves the last checkpoint whole.
+
+    Args:
+        trainer: A `portrait_tf.training.base.Trainer`.
+        path: The file.
+        sums: `Trainer.sums` of an epoch that is not logged yet.
 
     Raises:
         PortraitError: A number is not finite; the last checkpoint is kept.
@@ -24,6 +31,8 @@ def save_checkpoint(trainer: keras.Model, path: pathlib.Path) -> None:
             name: network_meta(network) for name, network in trainer.networks.items()
         },
     }
+    if sums:
+        meta["sums"] = sums
     groups = trainer.state()
     if trainer.ema is not None:
         groups["averaged"] = trainer.averaged.weights

@@ -243,6 +243,27 @@ class Trainer(keras.Model):
             variables += self.averaged.weights
         return [*variables, self.step_variable]
 
+    @property
+    def sums(self) -> dict[str, list]:
+        """Values of the metrics' variables, by the metric's name; JSON can hold them.
+
+        Setting them continues the means that were logged when they were read.
+        """
+        return {
+            metric.name: [
+                ops.convert_to_numpy(one).tolist() for one in metric.variables
+            ]
+            for metric in self.metrics
+        }
+
+    @sums.setter
+    def sums(self, values: dict[str, list]) -> None:
+        for metric in self.metrics:
+            # A changed config may log other terms.
+            known = values.get(metric.name, [])
+            for variable, value in zip(metric.variables, known, strict=False):
+                variable.assign(value)
+
     def phase_starts(self) -> list[int]:
         """Steps at which the second and the last phase begin."""
         first, second = self.phases

@@ -22,28 +22,57 @@ class Checkpoints(keras.callbacks.Callback):
     """Saves the trainer's whole state every few minutes and after every epoch.
 
     `keras.callbacks.BackupAndRestore` keeps one model and one optimizer; a trainer has
-    critics, two optimizers, an average and a step.
+    critics, two optimizers, an average and a step. An epoch that was interrupted goes
+    on with the sums that its means are made of.
 
     Args:
         path: The checkpoint's file.
         minutes: Time between two checkpoints within an epoch.
+        keep_sums: Whether an interrupted epoch's sums are kept. Several processes
+            cannot: reading them takes all of them.
+
+    Attributes:
+        sums: Sums of the training steps of an epoch that is not logged yet; empty
+            between epochs; None while the trainer's metrics hold them.
     """
 
-    def __init__(self, path: pathlib.Path, minutes: float) -> None:
+    def __init__(
+        self, path: pathlib.Path, minutes: float, keep_sums: bool = True
+    ) -> None:
         super().__init__()
         self.path = path
         self.seconds = 60 * minutes
+        self.keep_sums = keep_sums
         self.saved = time.monotonic()
+        self.sums = {}
+        if keep_sums and path.is_file():
+            self.sums = read_meta(path).get("sums", {})
 
     def save(self) -> None:
-        save_checkpoint(self.model, self.path)
+        save_checkpoint(self.model, self.path, self._current())
         self.saved = time.monotonic()
+
+    def _current(self) -> dict[str, list]:
+        if self.sums is None and self.keep_sums:
+            return self.model.sums
+        return self.sums or {}
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        # Keras has just set the metrics to zero.
+        if self.sums:
+            self.model.sums = self.sums
+        self.sums = None
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if time.monotonic() - self.saved >= self.seconds:
             self.save()
 
+    def on_test_begin(self, logs: dict | None = None) -> None:
+        # Validation has the same metrics.
+        self.sums = self._current()
+
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.sums = {}
         self.save()
 
 

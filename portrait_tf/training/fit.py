@@ -25,7 +25,6 @@ from portrait_tf.runs.checkpoint import (
     BEST_NAME,
     CHECKPOINT_NAME,
     restore_checkpoint,
-    save_checkpoint,
 )
 from portrait_tf.training.base import Trainer
 from portrait_tf.training.callbacks import (
@@ -122,7 +121,8 @@ class Job:
         # The best weights come first: after a kill between both files, the epoch that
         # made them is done again.
         made = [guard, *([best] if best else [])]
-        made.append(Checkpoints(checkpoint, self.training.checkpoint_minutes))
+        minutes, alone = self.training.checkpoint_minutes, self.distribution.workers < 2
+        made.append(Checkpoints(checkpoint, minutes, alone))
         made.append(Log(str(self.folder / "log.csv"), append=True))
         if preview is not None:
             made.append(preview)
@@ -163,9 +163,13 @@ def fit(
         validation = distribution.validation_data(data)
     preview = job.preview(networks) if networks else None
     callbacks = job.callbacks(trainer, bool(validation), preview)
+    checkpoints = [one for one in callbacks if isinstance(one, Checkpoints)]
     history = []
     try:
         with _sigterm_interrupts():
+            for one in checkpoints:
+                one.set_model(trainer)
+                history += _finish_epoch(trainer, job, validation, callbacks, one.sums)
             for start, stop in segments(
                 trainer.step, training.steps, training.steps_per_epoch, trainer
             ):
@@ -174,8 +178,8 @@ def fit(
                 )
             distribution.finish()
     except KeyboardInterrupt:
-        if distribution.chief:
-            save_checkpoint(trainer, job.folder / CHECKPOINT_NAME)
+        for one in checkpoints:
+            one.save()
         logger.warning(
             "stopped at step %d; the same command goes on from there", trainer.step
         )
@@ -202,6 +206,36 @@ def _resume(trainer: Trainer, job: Job) -> None:
     distribution.broadcast(trainer.everything())
     if resumed:
         logger.info("resuming %s at step %d", job.stage, resumed)
+
+
+def _finish_epoch(
+    trainer: Trainer, job: Job, validation: dict, callbacks: list, sums: dict
+) -> list[dict]:
+    """Validates and logs an epoch that was interrupted after its last step.
+
+    Args:
+        sums: Of the epoch, as its checkpoint has them; empty if it was logged.
+    """
+    training, step = job.training, trainer.step
+    last = step % training.steps_per_epoch == 0 or step >= training.steps
+    if not sums or not (last or step in trainer.phase_starts()):
+        return []
+    trainer.sums = sums
+    logs = dict(trainer.get_metrics_result())
+    if validation:
+        scores = trainer.evaluate(
+            validation["validation_data"],
+            steps=validation.get("validation_steps"),
+            verbose=0,
+            return_dict=True,
+        )
+        logs |= {f"val_{name}": value for name, value in scores.items()}
+    logs = {name: float(value) for name, value in logs.items()}
+    listed = keras.callbacks.CallbackList(callbacks, model=trainer)
+    listed.on_train_begin()
+    listed.on_epoch_end((step - 1) // training.steps_per_epoch, logs)
+    listed.on_train_end()
+    return [logs]
 
 
 def _fit_segment(

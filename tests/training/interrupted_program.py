@@ -6,6 +6,7 @@ The JSON has `config`, `stage` (`parsing`, `completion`, or `line`, the trainer 
 """
 
 import json
+import pathlib
 import random
 import signal
 import sys
@@ -58,7 +59,7 @@ def main() -> None:
             trainer.fit(
                 data,
                 steps_per_epoch=10**6,
-                callbacks=[Checkpoints(given["path"], 1000), interrupt],
+                callbacks=[Checkpoints(pathlib.Path(given["path"]), 1000), interrupt],
                 shuffle=False,
                 verbose=0,
             )

@@ -31,7 +31,9 @@ from portrait_tf.runs.folder import (
 )
 from portrait_tf.runs.storage import read_arrays
 from portrait_tf.runs.weights import save_weights
+from portrait_tf.training.base import Trainer
 from portrait_tf.training.build import build_trainer
+from portrait_tf.training.callbacks import FiniteGuard
 from portrait_tf.training.commands import train_stage
 from portrait_tf.training.fit import segments
 
@@ -146,6 +148,42 @@ def test_a_run_in_two_parts_ends_as_one_in_one(
     parts = train("parts")
     assert whole[1] == parts[1] and whole[1]["kind"] == "CompletionTrainer"
     assert_equal_arrays(whole[0], parts[0], **ROUNDING)
+
+
+def test_an_interrupted_epoch_is_logged_whole(
+    parsing_run, tiny_config, portraits, tmp_path, monkeypatch
+):
+    """Stopped within an epoch, in its validation, and where that is done again."""
+
+    def train():
+        args = ("parsing", tiny_config, portraits, tmp_path, portraits)
+        return train_stage(*args, verbose=0)
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with stopped_at(1, "ParsingTrainer"), pytest.raises(KeyboardInterrupt):
+        train()
+    for owner, name in ((FiniteGuard, "on_test_batch_end"), (Trainer, "evaluate")):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(owner, name, interrupt)
+            train()
+        assert arrays_of(tmp_path, "parsing")[1]["step"] == 2
+    assert not (tmp_path / "parsing" / "best.npz").exists()
+    one, two = parsing_run[1], train()
+    assert len(one) == len(two) == 2
+    for whole, parts in zip(one, two, strict=True):
+        assert parts == pytest.approx(whole, rel=1e-3, abs=2e-4)
+    logs = [
+        np.genfromtxt(run / "parsing" / "log.csv", delimiter=",", names=True)
+        for run in (parsing_run[0], tmp_path)
+    ]
+    assert logs[0].dtype.names == logs[1].dtype.names and len(logs[1]) == 2
+    best = [
+        arrays_of(run, "parsing", "best.npz")[1] for run in (parsing_run[0], tmp_path)
+    ]
+    assert best[0]["step"] == best[1]["step"]
+    assert "sums" not in arrays_of(tmp_path, "parsing")[1]
 
 
 @pytest.mark.parametrize(
