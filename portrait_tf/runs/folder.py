@@ -20,7 +20,7 @@ import pathlib
 
 import keras
 
-from portrait_tf.config import Config, load_config, save_config
+from portrait_tf.config import Config, load_config
 from portrait_tf.errors import PortraitError
 from portrait_tf.models import NETWORKS
 from portrait_tf.models.network import precision
@@ -119,8 +119,8 @@ def load_run_network(
     return network
 
 
-def open_run(run: str | pathlib.Path, config: Config, stage: str) -> pathlib.Path:
-    """Makes a stage's folder and saves its config, if it goes with what is there.
+def check_config(run: str | pathlib.Path, config: Config, stage: str) -> None:
+    """Checks that a stage may be trained with a config in a run.
 
     Steps, rates and data settings may change when a run is resumed; what a checkpoint
     depends on may not: `seed` of this stage, `size` and network of every one.
@@ -143,5 +143,3 @@ def open_run(run: str | pathlib.Path, config: Config, stage: str) -> pathlib.Pat
                     f"{run} was begun with another '{key}' ({old} there, {new} now); "
                     "give another --run folder"
                 )
-    save_config(config, run / stage / CONFIG_NAME)
-    return run

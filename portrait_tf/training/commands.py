@@ -25,8 +25,8 @@ from portrait_tf.runs.folder import (
     GIVEN_NAME,
     STAGES,
     build_network,
+    check_config,
     load_run_network,
-    open_run,
 )
 from portrait_tf.runs.presets import load_network
 from portrait_tf.runs.storage import copy_arrays
@@ -152,8 +152,8 @@ def _networks(
 ) -> tuple[dict, keras.Model]:
     """Networks of the earlier stages, by stage, and the one to train.
 
-    On the chief this opens the run, which `held` keeps from other processes; the other
-    workers are given the chief's values.
+    On the chief, `held` keeps the run's folder from other processes; the other workers
+    are given the chief's values.
     """
     stage, config, distribution = job.stage, job.config, job.distribution
     run = job.folder.parent
@@ -171,7 +171,7 @@ def _networks(
         if not (job.folder / CHECKPOINT_NAME).is_file():
             loaded["start"] = _start(stage, config)
         held.enter_context(_alone(job.folder))
-        open_run(run, config, stage)
+        check_config(run, config, stage)
         for before, source in given.items():
             path = run / before / GIVEN_NAME
             save_weights(earlier[before], path, {"source": source}, dtype=None)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from portrait_tf.config import Config
+from portrait_tf.config import Config, save_config
 from portrait_tf.data.dataset import (
     Reader,
     reraise_data_error,
@@ -21,11 +21,13 @@ from portrait_tf.data.dataset import (
     validation_dataset,
 )
 from portrait_tf.data.masks import EVALUATION_TASKS, FACE_TASK
+from portrait_tf.data.mixture import as_mixture
 from portrait_tf.runs.checkpoint import (
     BEST_NAME,
     CHECKPOINT_NAME,
     restore_checkpoint,
 )
+from portrait_tf.runs.folder import CONFIG_NAME
 from portrait_tf.training.base import Trainer
 from portrait_tf.training.callbacks import (
     Checkpoints,
@@ -71,6 +73,9 @@ class Job:
             )
         if self.stage == "face":
             updates["masks"] = self.config.face.masks
+        if self.config.data.backgrounds is not None:
+            # Positions of data sets that cannot be are found here.
+            as_mixture(self.reader).backgrounds(0, self.config.data.backgrounds)
         self.data_config = self.config.model_copy(update=updates)
 
     def validation_data(self, batch_size: int, photos: int) -> tf.data.Dataset:
@@ -164,6 +169,8 @@ def fit(
     preview = job.preview(networks) if networks else None
     callbacks = job.callbacks(trainer, bool(validation), preview)
     checkpoints = [one for one in callbacks if isinstance(one, Checkpoints)]
+    # Only now: a mistake that is found until here leaves the config of the run.
+    distribution.on_chief(lambda: save_config(job.config, job.folder / CONFIG_NAME))
     history = []
     try:
         with _sigterm_interrupts():

@@ -24,8 +24,8 @@ from portrait_tf.runs.checkpoint import save_checkpoint
 from portrait_tf.runs.folder import (
     STAGES,
     build_network,
+    check_config,
     load_run_network,
-    open_run,
     run_config,
     trained_stages,
 )
@@ -324,6 +324,24 @@ def test_a_finished_run_is_left_as_it_is(parsing_run, tiny_config, portraits):
     assert (run / "parsing" / "checkpoint.npz").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("parsing.training.monitor=val_iou", "nothing called 'val_iou' is logged"),
+        ("data.backgrounds=[3]", r"data.backgrounds: expected 1 numbers from 0 to 0"),
+    ],
+)
+def test_a_mistake_leaves_the_run_its_config(
+    parsing_run, tiny_config, portraits, change, message
+):
+    path = parsing_run[0] / "parsing" / "config.yaml"
+    before = path.read_bytes()
+    wrong = with_changes(tiny_config, [change])
+    with pytest.raises(PortraitError, match=message):
+        train_stage("parsing", wrong, portraits, parsing_run[0], portraits, verbose=0)
+    assert path.read_bytes() == before
+
+
 def test_a_run_of_another_architecture_is_refused(parsing_run, tiny_config, portraits):
     other = with_changes(tiny_config, ["parsing.network.feature_width=24"])
     with pytest.raises(PortraitError, match="another 'parsing.network'"):
@@ -334,14 +352,19 @@ def test_each_stage_keeps_the_config_that_it_was_trained_with(
     parsing_run, tiny_config, tmp_path
 ):
     run = shutil.copytree(parsing_run[0], tmp_path / "run")
+
+    def keep(config):
+        check_config(run, config, "completion")
+        save_config(config, run / "completion" / "config.yaml")
+
     changes = ["parsing.training.steps=9", "pipeline.flip=true",
                "completion.network.blocks=1"]  # fmt: skip
-    open_run(run, with_changes(tiny_config, changes), "completion")
+    keep(with_changes(tiny_config, changes))
     assert run_config(run, "parsing") == run_config(run) == tiny_config
     assert run_config(run, "completion").parsing.training.steps == 9
     # Nothing is trained yet that its network shapes.
     changed = with_changes(tiny_config, [*changes, "completion.network.blocks=2"])
-    open_run(run, changed, "completion")
+    keep(changed)
     shutil.copy(run / "parsing" / "checkpoint.npz", run / "completion")
     assert run_config(run) == run_config(run, "completion") == changed
     for key, value in (
@@ -350,7 +373,7 @@ def test_each_stage_keeps_the_config_that_it_was_trained_with(
     ):  # fmt: skip
         other = with_changes(changed, [f"{key}={value}"])
         with pytest.raises(PortraitError, match=f"begun with another '{key}'"):
-            open_run(run, other, "completion")
+            check_config(run, other, "completion")
     assert run_config(run) == changed
 
 
