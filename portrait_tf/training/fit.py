@@ -98,9 +98,13 @@ class Job:
         if not self.validation_reader or not self.distribution.chief:
             return None
         batches = self.validation_data(_PREVIEW_PHOTOS, _PREVIEW_PHOTOS)
+        try:
+            batch = next(batches.as_numpy_iterator())
+        except tf.errors.OpError as error:
+            reraise_data_error(error)
         return Preview(
             self.folder,
-            batch=next(batches.as_numpy_iterator()),
+            batch=batch,
             tensorboard=self._tensorboard,
             **{f"{name}_network": network for name, network in networks.items()},
         )

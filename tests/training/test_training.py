@@ -405,15 +405,16 @@ def test_a_stage_that_was_not_trained_is_named(parsing_run):
         load_run_network(parsing_run[0], "completion")
 
 
-def test_a_broken_photo_is_named(tiny_config, portraits, tmp_path):
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_broken_photo_is_named(tiny_config, portraits, tmp_path, split):
     class Broken(list):
         def __getitem__(self, index):
             raise PortraitError("photo_7.jpg: expected a whole photo")
 
+    readers = [portraits, portraits]
+    readers[split == "val"] = Broken(portraits)
     with pytest.raises(PortraitError, match="photo_7.jpg: expected a whole photo"):
-        train_stage(
-            "parsing", tiny_config, Broken(portraits), tmp_path / "r", verbose=0
-        )
+        train_stage("parsing", tiny_config, readers[0], tmp_path, readers[1], verbose=0)
 
 
 def test_segments_cut_at_phases_and_broken_epochs():
