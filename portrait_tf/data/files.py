@@ -4,7 +4,7 @@ import os
 import pathlib
 
 from portrait_tf.errors import PortraitError
-from portrait_tf.files import PICTURE_EXTENSIONS, one_spelling, read_text
+from portrait_tf.files import PICTURE_EXTENSIONS, is_special, one_spelling, read_text
 
 PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png")
 
@@ -35,14 +35,19 @@ def list_files(
     the files spell them.
 
     Raises:
-        PortraitError: Two files have one name, or a name is not UTF-8, which lists and
-            shards are written in.
+        PortraitError: Two files have one name, one is a pipe, or a name is not UTF-8,
+            which lists and shards are written in.
     """
     found: dict[str, pathlib.Path] = {}
-    for entry in os.listdir(folder):
+    with os.scandir(folder) as entries:
+        listed = list(entries)
+    for one in listed:
+        entry = one.name
         root, ending = os.path.splitext(entry)
         if ending.lower() not in extensions or entry.startswith("."):
             continue
+        if not one.is_file():
+            _check_file(one.path)
         try:
             entry.encode()
         except UnicodeEncodeError:
@@ -61,6 +66,14 @@ def list_files(
     return dict(sorted(found.items()))
 
 
+def _check_file(path: str | pathlib.Path) -> None:
+    """Raises PortraitError: what is there is a pipe or the like, which may block."""
+    if is_special(path):
+        raise PortraitError(
+            path=path, expected="a file", received="a pipe, a socket or a device"
+        )
+
+
 def count_unread(folder: pathlib.Path) -> int:
     """How many pictures of a folder are of other formats, which `list_files` skips."""
     endings = (os.path.splitext(entry) for entry in os.listdir(folder))
@@ -75,11 +88,13 @@ def read_lines(path: pathlib.Path) -> list[str]:
     """The lines of a text file.
 
     Raises:
-        PortraitError: The file cannot be read, or is not UTF-8.
+        PortraitError: The file cannot be read, is a pipe, or is not UTF-8.
     """
+    _check_file(path)
     return read_text(path).splitlines()
 
 
 def read_names(path: pathlib.Path) -> tuple[str, ...]:
-    """The photos' names in a list of one name a line, without extensions."""
-    return tuple(stem(line) for line in read_lines(path) if line.strip())
+    """The photos' names in a list of one name a line, each once, without extensions."""
+    names = (stem(line) for line in read_lines(path) if line.strip())
+    return tuple(dict.fromkeys(names))

@@ -104,6 +104,25 @@ def test_names_that_cannot_be_are_named(layout, tmp_path):
 
 
 @CHOICES
+@pytest.mark.parametrize("index", [0, 1], ids=["photo", "map"])
+def test_a_pipe_among_the_files_is_not_waited_for(layout, tmp_path, index):
+    path = first_files(layout, MAKERS[layout](tmp_path / "data"))[index]
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(PortraitError, match=rf"{path}: expected a file, received a pi"):
+        open_dataset(tmp_path / "data", "train")
+
+
+@pytest.mark.parametrize("name", ["*_images/train_id.txt", "*/lip_train_set.csv"])
+def test_a_list_that_is_a_pipe_is_not_waited_for(tmp_path, name):
+    (path,) = make_lip(tmp_path).glob(name)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(PortraitError, match=rf"{path}: expected a file, received a pi"):
+        open_dataset(tmp_path, "train")
+
+
+@CHOICES
 def test_pictures_of_other_formats_are_counted(layout, tmp_path):
     root = MAKERS[layout](tmp_path / "data")
     photo, _ = first_files(layout, root)
