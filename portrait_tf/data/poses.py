@@ -1,5 +1,7 @@
 """LIP's pose files: no header, `name.jpg,x1,y1,v1,...,x16,y16,v16` a row."""
 
+import csv
+import io
 import pathlib
 from dataclasses import dataclass
 
@@ -41,7 +43,7 @@ class PoseRow:
                 ),
                 received=len(self.values),
             )
-        joints = np.empty(3 * NUM_JOINTS, np.float32)
+        joints = np.empty(3 * NUM_JOINTS)
         for column, text in enumerate(self.values[1:]):
             try:
                 joints[column] = float(text)
@@ -51,11 +53,14 @@ class PoseRow:
                     expected=f"a number or nan in column {column + 2}",
                     received=f"'{text.strip()}'",
                 ) from None
-        if np.isinf(joints).any():
+        large = np.abs(joints) > np.finfo(np.float32).max
+        if large.any():
             raise PortraitError(
-                path=place, expected="finite numbers or nan", received="inf"
+                path=place,
+                expected="finite numbers or nan",
+                received=f"{joints[large][0]:g}",
             )
-        joints = joints.reshape(NUM_JOINTS, 3)
+        joints = joints.reshape(NUM_JOINTS, 3).astype(np.float32)
         joints[np.isnan(joints).any(axis=1)] = np.nan
         return joints
 
@@ -64,7 +69,10 @@ def pose_row(name: str, joints: np.ndarray | None) -> str:
     """The line of a photo, by its name with extension; None has no joints."""
     if joints is None:
         joints = np.full((NUM_JOINTS, 3), np.nan)
-    return ",".join([name, *(f"{value:.9g}" for value in joints.ravel().tolist())])
+    row = io.StringIO()
+    numbers = (f"{value:.9g}" for value in joints.ravel().tolist())
+    csv.writer(row, lineterminator="").writerow([name, *numbers])
+    return row.getvalue()
 
 
 def read_poses(path: pathlib.Path) -> dict[str, PoseRow]:
@@ -78,7 +86,10 @@ def read_poses(path: pathlib.Path) -> dict[str, PoseRow]:
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
-        values = line.split(",")
+        try:
+            (values,) = csv.reader([line])
+        except csv.Error as error:
+            raise PortraitError(str(error), path=f"{path}, line {number}") from None
         # Such a row would match no photo: all poses would be missing, unsaid.
         if len(values) == 1:
             raise PortraitError(

@@ -210,6 +210,13 @@ class PhotoFolder(DatasetReader):
         self._list: pathlib.Path | None = None
         self._settings: tuple[pathlib.Path, ...] = ()
         self._find_files()
+        if self._poses and self._photos.keys().isdisjoint(self._poses):
+            row = next(iter(self._poses.values()))
+            raise PortraitError(
+                path=row.file,
+                expected=f"names of photos in {self._images}",
+                received=f"none of them, but {row.values[0]!r}",
+            )
         self.left_out = count_unread(self._images)
 
     @abc.abstractmethod

@@ -11,6 +11,7 @@ from PIL import Image
 from portrait_tf.data.check import describe
 from portrait_tf.data.lip import LipDataset
 from portrait_tf.data.open import open_splits
+from portrait_tf.data.poses import pose_row as write_pose_row
 from portrait_tf.errors import PortraitError
 from portrait_tf.photos import read_photo
 from portrait_tf.photos.label_maps import read_parsing
@@ -155,6 +156,19 @@ def test_joints_nan_and_outside(folder):
     assert np.isnan(read).sum() == 6
 
 
+@pytest.mark.parametrize("name", ["4,b", '5"c'])
+def test_names_in_quotes_match_their_photos(folder, name):
+    folder.photo("3.c").rename(folder.photo(name))
+    rows = [pose_row("1_a", JOINTS).replace("1_a.jpg", '"1_a.jpg"')]
+    rows.append(write_pose_row(f"{name}.jpg", JOINTS))
+    folder.csv.write_text("\n".join(rows))
+    folder.ids.write_text(f"1_a\n{name}\n1_a.jpg")
+    samples = list(folder.read())
+    assert [sample.name for sample in samples] == ["1_a", name]
+    for sample in samples:
+        np.testing.assert_array_equal(sample.joints, JOINTS)
+
+
 def test_exif_orientation_is_not_applied(folder):
     exif = Image.Exif()
     exif[0x0112] = 6  # A viewer turns the photo by 90 degrees.
@@ -262,6 +276,7 @@ SHORT_ROW = pose_row("1_a", JOINTS).rsplit(",", 1)[0]
         (f"{SHORT_ROW},left", "1: expected .*received 'left'"),
         (f"{SHORT_ROW},", "1: expected .*received ''"),
         (f"{SHORT_ROW},inf", "1: expected .*received inf"),
+        (f"{SHORT_ROW},-1e39", "1: expected .*received -1e\\+39"),
     ],
 )
 def test_pose_rows_that_are_broken(folder, text, message):
@@ -274,6 +289,8 @@ def test_pose_rows_that_are_broken(folder, text, message):
     [
         (SHORT_ROW.replace(",", ";").encode(), ", line 1: expected 49 col"),
         (b"\xff\xfe\x00\x81", ": cannot read .* UTF-16"),
+        (b"7" * 200_000 + b",8", ", line 1: field larger than field limit"),
+        (b"other.jpg,8", ": expected names of photos in .*, but 'other.jpg'"),
     ],
 )
 def test_pose_files_that_are_broken(folder, data, message):
