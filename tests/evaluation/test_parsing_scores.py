@@ -361,6 +361,7 @@ class TestCommand:
             (["--run", "."], "has no trained parsing stage"),
             (["--html", "."], "is a folder; a file is expected"),
             (["--masks", "file"], "is a file"),
+            (["--masks", "."], "expected a new folder or an empty one, found file"),
             (["--scales", 0.5, 1, "--flip", 2], "unexpected extra argument"),
             (["--scales", "one"], "--scales"),
             (["--scales", 0], "--scales"),

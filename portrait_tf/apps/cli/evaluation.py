@@ -401,16 +401,18 @@ class ParsingOutputs:
     ] = None
     masks: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Write the holes into a folder: TASK/NAME.png."),
+        typer.Option(help="Write the holes into a new folder: TASK/NAME.png."),
     ] = None
 
     def check(self) -> None:
         """Raises PortraitError: one of them cannot be written there."""
+        from portrait_tf.evaluation.report_folder import check_folder
+
         for path in (self.json_out, self.html_out):
             if path:
                 check_target(path)
-        if self.masks and self.masks.exists() and not self.masks.is_dir():
-            raise PortraitError(f"{self.masks} is a file; a folder is expected")
+        if self.masks:
+            check_folder(self.masks, report=False)
 
     def write_mask(self, hole: "Hole") -> None:
         from portrait_tf.photos import write_png
