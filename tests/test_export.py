@@ -76,6 +76,9 @@ def test_the_code_in_the_documentation_runs(tiny_models, tmp_path, monkeypatch):
 
 
 def test_in_process_engine_takes_the_highest_version(tiny_models, tmp_path):
+    # A digit that is no number.
+    (tmp_path / "\u00b2").mkdir()
+    (tmp_path / "\u00b2" / "saved_model.pb").touch()
     photo, mask = photo_and_mask((30, 20))
     completed, parsing = SavedModelEngine(tiny_models).complete(photo, mask)
     assert completed.shape == photo.shape and parsing.shape == mask.shape

@@ -271,7 +271,7 @@ def find_version(directory: str | pathlib.Path) -> pathlib.Path:
     versions = [
         folder
         for folder in (directory.iterdir() if directory.is_dir() else [])
-        if folder.name.isdigit() and (folder / "saved_model.pb").is_file()
+        if folder.name.isdecimal() and (folder / "saved_model.pb").is_file()
     ]
     if not versions:
         raise PortraitError(no_model(directory))

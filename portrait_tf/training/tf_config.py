@@ -17,7 +17,7 @@ PORT = 12345
 
 def _number(environment: Mapping[str, str], name: str, default: str = "") -> int:
     value = environment.get(name, default)
-    if not value.isdigit():
+    if not value.isdecimal():
         raise PortraitError(f"expected a number in {name}, received {value!r}")
     return int(value)
 

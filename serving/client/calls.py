@@ -5,6 +5,7 @@ which signature is chosen, how a request is built and an answer is read.
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -37,6 +38,7 @@ from serving.client.results import (
 )
 
 _MAX_MESSAGE = 2**31 - 2**16
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SIDES = ("top", "bottom", "left", "right")
 COMPLETING = ("serving_default", "encoded")
 
@@ -83,7 +85,8 @@ class Calls:
         max_pixels: int,
     ):
         for kind, text in (("name", model_name), ("label", version_label or "none")):
-            if not (isinstance(text, str) and text):
+            # Messages hold no half of a surrogate pair.
+            if not (isinstance(text, str) and text) or _SURROGATE.search(text):
                 raise PortraitError(f"the model's {kind} is {text!r}; expected a text")
         if version is not None and version_label is not None:
             raise PortraitError(

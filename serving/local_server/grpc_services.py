@@ -96,6 +96,8 @@ class GrpcFrontEnd:
             if options.grpc_socket_path:
                 add_port(f"unix:{options.grpc_socket_path}")
         except RuntimeError as error:
+            # gRPC frees the ports of a server only if it was started.
+            server.start()
             self.stop(0)
             raise OSError(str(error)) from error
         server.start()

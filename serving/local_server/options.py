@@ -78,7 +78,8 @@ class ServerOptions:
     def __post_init__(self):
         check_least(
             self, "--", rest_api_timeout_in_ms=1, rest_api_max_body_bytes=1,
-            grpc_max_threads=1, max_num_load_retries=0, file_system_poll_wait_seconds=0,
+            grpc_max_threads=1, max_num_load_retries=0, load_retry_interval_micros=0,
+            file_system_poll_wait_seconds=0,
             model_config_file_poll_wait_seconds=0, num_request_iterations_for_warmup=0,
         )  # fmt: skip
         for name in ("port", "rest_api_port"):

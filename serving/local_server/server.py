@@ -258,8 +258,9 @@ def _check_port(protocol: str, host: str, port: int) -> None:
     """Raises PortraitError when it is in use, or the address is not this machine's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        host.encode("idna")  # Python leaves a socket open that it cannot bind.
         socket.create_server((host, port), family=family).close()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise PortraitError(
             f"{protocol} port {port} on {host} cannot be taken: {error}; expected a"
             " free one, or 0 for any"

@@ -672,6 +672,9 @@ class TestWrongUse:
     def test_engines(self, photos, tmp_path):
         manifest = (photos / MANIFEST, "-o", tmp_path / "out")
         server = ("--server", "localhost:1")
+        # A digit that is no number.
+        (tmp_path / "\u00b2").mkdir()
+        (tmp_path / "\u00b2" / "saved_model.pb").touch()
         self.check("received both", *manifest, *server, "--model", tmp_path)
         self.check("holds no exported model", *manifest, "--model", tmp_path)
         self.check("holds no", *manifest, "--model", f"{SCHEME}://{tmp_path}")

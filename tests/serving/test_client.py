@@ -109,6 +109,7 @@ def test_checked_before_sending(image, mask, message):
         ({"target": 8500}, "the server is 8500; expected HOST:PORT as text"),
         ({"model_name": ""}, "name is ''; expected a text"),
         ({"model_name": 5}, "name is 5; expected a text"),
+        ({"model_name": "a\ud800"}, r"name is 'a\\ud800'; expected a text"),
         ({"version_label": 5}, "label is 5; expected a text"),
         ({"version": -1}, "version is -1; expected 0 or above"),
         ({"version": "1"}, "version is '1'; expected 0 or above"),

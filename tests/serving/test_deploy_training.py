@@ -200,6 +200,11 @@ def test_slurm_needs_its_arguments(tools):
              "JOB_COMPLETION_INDEX": "2"},
             "an index below the number of workers, 2, received 2",
         ),
+        (
+            ["kubernetes"],
+            {"JOB_NAME": "j", "SERVICE": "s", "WORKERS": "\u00b2"},
+            "expected a number in WORKERS, received '\u00b2'",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_missing_is_named(arguments, values, sentence, capsys):

@@ -249,8 +249,22 @@ def test_two_servers_never_share_a_port(server, models_dir):
 def test_impossible_addresses(serve):
     with pytest.raises(PortraitError, match="--port is 70000; expected 0"):
         serve(grpc_port=70000)
-    with pytest.raises(PortraitError, match="cannot be taken"):
-        serve(host="192.0.2.1")
+    for host in ("192.0.2.1", "\ud800", 70 * "a"):
+        with pytest.raises(PortraitError, match="cannot be taken"):
+            serve(host=host)
+
+
+def test_a_socket_that_cannot_be_leaves_the_port_free(models_dir, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    path = tmp_path / "none" / "socket"
+    ports = {"grpc_port": port, "rest_port": 0}
+    server = LocalServer(models_dir, grpc_socket_path=str(path), **ports)
+    with pytest.raises(PortraitError, match=f"bind to address unix:{path}"):
+        server.start()
+    path.parent.mkdir()
+    with server:
+        assert server.grpc_port == port
 
 
 def test_folders_without_a_model(serve, models_dir, tmp_path):

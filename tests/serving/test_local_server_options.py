@@ -19,7 +19,7 @@ from serving.local_server.options import parse_flags
         (["--enable_batching", "true", "m"], {"enable_batching": True}),
         (["m", "--enable_model_warmup=false"], {"enable_model_warmup": False}),
         (["m", "--enable_model_warmup", "false"], {"enable_model_warmup": False}),
-        (["m", "--load_retry_interval_micros=-1"], {"load_retry_interval_micros": -1}),
+        (["m", "--load_retry_interval_micros=0"], {"load_retry_interval_micros": 0}),
         (["--model_config_file=a=b"], {"model_config_file": "a=b"}),
         (["m", "--grpc_channel_arguments=grpc.max_connection_age_ms=2000,a=b"],
          {"channel_arguments": [("grpc.max_connection_age_ms", 2000), ("a", "b")]}),
@@ -67,6 +67,7 @@ def test_flags_without_effect_are_said_so():
         (["m", "--model_name="], "--model_name is empty"),
         (["m", "--grpc_max_threads=0"], "is 0; expected at least 1"),
         (["m", "--max_num_load_retries=-1"], "is -1; expected at least 0"),
+        (["m", "--load_retry_interval_micros=-1"], "is -1; expected at least 0"),
         (["m", "--grpc_channel_arguments=x"], "'x'; expected KEY=VALUE"),
     ],
 )

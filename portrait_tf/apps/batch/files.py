@@ -272,13 +272,13 @@ def find_model(directory: str) -> str:
     if exists(f"{directory}/saved_model.pb"):
         return directory
     numbers = [
-        int(number)
+        number
         for path in find(f"{directory}/*/saved_model.pb")
-        if (number := posixpath.basename(folder_of(path))).isdigit()
+        if (number := posixpath.basename(folder_of(path))).isdecimal()
     ]
     if not numbers:
         raise PortraitError(no_model(directory))
-    return f"{directory}/{max(numbers)}"
+    return f"{directory}/{max(numbers, key=int)}"
 
 
 def fetch_folder(source: str, target: pathlib.Path) -> None:
