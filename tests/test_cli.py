@@ -406,3 +406,16 @@ def make_model(folder):
         module, str(folder / "1"), signatures={"serving_default": module.call}
     )
     return folder
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_a_full_stdout_is_one_sentence(arguments):
+    with open("/dev/full", "w") as full:
+        done = python(
+            "-m", "portrait_tf", *arguments,
+            capture_output=False, stdout=full, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == (
+        "portrait-tf: cannot write to stdout: No space left on device\n"
+    )

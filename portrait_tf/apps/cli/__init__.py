@@ -4,6 +4,8 @@ TensorFlow takes seconds to import, so it is imported in the commands that need 
 after their arguments were checked.
 """
 
+import errno
+import os
 import sys
 from typing import Annotated
 
@@ -53,6 +55,13 @@ def main() -> None:
     except PortraitError as error:
         typer.echo(f"portrait-tf: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        # Results are written elsewhere. Python would try to write the rest at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        typer.echo(f"portrait-tf: cannot write to stdout: {error.strerror}", err=True)
+        sys.exit(PortraitError.exit_code)
     except ModuleNotFoundError as error:
         if error.name.split(".")[0] in ("portrait_tf", "export", "serving"):
             raise
