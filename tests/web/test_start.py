@@ -2,12 +2,17 @@
 
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 import urllib.request
 
 import pytest
 from processes import python, python_output
+
+from portrait_tf.apps.web import page
+from portrait_tf.apps.web.actions import Limits
+from portrait_tf.errors import PortraitError
 
 COMMAND = ["-m", "portrait_tf", "web", "--port", "0"]
 
@@ -22,11 +27,30 @@ def environment(**more):
     return kept | more
 
 
-@pytest.mark.long
-@pytest.mark.skipif(
+needs_gradio = pytest.mark.skipif(
     importlib.util.find_spec("gradio") is None,
     reason="needs Gradio (pip install 'portrait-tf[web]')",
 )
+
+
+@needs_gradio
+def test_hosts_are_listened_on_or_refused():
+    class Blocks:
+        def launch(self, server_name, server_port, **settings):
+            return None, f"{server_name}:{server_port}", None
+
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        port = taken.getsockname()[1]
+        for host in ("192.0.2.1", "::1"):
+            with pytest.raises(
+                PortraitError, match=f"cannot listen on {host}:{port}: "
+            ):
+                page._launch(Blocks(), host, port, Limits())
+    assert page._launch(Blocks(), "::1", port, Limits()) == f"[::1]:{port}"
+
+
+@pytest.mark.long
+@needs_gradio
 def test_the_page_starts_whatever_proxy_is_set():
     """Nothing listens at these addresses."""
     proxies = {
@@ -70,13 +94,11 @@ def test_visitors_wait_for_nothing_that_loads_late():
 
 @pytest.mark.parametrize("kept", [None, "example.org"])
 def test_the_users_variables_stay(monkeypatch, kept):
-    from portrait_tf.apps.web.page import check_gradio
-
     monkeypatch.setitem(sys.modules, "gradio", os)
     monkeypatch.delenv("no_proxy", raising=False)
     if kept:
         monkeypatch.setenv("no_proxy", kept)
-    check_gradio()
+    page.check_gradio()
     assert os.environ.get("no_proxy") == kept
 
 

@@ -113,13 +113,12 @@ def running_page(
 def _launch(blocks: object, host: str, port: int, limits: Limits) -> str:
     from portrait_tf.apps.web.layout import page_theme, read_static
 
-    if not port:
-        with socket.socket() as probe:
-            probe.bind((host, 0))
-            port = probe.getsockname()[1]
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        with socket.create_server((host, port), family=family) as probe:
+            port = probe.getsockname()[1]
         _, address, _ = blocks.launch(
-            server_name=host,
+            server_name=f"[{host}]" if ":" in host else host,
             server_port=port,
             theme=page_theme(),
             css=read_static("page.css"),
