@@ -1,5 +1,6 @@
 """The page in a real Chromium: what a visitor does, and what comes of it."""
 
+import contextlib
 import json
 import time
 
@@ -8,6 +9,7 @@ import pytest
 from command_line import run
 from PIL import Image
 
+from portrait_tf.apps.web import sessions
 from portrait_tf.apps.web.examples import example_photos
 from portrait_tf.data.synthetic import synthesize
 from portrait_tf.photos import open_photo, write_png
@@ -265,6 +267,21 @@ def test_four_poses_are_shown_and_one_is_chosen(page, tmp_path):
     assert (open_photo(path).pixels != first).any()
     complete(page)
     assert not page.locator(".choices button").count()
+
+
+def test_a_pose_of_a_forgotten_photo_cannot_be_chosen(page, site, browser):
+    open_example(page)
+    drag(page, (0.4, 0.5), (0.6, 0.65))
+    page.click("#several")
+    page.wait_for_selector(".choices button >> nth=3")
+    with contextlib.ExitStack() as others:
+        for _ in range(sessions.MOST_SESSIONS):
+            other = others.enter_context(browser.new_page())
+            other.goto(site[0])
+            other.wait_for_selector("#examples button")
+            open_example(other)
+        page.click('.choices [aria-label="Pose 3"]')
+        page.wait_for_selector("#work-message >> text=Please open one", timeout=60_000)
 
 
 def test_mistakes_get_messages(page, tmp_path):

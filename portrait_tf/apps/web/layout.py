@@ -125,8 +125,11 @@ class _Handlers:
         ]
 
     def choose(self, event: gr.EventData, request: gr.Request) -> list:
-        session = self.sessions.get(request.session_hash)
-        return _shown(session.results[int(event.index)])
+        try:
+            session = self.sessions.get(request.session_hash)
+        except PortraitError as error:
+            return [*[gr.skip()] * 3, _message(str(error), True)]
+        return [*_shown(session.results[int(event.index)]), gr.skip()]
 
     def put_away(self, request: gr.Request) -> None:
         self.sessions.close(request.session_hash)
@@ -177,7 +180,8 @@ def build_page(portrait: Portrait, sessions: Sessions, limits: Limits) -> gr.Blo
                 **quiet | {"show_progress": "full"},
                 **engine,
             )
-        page.choices.choice(handlers.choose, None, shown, **quiet)
+        chosen = [*shown, page.work_message]
+        page.choices.choice(handlers.choose, None, chosen, **quiet)
         blocks.unload(handlers.put_away)
     blocks.queue(max_size=_WAITING)
     return blocks
