@@ -113,16 +113,29 @@ def read_credentials(path: str) -> grpc.ServerCredentials | None:
     if not path:
         return None
     config = text_protos.read_text_proto(path, text_protos.SSLConfig)
-    needed = ["server_key", "server_cert"] + ["custom_ca"] * config.client_verify
+    verify = config.client_verify
+    needed = ["server_key", "server_cert"] + ["custom_ca"] * verify
     for name in needed:
         # gRPC itself would only say that a port cannot be taken.
         if "-----BEGIN " not in getattr(config, name):
             raise PortraitError(f"{path}: expected {name}, the text of a PEM file")
-    return grpc.ssl_server_credentials(
+    credentials = grpc.ssl_server_credentials(
         [(config.server_key.encode(), config.server_cert.encode())],
         root_certificates=config.custom_ca.encode() or None,
-        require_client_auth=config.client_verify,
+        require_client_auth=verify,
     )
+    probe = grpc.server(futures.ThreadPoolExecutor(1))
+    try:
+        probe.add_secure_port("127.0.0.1:0", credentials)
+    except RuntimeError:
+        raise PortraitError(
+            f"{path}: expected a key and its certificate{' and custom_ca' * verify},"
+            " received texts that are none or do not belong together"
+        ) from None
+    finally:
+        probe.start()
+        probe.stop(0).wait()
+    return credentials
 
 
 def _end(

@@ -343,6 +343,11 @@ def test_tls(stamp, certificates, tmp_path, verify):
             "expected custom_ca",
         ),
         ("ssl", "server_key: '-----BEGIN '", "expected server_cert"),
+        (
+            "ssl",
+            "server_key: '-----BEGIN ' server_cert: '-----BEGIN '",
+            "expected a key and its certificate, received texts that are none",
+        ),
         ("ssl", "serverkey: 'k'", 'no field named "serverkey"'),
         ("ssl", "server_key: ", "Error parsing text-format tensorflow.serving.SSLC"),
         ("tensorflow_session", None, "cannot be read"),
