@@ -5,7 +5,6 @@ which signature is chosen, how a request is built and an answer is read.
 """
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -15,7 +14,12 @@ import numpy as np
 from portrait_tf.errors import PortraitError
 from portrait_tf.labels import NUM_JOINTS, check_joints
 from serving.client import pictures
-from serving.client.connection import check_choice, check_number, check_timeout
+from serving.client.connection import (
+    SURROGATE,
+    check_choice,
+    check_number,
+    check_timeout,
+)
 from serving.client.errors import ServerError, server_error
 from serving.client.pictures import Picture, PictureFile, describe, encode_png
 from serving.client.protocol import (
@@ -38,7 +42,6 @@ from serving.client.results import (
 )
 
 _MAX_MESSAGE = 2**31 - 2**16
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _SIDES = ("top", "bottom", "left", "right")
 COMPLETING = ("serving_default", "encoded")
 
@@ -85,8 +88,7 @@ class Calls:
         max_pixels: int,
     ):
         for kind, text in (("name", model_name), ("label", version_label or "none")):
-            # Messages hold no half of a surrogate pair.
-            if not (isinstance(text, str) and text) or _SURROGATE.search(text):
+            if not (isinstance(text, str) and text) or SURROGATE.search(text):
                 raise PortraitError(f"the model's {kind} is {text!r}; expected a text")
         if version is not None and version_label is not None:
             raise PortraitError(

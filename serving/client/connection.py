@@ -17,6 +17,10 @@ Secret = str | pathlib.Path | bytes
 """A path of a PEM file, or its content."""
 
 _SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:", "passthrough:")
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half a character of UTF-16: no text that a message holds."""
+
+_NAME = re.compile("[!-~]{1,253}")
 _HEADER = re.compile(r"[0-9a-z_.-]+")
 
 
@@ -43,6 +47,11 @@ class Tls:
             has, lacks = ("key", "certificate")[:: 1 if self.client_key else -1]
             raise PortraitError(
                 f"TLS with a client {has} and no client {lacks}; expected both or none"
+            )
+        name = self.server_name
+        if name is not None and not (isinstance(name, str) and _NAME.fullmatch(name)):
+            raise PortraitError(
+                f"the server's name is {name!r}; expected one as in its certificate"
             )
 
     def read(self) -> tuple[bytes | None, bytes | None, bytes | None]:
@@ -185,9 +194,9 @@ def check_target(target: str) -> None:
 
     Without a port gRPC would ask port 443.
     """
-    if not isinstance(target, str):
+    if not isinstance(target, str) or SURROGATE.search(target):
         raise PortraitError(f"the server is {target!r}; expected HOST:PORT as text")
-    if target.startswith(_SCHEMES):
+    if target.startswith(_SCHEMES) and target not in _SCHEMES:
         return
     host, colon, port = target.rpartition(":")
     bare = ":" in host and not (host.startswith("[") and host.endswith("]"))

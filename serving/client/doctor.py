@@ -148,10 +148,11 @@ def examine(
     if tls is not None:
         try:
             _tls_context(tls)
-        except (ssl.SSLError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise PortraitError(
                 "the certificates or the key cannot be used; expected PEM that belongs"
-                f" together: {getattr(error, 'reason', None) or error}"
+                " together, without a password:"
+                f" {getattr(error, 'reason', None) or error}"
             ) from None
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
@@ -383,7 +384,8 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
             path = pathlib.Path(folder) / "chain.pem"
             path.touch(0o600)
             path.write_bytes(key + b"\n" + certificate)
-            context.load_cert_chain(path)
+            # Without a password it would ask for one.
+            context.load_cert_chain(path, password="none")
     return context
 
 
@@ -571,7 +573,7 @@ def _examine_rest(
         raise _Problem("no --rest was given", state=SKIPPED)
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     url = (rest or f"http://{host}:{endpoint.port + 1}").rstrip("/")
-    url = f"{url}/v1/models/{model_name}"
+    url = f"{url}/v1/models/{urllib.parse.quote(model_name, safe='')}"
     try:
         states = _read_rest_states(url, tls, min(timeout, _PROBE_SECONDS))
     except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:

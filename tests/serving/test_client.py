@@ -107,6 +107,8 @@ def test_checked_before_sending(image, mask, message):
         ({"target": "::1:8500"}, "'::1:8500' is no address; expected HOST:PORT"),
         ({"target": "localhost:85000"}, "is no address"),
         ({"target": 8500}, "the server is 8500; expected HOST:PORT as text"),
+        ({"target": "\ud800:85"}, "the server is '.ud800:85'; expected HOST:PORT as"),
+        ({"target": "unix:"}, "'unix:' is no address"),
         ({"model_name": ""}, "name is ''; expected a text"),
         ({"model_name": 5}, "name is 5; expected a text"),
         ({"model_name": "a\ud800"}, r"name is 'a\\ud800'; expected a text"),

@@ -290,6 +290,11 @@ def test_certificates_that_cannot_be_read(tmp_path):
         PortraitClient(tls=Tls(tmp_path / "none.pem"))
     with pytest.raises(PortraitError, match="the root certificates: expected .* PEM"):
         PortraitClient(tls=Tls(b"garbage"))
+    for name in ("", "a\ud800", 5):
+        with pytest.raises(
+            PortraitError, match="the server's name is .*; expected one"
+        ):
+            Tls(server_name=name)
 
 
 # === Streams ===

@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 import re
 import socket
+import subprocess
 import threading
 
 import grpc
@@ -191,6 +192,15 @@ def test_tls_that_wants_a_client_certificate(full, certificates):
         check_failure(
             doctor(*server, *roots), "protocol", "TLS handshake", "--client-certificate"
         )
+
+
+def test_a_key_with_a_password_is_not_asked_for_it(certificates, tmp_path):
+    key, path = certificates / "client.key", tmp_path / "locked.key"
+    command = ["openssl", "ec", "-in", key, "-aes256", "-passout", "pass:x"]
+    subprocess.run([*command, "-out", path], check=True, capture_output=True)
+    own = ["--client-key", path, "--client-certificate", certificates / "client.pem"]
+    code, text = doctor("--server", "localhost:1", *own)
+    assert code == 2 and "belongs together, without a password: " in text
 
 
 def test_unknown_model_and_version(full):
