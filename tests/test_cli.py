@@ -416,6 +416,4 @@ def test_a_full_stdout_is_one_sentence(arguments):
             capture_output=False, stdout=full, stderr=subprocess.PIPE,
         )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr == (
-        "portrait-tf: cannot write to stdout: No space left on device\n"
-    )
+    assert done.stderr == ("portrait-tf: cannot write: No space left on device\n")

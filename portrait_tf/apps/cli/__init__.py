@@ -58,9 +58,9 @@ def main() -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        # Results are written elsewhere. Python would try to write the rest at its exit.
+        # Of stdout, Python would try to write the rest at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        typer.echo(f"portrait-tf: cannot write to stdout: {error.strerror}", err=True)
+        typer.echo(f"portrait-tf: cannot write: {error.strerror}", err=True)
         sys.exit(PortraitError.exit_code)
     except ModuleNotFoundError as error:
         if error.name.split(".")[0] in ("portrait_tf", "export", "serving"):
