@@ -409,6 +409,11 @@ def write_shards(
     return manifest, sum(writer.kept for writer in writers)
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    # A pipe cannot be read from a place in it, and opening it would wait.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 class ShardDataset(DatasetReader):
     """One split of a data set that `write_shards` has written.
 
@@ -452,7 +457,7 @@ class ShardDataset(DatasetReader):
         path, number, record = self._records[name]
         place = f"{path}, record {number} ({name})"
         try:
-            with open(path, "rb", buffering=0) as file:
+            with open(path, "rb", buffering=0, opener=_open_at_once) as file:
                 file.seek(record.offset)
                 data = file.read(record.length)
         except OSError as error:

@@ -189,6 +189,9 @@ def test_a_truncated_or_missing_shard_is_named(lip, tmp_path):
     path.unlink()
     with pytest.raises(PortraitError, match=r"00001\.tfrecord, record 0 .* No such"):
         reader[2]
+    os.mkfifo(path)
+    with pytest.raises(PortraitError, match=r"record 0 .*: cannot read: Illegal seek"):
+        reader[2]
 
 
 def test_a_damaged_manifest_is_named(lip, tmp_path):
