@@ -297,7 +297,9 @@ def read_tf_config(text: str | None) -> tuple[dict, str, int]:
         value = json.loads(text or "")
         cluster, task = value["cluster"], value["task"]
         job, index = task["type"], int(task["index"])
-        if not 0 <= index < len(cluster[job]):
+        lists = all(isinstance(hosts, list) for hosts in cluster.values())
+        names = all(isinstance(one, str) for hosts in cluster.values() for one in hosts)
+        if not (lists and names and 0 <= index < len(cluster[job])):
             raise ValueError
     except (ValueError, KeyError, TypeError):
         raise PortraitError(

@@ -395,6 +395,13 @@ CLUSTER = {"worker": ["a:1", "b:2"]}
         ({"cluster": CLUSTER}, None),
         ({"cluster": CLUSTER, "task": {"type": "worker", "index": 2}}, None),
         ({"cluster": CLUSTER, "task": {"type": "chief", "index": 0}}, None),
+        *(
+            (
+                {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": 0}},
+                None,
+            )
+            for hosts in ("a:1", [1])
+        ),
     ],
 )
 def test_place_of_a_worker_in_tf_config(text, place):
