@@ -136,6 +136,11 @@ def is_special(path: str | pathlib.Path) -> bool:
     return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
 
 
+def is_stream(path: str | pathlib.Path) -> bool:
+    """Whether what is written to a path goes to one stream: `-`, or a pipe."""
+    return _descriptor(path) is not None or is_special(path)
+
+
 def cannot_write(path: str | pathlib.Path, error: OSError) -> PortraitError:
     """The one sentence on a file that the system does not let us write."""
     reason = error.strerror or error

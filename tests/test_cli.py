@@ -300,6 +300,15 @@ class TestMistakes:
             words = f"expected a value after {named}, received an empty one"
             self.check([*command, *more], words)
 
+    def test_several_files_for_one_stream(self, photo, mask, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        os.mkfifo("pipe")
+        for out in ("-", "/dev/stdout", "pipe"):
+            command = ["complete", photo, "--mask", mask, "-o", out]
+            self.check([*command, "--candidates", 2], f"for --out, received {out}")
+            self.check(["parse", tmp_path, "-o", out], f"{out} is a stream; a folder")
+        assert not list(tmp_path.glob("-*"))
+
     def test_neither_a_mask_nor_alpha(self, photo, tmp_path):
         out = ["-o", tmp_path / "o.png"]
         self.check(["complete", photo, *out], "expected --mask, or --mask-from-alpha")

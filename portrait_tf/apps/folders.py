@@ -21,6 +21,7 @@ from portrait_tf.files import (
     PICTURE_EXTENSIONS,
     cannot_write,
     is_special,
+    is_stream,
     one_spelling,
     open_lines,
     write_all,
@@ -162,6 +163,11 @@ def check_apart(
     places |= {os.path.realpath(path): f"the {kind}" for path, kind in given if path}
     jobs = [job]
     if candidates:
+        if is_stream(job.out):
+            raise PortraitError(
+                f"--candidates writes several files: expected the name of one for "
+                f"--out, received {job.out}"
+            )
         jobs, sheet = _candidate_jobs(job, candidates)
         _claim(places, sheet, "--out")
     for one in jobs:
@@ -393,6 +399,8 @@ def plan_parsing(
 
 
 def _check_results(out: pathlib.Path, read: dict[str, pathlib.Path | None]) -> None:
+    if is_stream(out):
+        raise PortraitError(f"{out} is a stream; a folder is expected")
     if out.exists() and not out.is_dir():
         raise PortraitError(f"{out} is a file; a folder is expected")
     for kind, path in read.items():
