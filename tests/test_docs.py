@@ -101,7 +101,7 @@ def test_keys_and_programs_in_commands_exist():
     found = 0
     for path in PAGES:
         text = path.read_text().replace("\\\n", " ")
-        for key in re.findall(r"--set \W?([\w.]+)=", text):
+        for key in re.findall(r"(?:--set \W?|`)([\w.]+)=", text):
             if key.split(".")[0] in Config.model_fields:
                 found += 1
                 assert key in known, f"{path.name}: {key}"
