@@ -276,8 +276,13 @@ def find_structure(
     parsing = outputs["parsing"]
     weight = ops.cast(GUIDANCE * told * hole, parsing.dtype)
     parsing = parsing + weight * (parsing - first["parsing"])
-    limbs = hole * _limbs(hints, joints, hole.shape[1:3])
-    return {**outputs, "parsing": parsing + ops.cast(limbs, parsing.dtype)}
+    # In ONNX Runtime a user's joints are an input that is 0 most of the time.
+    limbs = ops.cond(
+        ops.max(hints[..., 2]) > 0,
+        lambda: ops.cast(hole * _limbs(hints, joints, hole.shape[1:3]), parsing.dtype),
+        lambda: ops.zeros_like(parsing),
+    )
+    return {**outputs, "parsing": parsing + limbs}
 
 
 def _limbs(given: Tensor, joints: Tensor, size: tuple[int, int]) -> Tensor:
