@@ -79,6 +79,7 @@ ADDONS_TESTS = \
 	tests/training/test_critics.py \
 	tests/training/test_distribution.py \
 	tests/training/test_face.py \
+	tests/training/test_hints.py \
 	tests/training/test_optimizers.py \
 	tests/training/test_training.py \
 	tests/training/test_upkeep.py \

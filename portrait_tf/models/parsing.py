@@ -280,7 +280,7 @@ def find_structure(
     limbs = ops.cond(
         ops.max(hints[..., 2]) > 0,
         lambda: ops.cast(hole * _limbs(hints, joints, hole.shape[1:3]), parsing.dtype),
-        lambda: ops.zeros_like(parsing),
+        lambda: ops.zeros(ops.shape(parsing), dtype=parsing.dtype),
     )
     return {**outputs, "parsing": parsing + limbs}
 
